@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The few kernel types that our programs read, by hand instead of a vmlinux.h
+ * of 130,000 lines: what is here is what we depend on. Every struct is
+ * relocated when it is loaded (CO-RE), so only the names and types of the
+ * fields have to agree with the kernel, not their order or place. The source
+ * of each is named beside it.
+ */
+#ifndef EBPFGUARD_KERNEL_H
+#define EBPFGUARD_KERNEL_H
+
+typedef signed char __s8;
+typedef unsigned char __u8;
+typedef short __s16;
+typedef unsigned short __u16;
+typedef int __s32;
+typedef unsigned int __u32;
+typedef long long __s64;
+typedef unsigned long long __u64;
+typedef __u16 __be16;
+typedef __u32 __be32;
+typedef __u32 __wsum; /* named by libbpf's helper prototypes */
+typedef _Bool bool;
+
+#define NULL ((void *)0)
+#define true 1
+#define false 0
+
+/* include/uapi/linux/bpf.h */
+enum {
+	BPF_MAP_TYPE_ARRAY = 2,
+	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
+	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
+	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_MAP_TYPE_TASK_STORAGE = 29,
+};
+enum {
+	BPF_ANY = 0,
+	BPF_NOEXIST = 1,
+	BPF_F_NO_PREALLOC = 1,
+	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
+	BPF_F_INNER_MAP = 1 << 12,
+};
+
+/* include/uapi/asm-generic/errno-base.h */
+#define EPERM 1
+/* include/linux/err.h */
+#define MAX_ERRNO 4095
+
+/* include/linux/socket.h, include/uapi/linux/in.h, include/uapi/linux/sctp.h */
+#define AF_INET 2
+#define AF_INET6 10
+#define AF_SMC 43
+#define SIN6_LEN_RFC2133 24
+#define SOCK_RAW 3
+#define IPPROTO_ICMP 1
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define IPPROTO_DCCP 33
+#define IPPROTO_ICMPV6 58
+#define IPPROTO_SCTP 132
+#define IPPROTO_UDPLITE 136
+#define IPPROTO_MPTCP 262
+#define SCTP_SOCKOPT_BINDX_ADD 100
+
+/* include/uapi/linux/magic.h */
+#define TMPFS_MAGIC 0x01021994
+#define RAMFS_MAGIC 0x858458f6
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+/* include/linux/socket.h, include/uapi/linux/in.h, include/uapi/linux/in6.h.
+ * sockaddr_in and sockaddr_in6 are fixed by the system call interface. */
+struct sockaddr {
+	__u16 sa_family;
+};
+
+/* include/linux/ns_common.h and the namespaces that hold one */
+struct ns_common {
+	__u32 inum;
+};
+struct user_namespace {
+	int level;
+	struct ns_common ns;
+};
+struct mnt_namespace {
+	struct ns_common ns;
+	struct user_namespace *user_ns;
+};
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+/* include/net/netns/ipv4.h. Since 6.8 range is one u32 with the last port in
+ * the upper half (kernel commit 41db7626b732). */
+struct local_ports {
+	int range[2];
+};
+struct local_ports___since_6_8 {
+	__u32 range;
+};
+struct netns_ipv4 {
+	struct local_ports ip_local_ports;
+};
+struct net {
+	struct ns_common ns;
+	struct netns_ipv4 ipv4;
+};
+
+/* include/net/sock.h, include/linux/net.h */
+typedef struct {
+	struct net *net;
+} possible_net_t;
+struct in6_addr {
+	union {
+		__be32 u6_addr32[4];
+	} in6_u;
+};
+struct sock_common {
+	__be32 skc_rcv_saddr;
+	__u16 skc_num;
+	__u16 skc_family;
+	unsigned char skc_ipv6only : 1;
+	possible_net_t skc_net;
+	struct in6_addr skc_v6_rcv_saddr;
+};
+struct sock {
+	struct sock_common __sk_common;
+	__u16 sk_type;
+	__u16 sk_protocol;
+};
+struct socket {
+	struct sock *sk;
+};
+
+/* include/linux/fs.h, include/linux/dcache.h, include/linux/mount.h, fs/mount.h */
+struct hlist_bl_node {
+	struct hlist_bl_node *next, **pprev;
+};
+struct super_block {
+	__u32 s_dev;
+	unsigned long s_magic;
+};
+struct inode {
+	struct super_block *i_sb;
+	unsigned long i_ino;
+	__u32 i_generation;
+};
+struct qstr {
+	__u32 len;
+	const unsigned char *name;
+};
+struct dentry {
+	struct hlist_bl_node d_hash;
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+struct vfsmount {
+	struct dentry *mnt_root;
+};
+struct mount {
+	struct mount *mnt_parent;
+	struct dentry *mnt_mountpoint;
+	struct vfsmount mnt;
+	struct mnt_namespace *mnt_ns;
+};
+struct path {
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+};
+struct file {
+	struct path f_path;
+	struct inode *f_inode;
+};
+struct mm_struct {
+	struct file *exe_file;
+};
+struct linux_binprm {
+	struct file *file;
+};
+
+/* include/linux/sched.h, include/linux/cred.h, include/linux/nsproxy.h, include/linux/pid.h */
+struct cred {
+	struct user_namespace *user_ns;
+};
+struct nsproxy {
+	struct mnt_namespace *mnt_ns;
+	struct net *net_ns;
+};
+struct upid {
+	struct pid_namespace *ns;
+};
+struct pid {
+	unsigned int level;
+	struct upid numbers[1];
+};
+struct task_struct {
+	int tgid;
+	struct mm_struct *mm;
+	struct task_struct *real_parent;
+	const struct cred *cred;
+	struct nsproxy *nsproxy;
+	struct pid *thread_pid;
+};
+
+/* include/linux/bpf.h: the context of a bpf_iter over tasks */
+struct seq_file;
+struct bpf_iter_meta {
+	struct seq_file *seq;
+};
+struct bpf_iter__task {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+};
+
+#pragma clang attribute pop
+
+/* include/uapi/linux/in.h and in6.h: fixed by the system call interface. */
+struct sockaddr_in {
+	__u16 sin_family;
+	__be16 sin_port;
+	__be32 sin_addr;
+	__u8 pad[8];
+};
+struct sockaddr_in6 {
+	__u16 sin6_family;
+	__be16 sin6_port;
+	__be32 sin6_flowinfo;
+	__be32 sin6_addr[4];
+	__u32 sin6_scope_id;
+};
+
+#endif

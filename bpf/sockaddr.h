@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What a socket operation acts on: address, port and protocol. */
+#ifndef EBPFGUARD_SOCKADDR_H
+#define EBPFGUARD_SOCKADDR_H
+
+#include "verdict.h"
+
+static __always_inline __u8 protocol_of(__u16 type, __u16 protocol, __u16 family)
+{
+	if (type == SOCK_RAW)
+		return PROTOCOL_RAW;
+	if (family == AF_SMC) /* its protocol numbers are its own; it falls back to TCP */
+		return PROTOCOL_TCP;
+	switch (protocol) {
+	case IPPROTO_TCP:
+	case IPPROTO_MPTCP:
+		return PROTOCOL_TCP;
+	case IPPROTO_UDP:
+		return PROTOCOL_UDP;
+	case IPPROTO_UDPLITE:
+		return PROTOCOL_UDPLITE;
+	case IPPROTO_SCTP:
+		return PROTOCOL_SCTP;
+	case IPPROTO_DCCP:
+		return PROTOCOL_DCCP;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return PROTOCOL_ICMP;
+	}
+	return PROTOCOL_OTHER;
+}
+
+static __always_inline bool has_ports(__u8 protocol)
+{
+	return protocol <= PROTOCOL_DCCP;
+}
+
+/* read_automatic reads from which ports the kernel chooses for this socket's
+ * network namespace. A narrower range set with IP_LOCAL_PORT_RANGE is left
+ * aside: another thread may change it until the port is chosen. */
+static __always_inline void read_automatic(struct socket_object *object, struct sock *sk)
+{
+	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
+	struct local_ports___since_6_8 *packed = (void *)&net->ipv4.ip_local_ports;
+	int range[2] = {};
+
+	if (bpf_core_field_exists(packed->range)) {
+		__u32 both = BPF_CORE_READ(packed, range);
+
+		object->automatic_first = both;
+		object->automatic_last = both >> 16;
+	} else {
+		BPF_CORE_READ_INTO(&range, net, ipv4.ip_local_ports.range);
+		object->automatic_first = range[0];
+		object->automatic_last = range[1];
+	}
+}
+
+static __always_inline void set_address4(struct socket_object *object, __be32 address)
+{
+	__u32 *words = (__u32 *)object->address;
+
+	words[0] = words[1] = 0;
+	words[2] = bpf_htonl(0xffff);
+	words[3] = address;
+	object->family = 4;
+}
+
+static __always_inline void set_address6(struct socket_object *object, const __be32 *address)
+{
+	__u32 *words = (__u32 *)object->address;
+
+	words[0] = address[0];
+	words[1] = address[1];
+	words[2] = address[2];
+	words[3] = address[3];
+	object->family = !words[0] && !words[1] && words[2] == bpf_htonl(0xffff) ? 4 : 6;
+}
+
+/* object_begin fills in what does not depend on the address. It returns false
+ * for a socket that is none of the internet's. */
+static __always_inline bool object_begin(struct socket_object *object, struct sock *sk)
+{
+	__u16 family = sk->__sk_common.skc_family;
+
+	if (family != AF_INET && family != AF_INET6 && family != AF_SMC)
+		return false;
+	__builtin_memset(object, 0, sizeof(*object));
+	object->ip_protocol = sk->sk_protocol;
+	object->protocol = protocol_of(sk->sk_type, sk->sk_protocol, family);
+	return true;
+}
+
+/* object_finish settles what follows from address and port. */
+static __always_inline void object_finish(struct socket_object *object, struct sock *sk)
+{
+	__u32 *words = (__u32 *)object->address;
+
+	if (has_ports(object->protocol)) {
+		if (!object->port)
+			read_automatic(object, sk);
+	} else {
+		object->port = 0;
+	}
+	if (object->family == 6 && !words[0] && !words[1] && !words[2] && !words[3]) {
+		/* [::] takes IPv4 too unless IPV6_V6ONLY is set. Another thread may
+		 * clear that until the address is taken, so it only counts where
+		 * listen() asks again before anybody can connect. */
+		bool listens = object->protocol == PROTOCOL_TCP ||
+			       object->protocol == PROTOCOL_SCTP ||
+			       object->protocol == PROTOCOL_DCCP;
+
+		object->dual_stack = !(listens && BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only));
+	}
+}
+
+/*
+ * read_sockaddr reads a socket address as the socket's bind() will. It returns
+ * false for one that bind() refuses by itself because it is too short: those
+ * need no verdict.
+ *
+ * What counts is the family of the socket, not the one that the address
+ * claims: an IPv4 socket also takes AF_UNSPEC (net/ipv4/af_inet.c,
+ * __inet_bind), a raw one any family. SCTP over IPv6 (net/sctp/ipv6.c) and SMC
+ * (net/smc/af_smc.c) take addresses of both families.
+ */
+static __always_inline bool read_sockaddr(struct socket_object *object, struct sock *sk, __u16 family,
+					  const void *address, __u32 length)
+{
+	struct sockaddr_in6 addr = {};
+
+	if (length < sizeof(struct sockaddr_in))
+		return false;
+	if (bpf_probe_read_kernel(&addr, sizeof(struct sockaddr_in), address))
+		object->unreadable = true;
+	object->port = bpf_ntohs(addr.sin6_port);
+	if (family == AF_INET || (addr.sin6_family != AF_INET6 && family == AF_SMC) ||
+	    addr.sin6_family == AF_INET) {
+		set_address4(object, ((struct sockaddr_in *)&addr)->sin_addr);
+	} else {
+		if (length < SIN6_LEN_RFC2133)
+			return false;
+		if (bpf_probe_read_kernel(&addr, SIN6_LEN_RFC2133, address))
+			object->unreadable = true;
+		set_address6(object, addr.sin6_addr);
+	}
+	object_finish(object, sk);
+	return true;
+}
+
+/* read_bound reads the address and port that a socket already has. */
+static __always_inline void read_bound(struct socket_object *object, struct sock *sk)
+{
+	__be32 address6[4] = {};
+
+	object->port = sk->__sk_common.skc_num;
+	if (sk->__sk_common.skc_family == AF_INET6) {
+		BPF_CORE_READ_INTO(&address6, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
+		set_address6(object, address6);
+	} else {
+		set_address4(object, sk->__sk_common.skc_rcv_saddr);
+	}
+	object_finish(object, sk);
+}
+
+static __always_inline __u32 verdict_at(void *tables, const struct operation *operation, __u32 row,
+					__u32 address, __u32 port, __u32 protocol)
+{
+	__u32 cell = row;
+
+	cell = cell * operation->address_classes + address;
+	cell = cell * operation->port_classes + port;
+	cell = cell * operation->protocol_classes + protocol;
+	/* NOT_FOUND becomes a verdict that conclude() takes for a damaged table. */
+	return word_at(tables, operation->verdicts + cell);
+}
+
+/* stricter returns the greater of two verdicts. No branch: see search(). */
+static __always_inline __u32 stricter(__u32 a, __u32 b)
+{
+	__u64 less = ((__s64)a - (__s64)b) >> 63;
+
+	barrier_var(less);
+	return (b & less) | (a & ~less);
+}
+
+/*
+ * judge_automatic returns the strictest verdict over the ports that the kernel
+ * may choose: first << 16 | last. Global, so that the verifier checks it once;
+ * it takes the tables in force and compares their number with that of the
+ * judgement which it continues.
+ */
+__noinline __u32 judge_automatic(__u32 id, __u64 generation_and_row, __u32 address, __u32 protocol,
+				 __u32 range)
+{
+	const struct generation *generation;
+	const struct operation *operation;
+	void *tables = current_tables();
+	__u32 strictest = 0;
+	__u64 index;
+	int i;
+
+	if (!tables)
+		return UNDECIDED_DENY;
+	generation = (const void *)line_at(tables, 0);
+	operation = (const void *)line_at(tables, id * LINE_WORDS);
+	if (!generation || !operation)
+		return UNDECIDED_DENY;
+	if (generation->number != generation_and_row >> 32)
+		return CHANGED;
+	index = search_intervals(tables, operation->ports, operation->port_count, range >> 16);
+	for (i = 0; i < MAX_PORT_INTERVALS; i++, index++) {
+		const struct interval *interval = interval_at(tables, operation->ports, index);
+
+		if (!interval)
+			return UNDECIDED_DENY;
+		if (i && (index >= operation->port_count || interval->start > (range & 0xffff)))
+			return strictest;
+		strictest = stricter(strictest, verdict_at(tables, operation, generation_and_row,
+							   address, interval->class, protocol));
+	}
+	return UNDECIDED_DENY; /* too many to look at */
+}
+
+/* What judge_socket takes as a number: an object without its address. */
+struct packed_object {
+	__u16 port;
+	__u16 automatic_first, automatic_last;
+	__u8 protocol;
+	__u8 family : 7;
+	__u8 dual_stack : 1;
+};
+_Static_assert(sizeof(struct packed_object) == sizeof(__u64), "one number");
+
+static __always_inline __u32 judge_address(const struct judgement *judgement, __u32 id, __u64 address,
+					   __u32 port, __u32 protocol,
+					   const struct packed_object *object)
+{
+	__u32 verdict, automatic;
+
+	if (address == NOT_FOUND)
+		return UNDECIDED_DENY;
+	verdict = verdict_at(judgement->tables, judgement->operation, judgement->row, address, port,
+			     protocol);
+	if (!(verdict & FLAG_ANY_PORT) || object->port || !has_ports(object->protocol))
+		return verdict;
+	automatic = judge_automatic(id, (__u64)judgement->generation << 32 | judgement->row, address,
+				    protocol,
+				    object->automatic_first << 16 | object->automatic_last);
+	return automatic == CHANGED ? CHANGED : stricter(verdict, automatic);
+}
+
+/*
+ * judge_socket returns the verdict on a socket's address, port and protocol,
+ * or CHANGED, and the generation that decided: generation << 32 | verdict. The
+ * address comes in two halves in network byte order.
+ */
+__noinline __u64 judge_socket(__u32 id, __u64 first, __u64 second, __u64 packed)
+{
+	struct packed_object *object = (void *)&packed;
+	const struct operation *operation;
+	struct judgement judgement;
+	__u32 verdict, verdict4;
+	__u64 generation, protocol, port, address;
+
+	verdict = judge_begin(&judgement, id);
+	generation = (__u64)judgement.generation << 32;
+	if (verdict != JUDGE_OBJECT)
+		return generation | verdict;
+	operation = judgement.operation;
+	protocol = word_at(judgement.tables, operation->protocols + object->protocol);
+	port = class_in_intervals(judgement.tables, operation->ports, operation->port_count,
+				  has_ports(object->protocol) ? object->port : NO_PORT);
+	if (protocol == NOT_FOUND || port == NOT_FOUND)
+		return generation | UNDECIDED_DENY;
+	verdict = 0;
+	if (object->family == 6) {
+		address = class_in_intervals6(judgement.tables, operation->addresses6,
+					      operation->address6_count, first, second);
+		verdict = judge_address(&judgement, id, address, port, protocol, object);
+		if (!object->dual_stack || verdict == CHANGED)
+			return generation | verdict;
+	}
+	/* The last word of [::] reads as 0.0.0.0. */
+	address = class_in_intervals(judgement.tables, operation->addresses4,
+				     operation->address4_count, bpf_ntohl(second >> 32));
+	verdict4 = judge_address(&judgement, id, address, port, protocol, object);
+	return generation | (verdict4 == CHANGED ? CHANGED : stricter(verdict, verdict4));
+}
+
+/* ask returns the verdict on an object and the generation that decided. */
+static __always_inline __u64 ask(enum operation_id id, const struct socket_object *object)
+{
+	const __u64 *address = (const __u64 *)object->address;
+	struct packed_object packed = {
+		.port = object->port,
+		.automatic_first = object->automatic_first,
+		.automatic_last = object->automatic_last,
+		.protocol = object->protocol,
+		.family = object->family,
+		.dual_stack = object->dual_stack,
+	};
+	__u64 answer = CHANGED;
+	int i;
+
+	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+		answer = judge_socket(id, address[0], address[1], *(__u64 *)&packed);
+	if (object->unreadable && (__u32)answer != NO_RULE_ALLOW)
+		return answer >> 32 << 32 | UNDECIDED_DENY;
+	return answer;
+}
+
+/* decide_socket judges a socket and concludes. */
+static __always_inline int decide_socket(enum operation_id id, enum hook_id hook,
+					 const struct socket_object *object)
+{
+	return conclude(ask(id, object), id, hook, object);
+}
+
+#endif

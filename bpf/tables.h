@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Reading a generation of tables (abi.h). Whoever looks something up has
+ * fetched the generation once and keeps to it; RCU keeps it alive until the
+ * program ends (kernel/bpf/map_in_map.c).
+ */
+#ifndef EBPFGUARD_TABLES_H
+#define EBPFGUARD_TABLES_H
+
+#include "maps.h"
+
+/* What a look-up returns when the tables are damaged. */
+#define NOT_FOUND ((__u64)-1)
+
+static __always_inline void *current_tables(void)
+{
+	__u32 first = 0;
+
+	return bpf_map_lookup_elem(&generations, &first);
+}
+
+static __always_inline const struct line *line_at(void *tables, __u32 word)
+{
+	__u32 index = word / LINE_WORDS;
+
+	return bpf_map_lookup_elem(tables, &index);
+}
+
+static __always_inline __u64 word_at(void *tables, __u32 word)
+{
+	const struct line *line = line_at(tables, word);
+
+	return line ? line->words[word % LINE_WORDS] : NOT_FOUND;
+}
+
+/* Steps of a binary search over at most 2^24 entries. */
+#define MAX_STEPS 25
+
+/* is_less returns all ones when the number in `key` is less than that in
+ * `start`, else 0. Numbers have `words` words, the most significant first. No
+ * branch: see search(). */
+static __always_inline __s64 is_less(const __u32 *key, const __u32 *start, int words)
+{
+	__s64 borrow = 0;
+	int i;
+
+	for (i = words - 1; i >= 0; i--)
+		borrow = ((__s64)key[i] - (__s64)start[i] + borrow) >> 63;
+	return borrow;
+}
+
+/*
+ * search returns the index of the last entry whose number is not greater than
+ * the key; NOT_FOUND when there is none. Entries have `size` words and begin
+ * with their number.
+ *
+ * The two outcomes of a comparison are merged by masks, not by a branch: the
+ * verifier would follow each path of a branch through all steps that remain.
+ */
+static __always_inline __u64 search(void *tables, __u32 at, __u32 count, __u32 size,
+				    const __u32 *key, int words)
+{
+	__u64 low = 0, high = count;
+	int i;
+
+	for (i = 0; i < MAX_STEPS && low < high; i++) {
+		__u64 middle = (low + high) >> 1, less;
+		__u32 word = at + middle * size;
+		const struct line *line = line_at(tables, word);
+
+		if (!line)
+			return NOT_FOUND;
+		less = is_less(key, &line->words[word & (LINE_WORDS - size)], words);
+		barrier_var(less); /* or clang makes it a branch */
+		high = (middle & less) | (high & ~less);
+		low = (low & less) | ((middle + 1) & ~less);
+	}
+	return low - 1;
+}
+
+/* The entry of a table by its index; NULL when the index is NOT_FOUND or the
+ * tables are damaged. */
+static __always_inline const void *entry_at(void *tables, __u32 at, __u64 index, __u32 size)
+{
+	__u32 word = at + index * size;
+	const struct line *line;
+
+	if (index == NOT_FOUND)
+		return NULL;
+	line = line_at(tables, word);
+	return line ? &line->words[word & (LINE_WORDS - size)] : NULL;
+}
+
+#define ENTRY_WORDS(type) (sizeof(type) / sizeof(__u32))
+
+/* search_intervals returns the index of the interval in which a number lies. */
+static __noinline __u64 search_intervals(void *tables, __u32 at, __u32 count, __u32 number)
+{
+	return search(tables, at, count, ENTRY_WORDS(struct interval), &number, 1);
+}
+
+static __always_inline const struct interval *interval_at(void *tables, __u32 at, __u64 index)
+{
+	return entry_at(tables, at, index, ENTRY_WORDS(struct interval));
+}
+
+/* class_in_intervals returns the class of a number, NOT_FOUND when the tables
+ * are damaged. */
+static __noinline __u64 class_in_intervals(void *tables, __u32 at, __u32 count, __u32 number)
+{
+	const struct interval *interval =
+		interval_at(tables, at, search_intervals(tables, at, count, number));
+
+	return interval ? interval->class : NOT_FOUND;
+}
+
+/* class_in_intervals6 returns the class of an IPv6 address, given in two halves
+ * in network byte order. */
+static __noinline __u64 class_in_intervals6(void *tables, __u32 at, __u32 count, __u64 first,
+					    __u64 second)
+{
+	__u32 key[4] = {bpf_ntohl(first), bpf_ntohl(first >> 32), bpf_ntohl(second),
+			bpf_ntohl(second >> 32)};
+	__u64 index = search(tables, at, count, ENTRY_WORDS(struct interval6), key, 4);
+	const struct interval6 *interval =
+		entry_at(tables, at, index, ENTRY_WORDS(struct interval6));
+
+	return interval ? interval->class : NOT_FOUND;
+}
+
+/* class_of_key returns the class of a program's key, NOT_FOUND when no policy
+ * names the program. */
+static __noinline __u64 class_of_key(void *tables, __u32 at, __u32 count, __u64 key)
+{
+	__u32 words[2] = {key >> 32, key};
+	__u64 index = search(tables, at, count, ENTRY_WORDS(struct subject_entry), words, 2);
+	const struct subject_entry *entry =
+		entry_at(tables, at, index, ENTRY_WORDS(struct subject_entry));
+
+	if (!entry || entry->key[0] != words[0] || entry->key[1] != words[1])
+		return NOT_FOUND;
+	return entry->class;
+}
+
+#endif

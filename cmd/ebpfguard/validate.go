@@ -1,0 +1,120 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+func newValidateCommand() *cobra.Command {
+	var files []string
+	format := outputText
+	cmd := &cobra.Command{
+		Use:   "validate [-p] FILE|DIR ...",
+		Short: "Check policies without a kernel",
+		Long: `Check policies without a kernel and without privileges.
+
+Prints how many policies and rules there are, and a warning for each rule that
+can have no effect. Every problem is printed with its file, line and column to
+the standard error; the exit code is 1 then. A directory stands for its *.yaml
+and *.yml files, - for the standard input.`,
+		Example: `  ebpfguard validate /etc/ebpfguard/policies
+  ebpfguard validate -p ssh.yaml -p web.yaml --output json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			paths := append(files, args...)
+			if len(paths) == 0 {
+				return usagef("no policy is given; name a file or directory")
+			}
+			return validate(cmd.OutOrStdout(), paths, format)
+		},
+	}
+	policyFlag(cmd, &files)
+	cmd.Flags().VarP(&format, "output", "o", "the `format`: text or json")
+	return cmd
+}
+
+// policyFlag adds the flag -p, which can be repeated, to the command.
+func policyFlag(cmd *cobra.Command, files *[]string) {
+	cmd.Flags().StringArrayVarP(files, "policy", "p", nil, "read policies from `FILE|DIR` (can be repeated)")
+}
+
+// validation is what validate prints as JSON.
+type validation struct {
+	Policies int       `json:"policies"`
+	Rules    int       `json:"rules"`
+	Errors   []finding `json:"errors"`
+	Warnings []finding `json:"warnings"`
+}
+
+// finding is an error or a warning. Rule is -1 when it is about no rule.
+type finding struct {
+	Source string `json:"source"`
+	Policy string `json:"policy"`
+	Rule   int    `json:"rule"`
+	Text   string `json:"text"`
+}
+
+func validate(w io.Writer, paths []string, format output) error {
+	set, err := policy.Load(paths...)
+	result := validation{Policies: len(set), Errors: findings(err), Warnings: []finding{}}
+	for _, p := range set {
+		result.Rules += len(p.Rules)
+	}
+	warnings := policy.Warnings(set)
+	for _, warning := range warnings {
+		result.Warnings = append(result.Warnings, finding(warning))
+	}
+	if format == outputJSON {
+		if err := printJSON(w, result); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("validate: the policies cannot be used:\n%w", err)
+	}
+	if format == outputJSON {
+		return nil
+	}
+	for _, warning := range warnings {
+		fmt.Fprintln(w, warning)
+	}
+	_, err = fmt.Fprintf(w, "ok: %s, %s\n", count(result.Policies, "policy", "policies"), count(result.Rules, "rule", "rules"))
+	return err
+}
+
+// findings returns the problems that the error joins.
+func findings(err error) []finding {
+	found := []finding{}
+	if err == nil {
+		return found
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			found = append(found, findings(err)...)
+		}
+	case *policy.Error:
+		found = append(found, finding{Source: e.Source, Policy: e.Policy, Rule: e.Rule, Text: e.Err.Error()})
+	default:
+		found = append(found, finding{Rule: -1, Text: err.Error()})
+	}
+	return found
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+func printJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	encoder.SetEscapeHTML(false)
+	return encoder.Encode(v)
+}

@@ -1,0 +1,6 @@
+package bpf
+
+// The layout of tables and alerts is generated from bpf/abi.h: C and Go share
+// one definition. The compiled object is committed, so users need no clang.
+//
+//go:generate go tool bpf2go -go-package bpf -output-stem guard -target bpfel -cc clang -cflags "-O2 -g -Wall -Werror -D__TARGET_ARCH_x86" -type abi_sizes -type operation_id -type hook_id -type protocol_id -type port_values -type verdict_bits -type verdict_id -type line -type generation -type subject_entry -type operation -type interval -type interval6 -type operation_counters -type socket_object -type alert Guard ../../bpf/ebpfguard.bpf.c

@@ -1,0 +1,51 @@
+//go:build vm
+
+package bpf
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+)
+
+// TestVerifier loads every program as the library does.
+func TestVerifier(t *testing.T) {
+	o, err := Open(Options{HashKey: [2]uint64{1, 2}, AlertBytes: 1 << 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("hash: %v", o.hash)
+	o.programs.LogLevel = ebpf.LogLevelStats
+	names := []string{GuardProgTaskAlloc, GuardProgBprmCommittedCreds, GuardProgLabelTasks, GuardProgSocketBind, GuardProgSocketListen, GuardProgSctpBindConnect}
+	if o.hash {
+		names = append(names, GuardProgTaskFree)
+	}
+	for _, name := range names {
+		start := time.Now()
+		c, err := o.load(name)
+		if err != nil {
+			o.programs.LogLevel = 0
+			_, err = o.load(name)
+			o.programs.LogLevel = ebpf.LogLevelStats
+
+			var verifier *ebpf.VerifierError
+			if errors.As(err, &verifier) {
+				for _, line := range verifier.Log[max(0, len(verifier.Log)-40):] {
+					t.Log(line)
+				}
+			}
+			t.Error(name, err)
+			continue
+		}
+		t.Log(name, time.Since(start), c.Programs[name].VerifierLog)
+		c.Close()
+	}
+	if err := o.TrackTasks(); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Close(); err != nil {
+		t.Error(err)
+	}
+}

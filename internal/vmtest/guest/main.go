@@ -1,0 +1,153 @@
+// Command guest is the init process of a test guest. It stays PID 1, runs the job as its child, reports the child's
+// exit status on a serial port and powers the machine off. It depends on nothing but the kernel.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/internal/vmtest/wire"
+)
+
+// drainGrace bounds the wait for output after the child's exit: a daemon that the child left behind may hold the pipe open.
+const drainGrace = 500 * time.Millisecond
+
+func main() {
+	if os.Getpid() != 1 {
+		fmt.Fprintln(os.Stderr, "guest: start it as init of a virtual machine; internal/vmtest/vmrun does so")
+		os.Exit(2)
+	}
+	status := work()
+	if err := report(status); err != nil {
+		// The kernel log is the only channel left.
+		fmt.Println("guest: report the exit status:", err)
+	}
+	unix.Sync()
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
+	// Without ACPI the power stays on; the runner starts QEMU so that a reset ends it.
+	_ = unix.Reboot(unix.LINUX_REBOOT_CMD_RESTART)
+	select {}
+}
+
+func work() wire.Status {
+	if err := mountAll(); err != nil {
+		return wire.Status{Exit: 1, Error: err.Error()}
+	}
+	var job wire.Job
+	raw, err := os.ReadFile(wire.JobPath)
+	if err == nil {
+		err = json.Unmarshal(raw, &job)
+	}
+	if err != nil {
+		return wire.Status{Exit: 1, Error: fmt.Sprintf("read the job: %v", err)}
+	}
+	if err := errors.Join(linkUp("lo"), loadModules(job.Modules)); err != nil {
+		return wire.Status{Exit: 1, Error: err.Error()}
+	}
+	exit, err := run(job)
+	if err != nil {
+		return wire.Status{Exit: 1, Error: err.Error()}
+	}
+	files, err := collect(job.Outputs)
+	status := wire.Status{Exit: exit, Files: files}
+	if err != nil {
+		status.Error = err.Error()
+	}
+	return status
+}
+
+// run starts the job, copies its output to the host and reaps every process until the job itself has ended.
+func run(job wire.Job) (int, error) {
+	port, err := openRaw(wire.OutputDevice)
+	if err != nil {
+		return 0, err
+	}
+	defer port.Close()
+	// A pipe, not the port itself, so that the child does not believe it talks to a terminal.
+	r, w, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return 0, err
+	}
+	child, err := os.StartProcess(job.Path, append([]string{job.Path}, job.Args...), &os.ProcAttr{
+		Dir:   job.Dir,
+		Env:   job.Env,
+		Files: []*os.File{null, w, w},
+		Sys:   &unix.SysProcAttr{Setsid: true},
+	})
+	w.Close()
+	null.Close()
+	if err != nil {
+		return 0, fmt.Errorf("start the command: %w; is it a static binary, or are its libraries among -packages?", err)
+	}
+	copied := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(port, r)
+		copied <- err
+	}()
+	exit := reap(child.Pid)
+	_ = r.SetReadDeadline(time.Now().Add(drainGrace))
+	if err := <-copied; err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return exit, fmt.Errorf("copy the command's output: %w", err)
+	}
+	return exit, drain(port)
+}
+
+// reap waits for all children, since PID 1 inherits every orphan, and returns the exit status of pid.
+func reap(pid int) int {
+	for {
+		var ws unix.WaitStatus
+		got, err := unix.Wait4(-1, &ws, 0, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return 1
+		case got == pid && ws.Exited():
+			return ws.ExitStatus()
+		case got == pid && ws.Signaled():
+			return 128 + int(ws.Signal())
+		}
+	}
+}
+
+func collect(paths []string) (map[string][]byte, error) {
+	files := make(map[string][]byte)
+	var errs []error
+	for _, root := range paths {
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			files[path], err = os.ReadFile(path)
+			return err
+		})
+		// A failed test may not have written its profile; that is the test's matter.
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return files, errors.Join(errs...)
+}
+
+func report(status wire.Status) error {
+	port, err := openRaw(wire.StatusDevice)
+	if err != nil {
+		return err
+	}
+	defer port.Close()
+	if err := json.NewEncoder(port).Encode(status); err != nil {
+		return err
+	}
+	return drain(port)
+}

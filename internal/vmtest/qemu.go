@@ -1,0 +1,79 @@
+package vmtest
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+const qemuName = "qemu-system-x86_64"
+
+// machine is everything the QEMU command line is made from.
+type machine struct {
+	Kernel    Kernel
+	Vmlinuz   string
+	Initramfs string
+	Log       string
+	Status    string
+	KVM       bool
+	ICount    bool
+	CPUs      int
+	MemoryMiB int
+	Append    string
+}
+
+// acceleration names the mode for people.
+func (m machine) acceleration() string {
+	switch {
+	case m.KVM:
+		return "kvm"
+	case m.ICount:
+		return "tcg, icount"
+	default:
+		return "tcg"
+	}
+}
+
+// args makes QEMU's arguments. The guest has no disk and no network. Its first serial port is the kernel's console,
+// the second carries the command's output, the third the exit status.
+func (m machine) args() []string {
+	accel, cpu := "tcg,thread=multi", m.Kernel.CPU
+	switch {
+	case m.KVM:
+		accel, cpu = "kvm", "host"
+	case m.ICount:
+		accel = "tcg,thread=single"
+	}
+	args := []string{
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-machine", "q35", "-accel", accel, "-cpu", cpu,
+		"-smp", strconv.Itoa(m.CPUs), "-m", strconv.Itoa(m.MemoryMiB) + "M",
+		"-chardev", "file,id=log,path=" + escapeOption(m.Log),
+		"-chardev", "stdio,id=out,signal=off",
+		"-chardev", "file,id=status,path=" + escapeOption(m.Status),
+		"-serial", "chardev:log", "-serial", "chardev:out", "-serial", "chardev:status",
+		"-kernel", m.Vmlinuz, "-initrd", m.Initramfs, "-append", m.append(),
+	}
+	if m.ICount {
+		args = append(args, "-icount", "shift=0,sleep=off")
+	}
+	return args
+}
+
+// append makes the kernel's arguments. An oops ends the guest, since what runs after one proves nothing.
+func (m machine) append() string {
+	parts := []string{
+		"console=ttyS0,115200", "loglevel=4", "panic=-1", "oops=panic", "random.trust_cpu=on", "lsm=" + m.Kernel.LSM,
+	}
+	if m.Append != "" {
+		parts = append(parts, m.Append)
+	}
+	return strings.Join(parts, " ")
+}
+
+// escapeOption doubles commas, which separate QEMU's options.
+func escapeOption(s string) string { return strings.ReplaceAll(s, ",", ",,") }
+
+func (m machine) describe(i Image) string {
+	return fmt.Sprintf("kernel %s (%s), %s, %d cpus", m.Kernel.Name, i.Release, m.acceleration(), m.CPUs)
+}

@@ -1,0 +1,61 @@
+package vmtest
+
+import (
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/ebpfguard/ebpfguard/internal/vmtest/wire"
+)
+
+// Guest reports which row of the table the process runs on. It is false outside a guest.
+func Guest() (Kernel, bool) {
+	name := os.Getenv(wire.KernelEnv)
+	if name == "" {
+		return Kernel{}, false
+	}
+	k, err := ByName(name)
+	return k, err == nil
+}
+
+// Offers reports whether the table promises the operation or feature on this kernel.
+func (k Kernel) Offers(feature string) bool {
+	return slices.Contains(k.Features, feature) || slices.Contains(k.Operations, feature)
+}
+
+// Require skips the test when the table says that this kernel lacks the feature, and fails it outside a guest.
+func Require(t testing.TB, feature string) {
+	t.Helper()
+	k := mustGuest(t)
+	if !known(feature) {
+		t.Fatalf("require %q: no kernel of the table offers it; correct the name or add it to internal/vmtest/kernels.go", feature)
+	}
+	if !k.Offers(feature) {
+		t.Skipf("kernel %s does not offer %s", k.Name, feature)
+	}
+}
+
+// Unavailable ends a test that found the feature missing while it ran. It skips when the table agrees and fails when
+// the table promises the feature, so that a skip cannot hide a regression.
+func Unavailable(t testing.TB, feature, reason string) {
+	t.Helper()
+	k := mustGuest(t)
+	if k.Offers(feature) {
+		t.Fatalf("%s is unavailable: %s; kernel %s must offer it: mend the test or correct internal/vmtest/kernels.go", feature, reason, k.Name)
+	}
+	t.Skipf("kernel %s does not offer %s: %s", k.Name, feature, reason)
+}
+
+func mustGuest(t testing.TB) Kernel {
+	t.Helper()
+	k, ok := Guest()
+	if !ok {
+		t.Fatalf("this test needs a guest kernel: run it with `go test -exec \"$PWD/bin/vmrun -kernel 6.12\"` or `go run ./internal/vmtest/suite`")
+	}
+	return k
+}
+
+// known tells a feature that some kernels lack from a misspelt one, which would be skipped everywhere.
+func known(feature string) bool {
+	return slices.ContainsFunc(Kernels, func(k Kernel) bool { return k.Offers(feature) })
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// writeSummary prints one row per test and one column per kernel.
+func writeSummary(w io.Writer, results []*result) {
+	var rows []id
+	for _, r := range results {
+		for _, key := range r.order {
+			if !slices.Contains(rows, key) {
+				rows = append(rows, key)
+			}
+		}
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	line := func(head string, cell func(*result) string) {
+		fmt.Fprint(t, head)
+		for _, r := range results {
+			fmt.Fprint(t, "\t", cell(r))
+		}
+		fmt.Fprintln(t)
+	}
+	line("test", func(r *result) string { return r.kernel })
+	for _, key := range rows {
+		line(label(key, rows), func(r *result) string { return cell(r, key) })
+	}
+	line("passed", func(r *result) string { return fmt.Sprint(r.count(passed)) })
+	line("failed", func(r *result) string { return fmt.Sprint(r.count(failed)) })
+	line("skipped", func(r *result) string { return fmt.Sprint(r.count(skipped)) })
+	line("time", func(r *result) string { return r.elapsed.Round(time.Second).String() })
+	t.Flush()
+
+	var p, f, s int
+	var elapsed time.Duration
+	for _, r := range results {
+		p, f, s, elapsed = p+r.count(passed), f+r.count(failed), s+r.count(skipped), elapsed+r.elapsed
+		if len(r.tests) == 0 {
+			fmt.Fprintf(w, "kernel %s: no test ran; check the packages, -run and -tags\n", r.kernel)
+		} else if r.err != nil && r.count(failed) == 0 {
+			fmt.Fprintf(w, "kernel %s: go test: %v\n", r.kernel, r.err)
+		}
+	}
+	verdict := "ok"
+	if !succeeded(results) {
+		verdict = "FAIL"
+	}
+	fmt.Fprintf(w, "%s: %d passed, %d failed, %d skipped on %d kernels in %s\n", verdict, p, f, s, len(results), elapsed.Round(time.Second))
+}
+
+func cell(r *result, key id) string {
+	e, ok := r.tests[key]
+	if !ok {
+		return "–"
+	}
+	if e.outcome == passed && e.elapsed >= 100*time.Millisecond {
+		return fmt.Sprintf("%s %.1fs", e.outcome, e.elapsed.Seconds())
+	}
+	return string(e.outcome)
+}
+
+// label adds the package where the test's name alone would be ambiguous.
+func label(key id, rows []id) string {
+	if key.test == "" {
+		return "(package " + path.Base(key.pkg) + ")"
+	}
+	for _, other := range rows {
+		if other.test == key.test && other.pkg != key.pkg {
+			return strings.Join([]string{path.Base(key.pkg), key.test}, ".")
+		}
+	}
+	return key.test
+}

@@ -1,0 +1,33 @@
+// Package wire holds what the runner on the host and the init process in the guest tell each other.
+package wire
+
+// KernelEnv is the environment variable that names the table's row to the processes of the guest.
+const KernelEnv = "EBPFGUARD_VM_KERNEL"
+
+// Paths and devices of the guest.
+const (
+	JobPath      = "/.vmtest/job.json"
+	ModuleDir    = "/.vmtest/modules"
+	OutputDir    = "/run/vmtest"
+	OutputDevice = "/dev/ttyS1"
+	StatusDevice = "/dev/ttyS2"
+)
+
+// Job is what init reads from the initramfs.
+type Job struct {
+	Path    string
+	Args    []string
+	Dir     string
+	Env     []string
+	Modules []string
+	// Outputs are files or folders that the host wants back when the command has ended.
+	Outputs []string
+}
+
+// Status is what init reports, one JSON object, before it powers the guest off.
+type Status struct {
+	Exit int
+	// Error says why the command could not be run at all.
+	Error string            `json:",omitempty"`
+	Files map[string][]byte `json:",omitempty"`
+}

@@ -1,0 +1,65 @@
+package policy
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// Format returns the policies, which must be valid, as YAML that [Parse] reads
+// as the same policies, except for their sources.
+func Format(set []Policy) []byte {
+	var b bytes.Buffer
+	for i, p := range set {
+		if i > 0 {
+			b.WriteString("---\n")
+		}
+		fmt.Fprintf(&b, "apiVersion: %s\nkind: %s\nmetadata:\n  name: %s\nspec:\n", APIVersion, Kind, scalar(p.Name))
+		fmt.Fprintf(&b, "  mode: %v\n", p.Mode)
+		if p.Subject.Everyone {
+			b.WriteString("  subject: {}\n")
+		} else {
+			b.WriteString("  subject:\n    binaries:\n")
+			for _, binary := range p.Subject.Binaries {
+				fmt.Fprintf(&b, "    - %s\n", scalar(binary))
+			}
+		}
+		b.WriteString("  rules:\n")
+		for _, r := range p.Rules {
+			formatRule(&b, r)
+		}
+	}
+	return b.Bytes()
+}
+
+func formatRule(b *bytes.Buffer, r Rule) {
+	fmt.Fprintf(b, "  - operation: %s\n", r.Operation)
+	formatPatterns(b, "allow", r.Allow)
+	formatPatterns(b, "deny", r.Deny)
+	if r.Message != "" {
+		fmt.Fprintf(b, "    message: %s\n", scalar(r.Message))
+	}
+	if r.Severity != "" {
+		fmt.Fprintf(b, "    severity: %s\n", r.Severity)
+	}
+	if len(r.Tags) > 0 {
+		tags := make([]string, len(r.Tags))
+		for i, tag := range r.Tags {
+			tags[i] = scalar(tag)
+		}
+		fmt.Fprintf(b, "    tags: [%s]\n", strings.Join(tags, ", "))
+	}
+}
+
+func formatPatterns(b *bytes.Buffer, key string, patterns []Pattern) {
+	switch len(patterns) {
+	case 0:
+	case 1:
+		fmt.Fprintf(b, "    %s: %v\n", key, patterns[0])
+	default:
+		fmt.Fprintf(b, "    %s:\n", key)
+		for _, pattern := range patterns {
+			fmt.Fprintf(b, "    - %v\n", pattern)
+		}
+	}
+}

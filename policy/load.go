@@ -1,0 +1,96 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// maxFile bounds the size of a policy file in bytes.
+const maxFile = 4 << 20
+
+// Load reads the policies of files and directories. Of a directory it reads
+// the files that end in .yaml or .yml in the order of their names, but no
+// subdirectories; "-" is the standard input. The error joins the problems of
+// all files; if there is one, no policy is returned.
+func Load(paths ...string) ([]Policy, error) {
+	if len(paths) == 0 {
+		return nil, errors.New("load policies: no file is given; name a file or directory")
+	}
+	var set []Policy
+	var errs []error
+	for _, path := range paths {
+		files, err := filesOf(path)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		for _, file := range files {
+			policies, err := loadFile(file)
+			if err != nil {
+				errs = append(errs, err)
+			}
+			set = append(set, policies...)
+		}
+	}
+	// Those of one file are known to differ.
+	errs = append(errs, duplicates(set)...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return set, nil
+}
+
+// filesOf returns the policy files that a path stands for.
+func filesOf(path string) ([]string, error) {
+	if path == "-" {
+		return []string{path}, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("load policies: %w; check the path", err)
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, fmt.Errorf("load policies: %w; check the permissions", err)
+	}
+	var files []string
+	for _, entry := range entries { // sorted by name
+		if entry.IsDir() || !slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(entry.Name())) {
+			continue
+		}
+		files = append(files, filepath.Join(path, entry.Name()))
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("load policies: %s holds no *.yaml or *.yml file; add one or name another directory", path)
+	}
+	return files, nil
+}
+
+func loadFile(path string) ([]Policy, error) {
+	name, input := path, io.Reader(os.Stdin)
+	if path == "-" {
+		name = "<stdin>"
+	} else {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, fmt.Errorf("load policies: %w; check the path and its permissions", err)
+		}
+		defer file.Close()
+		input = file
+	}
+	data, err := io.ReadAll(io.LimitReader(input, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("load policies: %w; check that it is a file", err)
+	}
+	if len(data) > maxFile {
+		return nil, fmt.Errorf("load policies: %s has more than %d bytes; split it", name, maxFile)
+	}
+	return Parse(strings.TrimPrefix(name, "./"), data)
+}

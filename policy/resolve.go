@@ -1,0 +1,240 @@
+package policy
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+)
+
+// Specificity says how specific a pattern's match is in each of its keys; 0
+// means that the pattern does not name the key. For sockets:
+//
+//	[0] address: 1 + the bits of the longest prefix that contains the address
+//	[1] port: 1 + 65535 - (last - first) of the narrowest range that contains the port
+//	[2] protocol: 1 when named
+type Specificity [3]uint32
+
+// The keys of a socket's [Specificity].
+const (
+	addressKey = iota
+	portKey
+	protocolKey
+)
+
+// PortSpecificity returns how specific a match by the range is: 1 for all
+// ports, 65536 for a single one. A range that contains nothing yields 0.
+func PortSpecificity(r PortRange) uint32 {
+	if r.First > r.Last {
+		return 0
+	}
+	return 1 + 65535 - uint32(r.Last-r.First)
+}
+
+// AddressSpecificity returns how specific a match by the prefix is: 1 for all
+// addresses of the family, 33 or 129 for a single one. An invalid prefix
+// yields 0.
+func AddressSpecificity(p netip.Prefix) uint32 {
+	return uint32(1 + p.Bits()) // Bits is -1 for an invalid prefix
+}
+
+// moreSpecificThan tells whether s is at least as specific as other in every
+// key and more specific in one. Two specificities can be incomparable.
+func (s Specificity) moreSpecificThan(other Specificity) bool {
+	for i := range s {
+		if s[i] < other[i] {
+			return false
+		}
+	}
+	return s != other
+}
+
+// SubjectRank says how specific a subject is; a greater rank is more specific.
+type SubjectRank uint8
+
+const (
+	// SubjectEveryone is the rank of a subject that selects every process.
+	SubjectEveryone SubjectRank = iota + 1
+	// SubjectBinary is the rank of a subject that selects exact binaries.
+	SubjectBinary
+)
+
+// Candidate is a pattern that matches the object, in a rule whose subject
+// matches the process or, for an unknown process, may match it.
+type Candidate struct {
+	Object  Specificity
+	Subject SubjectRank
+	// Verdict is what the pattern asks for: Allow for a pattern of an allow
+	// set; for one of a deny set Deny or, in a policy in ModeAudit, Audit.
+	Verdict Verdict
+	// Policy and Rule are indices into the policy set and into the policy.
+	Policy, Rule int
+	// NamesPort says that the pattern matches port 0 because it names just
+	// that port, and NamesAddress that it matches the unspecified address
+	// because it names just that address.
+	NamesPort, NamesAddress bool
+}
+
+// Decision is the outcome for one operation.
+type Decision struct {
+	Verdict Verdict
+	// Policy and Rule are the indices of the rule that decided; both are -1
+	// when no rule did.
+	Policy, Rule int
+	// Undecided says that the process could not be identified and that the
+	// verdict is the strictest that could have applied.
+	Undecided bool
+	// NamesPort and NamesAddress say that every rule that could claim this
+	// decision names port 0, or the unspecified address, outright. Such a
+	// decision is final; otherwise the values that the kernel may choose
+	// have to be judged as well. See [Decide].
+	NamesPort, NamesAddress bool
+}
+
+// NoRule returns the decision when no rule concerns the operation.
+func NoRule() Decision { return Decision{Verdict: Allow, Policy: -1, Rule: -1} }
+
+// Resolve decides between the candidates for a known process:
+//
+//   - a candidate drops out when another one is more specific about the object,
+//     that is at least as specific in every key and more specific in one;
+//   - of those left the ones with the most specific subject stay;
+//   - of those the strictest verdict wins.
+//
+// Of several candidates with the winning verdict the one with the lowest
+// policy and rule is reported. The decision names port 0 or the unspecified
+// address only if all of them do, so neither the verdict nor what it names
+// depends on the order of the policies.
+func Resolve(candidates []Candidate) Decision {
+	var best []Candidate
+	for _, c := range undominated(candidates, candidates) {
+		if len(best) > 0 {
+			order := cmp.Or(
+				cmp.Compare(c.Subject, best[0].Subject),
+				cmp.Compare(c.Verdict, best[0].Verdict),
+			)
+			if order < 0 {
+				continue
+			}
+			if order > 0 {
+				best = best[:0]
+			}
+		}
+		best = append(best, c)
+	}
+	return merge(best)
+}
+
+// ResolveUnknown decides between the candidates for a process that could not
+// be identified. A candidate whose subject is everyone certainly applies, any
+// other may. When a denial that no certain candidate overrides may apply, the
+// operation is denied, likewise audited, and the decision says so
+// (docs/semantics.md, rule 6). The verdict is never laxer than the one that
+// [Resolve] gives for any process that the unknown one could be.
+func ResolveUnknown(candidates []Candidate) Decision {
+	var certain []Candidate
+	for _, c := range candidates {
+		if c.Subject == SubjectEveryone {
+			certain = append(certain, c)
+		}
+	}
+	decision := Resolve(certain)
+	if len(certain) == len(candidates) {
+		return decision
+	}
+	left := undominated(candidates, certain)
+	// Whoever the process is, the winner is among the candidates left or,
+	// if none of them applies, there is none: the decision names a value
+	// only if it does so in each case.
+	namesPort, namesAddress := decision.NamesPort, decision.NamesAddress
+	var strictest []Candidate
+	for _, c := range left {
+		if c.Subject != SubjectEveryone {
+			namesPort = namesPort && c.NamesPort
+			namesAddress = namesAddress && c.NamesAddress
+		}
+		if c.Verdict == Allow {
+			continue
+		}
+		if len(strictest) > 0 && c.Verdict > strictest[0].Verdict {
+			strictest = strictest[:0]
+		}
+		if len(strictest) == 0 || c.Verdict == strictest[0].Verdict {
+			strictest = append(strictest, c)
+		}
+	}
+	if len(strictest) > 0 {
+		decision = merge(strictest)
+		decision.Undecided = true
+	}
+	decision.NamesPort, decision.NamesAddress = namesPort, namesAddress
+	return decision
+}
+
+// undominated returns the candidates for which none of the others is more
+// specific about the object.
+func undominated(candidates, others []Candidate) []Candidate {
+	// What is less specific than any of the others is less specific than
+	// one that is itself undominated, and of those there are few.
+	var most []Specificity
+	for _, other := range others {
+		if slices.ContainsFunc(most, func(s Specificity) bool { return s == other.Object || s.moreSpecificThan(other.Object) }) {
+			continue
+		}
+		most = append(slices.DeleteFunc(most, other.Object.moreSpecificThan), other.Object)
+	}
+	var left []Candidate
+	for _, c := range candidates {
+		if !slices.ContainsFunc(most, func(s Specificity) bool { return s.moreSpecificThan(c.Object) }) {
+			left = append(left, c)
+		}
+	}
+	return left
+}
+
+// merge returns the decision of candidates with the same verdict.
+func merge(winners []Candidate) Decision {
+	decision := NoRule()
+	for i, c := range winners {
+		d := Decision{
+			Verdict: c.Verdict, Policy: c.Policy, Rule: c.Rule,
+			NamesPort: c.NamesPort, NamesAddress: c.NamesAddress,
+		}
+		if i == 0 {
+			decision = d
+		} else {
+			decision = Stricter(decision, d)
+		}
+	}
+	return decision
+}
+
+// Stricter returns the decision for an operation that may turn out to be one
+// of two: the one with the greater verdict or, if they are equal, with the
+// lower policy and rule. The result names port 0 or the unspecified address
+// only if both do: where one of the two does not, the values that the kernel
+// may choose have still to be judged. Stricter is commutative and associative.
+func Stricter(a, b Decision) Decision {
+	result := a
+	if compareStrictness(a, b) < 0 {
+		result = b
+	}
+	result.NamesPort = a.NamesPort && b.NamesPort
+	result.NamesAddress = a.NamesAddress && b.NamesAddress
+	return result
+}
+
+// compareStrictness orders decisions; the greater one is the stricter.
+func compareStrictness(a, b Decision) int {
+	undecided := func(d Decision) int {
+		if d.Undecided {
+			return 1
+		}
+		return 0
+	}
+	return cmp.Or(
+		cmp.Compare(a.Verdict, b.Verdict),
+		cmp.Compare(b.Policy, a.Policy),
+		cmp.Compare(b.Rule, a.Rule),
+		cmp.Compare(undecided(a), undecided(b)),
+	)
+}

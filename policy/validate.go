@@ -1,0 +1,291 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// The limits of a policy. The path limits are the kernel's (PATH_MAX includes
+// the final NUL; NAME_MAX).
+const (
+	maxName      = 253
+	maxMessage   = 1024
+	maxTags      = 16
+	maxTag       = 64
+	maxPath      = 4095
+	maxComponent = 255
+)
+
+// later lists the operations that later versions will enforce (docs/hooks.md).
+var later = []Operation{
+	"file_open", "bprm_check_security", "sb_mount", "sb_remount", "sb_umount",
+	"task_fix_setuid", "socket_connect",
+}
+
+// Error is one problem of a policy.
+type Error struct {
+	// Source is the place as file:line:column; empty if there is none.
+	Source string
+	// Policy is the policy's name; empty if the problem is outside any.
+	Policy string
+	// Rule is the rule's index; -1 if the problem is outside any.
+	Rule int
+	// Err says what is wrong and what to do.
+	Err error
+}
+
+// Error returns the place, the problem and what to do.
+func (e *Error) Error() string {
+	var b strings.Builder
+	if e.Source != "" {
+		fmt.Fprintf(&b, "%s: ", e.Source)
+	}
+	if e.Policy != "" {
+		fmt.Fprintf(&b, "policy %q: ", e.Policy)
+	}
+	if e.Rule >= 0 {
+		fmt.Fprintf(&b, "rule %d: ", e.Rule)
+	}
+	return b.String() + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Validate returns everything that is wrong with the policies as one joined
+// error of [*Error] values, or nil.
+func Validate(set []Policy) error {
+	var errs []error
+	for _, p := range set {
+		errs = append(errs, p.validate()...)
+	}
+	return errors.Join(append(errs, duplicates(set)...)...)
+}
+
+// duplicates returns an error for each policy with the name of an earlier one.
+func duplicates(set []Policy) []error {
+	var errs []error
+	first := make(map[string]Policy, len(set))
+	for _, p := range set {
+		other, ok := first[p.Name]
+		switch {
+		case !ok:
+			first[p.Name] = p
+		case p.Name == "": // reported as such
+		case other.Source == "":
+			errs = append(errs, &Error{Source: p.Source, Policy: p.Name, Rule: -1,
+				Err: errors.New("another policy has the same name; rename one of them")})
+		default:
+			errs = append(errs, &Error{Source: p.Source, Policy: p.Name, Rule: -1,
+				Err: fmt.Errorf("the policy at %s has the same name; rename one of them", other.Source)})
+		}
+	}
+	return errs
+}
+
+func (p Policy) validate() []error {
+	var errs []error
+	add := func(err error) {
+		for _, err := range unjoin(err) {
+			errs = append(errs, &Error{Source: p.Source, Policy: p.Name, Rule: -1, Err: err})
+		}
+	}
+	add(checkName(p.Name))
+	if p.Mode > ModeAudit {
+		add(fmt.Errorf("unknown mode %v; use ModeEnforce or ModeAudit", p.Mode))
+	}
+	add(p.Subject.validate())
+	if len(p.Rules) == 0 {
+		add(errors.New("the policy has no rules; add one"))
+	}
+	for i, r := range p.Rules {
+		source := r.Source
+		if source == "" {
+			source = p.Source
+		}
+		for _, err := range unjoin(r.validate()) {
+			errs = append(errs, &Error{Source: source, Policy: p.Name, Rule: i, Err: err})
+		}
+	}
+	return errs
+}
+
+// unjoin returns the errors that were joined, or the error itself.
+func unjoin(err error) []error {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var errs []error
+	for _, err := range joined.Unwrap() {
+		errs = append(errs, unjoin(err)...)
+	}
+	return errs
+}
+
+var namePattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9._/-]*[a-z0-9])?$`)
+
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return errors.New("the policy has no name; give it one")
+	case len(name) > maxName:
+		return fmt.Errorf("the name has %d characters; shorten it to %d", len(name), maxName)
+	case !namePattern.MatchString(name):
+		return fmt.Errorf("%q is no policy name; use a-z, 0-9, '-', '.', '_' and '/', first and last a letter or digit", name)
+	}
+	return nil
+}
+
+func (s Subject) validate() error {
+	switch {
+	case s.Everyone && len(s.Binaries) > 0:
+		return errors.New("the subject is everyone and binaries at the same time; leave out one of them")
+	case !s.Everyone && s.Binaries != nil && len(s.Binaries) == 0:
+		return errors.New("the subject's binaries are empty, which selects nobody; name at least one binary or select everyone")
+	case !s.Everyone && len(s.Binaries) == 0:
+		return errors.New("the policy has no subject; select everyone or name binaries")
+	}
+	var errs []error
+	seen := make(map[string]bool, len(s.Binaries))
+	for _, binary := range s.Binaries {
+		if err := checkBinary(binary); err != nil {
+			errs = append(errs, err)
+		} else if seen[binary] {
+			errs = append(errs, fmt.Errorf("binary %q is listed twice; remove one", binary))
+		}
+		seen[binary] = true
+	}
+	return errors.Join(errs...)
+}
+
+func checkBinary(binary string) error {
+	shown := binary
+	if len(shown) > 64 {
+		shown = shown[:64] + "…"
+	}
+	switch {
+	case binary == "":
+		return errors.New("a binary is empty; write an absolute path such as /usr/sbin/sshd")
+	case strings.ContainsRune(binary, 0):
+		return fmt.Errorf("binary %q contains a NUL, which no path can; remove it", shown)
+	case !utf8.ValidString(binary):
+		return fmt.Errorf("binary %q is not valid UTF-8; such paths cannot be written in a policy, rename the file", shown)
+	case strings.ContainsAny(binary, "*?[") || len(binary) > 1 && strings.HasSuffix(binary, "/"):
+		return fmt.Errorf("binary %q: globs and directories are not enforced by this version of ebpfguard; list exact paths", shown)
+	case !path.IsAbs(binary):
+		return fmt.Errorf("binary %q is not absolute; write the whole path, such as /usr/bin/%s", shown, path.Base(shown))
+	case len(binary) > maxPath:
+		return fmt.Errorf("binary %q has %d bytes, but no path is longer than %d; shorten it", shown, len(binary), maxPath)
+	case path.Clean(binary) != binary:
+		return fmt.Errorf("binary %q is not a clean path; write %s", shown, path.Clean(binary))
+	case binary == "/":
+		return errors.New(`binary "/" is a directory; write the path of a program`)
+	}
+	for component := range strings.SplitSeq(binary, "/") {
+		if len(component) > maxComponent {
+			return fmt.Errorf("binary %q has a component of %d bytes, but none is longer than %d; shorten it", shown, len(component), maxComponent)
+		}
+	}
+	return nil
+}
+
+func (r Rule) validate() error {
+	var errs []error
+	add := func(err error) { errs = append(errs, err) }
+	add(checkOperation(r.Operation))
+	if len(r.Allow) == 0 && len(r.Deny) == 0 {
+		add(errors.New("the rule neither allows nor denies anything; add allow or deny"))
+	}
+	for _, list := range []struct {
+		name     string
+		patterns []Pattern
+	}{{"allow", r.Allow}, {"deny", r.Deny}} {
+		for i, pattern := range list.patterns {
+			for _, err := range unjoin(checkPattern(r.Operation, pattern)) {
+				add(fmt.Errorf("%s[%d]: %w", list.name, i, err))
+			}
+		}
+	}
+	add(checkMessage(r.Message))
+	add(checkSeverity(r.Severity))
+	if len(r.Tags) > maxTags {
+		add(fmt.Errorf("the rule has %d tags; keep at most %d", len(r.Tags), maxTags))
+	}
+	for _, tag := range r.Tags {
+		add(checkTag(tag))
+	}
+	return errors.Join(errs...)
+}
+
+func checkOperation(o Operation) error {
+	names := make([]string, 0, len(Operations()))
+	for _, known := range Operations() {
+		names = append(names, string(known))
+	}
+	switch {
+	case o.Known():
+		return nil
+	case o == "":
+		return fmt.Errorf("the rule has no operation; name one of: %s", strings.Join(names, ", "))
+	case slices.Contains(later, o):
+		return fmt.Errorf("%s is not enforced by this version of ebpfguard; it enforces %s", o, strings.Join(names, ", "))
+	}
+	return fmt.Errorf("unknown operation %q; %s", o, suggest(string(o), names))
+}
+
+func checkPattern(o Operation, pattern Pattern) error {
+	if pattern == nil {
+		return errors.New("the pattern is nil; remove it")
+	}
+	if o == SocketBind {
+		if p, ok := pattern.(SocketPattern); ok {
+			return p.validate()
+		}
+		return fmt.Errorf("%s does not take a %T; use a SocketPattern (a value, not a pointer)", o, pattern)
+	}
+	return nil // the operation itself is wrong
+}
+
+func checkMessage(message string) error {
+	switch {
+	case len(message) > maxMessage:
+		return fmt.Errorf("the message has %d bytes; shorten it to %d", len(message), maxMessage)
+	case !utf8.ValidString(message):
+		return errors.New("the message is not valid UTF-8; rewrite it")
+	}
+	return nil
+}
+
+// severities lists the severities, least first.
+var severities = []string{
+	string(SeverityInfo), string(SeverityLow), string(SeverityMedium),
+	string(SeverityHigh), string(SeverityCritical),
+}
+
+func checkSeverity(s Severity) error {
+	if s == "" || slices.Contains(severities, string(s)) {
+		return nil
+	}
+	return fmt.Errorf("unknown severity %q; %s", s, suggest(string(s), severities))
+}
+
+func checkTag(tag string) error {
+	switch {
+	case tag == "":
+		return errors.New("a tag is empty; remove it")
+	case len(tag) > maxTag:
+		return fmt.Errorf("tag %q has %d bytes; shorten it to %d", tag, len(tag), maxTag)
+	case !utf8.ValidString(tag):
+		return fmt.Errorf("tag %q is not valid UTF-8; rewrite it", tag)
+	}
+	return nil
+}

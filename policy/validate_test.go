@@ -1,0 +1,160 @@
+package policy
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestValidate(t *testing.T) {
+	good := func() Policy { return everyone("p", nil, patterns{ports(22)}) }
+	withPolicy := func(change func(*Policy)) []Policy {
+		p := good()
+		change(&p)
+		return set(p)
+	}
+	withRule := func(change func(*Rule)) []Policy {
+		return withPolicy(func(p *Policy) { change(&p.Rules[0]) })
+	}
+	withDeny := func(pattern Pattern) []Policy {
+		return withRule(func(r *Rule) { r.Deny = patterns{pattern} })
+	}
+	withBinaries := func(list ...string) []Policy {
+		return withPolicy(func(p *Policy) { p.Subject = Subject{Binaries: list} })
+	}
+	prefix := func(s string) Pattern {
+		return SocketPattern{Addresses: []netip.Prefix{netip.MustParsePrefix(s)}}
+	}
+	const rule0 = `policy "p": rule 0: `
+	for _, tt := range []struct {
+		name string
+		set  []Policy
+		want string
+	}{
+		{"good", set(good()), ``},
+		{"no policies", nil, ``},
+		{"no name", withPolicy(func(p *Policy) { p.Name = "" }), `the policy has no name; give it one`},
+		{"bad name", withPolicy(func(p *Policy) { p.Name = "-p" }), `policy "-p": "-p" is no policy name; use a-z, 0-9, '-', '.', '_' and '/', first and last a letter or digit`},
+		{"name with a newline", withPolicy(func(p *Policy) { p.Name = "p\n" }), `policy "p\n": "p\n" is no policy name; use a-z, 0-9, '-', '.', '_' and '/', first and last a letter or digit`},
+		{"duplicate name", set(good(), good()), `policy "p": another policy has the same name; rename one of them`},
+		{"mode", withPolicy(func(p *Policy) { p.Mode = 9 }), `policy "p": unknown mode Mode(9); use ModeEnforce or ModeAudit`},
+		{"zero mode", withPolicy(func(p *Policy) { p.Mode = 0 }), ``},
+		{"no subject", withPolicy(func(p *Policy) { p.Subject = Subject{} }), `policy "p": the policy has no subject; select everyone or name binaries`},
+		{"no binaries", withBinaries(), `policy "p": the policy has no subject; select everyone or name binaries`},
+		{"empty binaries", withPolicy(func(p *Policy) { p.Subject.Everyone = false; p.Subject.Binaries = []string{} }), `policy "p": the subject's binaries are empty, which selects nobody; name at least one binary or select everyone`},
+		{"two subjects", withPolicy(func(p *Policy) { p.Subject.Binaries = []string{"/a"} }), `policy "p": the subject is everyone and binaries at the same time; leave out one of them`},
+		{"empty binary", withBinaries(""), `policy "p": a binary is empty; write an absolute path such as /usr/sbin/sshd`},
+		{"relative binary", withBinaries("a/b"), `policy "p": binary "a/b" is not absolute; write the whole path, such as /usr/bin/b`},
+		{"unclean binary", withBinaries("/a/../b"), `policy "p": binary "/a/../b" is not a clean path; write /b`},
+		{"root", withBinaries("/"), `policy "p": binary "/" is a directory; write the path of a program`},
+		{"NUL", withBinaries("/a\x00b"), `policy "p": binary "/a\x00b" contains a NUL, which no path can; remove it`},
+		{"not UTF-8", withBinaries("/a\xff"), `policy "p": binary "/a\xff" is not valid UTF-8; such paths cannot be written in a policy, rename the file`},
+		{"longest component", withBinaries("/" + strings.Repeat("a", 255)), ``},
+		{"long component", withBinaries("/" + strings.Repeat("a", 256)), `policy "p": binary "/` + strings.Repeat("a", 63) + `…" has a component of 256 bytes, but none is longer than 255; shorten it`},
+		{"longest path", withBinaries(strings.Repeat("/a", 2047) + "a"), ``},
+		{"long path", withBinaries(strings.Repeat("/a", 2048)), `policy "p": binary "` + strings.Repeat("/a", 32) + `…" has 4096 bytes, but no path is longer than 4095; shorten it`},
+		{"twice", withBinaries("/a", "/a"), `policy "p": binary "/a" is listed twice; remove one`},
+		{"no rules", withPolicy(func(p *Policy) { p.Rules = nil }), `policy "p": the policy has no rules; add one`},
+		{"no operation", withRule(func(r *Rule) { r.Operation = "" }), rule0 + `the rule has no operation; name one of: socket_bind`},
+		{"later operation", withRule(func(r *Rule) { r.Operation = "file_open" }), rule0 + `file_open is not enforced by this version of ebpfguard; it enforces socket_bind`},
+		{"unknown operation", withRule(func(r *Rule) { r.Operation = "x" }), rule0 + `unknown operation "x"; the only one is socket_bind`},
+		{"no patterns", withRule(func(r *Rule) { r.Deny = nil }), rule0 + `the rule neither allows nor denies anything; add allow or deny`},
+		{"nil pattern", withDeny(nil), rule0 + `deny[0]: the pattern is nil; remove it`},
+		{"pointer pattern", withDeny(&SocketPattern{All: true}), rule0 + `deny[0]: socket_bind does not take a *policy.SocketPattern; use a SocketPattern (a value, not a pointer)`},
+		{"zero pattern", withDeny(SocketPattern{}), rule0 + `deny[0]: the pattern names nothing; write all to select every socket`},
+		{"all and more", withDeny(SocketPattern{All: true, Protocols: []Protocol{TCP}}), rule0 + `deny[0]: all cannot be combined with ports, addresses or protocols; leave out one or the other`},
+		{"empty list", withDeny(SocketPattern{Ports: []PortRange{}, Protocols: []Protocol{TCP}}), rule0 + `deny[0]: ports is an empty list; name at least one value or leave it out (nil), which selects all`},
+		{"reversed range", withDeny(portRange(2, 1)), rule0 + `deny[0]: port range 2-1 is empty; write 1-2`},
+		{"invalid prefix", withDeny(SocketPattern{Addresses: []netip.Prefix{{}}}), rule0 + `deny[0]: an address prefix is invalid; write an address or CIDR such as 10.0.0.0/8`},
+		{"unmasked prefix", withDeny(prefix("10.0.0.1/8")), rule0 + `deny[0]: 10.0.0.1/8 has bits set after the prefix; write 10.0.0.0/8 or 10.0.0.1`},
+		{"mapped prefix", withDeny(prefix("::ffff:10.0.0.0/104")), rule0 + `deny[0]: ::ffff:10.0.0.0/104 is v4-mapped; write 10.0.0.0/8`},
+		{"short mapped prefix", withDeny(prefix("::ffff:0.0.0.0/90")), rule0 + `deny[0]: ::ffff:0.0.0.0/90 is an IPv4 address with a prefix shorter than 96 bits; write 0.0.0.0/0 for every IPv4 address or ::/0 for every IPv6 address`},
+		{"zero protocol", withDeny(protocol(0)), rule0 + `deny[0]: a policy cannot name protocol Protocol(0); name one of TCP to Raw`},
+		{"other protocol", withDeny(protocol(OtherProtocol)), rule0 + `deny[0]: a policy cannot name protocol other; name one of TCP to Raw`},
+		{"two problems of one pattern", withDeny(both(portRange(2, 1), protocol(99))), rule0 + "deny[0]: port range 2-1 is empty; write 1-2\n" + rule0 + "deny[0]: a policy cannot name protocol Protocol(99); name one of TCP to Raw"},
+		{"message", withRule(func(r *Rule) { r.Message = strings.Repeat("a", 1025) }), rule0 + `the message has 1025 bytes; shorten it to 1024`},
+		{"severity", withRule(func(r *Rule) { r.Severity = "urgent" }), rule0 + `unknown severity "urgent"; choose from info, low, medium, high, critical`},
+		{"tags", withRule(func(r *Rule) { r.Tags = strings.Split(strings.Repeat("a", 17), "") }), rule0 + `the rule has 17 tags; keep at most 16`},
+		{"empty tag", withRule(func(r *Rule) { r.Tags = []string{""} }), rule0 + `a tag is empty; remove it`},
+		{"long tag", withRule(func(r *Rule) { r.Tags = []string{strings.Repeat("a", 65)} }), rule0 + `tag "` + strings.Repeat("a", 65) + `" has 65 bytes; shorten it to 64`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := Validate(tt.set)
+			got := ""
+			if err != nil {
+				got = err.Error()
+				if e := new(Error); !errors.As(err, &e) {
+					t.Errorf("%v is no *Error", err)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	const (
+		nothingToLift = `rule 0: warning: the rule has no effect: no rule denies socket_bind, so there is nothing that it could lift; add a denial or remove the rule`
+		ruleIdle      = `rule 0: warning: the rule has no effect: whatever it selects is decided in the same way without it; remove it or make its patterns more specific`
+		patternIdle   = ` has no effect: whatever it selects is decided in the same way without it; remove it or make it more specific`
+	)
+	for _, tt := range []struct {
+		name string
+		set  []Policy
+		want string
+	}{
+		{"allow all but 22", set(everyone("p", patterns{all()}, patterns{ports(22)})), ``},
+		{"allow just 80", set(everyone("p", patterns{ports(80)}, patterns{all()})), ``},
+		{"nothing is denied", set(everyone("p", patterns{ports(80)}, nil), everyone("q", patterns{all()}, nil)), "policy \"p\": " + nothingToLift + "\npolicy \"q\": " + nothingToLift},
+		{"nothing that it could lift", set(everyone("p", nil, patterns{ports(22)}), everyone("q", patterns{ports(80)}, nil)), `policy "q": ` + ruleIdle},
+		{"less specific than what it should lift", set(everyone("p", nil, patterns{ports(22)}), everyone("q", patterns{portRange(1, 1023)}, nil)), `policy "q": ` + ruleIdle},
+		{"denied for everyone and again for one", set(everyone("p", nil, patterns{ports(22)}), only("q", "/a", nil, patterns{ports(22)})), ``}, // another rule is reported
+		{"the same denial in two policies", set(everyone("p", nil, patterns{ports(22)}), everyone("q", nil, patterns{ports(22)})), `policy "q": ` + ruleIdle},
+		{"an audit under a denial", set(everyone("p", nil, patterns{ports(22)}), audited(everyone("q", nil, patterns{ports(22)}))), `policy "q": ` + ruleIdle},
+		{"a denial over an audit", set(audited(everyone("p", nil, patterns{ports(22)})), everyone("q", nil, patterns{ports(22)})), `policy "p": ` + ruleIdle},
+		{"a denial that is lifted entirely", set(everyone("p", nil, patterns{portRange(20, 21)}), everyone("q", patterns{ports(20, 21)}, nil)), `policy "p": ` + ruleIdle},
+		{"a denial that is lifted entirely in its rule", set(everyone("p", patterns{ports(20, 21)}, patterns{ports(22), portRange(20, 21)})), `policy "p": rule 0: warning: deny {ports: [20-21]}` + patternIdle},
+		{"a denial that is lifted for one", set(everyone("p", nil, patterns{ports(22)}), only("q", "/a", patterns{ports(22)}, nil)), ``},
+		{"a denial that is lifted in part", set(everyone("p", nil, patterns{portRange(20, 22)}), everyone("q", patterns{ports(20, 21)}, nil)), ``},
+		{"port 0 is denied to lift nothing", set(everyone("p", patterns{ports(0)}, patterns{ports(40000)})), ``},
+		{"0.0.0.0 is allowed outright", set(everyone("p", patterns{addresses("0.0.0.0/32")}, patterns{addresses("10.0.0.0/8")})), ``},
+		{"a pattern twice", set(everyone("p", nil, patterns{ports(22), ports(23), ports(22)})), `policy "p": rule 0: warning: deny lists {ports: [22]} twice; remove one`},
+		{"a pattern within another", set(everyone("p", nil, patterns{ports(22), both(ports(22), protocol(UDP))})), `policy "p": rule 0: warning: deny {ports: [22], protocols: [udp]}` + patternIdle},
+		{"a pattern within another, which has to be more specific", set(everyone("p", patterns{portRange(1, 30)}, patterns{portRange(1, 100), ports(22)})), ``},
+		{"ports of a protocol without", set(everyone("p", nil, patterns{both(ports(22), protocol(ICMP)), ports(23)})), `policy "p": rule 0: warning: deny {ports: [22], protocols: [icmp]}` + patternIdle},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if err := Validate(tt.set); err != nil {
+				t.Fatal(err)
+			}
+			var lines []string
+			for _, w := range Warnings(tt.set) {
+				lines = append(lines, w.String())
+			}
+			if diff := cmp.Diff(tt.want, strings.Join(lines, "\n")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestWarningsBoundItsWork(t *testing.T) {
+	var large []Policy
+	for i := range 400 {
+		p := everyone("p", patterns{all()}, patterns{ports(uint16(i)), portRange(uint16(i), uint16(2*i))})
+		if i%2 == 0 {
+			p.Subject = Subject{Binaries: []string{"/a" + string(rune('a'+i))}}
+		}
+		large = append(large, p)
+	}
+	w := warner{set: large, gone: make(map[patternIndex]bool)}
+	w.operation(SocketBind)
+	if w.work > maxWarningWork*11/10 {
+		t.Errorf("%d matches", w.work)
+	}
+}

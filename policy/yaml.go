@@ -1,0 +1,281 @@
+package policy
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// APIVersion and Kind are the first two fields of every policy in YAML.
+const (
+	APIVersion = "ebpfguard.io/v1alpha1"
+	Kind       = "Policy"
+)
+
+// maxProblems bounds how many problems of a file are reported.
+const maxProblems = 100
+
+// Parse reads the policies of a YAML file with one or more documents. The name
+// appears in positions. Parsing is strict: anything that is not understood is
+// an error. The error joins all problems as [*Error] values, in which case no
+// policy is returned; what is returned has passed [Validate].
+func Parse(name string, data []byte) ([]Policy, error) {
+	d := &decoder{file: name, budget: len(data) + 10_000, rule: -1}
+	var set []Policy
+	documents := yaml.NewDecoder(bytes.NewReader(data))
+	for {
+		var document yaml.Node
+		err := documents.Decode(&document)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			d.syntax(err)
+			break // the decoder cannot find the next document
+		}
+		if len(document.Content) == 0 || isNull(document.Content[0]) {
+			continue // nothing but comments
+		}
+		d.policy, d.rule = "", -1
+		set = append(set, d.document(document.Content[0]))
+	}
+	if len(set) == 0 && len(d.problems) == 0 {
+		d.failAt(1, 1, fmt.Errorf("the file contains no policy; begin one with apiVersion: %s", APIVersion))
+	}
+	if len(d.problems) > 0 {
+		return nil, errors.Join(append(d.sorted(), duplicates(set)...)...)
+	}
+	// The decoder has checked each value at its place; this covers what
+	// concerns several of them.
+	if err := Validate(set); err != nil {
+		return nil, err
+	}
+	return set, nil
+}
+
+// decoder turns YAML nodes into policies and collects the problems.
+type decoder struct {
+	file     string
+	problems []problem
+	policy   string // the policy and rule that is being decoded
+	rule     int
+	// budget is how many more nodes may be visited. A node takes at least a
+	// byte, so only a file whose aliases multiply it can use it up.
+	budget int
+}
+
+type problem struct {
+	line, column int
+	err          error
+}
+
+// sorted returns the problems in the order of the file.
+func (d *decoder) sorted() []error {
+	slices.SortStableFunc(d.problems, func(a, b problem) int {
+		return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.column, b.column))
+	})
+	errs := make([]error, len(d.problems))
+	for i, p := range d.problems {
+		errs[i] = p.err
+	}
+	return errs
+}
+
+// fail records a problem at the node.
+func (d *decoder) fail(n *yaml.Node, format string, args ...any) {
+	d.failAt(n.Line, n.Column, fmt.Errorf(format, args...))
+}
+
+// check records the problem, if it is one, at the node.
+func (d *decoder) check(n *yaml.Node, err error) {
+	for _, err := range unjoin(err) {
+		d.failAt(n.Line, n.Column, err)
+	}
+}
+
+func (d *decoder) failAt(line, column int, err error) {
+	if len(d.problems) > maxProblems {
+		return
+	}
+	if len(d.problems) == maxProblems {
+		err = errors.New("there are more problems; mend these first")
+	}
+	source := fmt.Sprintf("%s:%d:%d", d.file, line, column)
+	d.problems = append(d.problems, problem{line, column, &Error{Source: source, Policy: d.policy, Rule: d.rule, Err: err}})
+}
+
+func (d *decoder) position(n *yaml.Node) string {
+	return fmt.Sprintf("%s:%d:%d", d.file, n.Line, n.Column)
+}
+
+var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?`)
+
+// syntax records an error of the YAML parser, which names at most the line.
+func (d *decoder) syntax(err error) {
+	text, line := err.Error(), 1
+	if m := yamlLine.FindStringSubmatch(text); m != nil {
+		text = text[len(m[0]):]
+		if n, err := strconv.Atoi(m[1]); err == nil {
+			line = n
+		}
+	}
+	remedy := "look at this line and the ones before it"
+	if text == "did not find expected node content" {
+		// What the parser says of [::1].
+		remedy = `write values that begin with a colon in quotes, such as "::1", and close every bracket`
+	}
+	d.policy, d.rule = "", -1
+	d.failAt(line, 1, fmt.Errorf("not valid YAML: %s; %s", text, remedy))
+}
+
+// follow returns the node that an alias stands for or the node itself. It
+// fails when the file's aliases expand to too much.
+func (d *decoder) follow(n *yaml.Node) (*yaml.Node, bool) {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	if d.budget == 0 {
+		d.fail(n, "the aliases of this file expand to too much; write the values out")
+	}
+	d.budget--
+	return n, d.budget >= 0
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// kind returns what a person calls the node.
+func kind(n *yaml.Node) string {
+	switch {
+	case isNull(n):
+		return "empty"
+	case n.Kind == yaml.MappingNode:
+		return "a mapping"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	case len(n.Value) > 64:
+		return strconv.Quote(n.Value[:64] + "…")
+	case n.ShortTag() == "!!str":
+		return strconv.Quote(n.Value)
+	}
+	return n.Value
+}
+
+// untagged tells whether the node has no tag that somebody wrote.
+func (d *decoder) untagged(n *yaml.Node) bool {
+	if tag := n.ShortTag(); strings.HasPrefix(tag, "!!") && tag != "!!binary" {
+		return true
+	}
+	d.fail(n, "the tag %s is not known; remove it", n.Tag)
+	return false
+}
+
+// fields are the values of a mapping by their keys.
+type fields map[string]*yaml.Node
+
+// mapping returns the fields of the node, which must be a mapping with no
+// other than the known keys, each at most once.
+func (d *decoder) mapping(n *yaml.Node, what, example string, known ...string) (fields, bool) {
+	if !d.untagged(n) {
+		return nil, false
+	}
+	if n.Kind != yaml.MappingNode {
+		d.fail(n, "%s must be a mapping, not %s; write %s", what, kind(n), example)
+		return nil, false
+	}
+	found := make(fields)
+	lines := make(map[string]int)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, ok := d.follow(n.Content[i])
+		if !ok {
+			return nil, false
+		}
+		switch name := key.Value; {
+		case key.Kind != yaml.ScalarNode || key.ShortTag() == "!!null":
+			d.fail(n.Content[i], "a field of %s has no name; %s", what, suggest("", known))
+		case key.ShortTag() == "!!merge":
+			d.fail(n.Content[i], "merge keys are not supported; write the fields of %s out", what)
+		case lines[name] > 0:
+			d.fail(n.Content[i], "field %q of %s is already on line %d; remove one", name, what, lines[name])
+		default:
+			lines[name] = n.Content[i].Line
+			if !slices.Contains(known, name) {
+				d.unknownField(n.Content[i], what, name, known)
+				continue
+			}
+			value, ok := d.follow(n.Content[i+1])
+			if !ok {
+				return nil, false
+			}
+			found[name] = value
+		}
+	}
+	return found, true
+}
+
+// notYet holds the fields that DESIGN has for later versions.
+var notYet = map[string][]string{
+	"subject": {"descendants", "users", "containers", "cgroups"},
+	"pattern": {"addresses_from"},
+}
+
+func (d *decoder) unknownField(n *yaml.Node, what, name string, known []string) {
+	if slices.Contains(notYet[what], name) {
+		d.fail(n, "%s is not enforced by this version of ebpfguard; use %s", name, strings.Join(known, ", "))
+		return
+	}
+	d.fail(n, "unknown field %q of %s; %s", name, what, suggest(name, known))
+}
+
+// list returns the values of the node, which must be a list of at least one.
+func (d *decoder) list(n *yaml.Node, what string) []*yaml.Node {
+	if !d.untagged(n) {
+		return nil
+	}
+	if n.Kind != yaml.SequenceNode {
+		text := "..."
+		if n.Kind == yaml.ScalarNode && !isNull(n) {
+			text = scalar(n.Value)
+			if n.ShortTag() != "!!str" {
+				text = n.Value
+			}
+		}
+		d.fail(n, "%s must be a list, not %s; write a list: [%s]", what, kind(n), text)
+		return nil
+	}
+	if len(n.Content) == 0 {
+		d.fail(n, "%s is an empty list; add a value or leave the field out", what)
+	}
+	values := make([]*yaml.Node, 0, len(n.Content))
+	for _, c := range n.Content {
+		value, ok := d.follow(c)
+		if !ok {
+			return nil
+		}
+		values = append(values, value)
+	}
+	return values
+}
+
+// text returns the value of the node, which must be a string.
+func (d *decoder) text(n *yaml.Node, what string) (string, bool) {
+	if !d.untagged(n) {
+		return "", false
+	}
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" {
+		remedy := "write one"
+		if n.Kind == yaml.ScalarNode && !isNull(n) {
+			remedy = fmt.Sprintf("write %q with the quotes", n.Value)
+		}
+		d.fail(n, "%s must be a string, not %s; %s", what, kind(n), remedy)
+		return "", false
+	}
+	return n.Value, true
+}

@@ -1,0 +1,229 @@
+package policy
+
+import (
+	"fmt"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// document decodes one policy.
+func (d *decoder) document(n *yaml.Node) Policy {
+	p := Policy{Source: d.position(n)}
+	if n.Kind == yaml.SequenceNode {
+		d.fail(n, "a policy must be a mapping, not a list; begin with apiVersion: %s (the list form of the original ebpfguard is not read by this version)", APIVersion)
+		return p
+	}
+	top, ok := d.mapping(n, "a policy", "apiVersion: "+APIVersion, "apiVersion", "kind", "metadata", "spec")
+	if !ok {
+		return p
+	}
+	ours := d.constant(n, top, "apiVersion", APIVersion)
+	ours = d.constant(n, top, "kind", Kind) && ours
+	if !ours {
+		return p // no more is known about other kinds of documents
+	}
+	p.Name = d.metadata(n, top)
+	d.policy = p.Name
+	d.spec(n, top, &p)
+	return p
+}
+
+// constant checks a field that has just one possible value. It tells whether
+// the document is worth reading on: the field may be missing, but not another.
+func (d *decoder) constant(parent *yaml.Node, top fields, name, want string) bool {
+	n, ok := top[name]
+	if !ok {
+		d.fail(parent, "%s is missing; write %s: %s", name, name, want)
+		return true
+	}
+	if n.Kind != yaml.ScalarNode || n.Value != want {
+		d.fail(n, "%s is %s, which this version does not know; write %s: %s", name, kind(n), name, want)
+		return false
+	}
+	return true
+}
+
+func (d *decoder) metadata(parent *yaml.Node, top fields) string {
+	n, ok := top["metadata"]
+	if !ok {
+		d.fail(parent, "metadata is missing; write metadata: {name: ...}")
+		return ""
+	}
+	metadata, ok := d.mapping(n, "metadata", "metadata: {name: ...}", "name")
+	if !ok {
+		return ""
+	}
+	value, ok := metadata["name"]
+	if !ok {
+		d.fail(n, "metadata has no name; write metadata: {name: ...}")
+		return ""
+	}
+	name, ok := d.text(value, "name")
+	if !ok {
+		return ""
+	}
+	if err := checkName(name); err != nil {
+		d.check(value, err)
+		return ""
+	}
+	return name
+}
+
+func (d *decoder) spec(parent *yaml.Node, top fields, p *Policy) {
+	n, ok := top["spec"]
+	if !ok {
+		d.fail(parent, "spec is missing; write spec: with subject and rules")
+		return
+	}
+	spec, ok := d.mapping(n, "spec", "spec: with subject and rules", "mode", "subject", "rules")
+	if !ok {
+		return
+	}
+	p.Mode = ModeEnforce
+	if value, ok := spec["mode"]; ok {
+		p.Mode = d.mode(value)
+	}
+	if value, ok := spec["subject"]; ok {
+		p.Subject = d.subject(value)
+	} else {
+		d.fail(n, "subject is missing; write subject: {} for every process")
+	}
+	value, ok := spec["rules"]
+	if !ok {
+		d.fail(n, "rules is missing; write rules: with at least one operation")
+		return
+	}
+	for i, rule := range d.list(value, "rules") {
+		d.rule = i
+		p.Rules = append(p.Rules, d.decodeRule(rule))
+	}
+	d.rule = -1
+}
+
+func (d *decoder) mode(n *yaml.Node) Mode {
+	text, ok := d.text(n, "mode")
+	switch {
+	case !ok:
+	case text == ModeEnforce.String():
+		return ModeEnforce
+	case text == ModeAudit.String():
+		return ModeAudit
+	default:
+		d.fail(n, "unknown mode %q; %s", text, suggest(text, []string{ModeEnforce.String(), ModeAudit.String()}))
+	}
+	return ModeEnforce
+}
+
+func (d *decoder) subject(n *yaml.Node) Subject {
+	const example = "subject: {} for every process or subject: {binaries: [...]}"
+	subject, ok := d.mapping(n, "subject", example, "binaries")
+	if !ok {
+		return Subject{}
+	}
+	value, ok := subject["binaries"]
+	if !ok {
+		// An unknown field is an error of its own, so this is {}.
+		return Subject{Everyone: true}
+	}
+	var s Subject
+	seen := make(map[string]int)
+	for _, item := range d.list(value, "binaries") {
+		binary, ok := d.text(item, "a binary")
+		if !ok {
+			continue
+		}
+		if err := checkBinary(binary); err != nil {
+			d.check(item, err)
+			continue
+		}
+		if line, ok := seen[binary]; ok {
+			d.fail(item, "binary %q is listed already on line %d; remove one", binary, line)
+			continue
+		}
+		seen[binary] = item.Line
+		s.Binaries = append(s.Binaries, binary)
+	}
+	return s
+}
+
+func (d *decoder) decodeRule(n *yaml.Node) Rule {
+	r := Rule{Source: d.position(n)}
+	rule, ok := d.mapping(n, "a rule", "- operation: "+string(SocketBind), "operation", "allow", "deny", "message", "severity", "tags")
+	if !ok {
+		return r
+	}
+	value, ok := rule["operation"]
+	if !ok {
+		d.fail(n, "the rule has no operation; write operation: %s", SocketBind)
+		return r
+	}
+	operation, ok := d.text(value, "operation")
+	if !ok {
+		return r
+	}
+	r.Operation = Operation(operation)
+	if err := checkOperation(r.Operation); err != nil {
+		d.check(value, err)
+		return r // its patterns are unknown
+	}
+	allow, allows := rule["allow"]
+	deny, denies := rule["deny"]
+	if !allows && !denies {
+		d.fail(n, "the rule neither allows nor denies anything; add allow or deny")
+	}
+	if allows {
+		r.Allow = d.patterns(allow, "allow")
+	}
+	if denies {
+		r.Deny = d.patterns(deny, "deny")
+	}
+	if value, ok := rule["message"]; ok {
+		r.Message, _ = d.text(value, "message")
+		d.check(value, checkMessage(r.Message))
+	}
+	if value, ok := rule["severity"]; ok {
+		text, ok := d.text(value, "severity")
+		r.Severity = Severity(text)
+		switch {
+		case ok && text == "":
+			d.fail(value, "severity is empty; %s", suggest("", severities))
+		case ok:
+			d.check(value, checkSeverity(r.Severity))
+		}
+	}
+	if value, ok := rule["tags"]; ok {
+		r.Tags = d.tags(value)
+	}
+	return r
+}
+
+func (d *decoder) tags(n *yaml.Node) []string {
+	var tags []string
+	for _, item := range d.list(n, "tags") {
+		if tag, ok := d.text(item, "a tag"); ok {
+			d.check(item, checkTag(tag))
+			tags = append(tags, tag)
+		}
+	}
+	if len(tags) > maxTags {
+		d.check(n, fmt.Errorf("the rule has %d tags; keep at most %d", len(tags), maxTags))
+	}
+	return tags
+}
+
+// patterns decodes all, one pattern set or a list of pattern sets.
+func (d *decoder) patterns(n *yaml.Node, what string) []Pattern {
+	if n.Kind != yaml.SequenceNode {
+		if p, ok := d.pattern(n, what); ok {
+			return []Pattern{p}
+		}
+		return nil
+	}
+	var patterns []Pattern
+	for _, item := range d.list(n, what) {
+		if p, ok := d.pattern(item, what); ok {
+			patterns = append(patterns, p)
+		}
+	}
+	return patterns
+}

@@ -1,0 +1,272 @@
+package policy
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const header = `apiVersion: ebpfguard.io/v1alpha1
+kind: Policy
+metadata: {name: p}
+`
+
+// ruled returns a policy whose rule begins on line 7 with the given lines.
+func ruled(lines string) string {
+	return header + "spec:\n  subject: {}\n  rules:\n  - " + strings.ReplaceAll(lines, "\n", "\n    ") + "\n"
+}
+
+func TestParse(t *testing.T) {
+	const text = `# The example of the documentation.
+apiVersion: ebpfguard.io/v1alpha1
+kind: Policy
+metadata: {name: no-rogue-sshd}
+spec:
+  mode: enforce            # or audit
+  subject: {}              # every process
+  rules:
+  - operation: socket_bind
+    allow: all
+    deny: {ports: [22, 2200-2299]}
+    message: "nobody listens for ssh here"
+    severity: high
+    tags: [ssh, "T1021.004"]
+---
+# nothing
+---
+apiVersion: ebpfguard.io/v1alpha1
+kind: Policy
+metadata: {name: lan/only}
+spec:
+  mode: audit
+  subject: {binaries: [/usr/sbin/sshd, /opt/a b]}
+  rules:
+  - operation: socket_bind
+    deny:
+    - all
+    - addresses: &lan [10.0.0.0/8, "::1", 192.168.1.1, "::ffff:10.0.0.0/104"]
+      protocols: [tcp, udp, udplite, sctp, dccp, icmp, raw]
+    allow:
+    - addresses: *lan
+`
+	lan := addresses("10.0.0.0/8", "::1/128", "192.168.1.1/32", "10.0.0.0/8")
+	want := []Policy{
+		{
+			Name: "no-rogue-sshd", Mode: ModeEnforce, Subject: Subject{Everyone: true}, Source: "dir/a.yaml:2:1",
+			Rules: []Rule{{
+				Operation: SocketBind,
+				Allow:     patterns{all()}, Deny: patterns{both(ports(22), portRange(2200, 2299))},
+				Message: "nobody listens for ssh here", Severity: SeverityHigh, Tags: []string{"ssh", "T1021.004"},
+				Source: "dir/a.yaml:9:5",
+			}},
+		},
+		{
+			Name: "lan/only", Mode: ModeAudit, Subject: Subject{Binaries: []string{"/usr/sbin/sshd", "/opt/a b"}}, Source: "dir/a.yaml:18:1",
+			Rules: []Rule{{
+				Operation: SocketBind,
+				Allow:     patterns{lan},
+				Deny:      patterns{all(), both(lan, protocol(TCP, UDP, UDPLite, SCTP, DCCP, ICMP, Raw))},
+				Source:    "dir/a.yaml:25:5",
+			}},
+		},
+	}
+	got, err := Parse("dir/a.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, ignoreSource[2]); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestParseErrors(t *testing.T) {
+	deny := func(pattern string) string { return ruled("operation: socket_bind\ndeny: " + pattern) }
+	// In these the pattern begins at 8:11.
+	port := func(p string) string { return deny("{ports: [" + p + "]}") }        // the value at 8:20
+	address := func(a string) string { return deny("{addresses: [" + a + "]}") } // the value at 8:24
+	subject := func(s string) string {
+		return header + "spec:\n  subject: " + s + "\n  rules: [{operation: socket_bind, deny: all}]\n"
+	}
+	const rule0 = `policy "p": rule 0: `
+	for _, tt := range []struct{ name, text, want string }{
+		{"empty", "", `p.yaml:1:1: the file contains no policy; begin one with apiVersion: ebpfguard.io/v1alpha1`},
+		{"comments only", "# a\n---\n# b\n", `p.yaml:1:1: the file contains no policy; begin one with apiVersion: ebpfguard.io/v1alpha1`},
+		{"no YAML", "a: b: c", `p.yaml:1:1: not valid YAML: mapping values are not allowed in this context; look at this line and the ones before it`},
+		{"a scalar", "hello", `p.yaml:1:1: a policy must be a mapping, not "hello"; write apiVersion: ebpfguard.io/v1alpha1`},
+		{"a list", "- !socket_bind {}", `p.yaml:1:1: a policy must be a mapping, not a list; begin with apiVersion: ebpfguard.io/v1alpha1 (the list form of the original ebpfguard is not read by this version)`},
+		{"wrong version", "apiVersion: v1\nkind: Policy", `p.yaml:1:13: apiVersion is "v1", which this version does not know; write apiVersion: ebpfguard.io/v1alpha1`},
+		{"wrong kind", "apiVersion: ebpfguard.io/v1alpha1\nkind: Pod", `p.yaml:2:7: kind is "Pod", which this version does not know; write kind: Policy`},
+		{"everything missing", "{}", `p.yaml:1:1: apiVersion is missing; write apiVersion: ebpfguard.io/v1alpha1
+p.yaml:1:1: kind is missing; write kind: Policy
+p.yaml:1:1: metadata is missing; write metadata: {name: ...}
+p.yaml:1:1: spec is missing; write spec: with subject and rules`},
+		{"unknown field", header + "specs: {}", `p.yaml:1:1: policy "p": spec is missing; write spec: with subject and rules
+p.yaml:4:1: unknown field "specs" of a policy; did you mean spec?`},
+		{"unknown far field", subject("{}") + "status: {}", `p.yaml:7:1: unknown field "status" of a policy; choose from apiVersion, kind, metadata, spec`},
+		{"duplicate key", subject("{}") + "kind: Policy", `p.yaml:7:1: field "kind" of a policy is already on line 2; remove one`},
+		{"merge key", "<<: {}\n" + subject("{}"), `p.yaml:1:1: merge keys are not supported; write the fields of a policy out`},
+		{"name not a string", strings.Replace(subject("{}"), "name: p", "name: 12", 1), `p.yaml:3:18: name must be a string, not 12; write "12" with the quotes`},
+		{"bad name", strings.Replace(subject("{}"), "name: p", "name: P", 1), `p.yaml:3:18: "P" is no policy name; use a-z, 0-9, '-', '.', '_' and '/', first and last a letter or digit`},
+		{"missing subject", header + "spec:\n  rules: [{operation: socket_bind, deny: all}]", `p.yaml:5:3: policy "p": subject is missing; write subject: {} for every process`},
+		{"empty subject", subject(""), `p.yaml:5:11: policy "p": subject must be a mapping, not empty; write subject: {} for every process or subject: {binaries: [...]}`},
+		{"subject later", subject("{users: [a]}"), `p.yaml:5:13: policy "p": users is not enforced by this version of ebpfguard; use binaries`},
+		{"subject unknown", subject("{binary: [a]}"), `p.yaml:5:13: policy "p": unknown field "binary" of subject; the only one is binaries`},
+		{"binaries not a list", subject("{binaries: /bin/a}"), `p.yaml:5:23: policy "p": binaries must be a list, not "/bin/a"; write a list: [/bin/a]`},
+		{"binaries empty", subject("{binaries: []}"), `p.yaml:5:23: policy "p": binaries is an empty list; add a value or leave the field out`},
+		{"binary relative", subject("{binaries: [sshd]}"), `p.yaml:5:24: policy "p": binary "sshd" is not absolute; write the whole path, such as /usr/bin/sshd`},
+		{"binary unclean", subject("{binaries: [/usr//bin/../sbin/sshd]}"), `p.yaml:5:24: policy "p": binary "/usr//bin/../sbin/sshd" is not a clean path; write /usr/sbin/sshd`},
+		{"binary glob", subject("{binaries: [/usr/bin/*]}"), `p.yaml:5:24: policy "p": binary "/usr/bin/*": globs and directories are not enforced by this version of ebpfguard; list exact paths`},
+		{"binary directory", subject("{binaries: [/usr/bin/]}"), `p.yaml:5:24: policy "p": binary "/usr/bin/": globs and directories are not enforced by this version of ebpfguard; list exact paths`},
+		{"binary twice", subject("{binaries: [/a, /a]}"), `p.yaml:5:28: policy "p": binary "/a" is listed already on line 5; remove one`},
+		{"mode", header + "spec: {mode: enforced, subject: {}, rules: [{operation: socket_bind, deny: all}]}", `p.yaml:4:14: policy "p": unknown mode "enforced"; did you mean enforce?`},
+		{"no rules", header + "spec: {subject: {}}", `p.yaml:4:7: policy "p": rules is missing; write rules: with at least one operation`},
+		{"empty rules", header + "spec: {subject: {}, rules: []}", `p.yaml:4:28: policy "p": rules is an empty list; add a value or leave the field out`},
+		{"no operation", ruled("deny: all"), `p.yaml:7:5: ` + rule0 + `the rule has no operation; write operation: socket_bind`},
+		{"operation misspelt", ruled("operation: socket_bnd\ndeny: all"), `p.yaml:7:16: ` + rule0 + `unknown operation "socket_bnd"; did you mean socket_bind?`},
+		{"operation later", ruled("operation: socket_connect\ndeny: all"), `p.yaml:7:16: ` + rule0 + `socket_connect is not enforced by this version of ebpfguard; it enforces socket_bind`},
+		{"no patterns", ruled("operation: socket_bind"), `p.yaml:7:5: ` + rule0 + `the rule neither allows nor denies anything; add allow or deny`},
+		{"null pattern", deny(""), `p.yaml:8:10: ` + rule0 + `pattern must be a mapping, not empty; write deny: all or deny: {ports: [...]}`},
+		{"scalar pattern", deny("22"), `p.yaml:8:11: ` + rule0 + `pattern must be a mapping, not 22; write deny: all or deny: {ports: [...]}`},
+		{"tagged pattern", deny("!ports [22]"), `p.yaml:8:11: ` + rule0 + `the tag !ports is not known; remove it`},
+		{"empty pattern list", deny("[]"), `p.yaml:8:11: ` + rule0 + `deny is an empty list; add a value or leave the field out`},
+		{"empty pattern set", deny("{}"), `p.yaml:8:11: ` + rule0 + `the pattern names nothing; write all to select every socket`},
+		{"unknown key", deny("{prots: [22]}"), `p.yaml:8:12: ` + rule0 + `unknown field "prots" of pattern; did you mean ports?`},
+		{"later key", deny("{addresses_from: [lan]}"), `p.yaml:8:12: ` + rule0 + `addresses_from is not enforced by this version of ebpfguard; use ports, addresses, protocols`},
+		{"ports not a list", deny("{ports: 22}"), `p.yaml:8:19: ` + rule0 + `ports must be a list, not 22; write a list: [22]`},
+		{"ports empty", deny("{ports: []}"), `p.yaml:8:19: ` + rule0 + `ports is an empty list; add a value or leave the field out`},
+		{"port too great", port("70000"), `p.yaml:8:20: ` + rule0 + `port 70000 is too great; write a number from 0 to 65535`},
+		{"port far too great", port("99999999999999999999"), `p.yaml:8:20: ` + rule0 + `a port cannot be 99999999999999999999; write a number from 0 to 65535 or a range such as 2200-2299`},
+		{"port negative", port("-1"), `p.yaml:8:20: ` + rule0 + `port -1 is not a plain decimal number; write a number from 0 to 65535 or a range such as 2200-2299`},
+		{"port hexadecimal", port("0x16"), `p.yaml:8:20: ` + rule0 + `port 0x16 is not a plain decimal number; write a number from 0 to 65535 or a range such as 2200-2299`},
+		{"port octal", port("022"), `p.yaml:8:20: ` + rule0 + `port 022 is not a plain decimal number; write a number from 0 to 65535 or a range such as 2200-2299`},
+		{"port fractional", port("22.0"), `p.yaml:8:20: ` + rule0 + `a port cannot be 22.0; write a number from 0 to 65535 or a range such as 2200-2299`},
+		{"port quoted", port(`"22"`), `p.yaml:8:20: ` + rule0 + `port "22" is a string; write it without the quotes`},
+		{"port by name", port("ssh"), `p.yaml:8:20: ` + rule0 + `"ssh" is no port; write a number from 0 to 65535 or a range such as 2200-2299`},
+		{"port range reversed", port("2299-2200"), `p.yaml:8:20: ` + rule0 + `port range 2299-2200 ends before it begins; write 2200-2299`},
+		{"port range too great", port("1-70000"), `p.yaml:8:20: ` + rule0 + `port 70000 is too great; write a number from 0 to 65535`},
+		{"port range octal", port("01-02"), `p.yaml:8:20: ` + rule0 + `port range "01-02" has leading zeros; remove them`},
+		{"address", address("localhost"), `p.yaml:8:24: ` + rule0 + `"localhost" is no address; write an address or CIDR such as 10.0.0.0/8 or ::1`},
+		{"address no string", address("10"), `p.yaml:8:24: ` + rule0 + `an address must be a string, not 10; write "10" with the quotes`},
+		{"CIDR", address("10.0.0/8"), `p.yaml:8:24: ` + rule0 + `"10.0.0/8" is no CIDR; write an address or CIDR such as 10.0.0.0/8 or ::1`},
+		{"CIDR length", address("10.0.0.0/33"), `p.yaml:8:24: ` + rule0 + `the length of "10.0.0.0/33" is wrong; write a number from 0 to 32 after the slash`},
+		{"CIDR unmasked", address("10.1.0.0/8"), `p.yaml:8:24: ` + rule0 + `10.1.0.0/8 has bits set after the prefix; write 10.0.0.0/8 or 10.1.0.0`},
+		{"CIDR mapped, unmasked", address(`"::ffff:10.1.0.0/104"`), `p.yaml:8:24: ` + rule0 + `10.1.0.0/8 has bits set after the prefix; write 10.0.0.0/8 or 10.1.0.0`},
+		{"CIDR mapped, short", address(`"::ffff:0.0.0.0/95"`), `p.yaml:8:24: ` + rule0 + `::ffff:0.0.0.0/95 is an IPv4 address with a prefix shorter than 96 bits; write 0.0.0.0/0 for every IPv4 address or ::/0 for every IPv6 address`},
+		{"zone", address(`"fe80::1%eth0"`), `p.yaml:8:24: ` + rule0 + `address "fe80::1%eth0" has a zone, which policies do not tell apart; remove it from the % on`},
+		{"protocol", deny("{protocols: [tpc]}"), `p.yaml:8:24: ` + rule0 + `unknown protocol "tpc"; did you mean tcp?`},
+		{"protocol within tcp", deny("{protocols: [mptcp]}"), `p.yaml:8:24: ` + rule0 + `protocol "mptcp" is not told apart from tcp; write tcp, which includes it`},
+		{"severity", ruled("operation: socket_bind\ndeny: all\nseverity: hihg"), `p.yaml:9:15: ` + rule0 + `unknown severity "hihg"; did you mean high?`},
+		{"message", ruled("operation: socket_bind\ndeny: all\nmessage: [a]"), `p.yaml:9:14: ` + rule0 + `message must be a string, not a list; write one`},
+		{"tags", ruled("operation: socket_bind\ndeny: all\ntags: a"), `p.yaml:9:11: ` + rule0 + `tags must be a list, not "a"; write a list: [a]`},
+		{"all problems at once", ruled("operation: socket_bind\ndeny: {ports: [70000, x]}\nallow: {adresses: [10.0.0.0/8]}\nseverity: no"),
+			`p.yaml:8:20: ` + rule0 + `port 70000 is too great; write a number from 0 to 65535
+p.yaml:8:27: ` + rule0 + `"x" is no port; write a number from 0 to 65535 or a range such as 2200-2299
+p.yaml:9:13: policy "p": rule 0: unknown field "adresses" of pattern; did you mean addresses?
+p.yaml:10:15: ` + rule0 + `unknown severity "no"; choose from info, low, medium, high, critical`},
+		{"duplicate name", subject("{}") + "---\n" + subject("{}"), `p.yaml:8:1: policy "p": the policy at p.yaml:1:1 has the same name; rename one of them`},
+		{"the second document", subject("{}") + "---\nkind: [", `p.yaml:8:1: not valid YAML: did not find expected node content; write values that begin with a colon in quotes, such as "::1", and close every bracket`},
+		{"an IPv6 address without quotes", address("::1"), `p.yaml:7:1: not valid YAML: did not find expected node content; write values that begin with a colon in quotes, such as "::1", and close every bracket`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			set, err := Parse("p.yaml", []byte(tt.text))
+			if err == nil {
+				t.Fatalf("no error for\n%s", tt.text)
+			}
+			if set != nil {
+				t.Errorf("policies beside an error: %v", set)
+			}
+			if diff := cmp.Diff(tt.want, err.Error()); diff != "" {
+				t.Errorf("%s\n%s", tt.text, diff)
+			}
+		})
+	}
+}
+
+func TestParseAliasBomb(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("apiVersion: ebpfguard.io/v1alpha1\nkind: Policy\nmetadata: {name: p}\nspec:\n  subject: {}\n  rules:\n")
+	b.WriteString("  - &rule\n    operation: socket_bind\n    deny:\n    - &set\n      ports: [" + strings.Repeat("1, ", 300) + "1]\n")
+	b.WriteString(strings.Repeat("    - *set\n", 300) + strings.Repeat("  - *rule\n", 300))
+	_, err := Parse("p.yaml", []byte(b.String()))
+	if err == nil || !strings.Contains(err.Error(), "aliases of this file expand to too much; write the values out") {
+		t.Errorf("%.300v", err)
+	}
+}
+
+func TestParseBoundsProblems(t *testing.T) {
+	_, err := Parse("p.yaml", []byte(ruled("operation: socket_bind\ndeny: {ports: ["+strings.Repeat("x, ", 1000)+"x]}")))
+	if n := len(unjoin(err)); n != maxProblems+1 {
+		t.Errorf("%d problems", n)
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, policy string) {
+		t.Helper()
+		text := strings.Replace(ruled("operation: socket_bind\ndeny: all"), "name: p", "name: "+policy, 1)
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("good/b.yaml", "second")
+	write("good/a.yml", "first")
+	write("good/c.txt", "none")
+	write("good/sub/d.yaml", "none")
+	write("bad/a.yaml", "first")
+	write("bad/b.yaml", "UPPER")
+	write("none/c.txt", "none")
+	in := func(name string) string { return filepath.Join(dir, name) }
+
+	set, err := Load(in("good"), in("bad/a.yaml"))
+	want := fmt.Sprintf(`%s:1:1: policy "first": the policy at %s:1:1 has the same name; rename one of them`, in("bad/a.yaml"), in("good/a.yml"))
+	if err == nil || err.Error() != want || set != nil {
+		t.Errorf("the same name in two files: %v, %v", set, err)
+	}
+	set, err = Load(in("good"))
+	if err != nil || len(set) != 2 || set[0].Name != "first" || set[1].Name != "second" {
+		t.Errorf("a directory: %v, %v", set, err)
+	}
+	for _, tt := range []struct {
+		paths []string
+		want  string
+	}{
+		{nil, "load policies: no file is given; name a file or directory"},
+		{[]string{in("good"), in("bad/b.yaml")}, in("bad/b.yaml") + ":3:18: \"UPPER\" is no policy name"},
+		{[]string{in("none")}, in("none") + " holds no *.yaml or *.yml file; add one or name another directory"},
+		{[]string{in("nowhere")}, "no such file or directory; check the path"},
+	} {
+		if set, err := Load(tt.paths...); err == nil || !strings.Contains(err.Error(), tt.want) || set != nil {
+			t.Errorf("Load(%v) = %v, %v; want %s", tt.paths, set, err, tt.want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(ruled("operation: socket_bind\nallow: all\ndeny: {ports: [22, 2200-2299]}\nmessage: a\ntags: [b]"))
+	f.Add(ruled("operation: socket_bind\ndeny: [all, {addresses: [10.0.0.0/8, \"::1\"], protocols: [tcp]}]\nseverity: low"))
+	f.Add(header + "spec: &a\n  mode: audit\n  subject: {binaries: [/bin/a]}\n  rules: *a\n---\n[]")
+	f.Fuzz(func(t *testing.T, text string) {
+		set, err := Parse("p.yaml", []byte(text))
+		if err != nil {
+			if set != nil || err.Error() == "" {
+				t.Errorf("%v, %v", set, err)
+			}
+			return
+		}
+		again, err := Parse("p.yaml", Format(set))
+		if err != nil {
+			t.Fatalf("%s\n%v", Format(set), err)
+		}
+		if diff := cmp.Diff(set, again, ignoreSource); diff != "" {
+			t.Errorf("%s\n%s", Format(set), diff)
+		}
+	})
+}
