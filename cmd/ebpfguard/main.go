@@ -30,6 +30,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	switch {
 	case err == nil:
 		return exitDone
+	case errors.Is(err, errReported):
+		return exitFailed
 	case errors.As(err, &usage), !reached(command):
 		fmt.Fprintf(stderr, "ebpfguard: %v\nrun '%s --help' for usage\n", err, command.CommandPath())
 		return exitUsage
@@ -52,12 +54,17 @@ func newRootCommand() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
+		newCheckCommand(),
+		newRunCommand(),
 		newValidateCommand(),
 		newExplainCommand(),
 	)
 	markReached(root)
 	return root
 }
+
+// errReported is the failure of a command that has already printed it.
+var errReported = errors.New("failed")
 
 // usageError is an error in how the command was called.
 type usageError struct{ error }

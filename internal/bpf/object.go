@@ -33,10 +33,10 @@ type Object struct {
 	programs ebpf.ProgramOptions
 }
 
-// maxHashTasks bounds the tasks known on kernels where task storage cannot be
+// MaxHashTasks bounds the tasks known on kernels where task storage cannot be
 // used. Tasks beyond it are judged as unknown (docs/semantics.md, rule 6). The
 // memory is taken task by task; the buckets take 4 MiB.
-const maxHashTasks = 1 << 18
+const MaxHashTasks = 1 << 18
 
 // Open makes the maps. Nothing is attached yet.
 func Open(options Options) (_ *Object, err error) {
@@ -48,7 +48,7 @@ func Open(options Options) (_ *Object, err error) {
 	if err != nil {
 		return nil, err
 	}
-	hash, err := needsHash()
+	hash, err := UsesHash()
 	if err != nil {
 		return nil, err
 	}
@@ -88,16 +88,16 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 		m := spec.Maps[name]
 		m.Type = ebpf.Hash
 		m.KeySize = 8
-		m.MaxEntries = maxHashTasks
+		m.MaxEntries = MaxHashTasks
 		m.Key, m.Value = nil, nil
 	}
 	return nil
 }
 
-// needsHash tells whether what belongs to a task has to live in hashes; see
+// UsesHash tells whether what belongs to a task has to live in hashes; see
 // bpf/maps.h. The kernel function came with the change that made look-ups in
 // task storage safe (6.2).
-func needsHash() (bool, error) {
+func UsesHash() (bool, error) {
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
 		return false, fmt.Errorf("reading the kernel's BTF: %w", err)

@@ -1,0 +1,75 @@
+# Everything a developer runs. `make` alone lists the targets.
+
+SHELL := /bin/sh
+GO ?= go
+
+# What the kernel tests run on: "all", or names of the table such as 5.10,6.12.
+KERNELS ?= all
+# What the kernel tests match, as in go test -run.
+RUN ?=
+# The kernel of the demo.
+KERNEL ?= 6.12
+
+# The packages with tests of the build tag vm. Each costs a boot per kernel.
+VM_TESTS ?= . ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
+# What these tests need in the guest.
+VM_PACKAGES ?= dash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light
+VM_MODULES ?= sctp
+
+FUZZ ?= Fuzz
+FUZZTIME ?= 30s
+BENCH ?= .
+
+.PHONY: help
+help: ## list the targets
+	@echo "usage: make TARGET [VARIABLE=value]"
+	@echo
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo: ## see a rogue sshd refused by a real kernel (KERNEL=6.12, or HOST=1 for this machine's)
+	@GO='$(GO)' KERNEL='$(KERNEL)' HOST='$(HOST)' demo/run
+
+.PHONY: test
+test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN=Bind)
+	@scripts/install-tools vm
+	$(GO) test ./...
+	@$(MAKE) --no-print-directory test-vm
+
+.PHONY: test-vm
+test-vm: bin/ebpfguard ## the kernel tests alone
+	@scripts/install-tools vm
+	$(GO) run ./internal/vmtest/suite -kernels '$(KERNELS)' -run '$(RUN)' -tags vm \
+		-packages '$(VM_PACKAGES)' -modules '$(VM_MODULES)' \
+		-add bin/ebpfguard:/usr/bin/ebpfguard -add examples:/src/examples -add demo:/src/demo \
+		$(VM_TESTS)
+
+.PHONY: check
+check: ## formatting, vet, staticcheck, generated code, unit tests with the race detector
+	@scripts/install-tools check
+	@GO='$(GO)' scripts/check
+
+.PHONY: generate
+generate: ## compile the kernel programs and generate what Go shares with them
+	@scripts/install-tools generate
+	$(GO) generate ./...
+
+.PHONY: build
+build: bin/ebpfguard ## build bin/ebpfguard, static
+
+# The go command knows better than make what is out of date.
+.PHONY: bin/ebpfguard
+bin/ebpfguard:
+	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/ebpfguard
+
+.PHONY: bench
+bench: ## benchmarks of the pure-Go half (BENCH=regexp); what a decision costs in the kernel is not measured yet
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./policy ./internal/compile
+
+.PHONY: fuzz
+fuzz: ## run each fuzz test for a while (FUZZ=regexp FUZZTIME=30s)
+	@GO='$(GO)' scripts/fuzz '$(FUZZ)' '$(FUZZTIME)'
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin dist

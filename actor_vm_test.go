@@ -1,0 +1,273 @@
+//go:build vm
+
+package ebpfguard_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// action is what an actor does in one go: make a socket, bind it, listen.
+type action struct {
+	Family, Type, Protocol int
+	// Address and Port are bound unless NoBind.
+	Address netip.Addr
+	Port    uint16
+	NoBind  bool
+	// Listen calls listen(2) after the bind.
+	Listen bool
+	// V6Only sets IPV6_V6ONLY.
+	V6Only bool
+	// SockFamily overrides the family in the socket address.
+	SockFamily int
+	// Bindx binds with sctp_bindx(3) instead.
+	Bindx []netip.Addr
+	// Uring binds through io_uring.
+	Uring bool
+	// Times repeats the action; the reply counts the denials.
+	Times int
+	// Fork does the action in a child process of the actor.
+	Fork bool
+	// Exec is started by the actor (and acts in its place).
+	Exec string
+}
+
+// reply tells how an action went: which step failed, and how.
+type reply struct {
+	Step   string
+	Errno  unix.Errno
+	Port   uint16
+	Denied int
+}
+
+// denied tells whether the action was refused by the guard.
+func (r reply) denied() bool { return r.Errno == unix.EPERM }
+
+func (r reply) String() string {
+	if r.Errno == 0 {
+		return "done"
+	}
+	return fmt.Sprintf("%s: %s", r.Step, unix.ErrnoName(r.Errno))
+}
+
+const actorEnv = "EBPFGUARD_TEST_ACTOR"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(actorEnv) != "" {
+		act()
+		return
+	}
+	fds, goroutines := openFiles(), runtime.NumGoroutine()
+	code := m.Run()
+	// What tests leave behind is a leak of the library.
+	deadline := time.Now().Add(10 * time.Second)
+	for (openFiles() > fds || runtime.NumGoroutine() > goroutines) && time.Now().Before(deadline) {
+		runtime.GC()
+		time.Sleep(50 * time.Millisecond)
+	}
+	if code == 0 && (openFiles() > fds || runtime.NumGoroutine() > goroutines) {
+		fmt.Printf("FAIL: leaked: %d files open, %d before; %d goroutines, %d before\n", openFiles(), fds, runtime.NumGoroutine(), goroutines)
+		links, _ := filepath.Glob("/proc/self/fd/*")
+		for _, l := range links {
+			target, _ := os.Readlink(l)
+			fmt.Println(l, target)
+		}
+		stack := make([]byte, 1<<16)
+		fmt.Printf("%s\n", stack[:runtime.Stack(stack, true)])
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func openFiles() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		panic(err)
+	}
+	return len(entries)
+}
+
+// act does the actions that it reads from standard input.
+func act() {
+	in, out := json.NewDecoder(bufio.NewReader(os.Stdin)), json.NewEncoder(os.Stdout)
+	for {
+		var a action
+		if err := in.Decode(&a); errors.Is(err, io.EOF) {
+			return
+		} else if err != nil {
+			panic(err)
+		}
+		if err := out.Encode(a.do()); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func (a action) do() reply {
+	if a.Fork || a.Exec != "" {
+		program := a.Exec
+		if a.Fork {
+			program = "/proc/self/exe"
+		}
+		a.Fork, a.Exec = false, ""
+		child, err := start(program)
+		if err != nil {
+			return failed("exec", err)
+		}
+		defer child.stop()
+		return child.do(a)
+	}
+	var r reply
+	denied := 0
+	for range max(1, a.Times) {
+		if r = a.once(); r.denied() {
+			denied++
+		}
+	}
+	r.Denied = denied
+	return r
+}
+
+func (a action) once() reply {
+	fd, err := unix.Socket(a.Family, a.Type|unix.SOCK_CLOEXEC, a.Protocol)
+	if err != nil {
+		return failed("socket", err)
+	}
+	defer unix.Close(fd)
+	// Addresses need not be configured, ports not be free.
+	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	if a.Family == unix.AF_INET6 {
+		unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
+		only := 0
+		if a.V6Only {
+			only = 1
+		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_V6ONLY, only); err != nil && a.Type != unix.SOCK_RAW {
+			return failed("IPV6_V6ONLY", err)
+		}
+	}
+	unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_FREEBIND, 1)
+	switch {
+	case a.NoBind:
+	case a.Uring:
+		if err := uringBind(fd, a.sockaddr(a.Address)); err != nil {
+			return failed("bind", err)
+		}
+	case a.Bindx != nil:
+		var packed []byte
+		for _, address := range a.Bindx {
+			packed = append(packed, a.sockaddr(address)...)
+		}
+		const sctpSockoptBindxAdd = 100
+		if err := unix.SetsockoptString(fd, unix.IPPROTO_SCTP, sctpSockoptBindxAdd, string(packed)); err != nil {
+			return failed("bindx", err)
+		}
+	default:
+		if err := rawBind(fd, a.sockaddr(a.Address)); err != nil {
+			return failed("bind", err)
+		}
+	}
+	if a.Listen {
+		if err := unix.Listen(fd, 1); err != nil {
+			return failed("listen", err)
+		}
+	}
+	var r reply
+	if name, err := unix.Getsockname(fd); err == nil {
+		switch name := name.(type) {
+		case *unix.SockaddrInet4:
+			r.Port = uint16(name.Port)
+		case *unix.SockaddrInet6:
+			r.Port = uint16(name.Port)
+		}
+	}
+	return r
+}
+
+func failed(step string, err error) reply {
+	var errno unix.Errno
+	if !errors.As(err, &errno) {
+		errno = unix.EIO
+	}
+	return reply{Step: step + ": " + err.Error(), Errno: errno}
+}
+
+// actor is a process that does what it is told.
+type actor struct {
+	command *exec.Cmd
+	in      io.WriteCloser
+	encoder *json.Encoder
+	decoder *json.Decoder
+}
+
+func start(program string) (*actor, error) {
+	a := &actor{command: exec.Command(program)}
+	a.command.Env = append(os.Environ(), actorEnv+"=1")
+	a.command.Stderr = os.Stderr
+	in, err := a.command.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := a.command.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	a.in, a.encoder, a.decoder = in, json.NewEncoder(in), json.NewDecoder(out)
+	return a, a.command.Start()
+}
+
+func (a *actor) do(what action) reply {
+	var r reply
+	if err := a.encoder.Encode(what); err != nil {
+		return failed("telling the actor", err)
+	}
+	if err := a.decoder.Decode(&r); err != nil {
+		return failed("hearing the actor", err)
+	}
+	return r
+}
+
+func (a *actor) stop() {
+	a.in.Close()
+	a.command.Wait()
+}
+
+// startActor starts an actor and stops it with the test.
+func startActor(t *testing.T, program string) *actor {
+	t.Helper()
+	a, err := start(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(a.stop)
+	return a
+}
+
+// copyProgram makes a program of its own at a path: a copy of this test.
+func copyProgram(t *testing.T, path string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(path) })
+	return path
+}

@@ -1,0 +1,222 @@
+package ebpfguard
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// Alert is what an operation's alert can do. Each operation has its own type,
+// for instance [SocketBindAlert].
+type Alert interface {
+	json.Marshaler
+	// Context returns what alerts of all operations have in common.
+	Context() AlertContext
+	// String returns the alert as a line of text.
+	String() string
+}
+
+// AlertContext is what alerts of all operations have in common: the decision,
+// and the process as it was when it asked.
+type AlertContext struct {
+	// ID is unique on this host until it is booted again.
+	ID   string
+	Time time.Time
+	// Operation is what was decided about, Hook the LSM hook that asked.
+	Operation policy.Operation
+	Hook      string
+	Verdict   policy.Verdict
+	// Undecided says that the guard could not find out enough, and that a
+	// rule could have applied that gives this verdict.
+	Undecided bool
+	// Policy is empty and Rule -1 when no rule decided.
+	Policy   string
+	Rule     int
+	Message  string
+	Severity policy.Severity
+	Tags     []string
+	// Generation is the number of the policy set that decided.
+	Generation uint32
+	Process
+}
+
+// Process is the process that an alert is about.
+type Process struct {
+	// PID, TID and PPID are numbers of the initial pid namespace.
+	PID, TID, PPID uint32
+	// UID and GID are real ids of the initial user namespace.
+	UID, GID uint32
+	// Comm is the thread's name. The process may choose it.
+	Comm string
+	// Binary is the path of the program and ParentBinary that of the
+	// parent's, each in its own mount namespace; empty for a kernel thread.
+	Binary, ParentBinary string
+	// CgroupID is the inode number of the cgroup (v2), Cgroup its path below
+	// the cgroup mount; empty when the cgroup is gone or not visible.
+	CgroupID uint64
+	Cgroup   string
+	// Namespaces are inode numbers, as in /proc/PID/ns.
+	Namespaces Namespaces
+}
+
+// Namespaces are the inode numbers of a process's namespaces.
+type Namespaces struct {
+	Mount   uint32 `json:"mnt"`
+	PID     uint32 `json:"pid"`
+	Network uint32 `json:"net"`
+	User    uint32 `json:"user"`
+}
+
+// Context returns the context itself.
+func (c AlertContext) Context() AlertContext { return c }
+
+// marshal returns the alert as JSON with the keys of docs/alerts.md.
+func (c AlertContext) marshal(object any) ([]byte, error) {
+	type process struct {
+		PID        uint32     `json:"pid"`
+		TID        uint32     `json:"tid"`
+		PPID       uint32     `json:"ppid"`
+		UID        uint32     `json:"uid"`
+		GID        uint32     `json:"gid"`
+		Comm       string     `json:"comm"`
+		Binary     string     `json:"binary"`
+		Parent     string     `json:"parent"`
+		Cgroup     string     `json:"cgroup"`
+		CgroupID   uint64     `json:"cgroup_id"`
+		Namespaces Namespaces `json:"namespaces"`
+	}
+	errno := ""
+	if c.Verdict == policy.Deny {
+		errno = "EPERM"
+	}
+	p := c.Process
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(struct {
+		Time       time.Time        `json:"time"`
+		ID         string           `json:"id"`
+		Operation  policy.Operation `json:"operation"`
+		Hook       string           `json:"hook"`
+		Verdict    string           `json:"verdict"`
+		Undecided  bool             `json:"undecided,omitempty"`
+		Policy     string           `json:"policy"`
+		Rule       int              `json:"rule"`
+		Message    string           `json:"message,omitempty"`
+		Severity   policy.Severity  `json:"severity,omitempty"`
+		Tags       []string         `json:"tags,omitempty"`
+		Generation uint32           `json:"generation"`
+		Errno      string           `json:"errno,omitempty"`
+		Count      int              `json:"count"`
+		Process    process          `json:"process"`
+		Object     any              `json:"object"`
+	}{
+		c.Time, c.ID, c.Operation, c.Hook, c.Verdict.String(), c.Undecided, c.Policy, c.Rule,
+		c.Message, c.Severity, c.Tags, c.Generation, errno, 1,
+		process{p.PID, p.TID, p.PPID, p.UID, p.GID, p.Comm, p.Binary, p.ParentBinary, p.Cgroup, p.CgroupID, p.Namespaces},
+		object,
+	})
+	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n")), err
+}
+
+// text returns the alert as a line. What a process may choose is quoted if it
+// holds anything but plain characters.
+func (c AlertContext) text(object string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s %s %s by %s (pid %d, uid %d", c.Time.Format(time.RFC3339Nano), c.Verdict, c.Operation, object,
+		plain(c.Binary), c.PID, c.UID)
+	if c.ParentBinary != "" {
+		fmt.Fprintf(&b, ", started by %s", plain(c.ParentBinary))
+	}
+	b.WriteString(")")
+	switch {
+	case c.Policy != "":
+		fmt.Fprintf(&b, ": policy %s rule %d", c.Policy, c.Rule)
+	default:
+		b.WriteString(": no rule")
+	}
+	if c.Undecided {
+		b.WriteString(" (undecided: the guard could not find out enough)")
+	}
+	if c.Message != "" {
+		fmt.Fprintf(&b, ": %s", plain(c.Message))
+	}
+	return b.String()
+}
+
+func plain(s string) string {
+	if s == "" {
+		return "a kernel thread"
+	}
+	if quoted := strconv.Quote(s); quoted != `"`+s+`"` {
+		return quoted
+	}
+	return s
+}
+
+// hookNames are the names by enum hook_id (bpf/abi.h).
+var hookNames = map[uint32]string{
+	uint32(bpf.GuardHookIdHOOK_SOCKET_BIND):       "socket_bind",
+	uint32(bpf.GuardHookIdHOOK_SOCKET_LISTEN):     "socket_listen",
+	uint32(bpf.GuardHookIdHOOK_SCTP_BIND_CONNECT): "sctp_bind_connect",
+}
+
+// decode makes an alert from a record of the ring buffer.
+func (m *Manager) decode(data []byte) (Alert, error) {
+	var r bpf.Alert
+	n, err := binary.Decode(data, binary.NativeEndian, &r)
+	if err != nil {
+		return nil, fmt.Errorf("decoding an alert of %d bytes: %w", len(data), err)
+	}
+	paths := data[n:]
+	if len(paths) < int(r.BinaryLength)+int(r.ParentLength) {
+		return nil, fmt.Errorf("decoding an alert of %d bytes: paths of %d and %d bytes do not fit", len(data), r.BinaryLength, r.ParentLength)
+	}
+	op := operationByID(r.Operation)
+	if op == nil {
+		return nil, fmt.Errorf("decoding an alert: unknown operation %d", r.Operation)
+	}
+	verdict := bpf.Verdict(r.Verdict)
+	c := AlertContext{
+		ID:         fmt.Sprintf("%x-%x", r.Time, r.Tid),
+		Time:       wallTime(r.Time),
+		Operation:  op.name,
+		Hook:       hookNames[r.Hook],
+		Verdict:    policy.Verdict(verdict.Verdict()),
+		Undecided:  verdict.Undecided(),
+		Rule:       -1,
+		Generation: r.Generation,
+		Process: Process{
+			PID: r.Pid, TID: r.Tid, PPID: r.Ppid, UID: r.Uid, GID: r.Gid,
+			Comm:         unix.ByteSliceToString(r.Comm[:]),
+			Binary:       string(paths[:r.BinaryLength]),
+			ParentBinary: string(paths[r.BinaryLength:][:r.ParentLength]),
+			CgroupID:     r.Cgroup,
+			Cgroup:       m.cgroups.path(r.Cgroup),
+			Namespaces:   Namespaces{Mount: r.MntNs, PID: r.PidNs, Network: r.NetNs, User: r.UserNs},
+		},
+	}
+	if p, rule, ok := m.rule(r.Generation, verdict.Rule()); ok {
+		c.Policy, c.Rule = p.Name, rule
+		c.Message, c.Severity, c.Tags = p.Rules[rule].Message, p.Rules[rule].Severity, p.Rules[rule].Tags
+	}
+	return op.alert(c, &r), nil
+}
+
+// wallTime converts nanoseconds of CLOCK_BOOTTIME.
+func wallTime(boot uint64) time.Time {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+		return time.Now() // cannot fail: the clock exists since 2.6.39
+	}
+	return time.Now().Add(time.Duration(boot) - time.Duration(now.Nano())).UTC()
+}

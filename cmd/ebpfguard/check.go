@@ -1,0 +1,147 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ebpfguard/ebpfguard"
+)
+
+func newCheckCommand() *cobra.Command {
+	format := outputText
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Tell what this kernel can enforce, and how to enable what it lacks",
+		Long: `Tell what this kernel can enforce, and how to enable what it lacks.
+
+Tries what enforcement needs by doing it, for which it has to be root, and
+leaves nothing behind. The exit code is 1 when this kernel cannot enforce.`,
+		Example: `  sudo ebpfguard check
+  sudo ebpfguard check --output json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return check(cmd.OutOrStdout(), ebpfguard.Probe(), format)
+		},
+	}
+	cmd.Flags().VarP(&format, "output", "o", "the `format`: text or json")
+	return cmd
+}
+
+// check prints the report and returns errReported when the kernel cannot enforce.
+func check(w io.Writer, report ebpfguard.Report, format output) error {
+	var err error
+	if format == outputJSON {
+		err = printJSON(w, report)
+	} else {
+		_, err = io.WriteString(w, describe(report))
+	}
+	if err == nil && report.Err() != nil {
+		err = errReported
+	}
+	return err
+}
+
+// describe says it in plain words: the verdict, what to do, and the details.
+func describe(report ebpfguard.Report) string {
+	var b strings.Builder
+	b.WriteString(checkVerdict(report) + "\n")
+	for _, c := range report.Checks {
+		if !c.OK && c.Required && c.Remedy != "" {
+			fmt.Fprintf(&b, "\nWhat to do about %s:\n%s\n", c.Name, indent(c.Remedy))
+		}
+	}
+	lsms := "unknown"
+	if report.LSMs != nil {
+		lsms = strings.Join(report.LSMs, ",")
+	}
+	fmt.Fprintf(&b, "\nkernel            %s\nsecurity modules  %s\n\n", report.Kernel, lsms)
+
+	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "CHECK\tRESULT\tDETAIL")
+	for _, c := range report.Checks {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", c.Name, checkResult(c), firstLine(c.Detail))
+	}
+	t.Flush()
+
+	b.WriteString("\n")
+	t = tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "OPERATION\tENFORCED\tHOOK\tON THIS KERNEL\tCOVERS")
+	for _, o := range report.Operations {
+		name, enforced := string(o.Operation), yesNo(o.Supported)
+		for _, h := range o.Hooks {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", name, enforced, h.Name, yesNo(h.Available), h.Effect)
+			name, enforced = "", ""
+		}
+		if len(o.Hooks) == 0 {
+			fmt.Fprintf(t, "%s\t%s\t\t\t\n", name, enforced)
+		}
+	}
+	t.Flush()
+	for _, o := range report.Operations {
+		if o.Detail != "" {
+			fmt.Fprintf(&b, "%s: %s\n", o.Operation, o.Detail)
+		}
+	}
+	return trimLines(b.String())
+}
+
+// checkVerdict is the first line: whether the kernel can enforce, and if not, why.
+func checkVerdict(report ebpfguard.Report) string {
+	err := report.Err()
+	if err == nil {
+		var lacking []string
+		for _, o := range report.Operations {
+			if !o.Supported {
+				lacking = append(lacking, string(o.Operation))
+			}
+		}
+		if lacking != nil {
+			return "This kernel can enforce ebpfguard policies, but not " + strings.Join(lacking, ", ") + "."
+		}
+		return "This kernel can enforce ebpfguard policies."
+	}
+	reason := err.Error()
+	for _, c := range report.Checks {
+		if !c.OK && c.Required && c.Detail != "" {
+			reason = firstLine(c.Detail)
+			break
+		}
+	}
+	return "This kernel cannot enforce ebpfguard policies: " + strings.TrimSuffix(reason, ".") + "."
+}
+
+func checkResult(c ebpfguard.Check) string {
+	if !c.OK && !c.Required {
+		return "no, not needed"
+	}
+	return yesNo(c.OK)
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+func indent(s string) string {
+	return "  " + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n  ")
+}
+
+// trimLines removes the blanks that fill up the last column of a table.
+func trimLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line, " ")
+	}
+	return strings.Join(lines, "\n")
+}

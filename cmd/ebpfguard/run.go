@@ -1,0 +1,288 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	files  []string
+	audit  bool
+	ready  string
+	alerts string
+	output output
+}
+
+func newRunCommand() *cobra.Command {
+	flags := runFlags{output: outputText}
+	cmd := &cobra.Command{
+		Use:   "run [-p] FILE|DIR ...",
+		Short: "Enforce policies in the foreground",
+		Long: `Enforce policies in the foreground.
+
+Prints an alert to the standard output for each operation that is refused or,
+with audit, would have been. Enforcement ends with the command: at SIGINT or
+SIGTERM it detaches, prints the totals to the standard error and exits with 0.
+
+SIGHUP reads the policies again and opens the file of --alerts anew. They replace
+the former ones at once; if anything is wrong with them, the former ones stay in
+force.`,
+		Example: `  # Enforce, and see what is refused.
+  sudo ebpfguard run -p policies/
+
+  # See what would be refused, without refusing it.
+  sudo ebpfguard run -p policies/ --audit
+
+  # For scripts: wait for /run/ready, then read alerts from a file.
+  sudo ebpfguard run -p ssh.yaml --ready-file /run/ready --alerts /var/log/alerts.json`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			flags.files = append(flags.files, args...)
+			if len(flags.files) == 0 {
+				return usagef("no policy is given; name a file or directory with -p")
+			}
+			reload, end := make(chan os.Signal, 1), make(chan os.Signal, 1)
+			signal.Notify(reload, syscall.SIGHUP)
+			signal.Notify(end, syscall.SIGINT, syscall.SIGTERM)
+			// Enforcement goes on when the reader of the alerts ends.
+			signal.Ignore(syscall.SIGPIPE)
+			r := newRunner(flags, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			r.open = openManager
+			r.reload, r.end = reload, end
+			// A second signal ends at once.
+			r.ending = func() { signal.Stop(end) }
+			return r.run()
+		},
+	}
+	policyFlag(cmd, &flags.files)
+	f := cmd.Flags()
+	f.BoolVar(&flags.audit, "audit", false, "refuse nothing; raise alerts for what would be refused")
+	f.StringVar(&flags.ready, "ready-file", "", "write `FILE` when every policy is in force, remove it at the end")
+	f.StringVar(&flags.alerts, "alerts", "", "append the alerts to `FILE` as well, as JSON lines")
+	f.VarP(&flags.output, "output", "o", "the `format` of the alerts on the standard output: text or json")
+	return cmd
+}
+
+// guard is what run needs of [ebpfguard.Manager].
+type guard interface {
+	Attach(...policy.Operation) error
+	Alerts(context.Context) iter.Seq2[ebpfguard.Alert, error]
+	Apply([]policy.Policy) (ebpfguard.Changes, error)
+	Stats(policy.Operation) (ebpfguard.Stats, error)
+	Close() error
+}
+
+func openManager() (guard, error) {
+	m, err := ebpfguard.NewManager(ebpfguard.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// runner enforces policies until it is told to end.
+type runner struct {
+	flags  runFlags
+	open   func() (guard, error)
+	reload <-chan os.Signal
+	end    <-chan os.Signal
+	ending func()
+
+	guard      guard
+	operations []policy.Operation // attached
+	alerts     *alertWriter
+	ready      readyFile
+	stderr     io.Writer
+	log        *slog.Logger
+}
+
+func newRunner(flags runFlags, stdout, stderr io.Writer) *runner {
+	log := slog.New(slog.NewTextHandler(stderr, nil))
+	return &runner{
+		flags:  flags,
+		ending: func() {},
+		alerts: newAlertWriter(log, stdout, flags.output),
+		ready:  readyFile(flags.ready),
+		stderr: stderr,
+		log:    log,
+	}
+}
+
+func (r *runner) run() (err error) {
+	// One of a former run that was killed would promise too much.
+	if err := r.ready.remove(); err != nil {
+		return err
+	}
+	set, err := r.load()
+	if err != nil {
+		return fmt.Errorf("run: the policies cannot be used:\n%w", err)
+	}
+	if r.flags.alerts != "" {
+		if err := r.alerts.openFile(r.flags.alerts); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, r.alerts.closeFile()) }()
+	}
+	r.guard, err = r.open()
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	defer func() { err = errors.Join(err, r.guard.Close()) }()
+	if err := r.attach(set); err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	alerts := r.guard.Alerts(ctx)
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		r.alerts.write(ctx, alerts)
+	}()
+	defer r.finish(cancel, written)
+	changes, err := r.guard.Apply(set)
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	r.log.Info(r.enforcing(), "policies", len(set), "operations", r.operations, "generation", changes.Generation)
+	if err := r.ready.write(changes.Generation, set); err != nil {
+		return err
+	}
+	r.wait()
+	r.ending()
+	return r.ready.remove()
+}
+
+// wait reloads whenever it is told to, until it is told to end.
+func (r *runner) wait() {
+	for {
+		select {
+		case s := <-r.end:
+			r.log.Info("ending", "signal", s.String())
+			return
+		case <-r.reload:
+			if err := r.again(); err != nil {
+				r.log.Error("the policies were NOT reloaded; the former ones stay in force", "error", err)
+			}
+		}
+	}
+}
+
+// again replaces the policies by those that the files hold now.
+func (r *runner) again() error {
+	if r.flags.alerts != "" {
+		if err := r.alerts.openFile(r.flags.alerts); err != nil {
+			r.log.Error("alerts go on to the former file", "error", err)
+		}
+	}
+	if slices.Contains(r.flags.files, "-") {
+		return errors.New("the standard input cannot be read again; run with files to reload")
+	}
+	set, err := r.load()
+	if err != nil {
+		return err
+	}
+	if err := r.attach(set); err != nil {
+		return err
+	}
+	changes, err := r.guard.Apply(set)
+	if err != nil {
+		return err
+	}
+	r.log.Info("reloaded", "policies", len(set), "operations", r.operations, "generation", changes.Generation,
+		"added", changes.Added, "removed", changes.Removed, "changed", changes.Changed)
+	if err := r.ready.write(changes.Generation, set); err != nil {
+		r.log.Error("the policies are in force, but the ready file is the former one", "error", err)
+	}
+	return nil
+}
+
+// load reads the policies and prints what is odd about them.
+func (r *runner) load() ([]policy.Policy, error) {
+	set, err := policy.Load(r.flags.files...)
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range policy.Warnings(set) {
+		fmt.Fprintln(r.stderr, warning)
+	}
+	if r.flags.audit {
+		for i := range set {
+			set[i].Mode = policy.ModeAudit
+		}
+	}
+	return set, nil
+}
+
+// attach attaches the operations that the policies need. What is attached
+// stays: an operation that no policy concerns is allowed.
+func (r *runner) attach(set []policy.Policy) error {
+	var needed []policy.Operation
+	for _, p := range set {
+		for _, rule := range p.Rules {
+			if !slices.Contains(r.operations, rule.Operation) && !slices.Contains(needed, rule.Operation) {
+				needed = append(needed, rule.Operation)
+			}
+		}
+	}
+	if len(needed) == 0 {
+		return nil
+	}
+	if err := r.guard.Attach(needed...); err != nil {
+		return err
+	}
+	r.operations = append(r.operations, needed...)
+	return nil
+}
+
+func (r *runner) enforcing() string {
+	if r.flags.audit {
+		return "auditing, nothing is refused"
+	}
+	return "enforcing"
+}
+
+// blockedOutput is how long the end waits for a reader of the alerts that
+// reads no more.
+const blockedOutput = 3 * time.Second
+
+// finish writes the remaining alerts and prints the totals, last of all.
+func (r *runner) finish(cancel context.CancelFunc, written <-chan struct{}) {
+	cancel()
+	select {
+	case <-written:
+	case <-time.After(blockedOutput):
+		r.log.Error("the output takes no more alerts; the last ones are not written")
+	}
+	var total ebpfguard.Stats
+	for _, o := range r.operations {
+		stats, err := r.guard.Stats(o)
+		if err != nil {
+			r.log.Error("the totals are incomplete", "operation", o, "error", err)
+			continue
+		}
+		total.Denied += stats.Denied
+		total.Audited += stats.Audited
+		total.AlertsLost += stats.AlertsLost
+	}
+	totals := []string{
+		fmt.Sprintf("%d denied", total.Denied),
+		fmt.Sprintf("%d audited", total.Audited),
+		fmt.Sprintf("%d alerts lost", total.AlertsLost+r.alerts.dropped.Load()),
+	}
+	fmt.Fprintf(r.stderr, "ended: %s\n", strings.Join(totals, ", "))
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// readyFile is the path of the file that exists while every policy is in
+// force. An empty one stands for no file.
+type readyFile string
+
+// ready is what the file holds.
+type ready struct {
+	PID        int      `json:"pid"`
+	Generation uint32   `json:"generation"`
+	Policies   []string `json:"policies"`
+}
+
+// write makes the file appear, or change, whole.
+func (f readyFile) write(generation uint32, set []policy.Policy) (err error) {
+	if f == "" {
+		return nil
+	}
+	content := ready{PID: os.Getpid(), Generation: generation, Policies: []string{}}
+	for _, p := range set {
+		content.Policies = append(content.Policies, p.Name)
+	}
+	line, err := json.Marshal(content)
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(string(f)), "."+filepath.Base(string(f))+".*")
+	if err != nil {
+		return fmt.Errorf("write the ready file: %w; choose a folder that exists and is writable", err)
+	}
+	defer func() {
+		if err != nil {
+			os.Remove(tmp.Name())
+			err = fmt.Errorf("write the ready file: %w", err)
+		}
+	}()
+	_, err = tmp.Write(append(line, '\n'))
+	if err = errors.Join(err, tmp.Chmod(0o644), tmp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), string(f))
+}
+
+// remove removes the file if it is there.
+func (f readyFile) remove() error {
+	if f == "" {
+		return nil
+	}
+	if err := os.Remove(string(f)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the ready file: %w; remove it by hand, it would be misleading", err)
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package ebpfguard
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// Hook is an attached operation: P is its policy and A its alert. All hooks of
+// a [Manager] share one policy set.
+type Hook[P any, A Alert] struct {
+	manager   *Manager
+	operation *operation
+	toPolicy  func(P) policy.Policy
+	toP       func(policy.Policy, policy.Rule) P
+}
+
+func attach[P any, A Alert](m *Manager, op *operation, toPolicy func(P) policy.Policy, toP func(policy.Policy, policy.Rule) P) (*Hook[P, A], error) {
+	if err := m.Attach(op.name); err != nil {
+		return nil, err
+	}
+	return &Hook[P, A]{m, op, toPolicy, toP}, nil
+}
+
+// AddPolicy adds a policy to the set. It is in force when AddPolicy returns
+// nil; otherwise nothing has changed. A policy without a name gets one.
+func (h *Hook[P, A]) AddPolicy(p P) error {
+	m := h.manager
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	added := h.toPolicy(p)
+	if added.Name == "" {
+		added.Name = m.freeName(h.operation.name)
+	}
+	_, err := m.apply(append(slices.Clone(m.set), added))
+	return err
+}
+
+// RemovePolicy removes a policy from the set. It does not act any more when
+// RemovePolicy returns nil. A policy with rules for other operations can only
+// be replaced with [Manager.Apply].
+func (h *Hook[P, A]) RemovePolicy(name string) error {
+	m := h.manager
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, p := range m.set {
+		if p.Name != name {
+			continue
+		}
+		for _, r := range p.Rules {
+			if r.Operation != h.operation.name {
+				return fmt.Errorf("policy %q: it has rules for %s too; replace the set with Manager.Apply", name, r.Operation)
+			}
+		}
+		_, err := m.apply(slices.Delete(slices.Clone(m.set), i, i+1))
+		return err
+	}
+	return fmt.Errorf("policy %q: %w", name, ErrNoPolicy)
+}
+
+// Policies returns the rules for the operation in the set, each as a policy.
+func (h *Hook[P, A]) Policies() []P {
+	m := h.manager
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var policies []P
+	for _, p := range m.set {
+		for _, r := range p.Rules {
+			if r.Operation == h.operation.name {
+				policies = append(policies, h.toP(p, r))
+			}
+		}
+	}
+	return policies
+}
+
+// Alerts returns an iterator over the operation's alerts, see [Manager.Alerts].
+func (h *Hook[P, A]) Alerts(ctx context.Context) iter.Seq2[A, error] {
+	alerts := h.manager.alerts(ctx, h.operation.name)
+	return func(yield func(A, error) bool) {
+		for alert, err := range alerts {
+			typed, _ := alert.(A)
+			if !yield(typed, err) {
+				return
+			}
+		}
+	}
+}
+
+// Stats returns the operation's counters.
+func (h *Hook[P, A]) Stats() (Stats, error) { return h.manager.Stats(h.operation.name) }
+
+// Detach stops judging the operation and removes its rules from the set; a
+// policy that has rules for other operations keeps those.
+func (h *Hook[P, A]) Detach() error { return h.manager.detach(h.operation) }

@@ -1,0 +1,58 @@
+package bpf
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// ProbeLSM attaches a program to an LSM hook that does nothing but count, goes
+// through the hook, and tells whether the program ran: without bpf among the
+// active security modules programs attach but do not. The hook is task_getpgid;
+// its verdict is left as it is.
+func ProbeLSM() (ran bool, err error) {
+	counter, err := ebpf.NewMap(&ebpf.MapSpec{Name: "probe", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
+	if err != nil {
+		return false, fmt.Errorf("making a map: %w", err)
+	}
+	defer counter.Close()
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name:       "probe",
+		Type:       ebpf.LSM,
+		AttachType: ebpf.AttachLSMMac,
+		AttachTo:   "task_getpgid",
+		License:    "GPL",
+		Instructions: asm.Instructions{
+			// if (ret) return ret
+			asm.LoadMem(asm.R0, asm.R1, 8, asm.DWord),
+			asm.JNE.Imm(asm.R0, 0, "exit"),
+			// (*counter)++
+			asm.LoadMapValue(asm.R1, counter.FD(), 0),
+			asm.Mov.Imm(asm.R2, 1),
+			asm.AddAtomic.Mem(asm.R1, asm.R2, asm.DWord, 0),
+			asm.Mov.Imm(asm.R0, 0),
+			asm.Return().WithSymbol("exit"),
+		},
+	})
+	if err != nil {
+		return false, fmt.Errorf("loading a program: %w", err)
+	}
+	defer program.Close()
+	l, err := link.AttachLSM(link.LSMOptions{Program: program})
+	if err != nil {
+		return false, fmt.Errorf("attaching a program: %w", err)
+	}
+	defer l.Close()
+	if _, err := unix.Getpgid(os.Getpid()); err != nil {
+		return false, fmt.Errorf("going through the hook: %w", err)
+	}
+	var count uint64
+	if err := counter.Lookup(uint32(0), &count); err != nil {
+		return false, fmt.Errorf("reading the count: %w", err)
+	}
+	return count > 0, nil
+}

@@ -1,0 +1,373 @@
+package ebpfguard
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/compile"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// Options are the options of a [Manager]. The zero value is useful.
+type Options struct {
+	// AlertBytes is the size of the kernel's buffer of alerts, rounded up to
+	// a power of two of at least a page; 8 MiB if zero. An alert takes about
+	// 200 bytes. Alerts that do not fit are counted and lost; their verdicts
+	// stand.
+	AlertBytes uint32
+}
+
+// Manager enforces one policy set on this kernel. Several managers, in one
+// process or in several, do not disturb each other: what any of them denies is
+// denied. Its methods may be called concurrently. When the process ends, in
+// whatever way, enforcement ends with it.
+type Manager struct {
+	options Options
+	cgroups cgroupPaths
+
+	mu       sync.Mutex
+	closed   bool
+	key      compile.Key
+	object   *bpf.Object // nil until the first operation is attached
+	stream   *stream
+	attached map[policy.Operation][]link.Link
+	set      []policy.Policy
+	number   uint32 // of the generation in force
+
+	// history is under its own lock: alerts are decoded while a policy set
+	// is being replaced.
+	historyMu sync.Mutex
+	history   map[uint32]generation
+}
+
+// generation is what alerts need to know of a generation of tables.
+type generation struct {
+	set   []policy.Policy
+	rules []compile.Rule
+}
+
+// keptGenerations is how many generations alerts may lag behind and still name
+// their policy.
+const keptGenerations = 256
+
+// NewManager checks that this kernel can enforce policies; the error wraps
+// [ErrNotSupported] and says what is missing and how to enable it. Nothing is
+// attached yet.
+func NewManager(options Options) (*Manager, error) {
+	if err := Probe().Err(); err != nil {
+		return nil, err
+	}
+	if options.AlertBytes == 0 {
+		options.AlertBytes = 8 << 20
+	}
+	if options.AlertBytes > 1<<30 {
+		return nil, fmt.Errorf("Options.AlertBytes is %d; at most 1 GiB is possible", options.AlertBytes)
+	}
+	size := uint32(4096)
+	for size < options.AlertBytes {
+		size *= 2
+	}
+	options.AlertBytes = size
+	m := &Manager{options: options, attached: map[policy.Operation][]link.Link{}, history: map[uint32]generation{}}
+	var key [16]byte
+	rand.Read(key[:]) // never fails
+	m.key = compile.Key{binary.NativeEndian.Uint64(key[:]), binary.NativeEndian.Uint64(key[8:])}
+	return m, nil
+}
+
+// Attach loads and attaches what enforces the operations. What is attached
+// already stays as it is. Everything is allowed until policies are applied.
+func (m *Manager) Attach(names ...policy.Operation) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.open(); err != nil {
+		return err
+	}
+	for _, name := range names {
+		op, err := operationByName(name)
+		if err != nil {
+			return err
+		}
+		if m.attached[name] != nil {
+			continue
+		}
+		hooks, err := op.available()
+		if err != nil {
+			return err
+		}
+		links, err := m.object.Attach(hooks...)
+		if err != nil {
+			return fmt.Errorf("attaching %s: %w", name, err)
+		}
+		m.attached[name] = links
+	}
+	return nil
+}
+
+// open makes the maps, publishes the empty set and begins to track tasks, all
+// before the first operation is judged.
+func (m *Manager) open() (err error) {
+	if m.closed {
+		return ErrClosed
+	}
+	if m.object != nil {
+		return nil
+	}
+	object, err := bpf.Open(bpf.Options{HashKey: m.key, AlertBytes: m.options.AlertBytes})
+	if err != nil {
+		return err
+	}
+	m.object = object
+	defer func() {
+		if err != nil {
+			object.Close()
+			m.object = nil
+		}
+	}()
+	if _, err := m.publish(nil); err != nil {
+		return err
+	}
+	if err := object.TrackTasks(); err != nil {
+		return err
+	}
+	reader, err := ringbuf.NewReader(object.Alerts())
+	if err != nil {
+		return fmt.Errorf("opening the buffer of alerts: %w", err)
+	}
+	m.stream = newStream(reader, m.decode)
+	return nil
+}
+
+// Changes is what an applied policy set changed, by the names of policies.
+type Changes struct {
+	// Generation is the number of the set now in force; alerts carry it.
+	Generation              uint32
+	Added, Removed, Changed []string
+}
+
+// Apply replaces the whole policy set in one step: every operation is judged by
+// the former set or by the new one, never by a mix of them, and by the new one
+// when Apply returns. All operations of the rules must be attached. When
+// anything is wrong nothing has changed and the error tells everything that is.
+func (m *Manager) Apply(set []policy.Policy) (Changes, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.apply(slices.Clone(set))
+}
+
+func (m *Manager) apply(set []policy.Policy) (Changes, error) {
+	if m.closed {
+		return Changes{}, ErrClosed
+	}
+	if err := policy.Validate(set); err != nil {
+		return Changes{}, err
+	}
+	for _, p := range set {
+		for _, r := range p.Rules {
+			if m.attached[r.Operation] == nil {
+				return Changes{}, fmt.Errorf("policy %q: %s: %w; attach it first", p.Name, r.Operation, ErrNotAttached)
+			}
+		}
+	}
+	if m.object == nil { // an empty set, and nothing attached
+		return Changes{}, nil
+	}
+	return m.publish(set)
+}
+
+func (m *Manager) publish(set []policy.Policy) (Changes, error) {
+	number := m.number + 1
+	compiled, err := compile.Compile(set, compile.Options{Number: number, Key: m.key, Resolve: resolveProgram})
+	if err != nil {
+		return Changes{}, err
+	}
+	// Alerts may come before Publish returns.
+	m.remember(number, generation{set, compiled.Rules})
+	if err := m.object.Publish(compiled.Lines); err != nil {
+		return Changes{}, err
+	}
+	changes := compare(m.set, set)
+	changes.Generation = number
+	m.set, m.number = set, number
+	return changes, nil
+}
+
+func (m *Manager) remember(number uint32, g generation) {
+	m.historyMu.Lock()
+	defer m.historyMu.Unlock()
+	m.history[number] = g
+	delete(m.history, number-keptGenerations)
+}
+
+// rule finds the policy and rule of an alert.
+func (m *Manager) rule(number uint32, index int) (policy.Policy, int, bool) {
+	m.historyMu.Lock()
+	defer m.historyMu.Unlock()
+	g, ok := m.history[number]
+	if !ok || index < 0 || index >= len(g.rules) {
+		return policy.Policy{}, 0, false
+	}
+	r := g.rules[index]
+	return g.set[r.Policy], r.Rule, true
+}
+
+func compare(before, after []policy.Policy) Changes {
+	var c Changes
+	find := func(set []policy.Policy, name string) *policy.Policy {
+		for i := range set {
+			if set[i].Name == name {
+				return &set[i]
+			}
+		}
+		return nil
+	}
+	for _, p := range after {
+		switch old := find(before, p.Name); {
+		case old == nil:
+			c.Added = append(c.Added, p.Name)
+		case !reflect.DeepEqual(*old, p):
+			c.Changed = append(c.Changed, p.Name)
+		}
+	}
+	for _, p := range before {
+		if find(after, p.Name) == nil {
+			c.Removed = append(c.Removed, p.Name)
+		}
+	}
+	return c
+}
+
+func (m *Manager) freeName(operation policy.Operation) string {
+	for i := 1; ; i++ {
+		name := fmt.Sprintf("%s-%d", operation, i)
+		if !slices.ContainsFunc(m.set, func(p policy.Policy) bool { return p.Name == name }) {
+			return name
+		}
+	}
+}
+
+// Policies returns the policy set in force.
+func (m *Manager) Policies() []policy.Policy {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.set)
+}
+
+// Alerts returns an iterator over the alerts of all operations from now on; it
+// is for one loop. Subscribe before you apply policies. What gathered in the
+// kernel's buffer while nobody listened comes first. When the loop is too slow
+// a [*LostAlertsError] is yielded in place of what was lost. The iteration ends
+// when the context does or the manager is closed; a subscription that is not
+// looped over lasts as long.
+func (m *Manager) Alerts(ctx context.Context) iter.Seq2[Alert, error] { return m.alerts(ctx, "") }
+
+func (m *Manager) alerts(ctx context.Context, operation policy.Operation) iter.Seq2[Alert, error] {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.open(); err != nil {
+		return func(yield func(Alert, error) bool) { yield(nil, err) }
+	}
+	return m.stream.alerts(ctx, operation)
+}
+
+// Stats counts the decisions of an operation since it was first attached.
+// Operations that no rule of the set concerns are not judged and not counted.
+type Stats struct {
+	Allowed, Audited, Denied uint64
+	// Undecided are those of Audited and Denied where the guard could not
+	// find out enough.
+	Undecided uint64
+	// Alerts + AlertsLost is Audited + Denied. An alert is lost when the
+	// kernel's buffer is full, or when nobody listens to its operation but
+	// somebody to another.
+	Alerts, AlertsLost uint64
+}
+
+// Stats returns the counters of an operation.
+func (m *Manager) Stats(operation policy.Operation) (Stats, error) {
+	op, err := operationByName(operation)
+	if err != nil {
+		return Stats{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return Stats{}, ErrClosed
+	}
+	if m.object == nil {
+		return Stats{}, nil
+	}
+	c, err := m.object.Counters(op.id)
+	if err != nil {
+		return Stats{}, err
+	}
+	unheard := m.stream.unheardOf(operation)
+	return Stats{c.Allowed, c.Audited, c.Denied, c.Undecided, c.Alerts - unheard, c.AlertsLost + unheard}, nil
+}
+
+// Supported tells whether this kernel can enforce the operation: nil, or an
+// error that wraps [ErrNotSupported] and says why not.
+func (m *Manager) Supported(operation policy.Operation) error {
+	op, err := operationByName(operation)
+	if err != nil {
+		return err
+	}
+	_, err = op.available()
+	return err
+}
+
+func (m *Manager) detach(op *operation) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrClosed
+	}
+	links := m.attached[op.name]
+	if links == nil {
+		return fmt.Errorf("%s: %w", op.name, ErrNotAttached)
+	}
+	var set []policy.Policy
+	for _, p := range m.set {
+		p.Rules = slices.DeleteFunc(slices.Clone(p.Rules), func(r policy.Rule) bool { return r.Operation == op.name })
+		if len(p.Rules) > 0 {
+			set = append(set, p)
+		}
+	}
+	if _, err := m.publish(set); err != nil {
+		return err
+	}
+	delete(m.attached, op.name)
+	return bpf.CloseLinks(links)
+}
+
+// Close ends enforcement and all iterations over alerts.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil
+	}
+	m.closed = true
+	if m.object == nil {
+		return nil
+	}
+	var err error
+	for _, links := range m.attached {
+		err = errors.Join(err, bpf.CloseLinks(links))
+	}
+	if m.stream != nil {
+		err = errors.Join(err, m.stream.close())
+	}
+	return errors.Join(err, m.object.Close())
+}

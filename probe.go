@@ -1,0 +1,232 @@
+package ebpfguard
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// Report tells what this kernel can do.
+type Report struct {
+	// Kernel is its release, as uname -r prints it.
+	Kernel string `json:"kernel"`
+	// Enforcing says that an LSM program was loaded, attached and seen to
+	// act, and that nothing else that is required is missing.
+	Enforcing bool `json:"enforcing"`
+	// LSMs are the active security modules in their order; nil when
+	// securityfs cannot be read.
+	LSMs []string `json:"lsms"`
+	// Checks are what was looked at, in the order to read.
+	Checks []Check `json:"checks"`
+	// Operations are the operations of this version of ebpfguard.
+	Operations []OperationSupport `json:"operations"`
+}
+
+// Check is one thing that was looked at.
+type Check struct {
+	Name string `json:"name"`
+	OK   bool   `json:"ok"`
+	// Required says that nothing can be enforced without it.
+	Required bool   `json:"required"`
+	Detail   string `json:"detail"`
+	// Remedy says what to do when the check is not OK.
+	Remedy string `json:"remedy,omitempty"`
+}
+
+// OperationSupport tells whether an operation can be enforced.
+type OperationSupport struct {
+	Operation policy.Operation `json:"operation"`
+	Supported bool             `json:"supported"`
+	Hooks     []HookSupport    `json:"hooks"`
+	// Detail says why the operation is not supported.
+	Detail string `json:"detail,omitempty"`
+}
+
+// HookSupport tells whether the kernel has an LSM hook, and what it covers.
+type HookSupport struct {
+	Name      string `json:"name"`
+	Available bool   `json:"available"`
+	Effect    string `json:"effect"`
+}
+
+// Err returns nil when the kernel can enforce policies, and else an error that
+// wraps [ErrNotSupported], says what is missing and ends with what to do.
+func (r Report) Err() error {
+	if r.Enforcing {
+		return nil
+	}
+	for _, c := range r.Checks {
+		if c.Required && !c.OK {
+			return fmt.Errorf("enforcement is %w: %s; %s", ErrNotSupported, c.Detail, c.Remedy)
+		}
+	}
+	return fmt.Errorf("enforcement is %w", ErrNotSupported)
+}
+
+// Probe finds out what this kernel can do, by doing it: a small LSM program is
+// loaded and attached, made to run and removed again. It never answers yes
+// without having seen that work.
+func Probe() Report {
+	r := Report{Kernel: kernelRelease(), LSMs: activeLSMs()}
+	r.add(probeBTF(), probeLockdown())
+	if r.complete() {
+		r.add(probeLSM(r.LSMs)...)
+	}
+	if r.complete() {
+		r.add(probeRingBuffer(), probeLabels())
+	}
+	r.Enforcing = r.complete()
+	for _, op := range operations {
+		s := OperationSupport{Operation: op.name, Supported: r.Enforcing}
+		for _, h := range op.hooks {
+			ok, _ := bpf.HasHook(h.name) // without BTF none is known to exist
+			s.Hooks = append(s.Hooks, HookSupport{h.name, ok, h.effect})
+			if !ok && !h.optional {
+				s.Supported = false
+				s.Detail = fmt.Sprintf("the kernel has no LSM hook %s", h.name)
+			}
+		}
+		if !r.Enforcing {
+			s.Detail = "nothing can be enforced on this kernel as it is"
+		}
+		r.Operations = append(r.Operations, s)
+	}
+	return r
+}
+
+func (r *Report) add(checks ...Check) { r.Checks = append(r.Checks, checks...) }
+
+// complete tells whether nothing required was found missing.
+func (r *Report) complete() bool {
+	for _, c := range r.Checks {
+		if c.Required && !c.OK {
+			return false
+		}
+	}
+	return true
+}
+
+func kernelRelease() string {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}
+
+func activeLSMs() []string {
+	data, err := os.ReadFile("/sys/kernel/security/lsm")
+	if err != nil {
+		return nil
+	}
+	return strings.Split(strings.TrimSpace(string(data)), ",")
+}
+
+func probeBTF() Check {
+	c := Check{Name: "kernel type information (BTF)", Required: true}
+	if _, err := btf.LoadKernelSpec(); err != nil {
+		c.Detail = fmt.Sprintf("the kernel's type information cannot be read: %v", err)
+		c.Remedy = "use a kernel built with CONFIG_DEBUG_INFO_BTF, as the distributions' kernels are, and mount sysfs at /sys"
+		return c
+	}
+	c.OK, c.Detail = true, "/sys/kernel/btf/vmlinux"
+	return c
+}
+
+func probeLockdown() Check {
+	c := Check{Name: "kernel lockdown", Required: true, OK: true, Detail: "allows BPF programs to read kernel memory"}
+	data, err := os.ReadFile("/sys/kernel/security/lockdown")
+	if err == nil && strings.Contains(string(data), "[confidentiality]") {
+		c.OK = false
+		c.Detail = "the kernel is locked down for confidentiality, so BPF programs cannot read what they need"
+		c.Remedy = "boot with lockdown=integrity"
+	}
+	return c
+}
+
+// probeLSM loads a program, attaches it and looks whether it runs.
+func probeLSM(lsms []string) []Check {
+	loaded := Check{Name: "loading LSM programs", Required: true}
+	acting := Check{Name: "the bpf security module", Required: true}
+	ran, err := bpf.ProbeLSM()
+	switch {
+	case errors.Is(err, unix.EPERM) && os.Geteuid() != 0:
+		loaded.Detail = "loading LSM programs was refused (EPERM)"
+		loaded.Remedy = "run as root, or with the capabilities CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
+		return []Check{loaded}
+	case errors.Is(err, unix.EPERM):
+		loaded.Detail = "loading LSM programs was refused (EPERM) although this process is root"
+		loaded.Remedy = "a container needs the capabilities CAP_BPF and CAP_PERFMON or CAP_SYS_ADMIN; in a sandbox whose kernel forbids LSM programs use another machine"
+		return []Check{loaded}
+	case err != nil:
+		loaded.Detail = fmt.Sprintf("an LSM program cannot be loaded: %v", err)
+		loaded.Remedy = "use a kernel of version 5.10 or later built with CONFIG_BPF_LSM, CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT"
+		return []Check{loaded}
+	}
+	loaded.OK, loaded.Detail = true, "a program was loaded and attached"
+	if ran {
+		acting.OK, acting.Detail = true, "a program was seen to act"
+		return []Check{loaded, acting}
+	}
+	if lsms != nil && !contains(lsms, "bpf") || lsms == nil {
+		acting.Detail = "the bpf security module is not enabled: LSM programs load and attach but have no effect"
+		acting.Remedy = bootRemedy(lsms)
+		return []Check{loaded, acting}
+	}
+	acting.Detail = "the bpf security module is enabled, yet an LSM program that was attached did not run"
+	acting.Remedy = "look whether /proc/sys/kernel/ftrace_enabled is 0, and write 1 to it"
+	return []Check{loaded, acting}
+}
+
+// bootRemedy says how to enable the bpf security module.
+func bootRemedy(lsms []string) string {
+	how := "to the kernel command line (on Debian and Ubuntu: to GRUB_CMDLINE_LINUX in /etc/default/grub, then run update-grub) and reboot"
+	if lsms == nil {
+		return "mount securityfs (mount -t securityfs securityfs /sys/kernel/security), read the active modules from /sys/kernel/security/lsm, add lsm=<these>,bpf " + how
+	}
+	return "add lsm=" + strings.Join(append(lsms, "bpf"), ",") + " " + how
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+func probeRingBuffer() Check {
+	c := Check{Name: "ring buffer for alerts", Required: true, OK: true, Detail: "available"}
+	if err := features.HaveMapType(ebpf.RingBuf); err != nil {
+		c.OK = false
+		c.Detail = fmt.Sprintf("BPF ring buffers are not available: %v", err)
+		c.Remedy = "use a kernel of version 5.10 or later"
+	}
+	return c
+}
+
+// probeLabels tells where the labels of processes are kept.
+func probeLabels() Check {
+	c := Check{Name: "labels of processes", OK: true, Detail: "in task storage"}
+	if err := rlimit.RemoveMemlock(); err != nil {
+		c.Detail = "RLIMIT_MEMLOCK cannot be lifted: maps may not fit on kernels before 5.11"
+		c.OK = false
+		c.Remedy = "run with CAP_SYS_RESOURCE"
+		return c
+	}
+	if hash, err := bpf.UsesHash(); err == nil && hash {
+		c.Detail = fmt.Sprintf("in a hash of at most %d tasks (this kernel's task storage is missing or not safe)", bpf.MaxHashTasks)
+	}
+	return c
+}

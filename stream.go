@@ -1,0 +1,188 @@
+package ebpfguard
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cilium/ebpf/ringbuf"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// queueLength is how many alerts wait for the taker of a subscription. What
+// does not fit stays in the kernel's buffer only as long as nobody else reads;
+// so it is counted and told.
+const queueLength = 1 << 14
+
+// stream hands the alerts of the kernel's buffer to subscriptions.
+type stream struct {
+	reader *ringbuf.Reader
+	decode func([]byte) (Alert, error)
+
+	mu            sync.Mutex
+	changed       *sync.Cond // subscriptions or closed changed
+	subscriptions map[*subscription]bool
+	closed        bool
+	done          chan struct{} // closed when the reading has ended
+	// unheard counts the alerts that no subscription wanted, by operation.
+	unheard map[policy.Operation]uint64
+}
+
+type subscription struct {
+	operation policy.Operation // empty for all
+	queue     chan Alert
+	lost      atomic.Uint64
+	failure   error // why the queue was closed; nil when the manager was
+}
+
+func newStream(reader *ringbuf.Reader, decode func([]byte) (Alert, error)) *stream {
+	s := &stream{
+		reader: reader, decode: decode,
+		subscriptions: map[*subscription]bool{}, unheard: map[policy.Operation]uint64{},
+		done: make(chan struct{}),
+	}
+	s.changed = sync.NewCond(&s.mu)
+	go s.run()
+	return s
+}
+
+// run reads while there are subscriptions: without any, alerts wait in the
+// kernel's buffer.
+func (s *stream) run() {
+	defer close(s.done)
+	var record ringbuf.Record
+	for s.wait() {
+		if err := s.reader.ReadInto(&record); err != nil {
+			if errors.Is(err, os.ErrClosed) {
+				err = nil
+			}
+			s.fail(err)
+			return
+		}
+		alert, err := s.decode(record.RawSample)
+		if err != nil {
+			s.fail(err)
+			return
+		}
+		if !s.wait() {
+			return
+		}
+		s.deliver(alert)
+	}
+}
+
+// wait waits for a subscription and tells whether to go on.
+func (s *stream) wait() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.subscriptions) == 0 && !s.closed {
+		s.changed.Wait()
+	}
+	return !s.closed
+}
+
+func (s *stream) deliver(alert Alert) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	heard := false
+	for sub := range s.subscriptions {
+		if sub.operation != "" && sub.operation != alert.Context().Operation {
+			continue
+		}
+		heard = true
+		select {
+		case sub.queue <- alert:
+		default:
+			sub.lost.Add(1)
+		}
+	}
+	if !heard {
+		s.unheard[alert.Context().Operation]++
+	}
+}
+
+// fail ends all subscriptions.
+func (s *stream) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for sub := range s.subscriptions {
+		sub.failure = err
+		close(sub.queue)
+		delete(s.subscriptions, sub)
+	}
+	s.changed.Broadcast()
+}
+
+func (s *stream) subscribe(operation policy.Operation) *subscription {
+	sub := &subscription{operation: operation, queue: make(chan Alert, queueLength)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		sub.failure = ErrClosed
+		close(sub.queue)
+		return sub
+	}
+	s.subscriptions[sub] = true
+	s.changed.Broadcast()
+	return sub
+}
+
+func (s *stream) unsubscribe(sub *subscription) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.subscriptions, sub)
+	s.changed.Broadcast()
+}
+
+func (s *stream) unheardOf(operation policy.Operation) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.unheard[operation]
+}
+
+// close ends the reading and all subscriptions.
+func (s *stream) close() error {
+	err := s.reader.Close()
+	s.fail(nil)
+	<-s.done
+	return err
+}
+
+// alerts returns an iterator over the alerts from now on. The subscription ends
+// with the iteration, or with the context.
+func (s *stream) alerts(ctx context.Context, operation policy.Operation) iter.Seq2[Alert, error] {
+	sub := s.subscribe(operation)
+	stop := context.AfterFunc(ctx, func() { s.unsubscribe(sub) })
+	return func(yield func(Alert, error) bool) {
+		defer s.unsubscribe(sub)
+		defer stop()
+		for {
+			if lost := sub.lost.Swap(0); lost > 0 && !yield(nil, &LostAlertsError{lost}) {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case alert, ok := <-sub.queue:
+				if !ok {
+					if lost := sub.lost.Swap(0); lost > 0 && !yield(nil, &LostAlertsError{lost}) {
+						return
+					}
+					if sub.failure != nil {
+						yield(nil, fmt.Errorf("reading alerts: %w", sub.failure))
+					}
+					return
+				}
+				if !yield(alert, nil) {
+					return
+				}
+			}
+		}
+	}
+}
