@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -42,6 +43,8 @@ type action struct {
 	Fork bool
 	// Exec is started by the actor (and acts in its place).
 	Exec string
+	// Mount bind-mounts the first path at the second, and does nothing else.
+	Mount [2]string
 }
 
 // reply tells how an action went: which step failed, and how.
@@ -65,12 +68,23 @@ func (r reply) String() string {
 const actorEnv = "EBPFGUARD_TEST_ACTOR"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(actorEnv) != "" {
+	switch os.Getenv(actorEnv) {
+	case "":
+	case "manager":
+		manage()
+		return
+	default:
 		act()
 		return
 	}
 	fds, goroutines := openFiles(), runtime.NumGoroutine()
 	code := m.Run()
+	if shared != nil {
+		if err := shared.Close(); err != nil {
+			fmt.Println("FAIL: closing the shared guard:", err)
+			code = 1
+		}
+	}
 	// What tests leave behind is a leak of the library.
 	deadline := time.Now().Add(10 * time.Second)
 	for (openFiles() > fds || runtime.NumGoroutine() > goroutines) && time.Now().Before(deadline) {
@@ -116,6 +130,12 @@ func act() {
 }
 
 func (a action) do() reply {
+	if a.Mount != [2]string{} {
+		if err := unix.Mount(a.Mount[0], a.Mount[1], "", unix.MS_BIND, ""); err != nil {
+			return failed("mount", err)
+		}
+		return reply{}
+	}
 	if a.Fork || a.Exec != "" {
 		program := a.Exec
 		if a.Fork {
@@ -212,8 +232,11 @@ type actor struct {
 	decoder *json.Decoder
 }
 
-func start(program string) (*actor, error) {
+func start(program string) (*actor, error) { return startWith(program, nil) }
+
+func startWith(program string, attributes *syscall.SysProcAttr) (*actor, error) {
 	a := &actor{command: exec.Command(program)}
+	a.command.SysProcAttr = attributes
 	a.command.Env = append(os.Environ(), actorEnv+"=1")
 	a.command.Stderr = os.Stderr
 	in, err := a.command.StdinPipe()
@@ -253,6 +276,17 @@ func startActor(t *testing.T, program string) *actor {
 	}
 	t.Cleanup(a.stop)
 	return a
+}
+
+// startIn starts an actor in new namespaces, as root of its user namespace.
+func startIn(t *testing.T, program string, namespaces uintptr) (*actor, error) {
+	t.Helper()
+	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
+	a, err := startWith(program, &syscall.SysProcAttr{Cloneflags: namespaces, UidMappings: ids, GidMappings: ids})
+	if err == nil {
+		t.Cleanup(a.stop)
+	}
+	return a, err
 }
 
 // copyProgram makes a program of its own at a path: a copy of this test.

@@ -21,26 +21,44 @@ type guard struct {
 	errs   chan error
 }
 
-// newGuard makes a manager that lasts as long as the test.
-func newGuard(t *testing.T) *guard {
+// shared is the guard of the tests that do not need one of their own: the
+// verifier takes its time, above all in emulation and on old kernels.
+var shared *guard
+
+func sharedGuard(t *testing.T) *guard {
 	t.Helper()
 	vmtest.Require(t, "socket_bind")
-	m, err := ebpfguard.NewManager(ebpfguard.Options{})
-	if err != nil {
-		t.Fatal(err)
+	if shared == nil {
+		shared = makeGuard(t, ebpfguard.Options{})
 	}
-	g := &guard{Manager: m, alerts: make(chan ebpfguard.SocketBindAlert, 1<<17), errs: make(chan error, 16)}
+	return shared
+}
+
+// newGuard makes a guard that lasts as long as the test.
+func newGuard(t *testing.T, options ebpfguard.Options) *guard {
+	t.Helper()
+	vmtest.Require(t, "socket_bind")
+	g := makeGuard(t, options)
 	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
+		if err := g.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+	return g
+}
+
+func makeGuard(t *testing.T, options ebpfguard.Options) *guard {
+	t.Helper()
+	m, err := ebpfguard.NewManager(options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &guard{Manager: m, alerts: make(chan ebpfguard.SocketBindAlert, 1<<17), errs: make(chan error, 1<<10)}
 	if g.bind, err = m.AttachSocketBind(); err != nil {
+		m.Close()
 		t.Fatalf("%+v", err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(cancel)
-	alerts := g.bind.Alerts(ctx)
+	alerts := g.bind.Alerts(context.Background())
 	go func() {
 		for alert, err := range alerts {
 			if err != nil {

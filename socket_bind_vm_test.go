@@ -114,7 +114,7 @@ func bindTests() []bindTest {
 
 // TestSocketBind refuses every way to take a port and lets bystanders be.
 func TestSocketBind(t *testing.T) {
-	g := newGuard(t)
+	g := sharedGuard(t)
 	self := startActor(t, "/proc/self/exe")
 	program, err := os.Readlink("/proc/self/exe")
 	if err != nil {

@@ -51,7 +51,7 @@ func describe(report ebpfguard.Report) string {
 	b.WriteString(checkVerdict(report) + "\n")
 	for _, c := range report.Checks {
 		if !c.OK && c.Required && c.Remedy != "" {
-			fmt.Fprintf(&b, "\nWhat to do about %s:\n%s\n", c.Name, indent(c.Remedy))
+			fmt.Fprintf(&b, "\nWhat to do:\n%s\n", wrap(c.Remedy))
 		}
 	}
 	lsms := "unknown"
@@ -133,8 +133,21 @@ func firstLine(s string) string {
 	return line
 }
 
-func indent(s string) string {
-	return "  " + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n  ")
+// wrap breaks the text into indented lines of about 80 characters. It breaks no
+// words: some are to be copied.
+func wrap(text string) string {
+	const width = 80
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			lines = append(lines, "  "+line)
+			line = word
+			continue
+		}
+		line = strings.TrimPrefix(line+" "+word, " ")
+	}
+	return strings.Join(append(lines, "  "+line), "\n")
 }
 
 // trimLines removes the blanks that fill up the last column of a table.

@@ -36,7 +36,7 @@ func able() ebpfguard.Report {
 func unable() ebpfguard.Report {
 	r := able()
 	r.Enforcing = false
-	r.Checks[0] = ebpfguard.Check{Name: "bpf LSM", Required: true, Detail: "the bpf LSM is not enabled", Remedy: "boot with lsm=lockdown,bpf\nand reboot"}
+	r.Checks[0] = ebpfguard.Check{Name: "bpf LSM", Required: true, Detail: "the bpf LSM is not enabled", Remedy: "add lsm=lockdown,bpf to the kernel command line (on Debian: to GRUB_CMDLINE_LINUX in /etc/default/grub) and reboot"}
 	return r
 }
 
@@ -70,9 +70,9 @@ func TestCheckUnable(t *testing.T) {
 	}
 	want := `This kernel cannot enforce ebpfguard policies: the bpf LSM is not enabled.
 
-What to do about bpf LSM:
-  boot with lsm=lockdown,bpf
-  and reboot
+What to do:
+  add lsm=lockdown,bpf to the kernel command line (on Debian: to
+  GRUB_CMDLINE_LINUX in /etc/default/grub) and reboot
 `
 	if got := out.String(); !strings.HasPrefix(got, want) {
 		t.Errorf("got:\n%swant first:\n%s", got, want)

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -153,11 +152,13 @@ func (r *runner) run() (err error) {
 		defer close(written)
 		r.alerts.write(ctx, alerts)
 	}()
-	defer r.finish(cancel, written)
 	changes, err := r.guard.Apply(set)
 	if err != nil {
+		cancel()
+		r.settle(written)
 		return fmt.Errorf("run: %w", err)
 	}
+	defer r.finish(cancel, written)
 	r.log.Info(r.enforcing(), "policies", len(set), "operations", r.operations, "generation", changes.Generation)
 	if err := r.ready.write(changes.Generation, set); err != nil {
 		return err
@@ -256,18 +257,43 @@ func (r *runner) enforcing() string {
 	return "enforcing"
 }
 
-// blockedOutput is how long the end waits for a reader of the alerts that
-// reads no more.
-const blockedOutput = 3 * time.Second
+// drainTime is how long the end waits for alerts that are still to be written.
+const drainTime = 2 * time.Second
 
-// finish writes the remaining alerts and prints the totals, last of all.
+// finish lifts all policies, writes the alerts that are left and prints the
+// totals, last of all.
 func (r *runner) finish(cancel context.CancelFunc, written <-chan struct{}) {
+	if _, err := r.guard.Apply(nil); err != nil {
+		r.log.Error("the policies are in force until the process has ended", "error", err)
+	}
+	total := r.stats()
+	deadline := time.Now().Add(drainTime)
+	for r.alerts.taken.Load() < total.Alerts && time.Now().Before(deadline) {
+		time.Sleep(10 * time.Millisecond)
+	}
 	cancel()
-	select {
-	case <-written:
-	case <-time.After(blockedOutput):
+	if !r.settle(written) {
 		r.log.Error("the output takes no more alerts; the last ones are not written")
 	}
+	lost := total.AlertsLost + r.alerts.dropped.Load()
+	if taken := r.alerts.taken.Load(); taken < total.Alerts {
+		lost += total.Alerts - taken
+	}
+	fmt.Fprintf(r.stderr, "ended: %d denied, %d audited, %d alerts lost\n", total.Denied, total.Audited, lost)
+}
+
+// settle waits for the writing to end, but not for a reader that reads no more.
+func (r *runner) settle(written <-chan struct{}) bool {
+	select {
+	case <-written:
+		return true
+	case <-time.After(drainTime):
+		return false
+	}
+}
+
+// stats adds up what was decided.
+func (r *runner) stats() ebpfguard.Stats {
 	var total ebpfguard.Stats
 	for _, o := range r.operations {
 		stats, err := r.guard.Stats(o)
@@ -277,12 +303,8 @@ func (r *runner) finish(cancel context.CancelFunc, written <-chan struct{}) {
 		}
 		total.Denied += stats.Denied
 		total.Audited += stats.Audited
+		total.Alerts += stats.Alerts
 		total.AlertsLost += stats.AlertsLost
 	}
-	totals := []string{
-		fmt.Sprintf("%d denied", total.Denied),
-		fmt.Sprintf("%d audited", total.Audited),
-		fmt.Sprintf("%d alerts lost", total.AlertsLost+r.alerts.dropped.Load()),
-	}
-	fmt.Fprintf(r.stderr, "ended: %s\n", strings.Join(totals, ", "))
+	return total
 }

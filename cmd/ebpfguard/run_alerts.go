@@ -23,8 +23,9 @@ type alertWriter struct {
 	log    *slog.Logger
 	format output
 	stdout sink
-	// dropped counts the alerts that an output missed.
-	dropped atomic.Uint64
+	// taken counts the alerts that came, dropped those of them that were lost
+	// on the way or that an output missed.
+	taken, dropped atomic.Uint64
 
 	// mu is not held while the standard output is written, which may block for
 	// as long as its reader likes.
@@ -78,10 +79,13 @@ func (a *alertWriter) write(ctx context.Context, alerts iter.Seq2[ebpfguard.Aler
 		switch {
 		case errors.As(err, &lost):
 			a.log.Warn("alerts were lost; what they were about was judged all the same", "count", lost.Count)
+			a.dropped.Add(lost.Count)
+			a.taken.Add(lost.Count)
 		case err != nil:
 			a.log.Error("reading alerts", "error", err)
 		default:
 			a.one(alert)
+			a.taken.Add(1)
 		}
 	}
 	if ctx.Err() == nil {

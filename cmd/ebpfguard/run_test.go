@@ -32,6 +32,8 @@ type fakeGuard struct {
 	mu       sync.Mutex
 	attached []policy.Operation
 	closed   bool
+	set      []policy.Policy
+	sent     uint64 // alerts
 	applies  uint32
 }
 
@@ -84,13 +86,21 @@ func (g *fakeGuard) Apply(set []policy.Policy) (ebpfguard.Changes, error) {
 	if len(g.attached) == 0 {
 		g.t.Error("nothing is attached")
 	}
+	g.set = set
+	if len(set) > 0 {
+		g.applied <- set
+	}
 	g.applies++
-	g.applied <- set
 	return ebpfguard.Changes{Generation: g.applies}, nil
 }
 
 func (g *fakeGuard) Stats(policy.Operation) (ebpfguard.Stats, error) {
-	return ebpfguard.Stats{Denied: 3, Audited: 2, AlertsLost: 1}, nil
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.set) > 0 {
+		g.t.Error("totals while policies are in force")
+	}
+	return ebpfguard.Stats{Denied: 3, Audited: 2, Alerts: g.sent, AlertsLost: 1}, nil
 }
 
 func (g *fakeGuard) Close() error {
@@ -107,6 +117,19 @@ func (a fakeAlert) MarshalJSON() ([]byte, error) {
 }
 func (a fakeAlert) Context() ebpfguard.AlertContext { return ebpfguard.AlertContext{} }
 func (a fakeAlert) String() string                  { return "alert " + string(a) }
+
+// alert raises an alert, or tells of lost ones.
+func (g *fakeGuard) alert(next any) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch v := next.(type) {
+	case *ebpfguard.LostAlertsError:
+		g.sent += v.Count
+	case fakeAlert:
+		g.sent++
+	}
+	g.alerts <- next
+}
 
 // buffer is a writer that can be read meanwhile.
 type buffer struct {
@@ -224,10 +247,10 @@ func TestRun(t *testing.T) {
 		state.PID != os.Getpid() || state.Generation != 1 || len(state.Policies) != 1 {
 		t.Errorf("ready file %s, %v", content, err)
 	}
-	g.alerts <- fakeAlert("a<b")
-	g.alerts <- &ebpfguard.LostAlertsError{Count: 7}
-	g.alerts <- errors.New("odd")
-	g.alerts <- fakeAlert("c")
+	g.alert(fakeAlert("a<b"))
+	g.alert(&ebpfguard.LostAlertsError{Count: 7})
+	g.alert(errors.New("odd"))
+	g.alert(fakeAlert("c"))
 	until(t, "the alerts", func() bool { return s.stdout.String() == "alert a<b\nalert c\n" })
 	s.stop()
 	if exists(readyPath) {
@@ -250,7 +273,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("stderr lacks %q:\n%s", want, stderr)
 		}
 	}
-	if want := "\nended: 3 denied, 2 audited, 1 alerts lost\n"; !strings.HasSuffix(stderr, want) {
+	if want := "\nended: 3 denied, 2 audited, 8 alerts lost\n"; !strings.HasSuffix(stderr, want) {
 		t.Errorf("stderr does not end with %q:\n%s", want, stderr)
 	}
 }
@@ -260,9 +283,25 @@ func TestRunJSON(t *testing.T) {
 	writePolicy(t, file, "one", "22")
 	g := newFakeGuard(t)
 	s := start(t, g, runFlags{files: []string{file}, output: outputJSON}, nil)
-	g.alerts <- fakeAlert("x")
+	g.alert(fakeAlert("x"))
 	until(t, "the alert", func() bool { return s.stdout.String() == "{\"alert\":\"x\"}\n" })
 	s.stop()
+}
+
+// TestRunDrains expects that what was raised before the end is written.
+func TestRunDrains(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.yaml")
+	writePolicy(t, file, "one", "22")
+	g := newFakeGuard(t)
+	s := start(t, g, runFlags{files: []string{file}}, nil)
+	<-g.applied
+	for range 10 {
+		g.alert(fakeAlert("x"))
+	}
+	s.stop()
+	if got := s.stdout.String(); got != strings.Repeat("alert x\n", 10) {
+		t.Errorf("written: %q", got)
+	}
 }
 
 func TestRunAudit(t *testing.T) {
@@ -324,7 +363,7 @@ func TestRunReload(t *testing.T) {
 		t.Errorf("applied %+v", set)
 	}
 	until(t, "the new file", func() bool { return exists(log) })
-	g.alerts <- fakeAlert("x")
+	g.alert(fakeAlert("x"))
 	until(t, "the alert", func() bool { return s.stdout.String() != "" })
 	s.stop()
 	if content, err := os.ReadFile(log); err != nil || len(content) == 0 {
@@ -394,8 +433,8 @@ func TestRunOutputBroken(t *testing.T) {
 	g := newFakeGuard(t)
 	s := start(t, g, runFlags{files: []string{file}}, brokenWriter{})
 	<-g.applied
-	g.alerts <- fakeAlert("x")
-	g.alerts <- fakeAlert("y")
+	g.alert(fakeAlert("x"))
+	g.alert(fakeAlert("y"))
 	until(t, "the error", func() bool { return strings.Contains(s.stderr.String(), "broken pipe") })
 	until(t, "the second alert", func() bool { return len(g.alerts) == 0 })
 	s.stop()
@@ -419,7 +458,11 @@ func TestRunOutputBlocked(t *testing.T) {
 	g := newFakeGuard(t)
 	s := start(t, g, runFlags{files: []string{file}, alerts: filepath.Join(t.TempDir(), "log")}, blockedWriter{})
 	<-g.applied
-	g.alerts <- fakeAlert("x")
-	until(t, "the alert", func() bool { return len(g.alerts) == 0 })
+	g.alert(fakeAlert("x"))
+	g.alert(fakeAlert("y"))
+	until(t, "the alert", func() bool { return len(g.alerts) == 1 })
 	s.stop()
+	if stderr := s.stderr.String(); !strings.HasSuffix(stderr, ", 3 alerts lost\n") {
+		t.Errorf("totals:\n%s", stderr)
+	}
 }

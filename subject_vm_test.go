@@ -1,0 +1,194 @@
+//go:build vm
+
+package ebpfguard_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// TestSubject denies one program a port, whatever it is started by or does to
+// its name, and lets others be.
+func TestSubject(t *testing.T) {
+	g := sharedGuard(t)
+	const port = 2022
+	dir := "/tmp/subjects"
+	program := copyProgram(t, dir+"/program")
+	other := copyProgram(t, dir+"/other")
+	bind := tcp(lo4, port)
+
+	expect := func(t *testing.T, a *actor, what action, binary string) {
+		t.Helper()
+		r := a.do(what)
+		if denied := binary != ""; denied != r.denied() || !denied && r.Errno != 0 {
+			t.Fatalf("got %v, want denied: %v", r, denied)
+		}
+		if binary == "" {
+			g.quiet(t)
+		} else if alert := g.next(t); alert.Binary != binary || alert.Policy != "test" || alert.Undecided {
+			t.Errorf("alert %v, want binary %s", alert, binary)
+		}
+	}
+	deny := func(t *testing.T, path string) {
+		t.Helper()
+		g.add(t, ebpfguard.SocketBind{Name: "test", Subject: ebpfguard.Binaries(path), Deny: ebpfguard.AllPorts()})
+	}
+
+	t.Run("started before the policy", func(t *testing.T) {
+		running := startActor(t, program)
+		deny(t, program)
+		expect(t, running, bind, program)
+		expect(t, startActor(t, other), bind, "")
+	})
+	t.Run("started after the policy", func(t *testing.T) {
+		deny(t, program)
+		expect(t, startActor(t, program), bind, program)
+		expect(t, startActor(t, other), bind, "")
+	})
+	t.Run("inherited at fork, lost at exec", func(t *testing.T) {
+		deny(t, program)
+		running := startActor(t, program)
+		expect(t, running, bind.with(func(a *action) { a.Fork = true }), program)
+		expect(t, running, bind.with(func(a *action) { a.Exec = other }), "")
+		expect(t, startActor(t, other), bind.with(func(a *action) { a.Exec = program }), program)
+	})
+	t.Run("through a symbolic link", func(t *testing.T) {
+		link := dir + "/link"
+		if err := os.Symlink("program", link); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Remove(link)
+		deny(t, link)
+		expect(t, startActor(t, link), bind, program)
+		expect(t, startActor(t, program), bind, program)
+	})
+	t.Run("through a hard link", func(t *testing.T) {
+		link := dir + "/hard"
+		if err := os.Link(program, link); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Remove(link)
+		deny(t, program)
+		expect(t, startActor(t, link), bind, link)
+	})
+	t.Run("renamed while it runs, and started under the new name", func(t *testing.T) {
+		deny(t, program)
+		running := startActor(t, program)
+		renamed := dir + "/renamed"
+		if err := os.Rename(program, renamed); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Rename(renamed, program)
+		expect(t, running, bind, renamed)
+		expect(t, startActor(t, renamed), bind, renamed)
+	})
+	t.Run("replaced", func(t *testing.T) {
+		path := copyProgram(t, dir+"/replaced")
+		deny(t, path)
+		next := copyProgram(t, dir+"/next")
+		if err := os.Rename(next, path); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, startActor(t, path), bind, path)
+	})
+	t.Run("made after the policy", func(t *testing.T) {
+		path := dir + "/later"
+		deny(t, path)
+		copyProgram(t, path)
+		expect(t, startActor(t, path), bind, path)
+	})
+	t.Run("through a bind mount", func(t *testing.T) {
+		target := filepath.Join(dir, "mounted")
+		if err := os.WriteFile(target, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		defer os.Remove(target)
+		if err := unix.Mount(program, target, "", unix.MS_BIND, ""); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Unmount(target, unix.MNT_DETACH)
+		deny(t, program)
+		a := startActor(t, target)
+		expect(t, a, bind, target)
+		a.stop()
+	})
+	t.Run("a copy is another program", func(t *testing.T) {
+		deny(t, program)
+		expect(t, startActor(t, copyProgram(t, dir+"/copy")), bind, "")
+	})
+	t.Run("a deep path", func(t *testing.T) {
+		deep := dir + strings.Repeat("/d", 50) + "/" + strings.Repeat("x", 255)
+		copyProgram(t, deep)
+		deny(t, deep)
+		expect(t, startActor(t, deep), bind, deep)
+	})
+	t.Run("too deep a path fails closed", func(t *testing.T) {
+		deep := dir + strings.Repeat("/e", 70) + "/program"
+		copyProgram(t, deep)
+		deny(t, program)
+		r := startActor(t, deep).do(bind)
+		if !r.denied() {
+			t.Fatalf("got %v", r)
+		}
+		if alert := g.next(t); !alert.Undecided || alert.Policy != "test" {
+			t.Errorf("alert %v", alert)
+		}
+	})
+	t.Run("the exception for a program", func(t *testing.T) {
+		g.add(t,
+			ebpfguard.SocketBind{Name: "nobody", Subject: ebpfguard.Everyone(), Deny: ebpfguard.Ports(port)},
+			ebpfguard.SocketBind{Name: "but", Subject: ebpfguard.Binaries(program), Allow: ebpfguard.Ports(port)},
+		)
+		expect(t, startActor(t, program), bind, "")
+		r := startActor(t, other).do(bind)
+		if alert := g.next(t); !r.denied() || alert.Policy != "nobody" {
+			t.Errorf("got %v, alert %v", r, alert)
+		}
+	})
+	t.Run("audit", func(t *testing.T) {
+		g.add(t, ebpfguard.SocketBind{Name: "test", Mode: policy.ModeAudit, Subject: ebpfguard.Binaries(program), Deny: ebpfguard.Ports(port)})
+		if r := startActor(t, program).do(bind); r.Errno != 0 {
+			t.Errorf("got %v", r)
+		}
+		if alert := g.next(t); alert.Verdict != policy.Audit || alert.Policy != "test" {
+			t.Errorf("alert %v", alert)
+		}
+	})
+}
+
+// TestUnprivilegedMountNamespace shows that nobody becomes an excepted program
+// by mounting his own at its path in a namespace of his own.
+func TestUnprivilegedMountNamespace(t *testing.T) {
+	g := sharedGuard(t)
+	trusted := copyProgram(t, "/tmp/trusted/program")
+	rogue := copyProgram(t, "/tmp/rogue/program")
+	g.add(t,
+		ebpfguard.SocketBind{Name: "nobody", Subject: ebpfguard.Everyone(), Deny: ebpfguard.Ports(2022)},
+		ebpfguard.SocketBind{Name: "but", Subject: ebpfguard.Binaries(trusted), Allow: ebpfguard.Ports(2022)},
+	)
+	bind := tcp(lo4, 2022).with(func(a *action) { a.Exec = trusted })
+	if r := startActor(t, rogue).do(bind); r.Errno != 0 {
+		t.Fatalf("the trusted program: %v", r)
+	}
+	a, err := startIn(t, rogue, unix.CLONE_NEWUSER|unix.CLONE_NEWNS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := a.do(action{Mount: [2]string{rogue, trusted}}); r.Errno != 0 {
+		t.Fatal(r)
+	}
+	r := a.do(bind)
+	if !r.denied() {
+		t.Fatalf("the rogue at the trusted program's path: %v", r)
+	}
+	if alert := g.next(t); alert.Policy != "nobody" || alert.Binary != trusted {
+		t.Errorf("alert %v", alert)
+	}
+}
