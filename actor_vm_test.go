@@ -79,11 +79,9 @@ func TestMain(m *testing.M) {
 	}
 	fds, goroutines := openFiles(), runtime.NumGoroutine()
 	code := m.Run()
-	if shared != nil {
-		if err := shared.Close(); err != nil {
-			fmt.Println("FAIL: closing the shared guard:", err)
-			code = 1
-		}
+	if err := closeShared(); err != nil {
+		fmt.Println("FAIL: closing the shared guards:", err)
+		code = 1
 	}
 	// What tests leave behind is a leak of the library.
 	deadline := time.Now().Add(10 * time.Second)

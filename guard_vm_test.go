@@ -23,15 +23,37 @@ type guard struct {
 
 // shared is the guard of the tests that do not need one of their own: the
 // verifier takes its time, above all in emulation and on old kernels.
-var shared *guard
+var shared, small *guard
 
 func sharedGuard(t *testing.T) *guard {
 	t.Helper()
 	vmtest.Require(t, "socket_bind")
 	if shared == nil {
-		shared = makeGuard(t, ebpfguard.Options{})
+		// Room for every alert of TestEveryDenialIsAccountedFor.
+		shared = makeGuard(t, ebpfguard.Options{AlertBytes: 32 << 20})
 	}
 	return shared
+}
+
+// smallGuard is shared too; its alert buffer is too small for a burst.
+func smallGuard(t *testing.T) *guard {
+	t.Helper()
+	vmtest.Require(t, "socket_bind")
+	if small == nil {
+		small = makeGuard(t, ebpfguard.Options{AlertBytes: 64 << 10})
+	}
+	return small
+}
+
+// closeShared closes the shared guards; they leave nothing behind.
+func closeShared() error {
+	var err error
+	for _, g := range []*guard{shared, small} {
+		if g != nil {
+			err = errors.Join(err, g.Close())
+		}
+	}
+	return err
 }
 
 // newGuard makes a guard that lasts as long as the test.

@@ -97,37 +97,43 @@ volatile const __u64 hash_key[2] = {};
 /* What a new hash entry is filled with. */
 static const __u8 zeros[sizeof(struct report)];
 
-/* The storage of a task, by the map's name; NULL when there is none. The
+/* task_get returns the storage of a task; NULL when there is none. The
  * verifier knows task_storage and never sees the branch that the kernel does
  * not offer. */
-#define TASK_GET(map, task)                                                         \
-	(task_storage ? bpf_task_storage_get(&(map), (void *)(task), NULL, 0) : ({  \
-		__u64 key_ = (__u64)(task);                                         \
-		bpf_map_lookup_elem(&(map), &key_);                                 \
-	}))
+static __always_inline void *task_get(void *map, struct task_struct *task)
+{
+	__u64 key = (__u64)task;
 
-/* The storage of the current task; a new one holds zeros. NULL when memory or
- * the hash is full. */
-#define CURRENT_GET_OR_MAKE(map)                                                          \
-	(task_storage ? bpf_task_storage_get(&(map), bpf_get_current_task_btf(), NULL,    \
-					     BPF_LOCAL_STORAGE_GET_F_CREATE) : ({         \
-		__u64 key_ = bpf_get_current_task();                                      \
-		void *value_ = bpf_map_lookup_elem(&(map), &key_);                        \
-		if (!value_) {                                                            \
-			bpf_map_update_elem(&(map), &key_, (void *)zeros, BPF_NOEXIST);   \
-			value_ = bpf_map_lookup_elem(&(map), &key_);                      \
-		}                                                                         \
-		value_;                                                                   \
-	}))
+	return task_storage ? bpf_task_storage_get(map, (void *)task, NULL, 0)
+			    : bpf_map_lookup_elem(map, &key);
+}
+
+/* current_get_or_make returns the storage of the current task; a new one holds
+ * zeros. NULL when memory or the hash is full. */
+static __always_inline void *current_get_or_make(void *map)
+{
+	__u64 key;
+	void *value;
+
+	if (task_storage)
+		return bpf_task_storage_get(map, bpf_get_current_task_btf(), NULL,
+					    BPF_LOCAL_STORAGE_GET_F_CREATE);
+	key = bpf_get_current_task();
+	value = bpf_map_lookup_elem(map, &key);
+	if (value)
+		return value;
+	bpf_map_update_elem(map, &key, zeros, BPF_NOEXIST);
+	return bpf_map_lookup_elem(map, &key);
+}
 
 static __always_inline struct walk *current_walk(void)
 {
-	return CURRENT_GET_OR_MAKE(walks);
+	return current_get_or_make(&walks);
 }
 
 static __always_inline struct report *current_report(void)
 {
-	return CURRENT_GET_OR_MAKE(reports);
+	return current_get_or_make(&reports);
 }
 
 #endif

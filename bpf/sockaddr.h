@@ -110,7 +110,8 @@ static __always_inline void object_finish(struct socket_object *object, struct s
 			       object->protocol == PROTOCOL_SCTP ||
 			       object->protocol == PROTOCOL_DCCP;
 
-		object->dual_stack = !(listens && BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only));
+		object->dual_stack =
+			!(listens && BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only));
 	}
 }
 
@@ -124,8 +125,8 @@ static __always_inline void object_finish(struct socket_object *object, struct s
  * __inet_bind), a raw one any family. SCTP over IPv6 (net/sctp/ipv6.c) and SMC
  * (net/smc/af_smc.c) take addresses of both families.
  */
-static __always_inline bool read_sockaddr(struct socket_object *object, struct sock *sk, __u16 family,
-					  const void *address, __u32 length)
+static __always_inline bool read_sockaddr(struct socket_object *object, struct sock *sk,
+					  __u16 family, const void *address, __u32 length)
 {
 	struct sockaddr_in6 addr = {};
 
@@ -232,8 +233,8 @@ struct packed_object {
 };
 _Static_assert(sizeof(struct packed_object) == sizeof(__u64), "one number");
 
-static __always_inline __u32 judge_address(const struct judgement *judgement, __u32 id, __u64 address,
-					   __u32 port, __u32 protocol,
+static __always_inline __u32 judge_address(const struct judgement *judgement, __u32 id,
+					   __u64 address, __u32 port, __u32 protocol,
 					   const struct packed_object *object)
 {
 	__u32 verdict, automatic;
@@ -244,9 +245,9 @@ static __always_inline __u32 judge_address(const struct judgement *judgement, __
 			     protocol);
 	if (!(verdict & FLAG_ANY_PORT) || object->port || !has_ports(object->protocol))
 		return verdict;
-	automatic = judge_automatic(id, (__u64)judgement->generation << 32 | judgement->row, address,
-				    protocol,
-				    object->automatic_first << 16 | object->automatic_last);
+	automatic =
+		judge_automatic(id, (__u64)judgement->generation << 32 | judgement->row, address,
+				protocol, object->automatic_first << 16 | object->automatic_last);
 	return automatic == CHANGED ? CHANGED : stricter(verdict, automatic);
 }
 

@@ -97,13 +97,13 @@ __noinline int identify_current(void)
  * is NULL, a process that nobody knows. */
 static __always_inline struct subject *current_subject(void)
 {
-	struct subject *subject = TASK_GET(subjects, current_task());
+	struct subject *subject = task_get(&subjects, current_task());
 	struct walk *walk;
 
 	if (subject)
 		return subject;
 	identify_current();
-	subject = TASK_GET(subjects, current_task());
+	subject = task_get(&subjects, current_task());
 	if (subject)
 		return subject;
 	walk = current_walk();
@@ -129,7 +129,8 @@ __noinline __u64 classify(__u64 path, __u64 identity, __u32 flags)
 	if (!generation)
 		return 0;
 	by_path = class_of_key(tables, generation->subjects, generation->subject_count, path);
-	by_identity = class_of_key(tables, generation->subjects, generation->subject_count, identity);
+	by_identity =
+		class_of_key(tables, generation->subjects, generation->subject_count, identity);
 	if (flags & SUBJECT_UNKNOWN)
 		class = generation->unknown;
 	else if (by_path == NOT_FOUND && by_identity == NOT_FOUND)

@@ -8,7 +8,8 @@
 
 #include "subject.h"
 
-#define UNDECIDED_DENY ((__u32)VERDICT_DENY << VERDICT_SHIFT | NO_RULE << RULE_SHIFT | FLAG_UNDECIDED)
+#define UNDECIDED_DENY \
+	((__u32)VERDICT_DENY << VERDICT_SHIFT | NO_RULE << RULE_SHIFT | FLAG_UNDECIDED)
 #define NO_RULE_ALLOW ((__u32)VERDICT_ALLOW << VERDICT_SHIFT | NO_RULE << RULE_SHIFT)
 
 /* What a judgement returns when the generation changed under it: begin anew. */
@@ -67,7 +68,7 @@ static __always_inline __u32 judge_begin(struct judgement *judgement, enum opera
 				return CHANGED;
 		}
 	}
-	row = word_at(judgement->tables, operation->rows + (__u32)class);
+	row = word_at(judgement->tables, operation->rows + (__u32) class);
 	if (row == NOT_FOUND)
 		return UNDECIDED_DENY;
 	judgement->row = row;
@@ -137,7 +138,8 @@ static __noinline bool send_alert(__u32 generation, enum operation_id id, enum h
 	alert->socket = *object;
 	fill_context(alert);
 	binary = within_paths(copy_path(0, (__u64)BPF_CORE_READ(task, mm, exe_file)));
-	parent = within_paths(copy_path(binary, (__u64)BPF_CORE_READ(task, real_parent, mm, exe_file)));
+	parent = within_paths(
+		copy_path(binary, (__u64)BPF_CORE_READ(task, real_parent, mm, exe_file)));
 	alert->binary_length = binary;
 	alert->parent_length = parent - binary;
 	return !bpf_ringbuf_output(&alerts, report, sizeof(*alert) + parent, 0);

@@ -5,6 +5,7 @@ package vm
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,9 +124,12 @@ spec:
 	}
 }
 
-// listen takes the port for a moment. The guard is another process.
+// listen takes the port for a moment. The guard is another process. When MPTCP
+// is refused Go would try TCP, which makes two alerts.
 func listen(port int) error {
-	l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(context.Background(), "tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return err
 	}
