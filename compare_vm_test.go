@@ -34,7 +34,7 @@ func TestKernelAgreesWithDecide(t *testing.T) {
 		seed = uint64(time.Now().UnixNano())
 	}
 	fmt.Printf("TestKernelAgreesWithDecide: seed %d (repeat with -compare.seed=%d)\n", seed, seed)
-	const perSet = 12
+	const perSet = 20
 	verdicts := map[policy.Verdict]int{}
 	compared := 0
 	for compared < *compareCount {

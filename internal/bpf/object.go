@@ -194,14 +194,12 @@ func (o *Object) Attach(names ...string) (_ []link.Link, err error) {
 // former generation runs any more (the update of a map in a map waits for
 // them, kernel/bpf/syscall.c, maybe_wait_bpf_programs).
 func (o *Object) Publish(lines []Line) error {
-	tables, err := ebpf.NewMap(&ebpf.MapSpec{
-		Name:       "tables",
-		Type:       ebpf.Array,
-		KeySize:    4,
-		ValueSize:  uint32(LineWords * 4),
-		MaxEntries: uint32(len(lines)),
-		Flags:      o.spec.Maps[GuardMapGenerations].InnerMap.Flags,
-	})
+	// The type information has to be that of the declaration too: 6.1 takes a
+	// map without for another kind (kernel/bpf/map_in_map.c, timer_off).
+	spec := o.spec.Maps[GuardMapGenerations].InnerMap.Copy()
+	spec.Name = "tables"
+	spec.MaxEntries = uint32(len(lines))
+	tables, err := ebpf.NewMap(spec)
 	if err != nil {
 		return fmt.Errorf("making tables of %d lines: %w", len(lines), err)
 	}

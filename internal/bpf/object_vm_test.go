@@ -42,9 +42,6 @@ func TestVerifier(t *testing.T) {
 		t.Log(name, time.Since(start), c.Programs[name].VerifierLog)
 		c.Close()
 	}
-	if err := o.TrackTasks(); err != nil {
-		t.Fatal(err)
-	}
 	if err := o.Close(); err != nil {
 		t.Error(err)
 	}

@@ -93,7 +93,7 @@ var Kernels = []Kernel{
 		CPU:        "max",
 		LSM:        withBPF,
 		Operations: []string{"socket_bind"},
-		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "mptcp", "sctp", "udplite"},
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "mptcp", "sctp"},
 	},
 	{
 		Name:     "6.12-nobpf",
