@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -162,7 +163,7 @@ func probeLSM(lsms []string) []Check {
 	switch {
 	case errors.Is(err, unix.EPERM) && os.Geteuid() != 0:
 		loaded.Detail = "loading LSM programs was refused (EPERM)"
-		loaded.Remedy = "run as root, or with the capabilities CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
+		loaded.Remedy = "run as root"
 		return []Check{loaded}
 	case errors.Is(err, unix.EPERM):
 		loaded.Detail = "loading LSM programs was refused (EPERM) although this process is root"
@@ -178,7 +179,7 @@ func probeLSM(lsms []string) []Check {
 		acting.OK, acting.Detail = true, "a program was seen to act"
 		return []Check{loaded, acting}
 	}
-	if lsms != nil && !contains(lsms, "bpf") || lsms == nil {
+	if lsms != nil && !slices.Contains(lsms, "bpf") || lsms == nil {
 		acting.Detail = "the bpf security module is not enabled: LSM programs load and attach but have no effect"
 		acting.Remedy = bootRemedy(lsms)
 		return []Check{loaded, acting}
@@ -195,15 +196,6 @@ func bootRemedy(lsms []string) string {
 		return "mount securityfs (mount -t securityfs securityfs /sys/kernel/security), read the active modules from /sys/kernel/security/lsm, add lsm=<these>,bpf " + how
 	}
 	return "add lsm=" + strings.Join(append(lsms, "bpf"), ",") + " " + how
-}
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
 }
 
 func probeRingBuffer() Check {

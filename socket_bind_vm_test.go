@@ -34,7 +34,6 @@ type bindTest struct {
 	protocol string
 	hook     string
 	address  netip.Addr // in the alert, if not that of the action
-	port     int        // in the alert, -1 for the action's
 }
 
 func tcp(address netip.Addr, port uint16) action {

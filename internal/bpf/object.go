@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -117,20 +118,11 @@ func UsesHash() (bool, error) {
 func (o *Object) load(names ...string) (*ebpf.Collection, error) {
 	spec := o.spec.Copy()
 	for name := range spec.Programs {
-		if !contains(names, name) {
+		if !slices.Contains(names, name) {
 			delete(spec.Programs, name)
 		}
 	}
 	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs})
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // TrackTasks attaches the programs that label tasks at fork and exec, then
