@@ -76,6 +76,9 @@ type Namespaces struct {
 	User    uint32 `json:"user"`
 }
 
+// timeFormat is RFC 3339 with nanoseconds, always of the same width.
+const timeFormat = "2006-01-02T15:04:05.000000000Z07:00"
+
 // Context returns the context itself.
 func (c AlertContext) Context() AlertContext { return c }
 
@@ -103,7 +106,7 @@ func (c AlertContext) marshal(object any) ([]byte, error) {
 	encoder := json.NewEncoder(&buffer)
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(struct {
-		Time       time.Time        `json:"time"`
+		Time       string           `json:"time"`
 		ID         string           `json:"id"`
 		Operation  policy.Operation `json:"operation"`
 		Hook       string           `json:"hook"`
@@ -120,7 +123,7 @@ func (c AlertContext) marshal(object any) ([]byte, error) {
 		Process    process          `json:"process"`
 		Object     any              `json:"object"`
 	}{
-		c.Time, c.ID, c.Operation, c.Hook, c.Verdict.String(), c.Undecided, c.Policy, c.Rule,
+		c.Time.Format(timeFormat), c.ID, c.Operation, c.Hook, c.Verdict.String(), c.Undecided, c.Policy, c.Rule,
 		c.Message, c.Severity, c.Tags, c.Generation, errno, 1,
 		process{p.PID, p.TID, p.PPID, p.UID, p.GID, p.Comm, p.Binary, p.ParentBinary, p.Cgroup, p.CgroupID, p.Namespaces},
 		object,
@@ -132,7 +135,7 @@ func (c AlertContext) marshal(object any) ([]byte, error) {
 // holds anything but plain characters.
 func (c AlertContext) text(object string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s %s %s by %s (pid %d, uid %d", c.Time.Format(time.RFC3339Nano), c.Verdict, c.Operation, object,
+	fmt.Fprintf(&b, "%s %s %s %s by %s (pid %d, uid %d", c.Time.Format(timeFormat), c.Verdict, c.Operation, object,
 		plain(c.Binary), c.PID, c.UID)
 	if c.ParentBinary != "" {
 		fmt.Fprintf(&b, ", started by %s", plain(c.ParentBinary))

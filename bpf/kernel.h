@@ -92,7 +92,7 @@ struct pid_namespace {
 };
 
 /* include/net/netns/ipv4.h. Since 6.8 range is one u32 with the last port in
- * the upper half (kernel commit 41db7626b732). */
+ * the upper half. */
 struct local_ports {
 	int range[2];
 };

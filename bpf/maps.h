@@ -6,10 +6,10 @@
  * would be unsafe: a program may be preempted by another task on the same
  * processor, which then overwrites it. Two kernels need another home for them:
  * 5.10 has no task storage, and before 6.2 bpf_task_storage_get() fails while
- * another task that was preempted holds the processor's storage lock (kernel
- * commit 4279adb094a1 made look-ups independent of it). There the loader makes
- * the same maps hashes keyed by the address of the task and sets
- * task_storage to false; task_free removes the entries.
+ * another task that was preempted holds the processor's storage lock
+ * (kernel/bpf/bpf_task_storage.c). There the loader makes the same maps hashes
+ * keyed by the address of the task and sets task_storage to false; task_free
+ * removes the entries.
  */
 #ifndef EBPFGUARD_MAPS_H
 #define EBPFGUARD_MAPS_H

@@ -95,23 +95,36 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 	return nil
 }
 
-// UsesHash tells whether what belongs to a task has to live in hashes; see
-// bpf/maps.h. The kernel function came with the change that made look-ups in
-// task storage safe (6.2).
+// UsesHash tells whether what belongs to a task has to live in hashes, because
+// a look-up in task storage may fail on this kernel, or there is none; see
+// bpf/maps.h. Look-ups are safe since they do not depend on the processor's
+// lock any more (6.2, the kernel function tells), and since that lock was
+// replaced by one in each storage (7.x, the lock's type tells).
 func UsesHash() (bool, error) {
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
 		return false, fmt.Errorf("reading the kernel's BTF: %w", err)
 	}
 	var function *btf.Func
-	switch err := kernel.TypeByName("bpf_task_storage_get_recur", &function); {
-	case err == nil:
+	err = kernel.TypeByName("bpf_task_storage_get_recur", &function)
+	if err == nil {
 		return false, nil
-	case errors.Is(err, btf.ErrNotFound):
-		return true, nil
-	default:
+	}
+	if !errors.Is(err, btf.ErrNotFound) {
 		return false, fmt.Errorf("looking for task storage in the kernel's BTF: %w", err)
 	}
+	var storage *btf.Struct
+	if err := kernel.TypeByName("bpf_local_storage", &storage); errors.Is(err, btf.ErrNotFound) {
+		return true, nil
+	} else if err != nil {
+		return false, fmt.Errorf("looking for local storage in the kernel's BTF: %w", err)
+	}
+	for _, m := range storage.Members {
+		if lock, ok := m.Type.(*btf.Typedef); ok && m.Name == "lock" {
+			return lock.Name != "rqspinlock_t", nil
+		}
+	}
+	return true, nil
 }
 
 // load loads the named programs onto the object's maps.
