@@ -33,8 +33,10 @@ type action struct {
 	V6Only bool
 	// SockFamily overrides the family in the socket address.
 	SockFamily int
-	// Bindx binds with sctp_bindx(3) instead.
-	Bindx []netip.Addr
+	// Bindx binds with sctp_bindx(3) instead; with SamePort all addresses but
+	// the first have port 0, which means the first one's.
+	Bindx    []netip.Addr
+	SamePort bool
 	// Uring binds through io_uring.
 	Uring bool
 	// Times repeats the action; the reply counts the denials.
@@ -185,8 +187,12 @@ func (a action) once() reply {
 		}
 	case a.Bindx != nil:
 		var packed []byte
-		for _, address := range a.Bindx {
-			packed = append(packed, a.sockaddr(address)...)
+		for i, address := range a.Bindx {
+			next := a
+			if i > 0 && a.SamePort {
+				next.Port = 0
+			}
+			packed = append(packed, next.sockaddr(address)...)
 		}
 		const sctpSockoptBindxAdd = 100
 		if err := unix.SetsockoptString(fd, unix.IPPROTO_SCTP, sctpSockoptBindxAdd, string(packed)); err != nil {

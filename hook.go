@@ -67,7 +67,7 @@ func (h *Hook[P, A]) Policies() []P {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var policies []P
-	for _, p := range m.set {
+	for _, p := range clone(m.set) {
 		for _, r := range p.Rules {
 			if r.Operation == h.operation.name {
 				policies = append(policies, h.toP(p, r))

@@ -163,13 +163,14 @@ type Changes struct {
 func (m *Manager) Apply(set []policy.Policy) (Changes, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.apply(slices.Clone(set))
+	return m.apply(set)
 }
 
 func (m *Manager) apply(set []policy.Policy) (Changes, error) {
 	if m.closed {
 		return Changes{}, ErrClosed
 	}
+	set = clone(set)
 	if err := policy.Validate(set); err != nil {
 		return Changes{}, err
 	}
@@ -261,7 +262,32 @@ func (m *Manager) freeName(operation policy.Operation) string {
 func (m *Manager) Policies() []policy.Policy {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.Clone(m.set)
+	return clone(m.set)
+}
+
+// clone copies a set, so that its owner cannot change what is in force.
+func clone(set []policy.Policy) []policy.Policy {
+	set = slices.Clone(set)
+	for i := range set {
+		set[i].Subject.Binaries = slices.Clone(set[i].Subject.Binaries)
+		set[i].Rules = slices.Clone(set[i].Rules)
+		for j := range set[i].Rules {
+			r := &set[i].Rules[j]
+			r.Allow, r.Deny, r.Tags = clonePatterns(r.Allow), clonePatterns(r.Deny), slices.Clone(r.Tags)
+		}
+	}
+	return set
+}
+
+func clonePatterns(patterns []policy.Pattern) []policy.Pattern {
+	patterns = slices.Clone(patterns)
+	for i, p := range patterns {
+		if s, ok := p.(policy.SocketPattern); ok {
+			s.Ports, s.Addresses, s.Protocols = slices.Clone(s.Ports), slices.Clone(s.Addresses), slices.Clone(s.Protocols)
+			patterns[i] = s
+		}
+	}
+	return patterns
 }
 
 // Alerts returns an iterator over the alerts of all operations from now on; it
@@ -308,11 +334,13 @@ func (m *Manager) Stats(operation policy.Operation) (Stats, error) {
 	if m.object == nil {
 		return Stats{}, nil
 	}
+	// First what is a part of what is read next.
+	unheard := m.stream.unheardOf(operation)
 	c, err := m.object.Counters(op.id)
 	if err != nil {
 		return Stats{}, err
 	}
-	unheard := m.stream.unheardOf(operation)
+	unheard = min(unheard, c.Alerts) // the kernel counts an alert after it sent it
 	return Stats{c.Allowed, c.Audited, c.Denied, c.Undecided, c.Alerts - unheard, c.AlertsLost + unheard}, nil
 }
 

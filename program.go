@@ -33,6 +33,10 @@ const fsIOCGetVersion = 0x80087601
 // identify returns the identity of a file as the kernel programs see it, nil
 // when it cannot be told for sure: then the path alone counts.
 func identify(path string) *compile.Identity {
+	// Opening what is not a regular file may have effects.
+	if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
 	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil
@@ -54,6 +58,8 @@ func identify(path string) *compile.Identity {
 	switch fs.Type {
 	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC: // do not use inode numbers again
 		return identity
+	case unix.BTRFS_SUPER_MAGIC: // stat(2) tells the subvolume's device
+		return nil
 	}
 	var generation uint32
 	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), fsIOCGetVersion, uintptr(unsafe.Pointer(&generation))); errno != 0 {

@@ -82,6 +82,10 @@ func bindTests() []bindTest {
 			a.Family = unix.AF_INET6
 			a.Bindx = []netip.Addr{lo6, netip.MustParseAddr("127.0.0.2"), lo4}
 		}), feature: "sctp", rule: prefix("127.0.0.1/32"), refused: "bindx", protocol: "sctp", hook: "sctp_bind_connect"},
+		{name: "SCTP bindx, port 0 means the port it has", action: inet(lo4, p, unix.SOCK_SEQPACKET, unix.IPPROTO_SCTP).with(func(a *action) {
+			a.Bindx, a.SamePort = []netip.Addr{netip.MustParseAddr("127.0.0.2"), lo4, netip.MustParseAddr("127.0.0.3")}, true
+		}), feature: "sctp", rule: ebpfguard.SocketPatterns{{Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Ports: []policy.PortRange{{First: p, Last: p}}}},
+			refused: "bindx", protocol: "sctp", hook: "sctp_bind_connect"},
 		{name: "raw", action: inet(lo4, 0, unix.SOCK_RAW, unix.IPPROTO_TCP), rule: protocols(policy.Raw), refused: "bind", protocol: "raw"},
 		{name: "raw has no port", action: inet(lo4, p, unix.SOCK_RAW, unix.IPPROTO_TCP), rule: port},
 		{name: "raw IPv4 with another family", action: inet(lo4, 0, unix.SOCK_RAW, unix.IPPROTO_TCP).with(func(a *action) { a.SockFamily = unix.AF_INET6 }),

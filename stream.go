@@ -65,12 +65,12 @@ func (s *stream) run() {
 			return
 		}
 		alert, err := s.decode(record.RawSample)
-		if err != nil {
-			s.fail(err)
-			return
-		}
 		if !s.wait() {
 			return
+		}
+		if err != nil { // a defect; the other alerts go on
+			s.lose()
+			continue
 		}
 		s.deliver(alert)
 	}
@@ -106,6 +106,15 @@ func (s *stream) deliver(alert Alert) {
 	}
 }
 
+// lose counts an alert that nobody can be given.
+func (s *stream) lose() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sub := range s.subscriptions {
+		sub.lost.Add(1)
+	}
+}
+
 // fail ends all subscriptions.
 func (s *stream) fail(err error) {
 	s.mu.Lock()
@@ -136,7 +145,10 @@ func (s *stream) subscribe(operation policy.Operation) *subscription {
 func (s *stream) unsubscribe(sub *subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.subscriptions, sub)
+	if s.subscriptions[sub] {
+		delete(s.subscriptions, sub)
+		close(sub.queue)
+	}
 	s.changed.Broadcast()
 }
 

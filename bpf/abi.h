@@ -21,8 +21,9 @@ enum abi_sizes {
 	MAX_NAME = 255,
 	/* Mounts that a path may cross, and mounts on top of each other on its way. */
 	MAX_MOUNTS = 32,
-	/* Bytes of the program paths that an alert has room for. */
-	MAX_PATH = 4096,
+	/* Bytes of each of the two paths that an alert has room for. Storage of a
+	 * task cannot be larger than 8 KiB on 7.x (mm/slub.c, kmalloc_nolock). */
+	MAX_PATH = 2048,
 	/* Intervals of ports that a bind to port 0 looks at before it gives up. */
 	MAX_PORT_INTERVALS = 64,
 	TASK_COMM_LEN = 16,
@@ -45,7 +46,7 @@ struct line {
 
 struct generation {
 	__u32 number;
-	/* Table of struct subject_entry, sorted by key; its first key is 0. */
+	/* Table of struct subject_entry, sorted by key. */
 	__u32 subjects, subject_count;
 	/* The class of a process that no entry names. */
 	__u32 everyone;

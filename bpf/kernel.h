@@ -60,6 +60,7 @@ enum {
 #define IPPROTO_ICMPV6 58
 #define IPPROTO_SCTP 132
 #define IPPROTO_UDPLITE 136
+#define IPPROTO_SMC 256
 #define IPPROTO_MPTCP 262
 #define SCTP_SOCKOPT_BINDX_ADD 100
 
@@ -85,6 +86,7 @@ struct user_namespace {
 };
 struct mnt_namespace {
 	struct ns_common ns;
+	__u64 seq;
 	struct user_namespace *user_ns;
 };
 struct pid_namespace {

@@ -33,6 +33,10 @@ struct walk {
 	 * the strictest answer, where its address is, where the next is. */
 	__u64 sk, answer;
 	__u32 strictest_at, at;
+	/* The port that the socket has or gets from the first address that names
+	 * one: port 0 in another address means this port. */
+	__u32 port;
+	__u32 reserved2;
 };
 
 /* Where a task's alert is put together; made at its first alert. */

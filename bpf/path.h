@@ -41,6 +41,10 @@ static __always_inline bool is_trusted(struct mount *mount)
 	/* NULL for a detached mount, an error pointer for an internal one. */
 	if (!ns || (__u64)ns >= (__u64)-MAX_ERRNO)
 		return false;
+	/* A mount that is not yet part of a tree (fsmount, open_tree): its
+	 * namespace has no number, on kernels that have such a field. */
+	if (bpf_core_field_exists(ns->seq) && !BPF_CORE_READ(ns, seq))
+		return false;
 	if (BPF_CORE_READ_INTO(&owner, ns, user_ns) || !owner)
 		return false;
 	/* Only the initial user namespace is at level 0. */

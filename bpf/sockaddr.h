@@ -14,6 +14,7 @@ static __always_inline __u8 protocol_of(__u16 type, __u16 protocol, __u16 family
 	switch (protocol) {
 	case IPPROTO_TCP:
 	case IPPROTO_MPTCP:
+	case IPPROTO_SMC: /* since 6.11; falls back to TCP as well */
 		return PROTOCOL_TCP;
 	case IPPROTO_UDP:
 		return PROTOCOL_UDP;
@@ -91,8 +92,10 @@ static __always_inline bool object_begin(struct socket_object *object, struct so
 	return true;
 }
 
-/* object_finish settles what follows from address and port. */
-static __always_inline void object_finish(struct socket_object *object, struct sock *sk)
+/* object_finish settles what follows from address and port. `asked_again` says
+ * that socket_listen asks before anybody can connect. */
+static __always_inline void object_finish(struct socket_object *object, struct sock *sk,
+					  bool asked_again)
 {
 	__u32 *words = (__u32 *)object->address;
 
@@ -104,14 +107,14 @@ static __always_inline void object_finish(struct socket_object *object, struct s
 	}
 	if (object->family == 6 && !words[0] && !words[1] && !words[2] && !words[3]) {
 		/* [::] takes IPv4 too unless IPV6_V6ONLY is set. Another thread may
-		 * clear that until the address is taken, so it only counts where
-		 * listen() asks again before anybody can connect. */
+		 * clear that until the port is taken, so it only counts where
+		 * somebody asks again. */
 		bool listens = object->protocol == PROTOCOL_TCP ||
 			       object->protocol == PROTOCOL_SCTP ||
 			       object->protocol == PROTOCOL_DCCP;
 
-		object->dual_stack =
-			!(listens && BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only));
+		object->dual_stack = !(asked_again && listens &&
+				       BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only));
 	}
 }
 
@@ -145,7 +148,7 @@ static __always_inline bool read_sockaddr(struct socket_object *object, struct s
 			object->unreadable = true;
 		set_address6(object, addr.sin6_addr);
 	}
-	object_finish(object, sk);
+	object_finish(object, sk, true);
 	return true;
 }
 
@@ -161,7 +164,7 @@ static __always_inline void read_bound(struct socket_object *object, struct sock
 	} else {
 		set_address4(object, sk->__sk_common.skc_rcv_saddr);
 	}
-	object_finish(object, sk);
+	object_finish(object, sk, object->port);
 }
 
 static __always_inline __u32 verdict_at(void *tables, const struct operation *operation, __u32 row,

@@ -62,15 +62,17 @@ static __always_inline void identify(struct subject *subject, struct file *file)
 		subject->flags = SUBJECT_UNKNOWN;
 }
 
-/* label gives a task the subject unless it has one. */
-static __always_inline struct subject *label(struct task_struct *task, struct subject *subject)
+/* label gives a task the subject unless it has one. In a hash, a task that is
+ * being made (BPF_ANY) may find what a former task at its address left. */
+static __always_inline struct subject *label(struct task_struct *task, struct subject *subject,
+					     __u64 flags)
 {
 	__u64 key = (__u64)task;
 
 	if (task_storage)
 		return bpf_task_storage_get(&subjects, (void *)task, subject,
 					    BPF_LOCAL_STORAGE_GET_F_CREATE);
-	bpf_map_update_elem(&subjects, &key, subject, BPF_NOEXIST);
+	bpf_map_update_elem(&subjects, &key, subject, flags);
 	return bpf_map_lookup_elem(&subjects, &key);
 }
 
@@ -88,7 +90,7 @@ __noinline int identify_current(void)
 	if (!walk)
 		return 0;
 	identify(&walk->spare, BPF_CORE_READ(task, mm, exe_file));
-	label(task, &walk->spare);
+	label(task, &walk->spare, BPF_NOEXIST);
 	return 0;
 }
 
@@ -154,7 +156,7 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, in
 	subject = current_subject();
 	/* Without memory the child identifies itself at its first decision. */
 	if (subject)
-		label(task, subject);
+		label(task, subject, BPF_ANY);
 	return 0;
 }
 
@@ -165,7 +167,7 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 	struct subject fresh, *subject;
 
 	identify(&fresh, BPF_CORE_READ(bprm, file));
-	subject = label(current_task(), &fresh);
+	subject = label(current_task(), &fresh, BPF_NOEXIST);
 	if (subject) {
 		subject->path = fresh.path;
 		subject->identity = fresh.identity;
@@ -196,7 +198,7 @@ int label_tasks(struct bpf_iter__task *ctx)
 	if (!task)
 		return 0;
 	identify(&subject, BPF_CORE_READ(task, mm, exe_file));
-	label(task, &subject);
+	label(task, &subject, BPF_NOEXIST);
 	return 0;
 }
 

@@ -13,9 +13,9 @@
  *  - sctp_bindx(3) adds addresses with setsockopt(2); sctp_bind_connect sees
  *    them packed one behind the other (net/sctp/socket.c).
  *
- * Not judged: the automatic source port of a socket that connects or sends
- * without bind, which is no server; RxRPC, which binds a UDP socket inside the
- * kernel and has no hook (docs/hooks.md).
+ * Not judged: the automatic port of a socket that connects or sends without
+ * bind; sockets of families other than the internet's that bind one inside the
+ * kernel (RxRPC) (docs/hooks.md).
  */
 #ifndef EBPFGUARD_HOOKS_SOCKET_BIND_H
 #define EBPFGUARD_HOOKS_SOCKET_BIND_H
@@ -85,6 +85,10 @@ __noinline int judge_bindx(__u32 family, __u32 total)
 	size = read_bindx(&object, (void *)walk->sk, family, walk, at, total);
 	if (!size)
 		return false;
+	if (!walk->port)
+		walk->port = object.port;
+	else if (!object.port) /* net/sctp/socket.c, sctp_do_bind */
+		object.port = walk->port;
 	answer = ask(OPERATION_SOCKET_BIND, &object);
 	/* CHANGED, the least of all, has to stay: conclude() fails closed on it. */
 	if ((__u32)walk->answer != CHANGED &&
@@ -122,10 +126,13 @@ int BPF_PROG(sctp_bind_connect, struct sock *sk, int option, struct sockaddr *ad
 	walk->answer = NO_RULE_ALLOW;
 	walk->strictest_at = 0;
 	walk->at = 0;
+	walk->port = sk->__sk_common.skc_num;
 	for (i = 0; i < MAX_BINDX / (int)sizeof(struct sockaddr_in); i++)
 		if (!judge_bindx(family, total))
 			break; /* all are judged */
 	read_bindx(&object, sk, family, walk, walk->strictest_at, total);
+	if (!object.port)
+		object.port = walk->port;
 	return conclude(walk->answer, OPERATION_SOCKET_BIND, HOOK_SCTP_BIND_CONNECT, &object);
 }
 

@@ -57,5 +57,9 @@ func (v Verdict) Verdict() uint8 { return uint8(v >> Verdict(verdictShift)) }
 // Rule returns the index of the rule in its generation, -1 for none.
 func (v Verdict) Rule() int { return int(noRule-(uint32(v)>>ruleShift&ruleMask)) - 1 }
 
+// NamesPort returns the verdict as one that names port 0 outright: the ports
+// that the kernel may choose for it do not matter.
+func (v Verdict) NamesPort() Verdict { return v &^ Verdict(flagAnyPort) }
+
 // Undecided tells whether the guard could not decide.
 func (v Verdict) Undecided() bool { return uint32(v)&flagUndecided != 0 }

@@ -21,7 +21,7 @@ const (
 	GuardAbiSizesMAX_COMPONENTS     GuardAbiSizes = 64
 	GuardAbiSizesMAX_NAME           GuardAbiSizes = 255
 	GuardAbiSizesMAX_MOUNTS         GuardAbiSizes = 32
-	GuardAbiSizesMAX_PATH           GuardAbiSizes = 4096
+	GuardAbiSizesMAX_PATH           GuardAbiSizes = 2048
 	GuardAbiSizesMAX_PORT_INTERVALS GuardAbiSizes = 64
 	GuardAbiSizesTASK_COMM_LEN      GuardAbiSizes = 16
 )
@@ -142,7 +142,7 @@ const (
 type GuardReport struct {
 	_     structs.HostLayout
 	Alert GuardAlert
-	Paths [8448]uint8
+	Paths [4352]uint8
 }
 
 type GuardSocketObject struct {
@@ -204,6 +204,8 @@ type GuardWalk struct {
 	Answer      uint64
 	StrictestAt uint32
 	At          uint32
+	Port        uint32
+	Reserved2   uint32
 }
 
 // Names of all BPF objects in the ELF.

@@ -142,8 +142,8 @@ func (o *Object) load(names ...string) (*ebpf.Collection, error) {
 // labels the tasks that run already, in this order, so that none is missed.
 func (o *Object) TrackTasks() error {
 	names := []string{GuardProgTaskAlloc, GuardProgBprmCommittedCreds}
-	if o.hash {
-		names = append(names, GuardProgTaskFree)
+	if o.hash { // first, so that no label outlives its task
+		names = append([]string{GuardProgTaskFree}, names...)
 	}
 	tracking, err := o.Attach(names...)
 	if err != nil {

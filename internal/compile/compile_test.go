@@ -47,6 +47,9 @@ func TestTablesAgreeWithDecide(t *testing.T) {
 			if got.Rule() >= 0 {
 				rule = g.Rules[got.Rule()]
 			}
+			if want.Verdict == policy.Allow { // nobody is told which rule allowed
+				rule = Rule{want.Policy, want.Rule}
+			}
 			if policy.Verdict(got.Verdict()) != want.Verdict || rule != (Rule{want.Policy, want.Rule}) || got.Undecided() != want.Undecided {
 				t.Fatalf("seed %d: %+v %v\n%s\ntables: %v rule %v undecided %v\nDecide: %+v",
 					seed, process, socket, policy.Format(set), policy.Verdict(got.Verdict()), rule, got.Undecided(), want)
@@ -100,6 +103,27 @@ func TestOneFileIsOneProgram(t *testing.T) {
 	}
 	if class := m.class(o.Key.identity(Identity{1, 2, 4})); class != m.generation().Everyone {
 		t.Errorf("a file with the same number but another generation: class %d", class)
+	}
+}
+
+// TestManyPorts has more intervals of ports than the kernel looks at for port 0:
+// where every port is allowed it need not look.
+func TestManyPorts(t *testing.T) {
+	var allow []policy.Pattern
+	for port := uint16(40000); port < 40200; port += 2 {
+		allow = append(allow, policy.SocketPattern{Ports: []policy.PortRange{{First: port, Last: port}}})
+	}
+	g, err := Compile([]policy.Policy{{
+		Name: "p", Subject: policy.Subject{Binaries: []string{"/a"}},
+		Rules: []policy.Rule{{Operation: policy.SocketBind, Allow: allow}},
+	}}, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMachine(g)
+	v := m.judge(m.generation().Everyone, policy.Socket{Address: netip.IPv4Unspecified(), Protocol: policy.TCP, Automatic: policy.DefaultAutomatic})
+	if policy.Verdict(v.Verdict()) != policy.Allow || v != v.NamesPort() {
+		t.Errorf("verdict %#x", v)
 	}
 }
 

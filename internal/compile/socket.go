@@ -41,16 +41,26 @@ func compileSockets(set []policy.Policy, operation policy.Operation, first []int
 		c := cell{unknown: r.unknown, patterns: patterns, ranks: r.ranks}
 		inRow := r.matching(patterns)
 		for a := range addresses.columns {
+			at := len(verdicts)
+			restricts := make([]bool, len(protocols.columns))
 			for p := range ports.columns {
-				for _, protocol := range protocols.columns {
+				for i, protocol := range protocols.columns {
 					c.port, c.protocol = ports.columns[p], protocol
 					c.matching = and(inRow, ports.matching[p])
 					d := c.judgeAddress(addresses, a)
+					restricts[i] = restricts[i] || d.Verdict != policy.Allow
 					rule := -1
 					if d.Rule >= 0 {
 						rule = first[d.Policy] + d.Rule
 					}
 					verdicts = append(verdicts, uint32(bpf.NewVerdict(uint8(d.Verdict), rule, !d.NamesPort, d.Undecided)))
+				}
+			}
+			// Where every port is allowed so is port 0, however many
+			// intervals the kernel would have to look at.
+			for i := at; i < len(verdicts); i++ {
+				if !restricts[(i-at)%len(restricts)] {
+					verdicts[i] = uint32(bpf.Verdict(verdicts[i]).NamesPort())
 				}
 			}
 		}
