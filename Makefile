@@ -14,7 +14,7 @@ KERNEL ?= 6.12
 VM_TESTS ?= . ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
 # What these tests need in the guest.
 VM_PACKAGES ?= dash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light
-VM_MODULES ?= sctp
+VM_MODULES ?= sctp,smc?
 
 FUZZ ?= Fuzz
 FUZZTIME ?= 30s

@@ -55,7 +55,7 @@ func TestKernelAgreesWithDecide(t *testing.T) {
 			}
 			if socket.Protocol == policy.UDP {
 				a.Type = unix.SOCK_DGRAM
-				socket.DualStack = true // may still become so (bpf/sockaddr.h)
+				socket.DualStack = true // may still become so (bpf/sockaddr.h, object_finish)
 			}
 			want := policy.Decide(set, policy.Request{Process: policy.Process{Binary: binary}, Operation: policy.SocketBind, Object: socket})
 			got := actors[binary].do(a)

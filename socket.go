@@ -64,12 +64,17 @@ func socketPatterns(patterns []policy.Pattern) SocketPatterns {
 	return s
 }
 
+// ipprotoSMC is IPPROTO_SMC (include/uapi/linux/in.h, since 6.11).
+const ipprotoSMC = 256
+
 // protocolName returns the name of what the socket was made with.
 func protocolName(s bpf.Socket) string {
 	p := policy.Protocol(s.Protocol)
 	switch {
 	case s.IpProtocol == unix.IPPROTO_MPTCP:
 		return "mptcp"
+	case s.IpProtocol == ipprotoSMC:
+		return "smc"
 	case p == policy.Raw || p != policy.OtherProtocol:
 		return p.String()
 	}

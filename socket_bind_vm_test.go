@@ -86,6 +86,8 @@ func bindTests() []bindTest {
 			a.Bindx, a.SamePort = []netip.Addr{netip.MustParseAddr("127.0.0.2"), lo4, netip.MustParseAddr("127.0.0.3")}, true
 		}), feature: "sctp", rule: ebpfguard.SocketPatterns{{Addresses: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Ports: []policy.PortRange{{First: p, Last: p}}}},
 			refused: "bindx", protocol: "sctp", hook: "sctp_bind_connect"},
+		{name: "SMC", action: tcp(lo4, p).with(func(a *action) { a.Family = unix.AF_SMC }), feature: "smc", rule: port, refused: "bind", protocol: "tcp"},
+		{name: "SMC by protocol", action: inet(lo4, p, unix.SOCK_STREAM, 256), feature: "smc_protocol", rule: port, refused: "bind", protocol: "smc"},
 		{name: "raw", action: inet(lo4, 0, unix.SOCK_RAW, unix.IPPROTO_TCP), rule: protocols(policy.Raw), refused: "bind", protocol: "raw"},
 		{name: "raw has no port", action: inet(lo4, p, unix.SOCK_RAW, unix.IPPROTO_TCP), rule: port},
 		{name: "raw IPv4 with another family", action: inet(lo4, 0, unix.SOCK_RAW, unix.IPPROTO_TCP).with(func(a *action) { a.SockFamily = unix.AF_INET6 }),

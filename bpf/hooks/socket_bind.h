@@ -20,7 +20,7 @@
 #ifndef EBPFGUARD_HOOKS_SOCKET_BIND_H
 #define EBPFGUARD_HOOKS_SOCKET_BIND_H
 
-#include "../sockaddr.h"
+#include "../socket.h"
 
 /* Bytes of packed addresses that are judged: 14 of IPv4 or 8 of IPv6. */
 #define MAX_BINDX 224

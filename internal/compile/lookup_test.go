@@ -9,7 +9,7 @@ import (
 )
 
 // machine reads a generation as the kernel programs do (bpf/tables.h,
-// bpf/sockaddr.h), so that the tables can be tested without a kernel. The
+// bpf/socket.h), so that the tables can be tested without a kernel. The
 // programs themselves are compared with policy.Decide in real kernels.
 type machine struct {
 	words []uint32

@@ -51,7 +51,8 @@ func openModules(ctx context.Context, dir string) (*moduleSet, error) {
 	return set, nil
 }
 
-// order returns the named modules and those they need, each after its own needs.
+// order returns the named modules and those they need, each after its own needs. A name that ends with '?' is left out
+// where the kernel's package has no such module.
 func (s *moduleSet) order(names []string) ([]module, error) {
 	var ordered []module
 	done := make(map[string]bool)
@@ -64,7 +65,7 @@ func (s *moduleSet) order(names []string) ([]module, error) {
 		done[name] = true
 		file, ok := s.files[name]
 		if !ok {
-			return fmt.Errorf("find module %s: the kernel's package has none of that name; leave it out of -modules for this kernel", name)
+			return fmt.Errorf("find module %s: the kernel's package has none of that name; leave it out of -modules for this kernel, or write %s? to load it where there is one", name, name)
 		}
 		image, err := s.load(file)
 		if err != nil {
@@ -83,6 +84,10 @@ func (s *moduleSet) order(names []string) ([]module, error) {
 		return nil
 	}
 	for _, name := range names {
+		name, optional := strings.CutSuffix(name, "?")
+		if _, ok := s.files[moduleName(name)]; optional && !ok {
+			continue
+		}
 		if err := visit(name); err != nil {
 			return nil, err
 		}

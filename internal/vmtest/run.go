@@ -34,7 +34,7 @@ type Config struct {
 	Files map[string]string
 	// Packages are Debian packages to have in the guest, with their dependencies.
 	Packages []string
-	// Modules are kernel modules to load before the command starts.
+	// Modules are kernel modules to load before the command starts; "NAME?" where the kernel has one.
 	Modules []string
 	// Outputs maps files or folders of the guest to where they go on the host afterwards.
 	Outputs map[string]string

@@ -52,7 +52,7 @@ func parse(args []string) (options, []string, error) {
 	f.BoolVar(&o.config.ICount, "icount", false, "let the guest's clock count instructions, on one cpu")
 	f.IntVar(&o.config.CPUs, "smp", 2, "`number` of cpus")
 	f.IntVar(&o.config.MemoryMiB, "memory", 2048, "memory in `MiB`")
-	f.StringVar(&o.modules, "modules", "", "comma-separated kernel `modules` to load")
+	f.StringVar(&o.modules, "modules", "", "comma-separated kernel `modules` to load; NAME? where the kernel has it")
 	f.StringVar(&o.packages, "packages", "", "comma-separated Debian `packages` to have in the guest")
 	f.Var(&o.add, "add", "`HOST:GUEST` file or folder to have in the guest; repeatable")
 	f.Var(&o.env, "env", "`K=V` for the program's environment; repeatable")

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The verdict on a socket: its address, port and protocol are looked up in the
+ * tables, and with the process's row they name one verdict. The unspecified
+ * address has a class of its own, in which the compiler has settled what it
+ * stands for; what port 0 stands for is known here only (docs/semantics.md).
+ */
+#ifndef EBPFGUARD_SOCKET_H
+#define EBPFGUARD_SOCKET_H
+
+#include "sockaddr.h"
+
+static __always_inline __u32 verdict_at(void *tables, const struct operation *operation, __u32 row,
+					__u32 address, __u32 port, __u32 protocol)
+{
+	__u32 cell = row;
+
+	cell = cell * operation->address_classes + address;
+	cell = cell * operation->port_classes + port;
+	cell = cell * operation->protocol_classes + protocol;
+	/* NOT_FOUND becomes a verdict that conclude() takes for a damaged table. */
+	return word_at(tables, operation->verdicts + cell);
+}
+
+/* stricter returns the greater of two verdicts. No branch: see search(). */
+static __always_inline __u32 stricter(__u32 a, __u32 b)
+{
+	__u64 less = ((__s64)a - (__s64)b) >> 63;
+
+	barrier_var(less);
+	return (b & less) | (a & ~less);
+}
+
+/*
+ * judge_automatic returns the strictest verdict over the ports that the kernel
+ * may choose: first << 16 | last. Global, so that the verifier checks it once;
+ * it takes the tables in force and compares their number with that of the
+ * judgement which it continues.
+ */
+__noinline __u32 judge_automatic(__u32 id, __u64 generation_and_row, __u32 address, __u32 protocol,
+				 __u32 range)
+{
+	const struct generation *generation;
+	const struct operation *operation;
+	void *tables = current_tables();
+	__u32 strictest = 0;
+	__u64 index;
+	int i;
+
+	if (!tables)
+		return UNDECIDED_DENY;
+	generation = (const void *)line_at(tables, 0);
+	operation = (const void *)line_at(tables, id * LINE_WORDS);
+	if (!generation || !operation)
+		return UNDECIDED_DENY;
+	if (generation->number != generation_and_row >> 32)
+		return CHANGED;
+	index = search_intervals(tables, operation->ports, operation->port_count, range >> 16);
+	for (i = 0; i < MAX_PORT_INTERVALS; i++, index++) {
+		const struct interval *interval = interval_at(tables, operation->ports, index);
+
+		if (!interval)
+			return UNDECIDED_DENY;
+		if (i && (index >= operation->port_count || interval->start > (range & 0xffff)))
+			return strictest;
+		strictest = stricter(strictest, verdict_at(tables, operation, generation_and_row,
+							   address, interval->class, protocol));
+	}
+	return UNDECIDED_DENY; /* too many to look at */
+}
+
+/* What judge_socket takes as a number: an object without its address. */
+struct packed_object {
+	__u16 port;
+	__u16 automatic_first, automatic_last;
+	__u8 protocol;
+	__u8 family : 7;
+	__u8 dual_stack : 1;
+};
+_Static_assert(sizeof(struct packed_object) == sizeof(__u64), "one number");
+
+static __always_inline __u32 judge_address(const struct judgement *judgement, __u32 id,
+					   __u64 address, __u32 port, __u32 protocol,
+					   const struct packed_object *object)
+{
+	__u32 verdict, automatic;
+
+	if (address == NOT_FOUND)
+		return UNDECIDED_DENY;
+	verdict = verdict_at(judgement->tables, judgement->operation, judgement->row, address, port,
+			     protocol);
+	if (!(verdict & FLAG_ANY_PORT) || object->port || !has_ports(object->protocol))
+		return verdict;
+	automatic =
+		judge_automatic(id, (__u64)judgement->generation << 32 | judgement->row, address,
+				protocol, object->automatic_first << 16 | object->automatic_last);
+	return automatic == CHANGED ? CHANGED : stricter(verdict, automatic);
+}
+
+/*
+ * judge_socket returns the verdict on a socket's address, port and protocol,
+ * or CHANGED, and the generation that decided: generation << 32 | verdict. The
+ * address comes in two halves in network byte order.
+ */
+__noinline __u64 judge_socket(__u32 id, __u64 first, __u64 second, __u64 packed)
+{
+	struct packed_object *object = (void *)&packed;
+	const struct operation *operation;
+	struct judgement judgement;
+	__u32 verdict, verdict4;
+	__u64 generation, protocol, port, address;
+
+	verdict = judge_begin(&judgement, id);
+	generation = (__u64)judgement.generation << 32;
+	if (verdict != JUDGE_OBJECT)
+		return generation | verdict;
+	operation = judgement.operation;
+	protocol = word_at(judgement.tables, operation->protocols + object->protocol);
+	port = class_in_intervals(judgement.tables, operation->ports, operation->port_count,
+				  has_ports(object->protocol) ? object->port : NO_PORT);
+	if (protocol == NOT_FOUND || port == NOT_FOUND)
+		return generation | UNDECIDED_DENY;
+	verdict = 0;
+	if (object->family == 6) {
+		address = class_in_intervals6(judgement.tables, operation->addresses6,
+					      operation->address6_count, first, second);
+		verdict = judge_address(&judgement, id, address, port, protocol, object);
+		if (!object->dual_stack || verdict == CHANGED)
+			return generation | verdict;
+	}
+	/* The last word of [::] reads as 0.0.0.0. */
+	address = class_in_intervals(judgement.tables, operation->addresses4,
+				     operation->address4_count, bpf_ntohl(second >> 32));
+	verdict4 = judge_address(&judgement, id, address, port, protocol, object);
+	return generation | (verdict4 == CHANGED ? CHANGED : stricter(verdict, verdict4));
+}
+
+/* ask returns the verdict on an object and the generation that decided. */
+static __always_inline __u64 ask(enum operation_id id, const struct socket_object *object)
+{
+	const __u64 *address = (const __u64 *)object->address;
+	struct packed_object packed = {
+		.port = object->port,
+		.automatic_first = object->automatic_first,
+		.automatic_last = object->automatic_last,
+		.protocol = object->protocol,
+		.family = object->family,
+		.dual_stack = object->dual_stack,
+	};
+	__u64 answer = CHANGED;
+	int i;
+
+	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+		answer = judge_socket(id, address[0], address[1], *(__u64 *)&packed);
+	if (object->unreadable && (__u32)answer != NO_RULE_ALLOW)
+		return answer >> 32 << 32 | UNDECIDED_DENY;
+	return answer;
+}
+
+/* decide_socket judges a socket and concludes. */
+static __always_inline int decide_socket(enum operation_id id, enum hook_id hook,
+					 const struct socket_object *object)
+{
+	return conclude(ask(id, object), id, hook, object);
+}
+
+#endif

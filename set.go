@@ -1,0 +1,67 @@
+package ebpfguard
+
+import (
+	"reflect"
+	"slices"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// Changes is what an applied policy set changed, by the names of policies.
+type Changes struct {
+	// Generation is the number of the set now in force; alerts carry it.
+	Generation              uint32
+	Added, Removed, Changed []string
+}
+
+// compare tells what changed from one set to another.
+func compare(before, after []policy.Policy) Changes {
+	var c Changes
+	find := func(set []policy.Policy, name string) *policy.Policy {
+		for i := range set {
+			if set[i].Name == name {
+				return &set[i]
+			}
+		}
+		return nil
+	}
+	for _, p := range after {
+		switch old := find(before, p.Name); {
+		case old == nil:
+			c.Added = append(c.Added, p.Name)
+		case !reflect.DeepEqual(*old, p):
+			c.Changed = append(c.Changed, p.Name)
+		}
+	}
+	for _, p := range before {
+		if find(after, p.Name) == nil {
+			c.Removed = append(c.Removed, p.Name)
+		}
+	}
+	return c
+}
+
+// clone copies a set, so that its owner cannot change what is in force.
+func clone(set []policy.Policy) []policy.Policy {
+	set = slices.Clone(set)
+	for i := range set {
+		set[i].Subject.Binaries = slices.Clone(set[i].Subject.Binaries)
+		set[i].Rules = slices.Clone(set[i].Rules)
+		for j := range set[i].Rules {
+			r := &set[i].Rules[j]
+			r.Allow, r.Deny, r.Tags = clonePatterns(r.Allow), clonePatterns(r.Deny), slices.Clone(r.Tags)
+		}
+	}
+	return set
+}
+
+func clonePatterns(patterns []policy.Pattern) []policy.Pattern {
+	patterns = slices.Clone(patterns)
+	for i, p := range patterns {
+		if s, ok := p.(policy.SocketPattern); ok {
+			s.Ports, s.Addresses, s.Protocols = slices.Clone(s.Ports), slices.Clone(s.Addresses), slices.Clone(s.Protocols)
+			patterns[i] = s
+		}
+	}
+	return patterns
+}
