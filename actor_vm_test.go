@@ -45,6 +45,8 @@ type action struct {
 	Fork bool
 	// Exec is started by the actor (and acts in its place).
 	Exec string
+	// Hold keeps the socket; ListenHeld listens on the one that is kept.
+	Hold, ListenHeld bool
 	// Mount bind-mounts the first path at the second, and does nothing else.
 	Mount [2]string
 }
@@ -136,6 +138,13 @@ func (a action) do() reply {
 		}
 		return reply{}
 	}
+	if a.ListenHeld {
+		defer unix.Close(held)
+		if err := unix.Listen(held, 1); err != nil {
+			return failed("listen", err)
+		}
+		return reply{}
+	}
 	if a.Fork || a.Exec != "" {
 		program := a.Exec
 		if a.Fork {
@@ -160,12 +169,19 @@ func (a action) do() reply {
 	return r
 }
 
+// held is the socket that an actor keeps.
+var held int
+
 func (a action) once() reply {
 	fd, err := unix.Socket(a.Family, a.Type|unix.SOCK_CLOEXEC, a.Protocol)
 	if err != nil {
 		return failed("socket", err)
 	}
-	defer unix.Close(fd)
+	if a.Hold {
+		held = fd
+	} else {
+		defer unix.Close(fd)
+	}
 	// Addresses need not be configured, ports not be free.
 	unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
 	if a.Family == unix.AF_INET6 {

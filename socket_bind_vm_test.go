@@ -190,3 +190,46 @@ func TestSocketBind(t *testing.T) {
 		})
 	}
 }
+
+// TestListenAfterPolicy judges a socket that was bound before the policy came.
+func TestListenAfterPolicy(t *testing.T) {
+	g := sharedGuard(t)
+	a := startActor(t, "/proc/self/exe")
+	for name, test := range map[string]struct {
+		what    action
+		address netip.Addr
+	}{
+		"IPv4":                  {tcp(lo4, 2022), lo4},
+		"IPv6":                  {tcp(lo6, 2022), lo6},
+		"v4-mapped":             {tcp(lo4in, 2022), lo4},
+		"a port that it chose":  {tcp(lo4, 0), lo4},
+		"any address, both":     {tcp(any6, 2022), any6},
+		"any address, the port": {tcp(any4, 0), any4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, port := range []int{0, 1} { // the port itself, and the bystander next to it
+				r := a.do(test.what.with(func(a *action) { a.Hold = true }))
+				if r.Errno != 0 || r.Port == 0 {
+					t.Fatal(r)
+				}
+				rule := ebpfguard.Ports(r.Port + uint16(port))
+				if err := g.bind.AddPolicy(ebpfguard.SocketBind{Name: "test", Subject: ebpfguard.Everyone(), Deny: rule}); err != nil {
+					t.Fatal(err)
+				}
+				listened := a.do(action{ListenHeld: true})
+				if listened.denied() != (port == 0) {
+					t.Errorf("bound to %d before a policy on %v: %v", r.Port, rule[0], listened)
+				}
+				if port == 0 {
+					if alert := g.next(t); alert.Hook != "socket_listen" || alert.Port != r.Port || alert.Address != test.address {
+						t.Errorf("alert %v by %s", alert, alert.Hook)
+					}
+				}
+				if err := g.bind.RemovePolicy("test"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			g.quiet(t)
+		})
+	}
+}
