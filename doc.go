@@ -15,6 +15,6 @@
 // kernel; package policy also reads policies from YAML, for [Manager.Apply].
 //
 // The library needs Linux 5.10 or later with bpf among the active security
-// modules, and root. [NewManager] says
-// precisely what is missing. It never logs, exits or panics on input.
+// modules, and root. [NewManager] says precisely what is missing. The library
+// never logs, exits or panics on input.
 package ebpfguard

@@ -14,9 +14,8 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// queueLength is how many alerts wait for the taker of a subscription. What
-// does not fit stays in the kernel's buffer only as long as nobody else reads;
-// so it is counted and told.
+// queueLength is how many alerts wait for the taker of a subscription. What does
+// not fit is counted, and told with a [LostAlertsError].
 const queueLength = 1 << 14
 
 // stream hands the alerts of the kernel's buffer to subscriptions.
