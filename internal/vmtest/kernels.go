@@ -102,7 +102,7 @@ var Kernels = []Kernel{
 		Package:  `^linux-image-(6\.12\.\d+\+deb13(?:\.\d+)?)-cloud-amd64$`,
 		CPU:      "max,cx16=off",
 		LSM:      withoutBPF,
-		Features: []string{"io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
+		Features: []string{"without_bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
 	},
 }
 

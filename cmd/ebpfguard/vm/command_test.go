@@ -89,9 +89,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestRunUnsupported(t *testing.T) {
-	if canEnforce(t) {
-		t.Skip("this kernel can enforce")
-	}
+	vmtest.Require(t, "without_bpf_lsm")
 	dir := t.TempDir()
 	deny(t, dir, 22, "enforce")
 	out, err := exec.Command(command, "run", "-p", dir, "--ready-file", filepath.Join(dir, "ready")).CombinedOutput()
