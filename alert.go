@@ -98,7 +98,7 @@ func (c AlertContext) marshal(object any) ([]byte, error) {
 		Namespaces Namespaces `json:"namespaces"`
 	}
 	errno := ""
-	if c.Verdict == policy.Deny {
+	if c.Verdict >= policy.Deny {
 		errno = "EPERM"
 	}
 	p := c.Process
@@ -166,23 +166,26 @@ func plain(s string) string {
 	return s
 }
 
-// hookNames are the names by enum hook_id (bpf/abi.h).
-var hookNames = map[uint32]string{
-	uint32(bpf.GuardHookIdHOOK_SOCKET_BIND):       "socket_bind",
-	uint32(bpf.GuardHookIdHOOK_SOCKET_LISTEN):     "socket_listen",
-	uint32(bpf.GuardHookIdHOOK_SCTP_BIND_CONNECT): "sctp_bind_connect",
-}
+// hookName returns the name of a hook by its enum hook_id (bpf/abi.h): that of
+// the constant in small letters.
+func hookName(id uint32) string { return bpf.HookNames[bpf.GuardHookId(id)] }
 
 // decode makes an alert from a record of the ring buffer.
 func (m *Manager) decode(data []byte) (Alert, error) {
-	var r bpf.Alert
-	n, err := binary.Decode(data, binary.NativeEndian, &r)
+	var r record
+	n, err := binary.Decode(data, binary.NativeEndian, &r.Alert)
 	if err != nil {
 		return nil, fmt.Errorf("decoding an alert of %d bytes: %w", len(data), err)
 	}
 	paths := data[n:]
-	if len(paths) < int(r.BinaryLength)+int(r.ParentLength) {
-		return nil, fmt.Errorf("decoding an alert of %d bytes: paths of %d and %d bytes do not fit", len(data), r.BinaryLength, r.ParentLength)
+	for _, p := range []struct {
+		length uint16
+		text   *string
+	}{{r.BinaryLength, &r.binary}, {r.ParentLength, &r.parent}, {r.PathLength, &r.path}, {r.SourceLength, &r.source}} {
+		if len(paths) < int(p.length) {
+			return nil, fmt.Errorf("decoding an alert of %d bytes: its paths do not fit", len(data))
+		}
+		*p.text, paths = string(paths[:p.length]), paths[p.length:]
 	}
 	op := operationByID(r.Operation)
 	if op == nil {
@@ -193,7 +196,7 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 		ID:         fmt.Sprintf("%x-%x", r.Time, r.Tid),
 		Time:       wallTime(r.Time),
 		Operation:  op.name,
-		Hook:       hookNames[r.Hook],
+		Hook:       hookName(r.Hook),
 		Verdict:    policy.Verdict(verdict.Verdict()),
 		Undecided:  verdict.Undecided(),
 		Rule:       -1,
@@ -201,8 +204,8 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 		Process: Process{
 			PID: r.Pid, TID: r.Tid, PPID: r.Ppid, UID: r.Uid, GID: r.Gid,
 			Comm:         unix.ByteSliceToString(r.Comm[:]),
-			Binary:       string(paths[:r.BinaryLength]),
-			ParentBinary: string(paths[r.BinaryLength:][:r.ParentLength]),
+			Binary:       r.binary,
+			ParentBinary: r.parent,
 			CgroupID:     r.Cgroup,
 			Cgroup:       m.cgroups.path(r.Cgroup),
 			Namespaces:   Namespaces{Mount: r.MntNs, PID: r.PidNs, Network: r.NetNs, User: r.UserNs},
@@ -212,7 +215,7 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 		c.Policy, c.Rule = p.Name, rule
 		c.Message, c.Severity, c.Tags = p.Rules[rule].Message, p.Rules[rule].Severity, p.Rules[rule].Tags
 	}
-	return op.alert(c, &r), nil
+	return op.alert(c, r), nil
 }
 
 // wallTime converts nanoseconds of CLOCK_BOOTTIME.

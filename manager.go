@@ -22,7 +22,7 @@ import (
 type Options struct {
 	// AlertBytes is the size of the kernel's buffer of alerts, rounded up to
 	// a power of two of at least a page; 8 MiB if zero. An alert takes about
-	// 200 bytes. Alerts that do not fit are counted and lost; their verdicts
+	// 300 bytes. Alerts that do not fit are counted and lost; their verdicts
 	// stand.
 	AlertBytes uint32
 }
@@ -34,6 +34,8 @@ type Options struct {
 type Manager struct {
 	options Options
 	cgroups cgroupPaths
+	// users and groups find the numbers of names.
+	users, groups func(name string) (uint32, error)
 
 	mu       sync.Mutex
 	closed   bool
@@ -41,8 +43,15 @@ type Manager struct {
 	object   *bpf.Object // nil until the first operation is attached
 	stream   *stream
 	attached map[policy.Operation][]link.Link
-	set      []policy.Policy
-	number   uint32 // of the generation in force
+	// revoke are the links of the hooks that only rules with revoke need.
+	revoke map[policy.Operation][]link.Link
+	set    []policy.Policy
+	number uint32 // of the generation in force
+	rules  []compile.Rule
+	hits   ruleHits
+	// marks are the bits of lists of binaries whose descendants policies
+	// select. Tasks keep them, so they are not used again.
+	marks map[string]uint
 
 	// history is under its own lock: alerts are decoded while a policy set
 	// is being replaced.
@@ -78,7 +87,9 @@ func NewManager(options Options) (*Manager, error) {
 		size *= 2
 	}
 	options.AlertBytes = size
-	m := &Manager{options: options, attached: map[policy.Operation][]link.Link{}, history: map[uint32]generation{}}
+	m := &Manager{options: options, attached: map[policy.Operation][]link.Link{}, revoke: map[policy.Operation][]link.Link{},
+		history: map[uint32]generation{}, hits: ruleHits{}, marks: map[string]uint{}}
+	m.users, m.groups = policy.SystemNames()
 	var key [16]byte
 	rand.Read(key[:]) // never fails
 	m.key = compile.Key{binary.NativeEndian.Uint64(key[:]), binary.NativeEndian.Uint64(key[8:])}
@@ -101,11 +112,11 @@ func (m *Manager) Attach(names ...policy.Operation) error {
 		if m.attached[name] != nil {
 			continue
 		}
-		hooks, err := op.available()
+		programs, _, err := op.available()
 		if err != nil {
 			return err
 		}
-		links, err := m.object.Attach(hooks...)
+		links, err := m.object.Attach(programs...)
 		if err != nil {
 			return fmt.Errorf("attaching %s: %w", name, err)
 		}
@@ -180,20 +191,87 @@ func (m *Manager) apply(set []policy.Policy) (Changes, error) {
 }
 
 func (m *Manager) publish(set []policy.Policy) (Changes, error) {
-	number := m.number + 1
-	compiled, err := compile.Compile(set, compile.Options{Number: number, Key: m.key, Resolve: resolveProgram})
+	resolved, err := policy.ResolveNames(set, m.users, m.groups)
 	if err != nil {
+		return Changes{}, err
+	}
+	number := m.number + 1
+	compiled, err := compile.Compile(resolved, compile.Options{Number: number, Key: m.key, Resolve: resolve, Mounts: mounts, Mark: m.mark})
+	if err != nil {
+		return Changes{}, err
+	}
+	if err := m.attachRevoke(set); err != nil {
 		return Changes{}, err
 	}
 	// Alerts may come before Publish returns.
 	m.remember(number, generation{set, compiled.Rules})
-	if err := m.object.Publish(compiled.Lines); err != nil {
+	descendants := slices.ContainsFunc(set, func(p policy.Policy) bool { return p.Subject.Descendants })
+	counters, err := m.object.Publish(compiled.Lines, compiled.Hits, len(compiled.Rules), descendants)
+	if err != nil {
 		return Changes{}, err
 	}
+	m.hits.add(m.set, set, m.rules, counters)
 	changes := compare(m.set, set)
 	changes.Generation = number
-	m.set, m.number = set, number
-	return changes, nil
+	m.set, m.number, m.rules = set, number, compiled.Rules
+	return changes, m.detachRevoke(set)
+}
+
+// mark returns the bit by which tasks remember that they descend from a list of
+// binaries.
+func (m *Manager) mark(binaries string) (uint, bool) {
+	bit, ok := m.marks[binaries]
+	if !ok {
+		if len(m.marks) >= bpf.MaxMarks {
+			return 0, false
+		}
+		bit = uint(len(m.marks))
+		m.marks[binaries] = bit
+	}
+	return bit, true
+}
+
+// attachRevoke attaches the hooks that rules with revoke need, before the set is
+// in force.
+func (m *Manager) attachRevoke(set []policy.Policy) error {
+	for _, op := range operations {
+		if !needsRevoke(set, op.name) || m.revoke[op.name] != nil {
+			continue
+		}
+		_, programs, err := op.available()
+		if err != nil {
+			return err
+		}
+		links, err := m.object.Attach(programs...)
+		if err != nil {
+			return fmt.Errorf("attaching %s: %w", op.name, err)
+		}
+		m.revoke[op.name] = links
+	}
+	return nil
+}
+
+// detachRevoke detaches the hooks that no rule needs any more.
+func (m *Manager) detachRevoke(set []policy.Policy) error {
+	var err error
+	for name, links := range m.revoke {
+		if !needsRevoke(set, name) {
+			err = errors.Join(err, bpf.CloseLinks(links))
+			delete(m.revoke, name)
+		}
+	}
+	return err
+}
+
+func needsRevoke(set []policy.Policy, name policy.Operation) bool {
+	for _, p := range set {
+		for _, r := range p.Rules {
+			if r.Operation == name && r.Revoke {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (m *Manager) remember(number uint32, g generation) {
@@ -292,7 +370,7 @@ func (m *Manager) Supported(operation policy.Operation) error {
 	if err != nil {
 		return err
 	}
-	_, err = op.available()
+	_, _, err = op.available()
 	return err
 }
 
@@ -333,6 +411,9 @@ func (m *Manager) Close() error {
 	}
 	var err error
 	for _, links := range m.attached {
+		err = errors.Join(err, bpf.CloseLinks(links))
+	}
+	for _, links := range m.revoke {
 		err = errors.Join(err, bpf.CloseLinks(links))
 	}
 	if m.stream != nil {

@@ -16,18 +16,36 @@ type operation struct {
 	// an LSM hook and of the program for it.
 	hooks []hook
 	// alert makes the operation's alert from a record of the kernel.
-	alert func(AlertContext, *bpf.Alert) Alert
+	alert func(AlertContext, record) Alert
+}
+
+// record is what the kernel tells of a decision.
+type record struct {
+	bpf.Alert
+	binary, parent, path, source string
 }
 
 type hook struct {
-	name, effect string
+	// name is that of the LSM hook, program that of the program for it if it
+	// has another name.
+	name, program, effect string
 	// optional says that a kernel may lack the hook because it lacks what
-	// the hook guards.
+	// the hook guards, or has another hook for it.
 	optional bool
+	// revoke says that only rules with [policy.Rule.Revoke] need the hook:
+	// it is attached while there are any.
+	revoke bool
+}
+
+func (h hook) programName() string {
+	if h.program != "" {
+		return h.program
+	}
+	return h.name
 }
 
 // operations are all operations, in the order of [policy.Operations].
-var operations = []*operation{&socketBind}
+var operations = []*operation{&fileOpen, &bprmCheckSecurity, &sbMount, &sbRemount, &sbUmount, &taskFixSetuid, &socketBind, &socketConnect}
 
 func operationByName(name policy.Operation) (*operation, error) {
 	for _, o := range operations {
@@ -47,21 +65,23 @@ func operationByID(id uint32) *operation {
 	return nil
 }
 
-// available returns the names of the hooks that this kernel has. It is an error
-// when one is missing that the operation cannot do without.
-func (o *operation) available() ([]string, error) {
-	var names []string
+// available returns the programs for the hooks that this kernel has; those that
+// only rules with revoke need are apart. It is an error when a hook is missing
+// that the operation cannot do without.
+func (o *operation) available() (programs, revoke []string, err error) {
 	for _, h := range o.hooks {
 		ok, err := bpf.HasHook(h.name)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		if !ok && !h.optional {
-			return nil, fmt.Errorf("operation %s: %w: this kernel has no LSM hook %s; use a kernel built with CONFIG_SECURITY_NETWORK", o.name, ErrNotSupported, h.name)
-		}
-		if ok {
-			names = append(names, h.name)
+		switch {
+		case !ok && !h.optional:
+			return nil, nil, fmt.Errorf("operation %s: %w: this kernel has no LSM hook %s; use a kernel built with CONFIG_SECURITY_NETWORK and CONFIG_SECURITY_PATH", o.name, ErrNotSupported, h.name)
+		case ok && h.revoke:
+			revoke = append(revoke, h.programName())
+		case ok:
+			programs = append(programs, h.programName())
 		}
 	}
-	return names, nil
+	return programs, revoke, nil
 }

@@ -45,7 +45,8 @@ func compare(before, after []policy.Policy) Changes {
 func clone(set []policy.Policy) []policy.Policy {
 	set = slices.Clone(set)
 	for i := range set {
-		set[i].Subject.Binaries = slices.Clone(set[i].Subject.Binaries)
+		s := &set[i].Subject
+		s.Binaries, s.Cgroups, s.Users = slices.Clone(s.Binaries), slices.Clone(s.Cgroups), cloneIDs(s.Users)
 		set[i].Rules = slices.Clone(set[i].Rules)
 		for j := range set[i].Rules {
 			r := &set[i].Rules[j]
@@ -55,12 +56,31 @@ func clone(set []policy.Policy) []policy.Policy {
 	return set
 }
 
+func cloneIDs(ids policy.IDs) policy.IDs {
+	return policy.IDs{Ranges: slices.Clone(ids.Ranges), Names: slices.Clone(ids.Names)}
+}
+
 func clonePatterns(patterns []policy.Pattern) []policy.Pattern {
 	patterns = slices.Clone(patterns)
 	for i, p := range patterns {
-		if s, ok := p.(policy.SocketPattern); ok {
-			s.Ports, s.Addresses, s.Protocols = slices.Clone(s.Ports), slices.Clone(s.Addresses), slices.Clone(s.Protocols)
-			patterns[i] = s
+		switch p := p.(type) {
+		case policy.FilePattern:
+			p.Paths = slices.Clone(p.Paths)
+			patterns[i] = p
+		case policy.ProgramPattern:
+			p.Paths = slices.Clone(p.Paths)
+			patterns[i] = p
+		case policy.MountPattern:
+			p.Sources, p.Targets, p.Types = slices.Clone(p.Sources), slices.Clone(p.Targets), slices.Clone(p.Types)
+			patterns[i] = p
+		case policy.CredentialsPattern:
+			p.From = policy.Identity{UIDs: cloneIDs(p.From.UIDs), GIDs: cloneIDs(p.From.GIDs)}
+			p.To = policy.Identity{UIDs: cloneIDs(p.To.UIDs), GIDs: cloneIDs(p.To.GIDs)}
+			patterns[i] = p
+		case policy.SocketPattern:
+			p.Ports, p.Addresses, p.Protocols = slices.Clone(p.Ports), slices.Clone(p.Addresses), slices.Clone(p.Protocols)
+			p.AddressesFrom, p.Listed = slices.Clone(p.AddressesFrom), slices.Clone(p.Listed)
+			patterns[i] = p
 		}
 	}
 	return patterns

@@ -10,26 +10,14 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// Subject selects the processes that a policy concerns. Make one with
-// [Everyone] or [Binaries].
-type Subject policy.Subject
-
-// Everyone selects every process.
-func Everyone() Subject { return Subject{Everyone: true} }
-
-// Binaries selects the processes whose program was started from one of these
-// absolute paths. A symbolic link stands for the file that it leads to when the
-// policy is added.
-func Binaries(paths ...string) Subject { return Subject{Binaries: paths} }
-
 // SocketPatterns selects the sockets that any of the patterns selects.
-type SocketPatterns []policy.SocketPattern
+type SocketPatterns = []policy.SocketPattern
 
 // AllPorts selects every socket.
 func AllPorts() SocketPatterns { return SocketPatterns{{All: true}} }
 
-// Ports selects the sockets with one of these ports. Port 0 is "a port that the
-// kernel chooses".
+// Ports selects the sockets with one of these ports. In socket_bind port 0 is
+// "a port that the kernel chooses".
 func Ports(ports ...uint16) SocketPatterns {
 	ranges := make([]policy.PortRange, len(ports))
 	for i, port := range ports {
@@ -48,20 +36,24 @@ func Addresses(prefixes ...netip.Prefix) SocketPatterns {
 	return SocketPatterns{{Addresses: prefixes}}
 }
 
-func (s SocketPatterns) patterns() []policy.Pattern {
-	var patterns []policy.Pattern
-	for _, p := range s {
-		patterns = append(patterns, p)
-	}
-	return patterns
+// socketObject is the object of an alert about a socket.
+type socketObject struct {
+	// Address and Port are those asked for. In socket_bind the unspecified
+	// address stands for every address, and port 0 for one that the kernel
+	// chooses.
+	Address netip.Addr `json:"address"`
+	Port    uint16     `json:"port"`
+	// Protocol is the socket's own, for instance "mptcp", which policies
+	// name tcp.
+	Protocol string `json:"protocol"`
 }
 
-func socketPatterns(patterns []policy.Pattern) SocketPatterns {
-	var s SocketPatterns
-	for _, p := range patterns {
-		s = append(s, p.(policy.SocketPattern))
-	}
-	return s
+func socketOf(s bpf.Socket) socketObject {
+	return socketObject{netip.AddrFrom16(s.Address).Unmap(), s.Port, protocolName(s)}
+}
+
+func (o socketObject) text() string {
+	return netip.AddrPortFrom(o.Address, o.Port).String() + "/" + o.Protocol
 }
 
 // ipprotoSMC is IPPROTO_SMC (include/uapi/linux/in.h, since 6.11).

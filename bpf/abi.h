@@ -8,76 +8,244 @@
  * all operations and all subjects to another generation at once, so a decision
  * can never mix two policy sets. All offsets below are counted in words from
  * the start of the array, and every table starts at a line.
+ *
+ * An object is a tuple of keys (path and access; address, port and protocol).
+ * Each key of an object is looked up by itself and becomes a class, a small
+ * number; the classes of a process and of an object's keys are the coordinates
+ * of one word in the operation's verdict table.
  */
 #ifndef EBPFGUARD_ABI_H
 #define EBPFGUARD_ABI_H
 
 enum abi_sizes {
 	LINE_WORDS = 16,
-	/* Line 0 is a `struct generation`, line OPERATION a `struct operation`. */
+	/* Line 0 is a struct generation, line 2 * OPERATION a struct operation and
+	 * the line after it its struct tables. */
 	OPERATIONS = 16,
 	/* A path of more components is "too deep" (docs/semantics.md, rule 6). */
 	MAX_COMPONENTS = 64,
 	MAX_NAME = 255,
 	/* Mounts that a path may cross, and mounts on top of each other on its way. */
 	MAX_MOUNTS = 32,
-	/* Bytes of each of the two paths that an alert has room for. Storage of a
+	/* Bytes of each of the paths that an alert has room for. Storage of a
 	 * task cannot be larger than 8 KiB on 7.x (mm/slub.c, kmalloc_nolock). */
 	MAX_PATH = 2048,
 	/* Intervals of ports that a bind to port 0 looks at before it gives up. */
 	MAX_PORT_INTERVALS = 64,
 	TASK_COMM_LEN = 16,
+	/* Bytes for the names of program, script and control group of a task. */
+	MAX_TEXT = 1024,
+	TYPE_LENGTH = 32,
+	/* Keys of an object, and sets of flags that an operation's rules name. */
+	MAX_KEYS = 4,
+	MAX_MASKS = 8,
+	/* Programs with `descendants` that one policy set can tell apart. */
+	MAX_MARKS = 64,
+	/* Groups that are judged when a process sets its supplementary groups. */
+	MAX_GROUPS = 32,
 };
 
 enum operation_id {
 	OPERATION_SOCKET_BIND = 1,
+	OPERATION_SOCKET_CONNECT,
+	OPERATION_FILE_OPEN,
+	OPERATION_BPRM_CHECK_SECURITY,
+	OPERATION_SB_MOUNT,
+	OPERATION_SB_REMOUNT,
+	OPERATION_SB_UMOUNT,
+	OPERATION_TASK_FIX_SETUID,
 };
 
 /* The hook that asked: a key of the alert. */
 enum hook_id {
 	HOOK_SOCKET_BIND = 1,
-	HOOK_SOCKET_LISTEN = 2,
-	HOOK_SCTP_BIND_CONNECT = 3,
+	HOOK_SOCKET_LISTEN,
+	HOOK_SCTP_BIND_CONNECT,
+	HOOK_SOCKET_CONNECT,
+	HOOK_SOCKET_SENDMSG,
+	HOOK_FILE_OPEN,
+	HOOK_FILE_RECEIVE,
+	HOOK_FILE_PERMISSION,
+	HOOK_FILE_TRUNCATE,
+	HOOK_FILE_IOCTL,
+	HOOK_MMAP_FILE,
+	HOOK_FILE_MPROTECT,
+	HOOK_PATH_TRUNCATE,
+	HOOK_PATH_UNLINK,
+	HOOK_PATH_RMDIR,
+	HOOK_PATH_MKDIR,
+	HOOK_PATH_MKNOD,
+	HOOK_PATH_SYMLINK,
+	HOOK_PATH_LINK,
+	HOOK_PATH_RENAME,
+	HOOK_PATH_CHMOD,
+	HOOK_PATH_CHOWN,
+	HOOK_INODE_SETATTR,
+	HOOK_INODE_SETXATTR,
+	HOOK_INODE_REMOVEXATTR,
+	HOOK_INODE_SET_ACL,
+	HOOK_INODE_REMOVE_ACL,
+	HOOK_INODE_FILE_SETATTR,
+	HOOK_BPRM_CHECK_SECURITY,
+	HOOK_BPRM_CREDS_FROM_FILE,
+	HOOK_SB_MOUNT,
+	HOOK_SB_REMOUNT,
+	HOOK_SB_UMOUNT,
+	HOOK_SB_PIVOTROOT,
+	HOOK_SB_KERN_MOUNT,
+	HOOK_MOVE_MOUNT,
+	HOOK_TASK_FIX_SETUID,
+	HOOK_TASK_FIX_SETGID,
+	HOOK_TASK_FIX_SETGROUPS,
+	HOOK_CAPSET,
+	HOOK_USERNS_CREATE,
 };
 
 struct line {
 	__u32 words[LINE_WORDS];
 };
 
-struct generation {
-	__u32 number;
-	/* Table of struct subject_entry, sorted by key. */
-	__u32 subjects, subject_count;
-	/* The class of a process that no entry names. */
-	__u32 everyone;
-	/* The class of a process that could not be identified. */
-	__u32 unknown;
-	__u32 reserved[11];
+/* An interval table: entries sorted by start, the first starts at 0. */
+struct table {
+	__u32 at, count;
 };
 
-/* Maps the key of a program (path_hash or identity_hash, path.h) to the class
- * of the processes that run it. */
-struct subject_entry {
+/* A state of an automaton. A state is left by the name of a component. */
+struct state {
+	__u32 number;
+	/* The class of what ends here, and enum state_flags. */
+	__u32 accept;
+};
+
+enum state_flags {
+	CLASS_MASK = 0xffffff,
+	/* Whatever follows, class and state stay the same. */
+	STATE_STAYS = 1 << 24,
+	/* A name without an edge of its own may have an edge by its glob class. */
+	STATE_WILD = 1 << 25,
+	/* ... and that class has to be found out; else it is 0. */
+	STATE_GLOBS = 1 << 26,
+	/* Lies below /dev/shm. */
+	STATE_SHM = 1 << 27,
+};
+
+/*
+ * An entry of the dictionary, four to a line. It is found in one of two lines:
+ * the lower half of its key, and the upper half, both modulo the number of
+ * lines, which is a power of two. Free entries have key 0.
+ *
+ * Keys are hashes (siphash.h) of words, the first of which is a tag << 32 plus
+ * a number:
+ *   TAG_NAME | state      the name in words of 8 bytes, its length -> state
+ *   TAG_GLOB | state      a glob class -> state
+ *   TAG_FILE | dimension  device, inode number, its generation -> state
+ *   TAG_MARKS             set of marks -> index of the set
+ * A device is that of the superblock; for the filesystems that there is one of
+ * (proc, sysfs) it is their magic number, whatever superblock it is.
+ */
+struct entry {
 	__u32 key[2]; /* the upper half first */
-	__u32 class;
+	struct state value;
+};
+
+enum entry_tags {
+	TAG_NAME = 1,
+	TAG_GLOB,
+	TAG_FILE,
+	TAG_MARKS,
+};
+
+/* The dimensions in which files are known: what TAG_FILE is combined with.
+ * An operation's is its number. */
+enum dimension_id { DIMENSION_SUBJECTS = 0 };
+
+struct generation {
+	__u32 number;
+	__u32 dictionary, dictionary_lines;
+	/* Files that policies name: a bit for each inode number modulo the size,
+	 * which is a power of two of at least 32 bits. */
+	__u32 filter, filter_bits;
+	/* Automaton over the bytes of one name. class_of[byte]: four classes to a
+	 * word; next state: glob_next[state * glob_columns + class]; the glob
+	 * class of a name that ends in a state: glob_accept[state]. Starts in 0. */
+	__u32 glob_bytes, glob_next, glob_columns, glob_accept;
+	/* A struct subjects of one line. */
+	__u32 subjects;
+	/* Counters of 64 bits, one a rule. */
+	__u32 hits;
+	__u32 reserved[5];
+};
+
+/*
+ * The class of a process:
+ *   ((program * mark_sets + marks) * user_classes + user) * cgroup_classes + cgroup
+ * A process that could not be identified: unknown + user.
+ */
+struct subjects {
+	struct state programs, cgroups;
+	/* Classes of programs: unions[a * program_classes + b] is the class of what
+	 * is both, or NO_CLASS. */
+	__u32 program_classes, unions;
+	/* A program's marks, 2 words a class, the lower first. */
+	__u32 program_marks;
+	__u32 mark_sets;
+	/* Intervals of user ids. */
+	struct table users;
+	__u32 user_classes, cgroup_classes;
+	__u32 unknown;
+	__u32 flags; /* enum subjects_flags */
+	/* The marks that this generation knows, the lower half first. */
+	__u32 marks[2];
+};
+
+enum subjects_flags {
+	/* A policy selects descendants: marks have to be kept at fork and exec. */
+	SUBJECTS_MARKS = 1,
+};
+
+enum class_values { NO_CLASS = 0xffffffff };
+
+/* How an operation decides: the verdict is
+ * verdicts[(((row * classes[0] + class0) * classes[1] + class1) * classes[2] + class2) * classes[3] + class3]. */
+struct operation {
+	/* Row of the verdict table by subject class, with enum row_flags. 0: no
+	 * rule concerns the operation. */
+	__u32 rows;
+	__u32 verdicts;
+	__u32 classes[MAX_KEYS];
+	/* Automata: [0] over paths (a mount's target), [1] over the source and
+	 * [2] over the type of a mount, each of which is one name. */
+	struct state automata[3];
+	/* Class of a path that nobody could find out. */
+	__u32 unknown;
+	/* mask_count words: class of a set of flags is the number whose bit i says
+	 * that it has any of masks[i]. */
+	__u32 masks, mask_count;
 	__u32 reserved;
 };
 
-/* How an operation on sockets decides: the verdict is
- * verdicts[((row * address_classes + address) * port_classes + port) * protocol_classes + protocol]. */
-struct operation {
-	/* Row of the verdict table by subject class. 0: no rule concerns the operation. */
-	__u32 rows;
-	/* Tables of struct interval, sorted by start; the first start is 0. */
-	__u32 ports, port_count;
-	__u32 addresses4, address4_count;
-	/* Table of struct interval6, sorted by start; the first start is 0. */
-	__u32 addresses6, address6_count;
-	/* Class by enum protocol_id. */
-	__u32 protocols;
-	__u32 verdicts;
-	__u32 address_classes, port_classes, protocol_classes;
-	__u32 reserved[4];
+enum row_flags {
+	ROW_MASK = 0x7fffffff,
+	/* Everything is allowed and no rule is needed for it. */
+	ROW_ALLOWED = 0x80000000,
+};
+
+/* The interval tables of an operation, by enum table_id. */
+struct tables {
+	struct table tables[8];
+};
+
+enum table_id {
+	/* sockets */
+	TABLE_PORTS = 0,
+	TABLE_ADDRESSES4,
+	TABLE_ADDRESSES6, /* of struct interval6 */
+	TABLE_PROTOCOLS,  /* class by enum protocol_id, not intervals */
+	/* credentials */
+	TABLE_FROM_UIDS = 0,
+	TABLE_FROM_GIDS,
+	TABLE_TO_UIDS,
+	TABLE_TO_GIDS,
 };
 
 struct interval {
@@ -96,6 +264,11 @@ enum port_values {
 	NO_PORT = 0x10000,
 };
 
+enum id_values {
+	/* No user or group: an interval of its own. The kernel's invalid id. */
+	NO_ID = 0xffffffff,
+};
+
 /* The values agree with policy.Protocol. */
 enum protocol_id {
 	PROTOCOL_TCP = 1,
@@ -106,6 +279,56 @@ enum protocol_id {
 	PROTOCOL_ICMP,
 	PROTOCOL_RAW,
 	PROTOCOL_OTHER,
+};
+
+/* The values agree with policy.Access. */
+enum access_flags {
+	ACCESS_READ = 1,
+	ACCESS_WRITE = 2,
+	ACCESS_EXEC = 4,
+};
+
+/* What a program is that is started: class is the number itself. */
+enum trait_flags {
+	TRAIT_FILELESS = 1,
+	TRAIT_NO_ARGS = 2,
+};
+
+/* The values agree with policy.MountFlags. */
+enum mount_flags {
+	MOUNT_NEW = 1 << 0,
+	MOUNT_BIND = 1 << 1,
+	MOUNT_REC = 1 << 2,
+	MOUNT_MOVE = 1 << 3,
+	MOUNT_SHARED = 1 << 4,
+	MOUNT_PRIVATE = 1 << 5,
+	MOUNT_SLAVE = 1 << 6,
+	MOUNT_UNBINDABLE = 1 << 7,
+	MOUNT_PIVOT = 1 << 8,
+	MOUNT_RO = 1 << 9,
+	MOUNT_RW = 1 << 10,
+	MOUNT_NOSUID = 1 << 11,
+	MOUNT_SUID = 1 << 12,
+	MOUNT_NODEV = 1 << 13,
+	MOUNT_DEV = 1 << 14,
+	MOUNT_NOEXEC = 1 << 15,
+	MOUNT_EXEC = 1 << 16,
+	MOUNT_NOATIME = 1 << 17,
+	MOUNT_SYNC = 1 << 18,
+	MOUNT_DETACH = 1 << 19,
+	MOUNT_FORCE = 1 << 20,
+};
+
+/* How an identity changes. */
+enum means_id {
+	MEANS_SETUID = 1,
+	MEANS_SETGID,
+	MEANS_SETGROUPS,
+	MEANS_SETUID_PROGRAM,
+	MEANS_SETGID_PROGRAM,
+	MEANS_FILE_CAPABILITIES,
+	MEANS_CAPSET,
+	MEANS_USER_NAMESPACE,
 };
 
 /*
@@ -120,6 +343,11 @@ enum verdict_bits {
 	/* The rule field holds NO_RULE less the rule's index less one; NO_RULE
 	 * itself means that no rule decided. */
 	NO_RULE = 0xffffff,
+	/* The rule refuses the use of descriptors that are open already. */
+	FLAG_REVOKE = 1 << 3,
+	/* The rule names the object (paths, fileless): it concerns a file that is
+	 * mapped, too, and not only one that is started. */
+	FLAG_NAMES_OBJECT = 1 << 2,
 	/* The guard could not decide and a deny rule could have applied. */
 	FLAG_UNDECIDED = 1 << 1,
 	/* The decision does not name port 0 outright: where the object is port 0,
@@ -132,6 +360,7 @@ enum verdict_id {
 	VERDICT_ALLOW = 1,
 	VERDICT_AUDIT = 2,
 	VERDICT_DENY = 3,
+	VERDICT_KILL = 4,
 };
 
 /* Counters of one operation, summed over the processors. */
@@ -139,23 +368,33 @@ struct operation_counters {
 	__u64 allowed, audited, denied;
 	/* Of the above, decided without knowing enough. */
 	__u64 undecided;
-	/* audited + denied == alerts + alerts_lost */
+	/* audited + denied == alerts + alerts_lost; denied counts the killed, too. */
 	__u64 alerts, alerts_lost;
 };
 
 /* What is known of a task since it started its program. */
 struct subject {
-	/* Key of the program's path, 0 when the path is not to be trusted. */
-	__u64 path;
-	/* Key of the program's file. */
-	__u64 identity;
 	/* Generation number and class as last looked up, written as one word. */
 	__u64 class;
-	__u32 flags;
-	__u32 reserved;
+	/* Keys of the files of program and script, TAG_FILE; 0 for none. */
+	__u64 program, script;
+	/* What the task and those that it descends from are and were. */
+	__u64 marks;
+	/* The user to whom the class belongs. */
+	__u32 uid;
+	__u32 flags; /* enum subject_flags */
+	/* Bytes of text for each, in this order: names, each a byte of length and
+	 * that many bytes, from the root down. A path that is not to be trusted
+	 * has none. */
+	__u16 script_length, program_length, cgroup_length;
+	__u16 reserved;
+	__u8 text[MAX_TEXT];
 };
-/* The program's path could not be found out. */
-enum { SUBJECT_UNKNOWN = 1 };
+
+enum subject_flags {
+	/* The program could not be found out. */
+	SUBJECT_UNKNOWN = 1,
+};
 
 struct socket_object {
 	/* IPv4 as v4-mapped IPv6, in network byte order. */
@@ -174,6 +413,7 @@ struct socket_object {
 
 struct alert {
 	__u64 time; /* CLOCK_BOOTTIME, nanoseconds */
+	__u64 cgroup;
 	__u32 operation;
 	__u32 hook;
 	__u32 verdict; /* a word of the verdict table */
@@ -182,22 +422,28 @@ struct alert {
 	__u32 uid, gid;
 	__u32 mnt_ns, pid_ns, net_ns, user_ns;
 	__u8 comm[TASK_COMM_LEN];
-	__u32 reserved;
-	__u64 cgroup;
+	/* The object: what of it applies to the operation. */
 	struct socket_object socket;
-	/* Lengths of the two paths that follow, the parent's behind the program's;
-	 * 0 for a kernel thread. */
-	__u16 binary_length, parent_length;
-	__u32 reserved2[2];
+	/* enum access_flags, trait_flags or mount_flags */
+	__u32 flags;
+	/* task_fix_setuid */
+	__u32 from_uid, from_gid, to, means;
+	__u8 type[TYPE_LENGTH];
+	/* Lengths of the paths that follow: the program's, its parent's, the
+	 * object's (a mount's target) and the source of a mount; 0 for none. */
+	__u16 binary_length, parent_length, path_length, source_length;
+	__u32 reserved;
 };
 
 _Static_assert(sizeof(struct line) == 64, "a line is 64 bytes");
 _Static_assert(sizeof(struct generation) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct operation) == sizeof(struct line), "one line");
-_Static_assert(sizeof(struct subject_entry) == 16, "four to a line");
+_Static_assert(sizeof(struct tables) == sizeof(struct line), "one line");
+_Static_assert(sizeof(struct subjects) == sizeof(struct line), "one line");
+_Static_assert(sizeof(struct entry) == 16, "four to a line");
 _Static_assert(sizeof(struct interval) == 8, "eight to a line");
 _Static_assert(sizeof(struct interval6) == 32, "two to a line");
 _Static_assert(sizeof(struct socket_object) == 28, "no padding");
-_Static_assert(sizeof(struct alert) == 128, "no padding");
+_Static_assert(sizeof(struct alert) == 176, "no padding");
 
 #endif

@@ -7,7 +7,15 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_tracing.h>
 
+#include "hooks/bprm_check_security.h"
+#include "hooks/file_open.h"
+#include "hooks/file_open_path.h"
+#include "hooks/sb_mount.h"
+#include "hooks/sb_remount.h"
+#include "hooks/sb_umount.h"
 #include "hooks/socket_bind.h"
+#include "hooks/socket_connect.h"
+#include "hooks/task_fix_setuid.h"
 
 /* The kernel offers LSM programs to GPL code only. */
 char LICENSE[] SEC("license") = "GPL";
@@ -21,10 +29,26 @@ struct abi {
 	enum verdict_bits verdict_bits;
 	enum verdict_id verdict;
 	enum port_values port_values;
+	enum id_values id_values;
+	enum class_values class_values;
+	enum state_flags state_flags;
+	enum entry_tags entry_tags;
+	enum dimension_id dimension_id;
+	enum row_flags row_flags;
+	enum table_id table_id;
+	enum subjects_flags subjects_flags;
+	enum access_flags access_flags;
+	enum trait_flags trait_flags;
+	enum mount_flags mount_flags;
+	enum means_id means_id;
 	struct line line;
 	struct generation generation;
-	struct subject_entry subject_entry;
+	struct subjects subjects;
+	struct state state;
+	struct entry entry;
 	struct operation operation;
+	struct table table;
+	struct tables tables;
 	struct interval interval;
 	struct interval6 interval6;
 	struct alert alert;

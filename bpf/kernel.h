@@ -28,10 +28,12 @@ typedef _Bool bool;
 
 /* include/uapi/linux/bpf.h */
 enum {
+	BPF_MAP_TYPE_HASH = 1,
 	BPF_MAP_TYPE_ARRAY = 2,
 	BPF_MAP_TYPE_PERCPU_ARRAY = 6,
 	BPF_MAP_TYPE_ARRAY_OF_MAPS = 12,
 	BPF_MAP_TYPE_RINGBUF = 27,
+	BPF_MAP_TYPE_INODE_STORAGE = 28,
 	BPF_MAP_TYPE_TASK_STORAGE = 29,
 };
 enum {
@@ -44,10 +46,13 @@ enum {
 
 /* include/uapi/asm-generic/errno-base.h */
 #define EPERM 1
+/* include/uapi/asm-generic/signal.h */
+#define SIGKILL 9
 /* include/linux/err.h */
 #define MAX_ERRNO 4095
 
 /* include/linux/socket.h, include/uapi/linux/in.h, include/uapi/linux/sctp.h */
+#define AF_UNSPEC 0
 #define AF_INET 2
 #define AF_INET6 10
 #define AF_SMC 43
@@ -65,6 +70,8 @@ enum {
 #define SCTP_SOCKOPT_BINDX_ADD 100
 
 /* include/uapi/linux/magic.h */
+#define PROC_SUPER_MAGIC 0x9fa0
+#define SYSFS_MAGIC 0x62656572
 #define TMPFS_MAGIC 0x01021994
 #define RAMFS_MAGIC 0x858458f6
 
@@ -134,37 +141,74 @@ struct sock {
 struct socket {
 	struct sock *sk;
 };
+struct msghdr {
+	void *msg_name;
+	int msg_namelen;
+};
 
 /* include/linux/fs.h, include/linux/dcache.h, include/linux/mount.h, fs/mount.h */
 struct hlist_bl_node {
 	struct hlist_bl_node *next, **pprev;
 };
+struct hlist_node {
+	struct hlist_node *next, **pprev;
+};
+struct hlist_head {
+	struct hlist_node *first;
+};
+struct list_head {
+	struct list_head *next, *prev;
+};
+struct file_system_type {
+	const char *name;
+};
 struct super_block {
 	__u32 s_dev;
+	unsigned long s_flags;
 	unsigned long s_magic;
+	struct dentry *s_root;
+	struct file_system_type *s_type;
+	struct list_head s_mounts;
 };
 struct inode {
+	__u16 i_mode;
 	struct super_block *i_sb;
 	unsigned long i_ino;
 	__u32 i_generation;
+	struct hlist_head i_dentry;
 };
 struct qstr {
-	__u32 len;
+	union {
+		struct {
+			__u32 hash;
+			__u32 len;
+		};
+		__u64 hash_len;
+	};
 	const unsigned char *name;
 };
 struct dentry {
 	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
 	struct qstr d_name;
+	struct inode *d_inode;
+	struct super_block *d_sb;
+	union {
+		struct hlist_node d_alias;
+	} d_u;
 };
 struct vfsmount {
 	struct dentry *mnt_root;
+	struct super_block *mnt_sb;
+	int mnt_flags;
 };
 struct mount {
 	struct mount *mnt_parent;
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
 	struct mnt_namespace *mnt_ns;
+	struct list_head mnt_instance;
+	const char *mnt_devname;
 };
 struct path {
 	struct vfsmount *mnt;
@@ -173,17 +217,51 @@ struct path {
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+	unsigned int f_flags;
+	unsigned int f_mode;
 };
+struct vm_area_struct {
+	struct file *vm_file;
+	unsigned long vm_flags;
+};
+struct iattr {
+	unsigned int ia_valid;
+};
+struct mnt_idmap;
+struct user_namespace;
 struct mm_struct {
 	struct file *exe_file;
 };
 struct linux_binprm {
 	struct file *file;
+	struct cred *cred;
+	int argc;
 };
 
 /* include/linux/sched.h, include/linux/cred.h, include/linux/nsproxy.h, include/linux/pid.h */
+typedef struct {
+	__u32 val;
+} kuid_t;
+typedef struct {
+	__u32 val;
+} kgid_t;
+/* Since 6.3 a capability set is one u64 named val, before two u32 named cap. */
+typedef struct {
+	__u64 val;
+} kernel_cap_t;
+struct kernel_cap_struct {
+	__u32 cap[2];
+};
+struct group_info {
+	int ngroups;
+	kgid_t gid[0];
+};
 struct cred {
+	kuid_t uid, suid, euid, fsuid;
+	kgid_t gid, sgid, egid, fsgid;
+	kernel_cap_t cap_permitted, cap_effective;
 	struct user_namespace *user_ns;
+	struct group_info *group_info;
 };
 struct nsproxy {
 	struct mnt_namespace *mnt_ns;
@@ -196,7 +274,19 @@ struct pid {
 	unsigned int level;
 	struct upid numbers[1];
 };
+/* include/linux/kernfs.h, include/linux/cgroup-defs.h */
+struct kernfs_node {
+	struct kernfs_node *parent;
+	const char *name;
+};
+struct cgroup {
+	struct kernfs_node *kn;
+};
+struct css_set {
+	struct cgroup *dfl_cgrp;
+};
 struct task_struct {
+	struct css_set *cgroups;
 	int tgid;
 	struct mm_struct *mm;
 	struct task_struct *real_parent;

@@ -16,34 +16,76 @@
 
 #include "abi.h"
 
-/* What a walk along a path needs; made at the first walk of a task. */
-struct walk {
-	/* The current task's subject, when there is no memory to keep it. First,
-	 * or clang computes its address before it tests for NULL. */
-	struct subject spare;
-	__u64 dentries[MAX_COMPONENTS];
-	/* How many dentries there are. It lives here because the verifier would
-	 * follow every value of a local variable through the loop. */
-	__u32 count;
+/* Components and roots of mounts on the way to a file. */
+#define MAX_CHAIN (MAX_COMPONENTS + MAX_MOUNTS)
+
+/* What an operation is about, where it is not a socket. */
+struct object {
+	/* The file; no mount where the hook tells none. */
+	__u64 mnt, dentry;
+	/* The inode, where it is not the dentry's: the real file of overlayfs. */
+	__u64 inode;
+	/* The source of a mount, a string of the kernel. */
+	__u64 source;
+	__u32 flags; /* as in struct alert */
+	__u32 from_uid, from_gid, to, means;
 	__u32 reserved;
-	/* The name being hashed, or the addresses of sctp_bindx(3); whatever
-	 * starts within the first MAX_NAME bytes may be a sockaddr_in6 long. */
+	__u8 type[TYPE_LENGTH];
+};
+
+/* A task's scratch space; made at its first walk. Much of it would be local
+ * variables if the verifier did not follow each of their values through loops. */
+struct walk {
+	/* What becomes of the task at an exec that is on its way, and a copy of
+	 * its subject while that is classified. First, or clang computes the
+	 * address before it tests for NULL. */
+	struct subject next, spare;
+	__u64 exec; /* the struct linux_binprm that `next` is of */
+	struct object object;
+	/* The dentries from the file up to the root; the root of a mount is in it
+	 * too, with its lowest bit set, and has no name. */
+	__u64 chain[MAX_CHAIN];
+	/* The dentries above a mount that shows a part of a filesystem only. */
+	__u64 above[MAX_COMPONENTS];
+	/* Where the collecting is. */
+	__u64 dentry, mount;
+	/* How many there are, and how many are still to be passed. */
+	__u32 count, above_count, left;
+	/* Index of the root of the file's own mount in the chain. */
+	__u32 root;
+	/* What has been passed of a text, and its end. */
+	__u32 at, end;
+	/* The states of the two runs: by the path, and by the identity of the
+	 * files on it; the latter's for what is above. */
+	struct state path, file, above_file;
+	__u32 flags; /* enum run_flags */
+	/* The classes that the last judgement found, and what they hold for. */
+	__u32 generation;
+	__u64 classes, sequences;
+	/* The name of the component being passed, or the addresses of
+	 * sctp_bindx(3); whatever starts within the first MAX_NAME bytes may be a
+	 * sockaddr_in6 long. */
+	__u32 name_length;
 	__u64 name[(MAX_NAME + 1) / 8 + 4];
+	struct socket_object socket;
+	__u32 reserved2;
 	/* What the loop over those addresses keeps between its turns: the socket,
 	 * the strictest answer, where its address is, where the next is. */
 	__u64 sk, answer;
-	__u32 strictest_at, at;
+	__u32 strictest_at, next_at;
 	/* The port that the socket has or gets from the first address that names
 	 * one: port 0 in another address means this port. */
 	__u32 port;
-	__u32 reserved2;
+	__u32 reserved;
+	/* The superblock whose mount or remount is judged already. */
+	__u64 judged;
 };
 
 /* Where a task's alert is put together; made at its first alert. */
 struct report {
 	struct alert alert;
-	/* Twice MAX_PATH, and room for one more name behind either. */
-	__u8 paths[2 * MAX_PATH + MAX_NAME + 1];
+	/* Three paths, the source of a mount, and room for one more name. */
+	__u8 paths[3 * MAX_PATH + 2 * (MAX_NAME + 1)];
 };
 
 struct {
@@ -51,7 +93,7 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct subject);
-} subjects SEC(".maps");
+} tasks SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -67,10 +109,12 @@ struct {
 	__type(value, struct report);
 } reports SEC(".maps");
 
-/* The generation in force. BPF_F_INNER_MAP lets each be as long as it needs. */
+/* The generation in force and the one about to be. BPF_F_INNER_MAP lets each be
+ * as long as it needs. */
+enum slot { SLOT_FORCE = 0, SLOT_NEXT = 1 };
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__array(
 		values, struct {
@@ -97,9 +141,25 @@ struct {
 /* Set by the loader before the programs are loaded. */
 volatile const bool task_storage = true;
 volatile const __u64 hash_key[2] = {};
+/* Addresses of the kernel's rename_lock and mount_lock, 0 when unknown. */
+volatile const __u64 rename_lock_at = 0, mount_lock_at = 0;
+/* Which argument of these hooks is the dentry: later kernels have one more. */
+volatile const __u32 setattr_dentry = 0, setxattr_dentry = 0, removexattr_dentry = 0;
+/* How many arguments path_rename has. */
+volatile const __u32 rename_arguments = 5;
 
 /* What a new hash entry is filled with. */
 static const __u8 zeros[sizeof(struct report)];
+
+/* as_number returns a pointer as a number, which is what global functions take;
+ * the verifier does not forget by itself what a pointer points to. */
+static __always_inline __u64 as_number(const void *pointer)
+{
+	__u64 number = 0;
+
+	bpf_probe_read_kernel(&number, sizeof(number), &pointer);
+	return number;
+}
 
 /* task_get returns the storage of a task; NULL when there is none. The
  * verifier knows task_storage and never sees the branch that the kernel does

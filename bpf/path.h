@@ -2,8 +2,8 @@
 /*
  * Where a file lies: from its dentry up to the root of the mount namespace,
  * crossing mounts, as d_path() does (fs/d_path.c, prepend_path). The walk
- * collects the dentries; then their names are hashed or copied from the root
- * down.
+ * collects the dentries into the task's chain; run.h and text.h then pass them
+ * from the root down.
  *
  * Functions are global (not static) so that the verifier checks each of them
  * once instead of at every turn of the loop that calls it; 5.10 lets them take
@@ -13,26 +13,35 @@
 #ifndef EBPFGUARD_PATH_H
 #define EBPFGUARD_PATH_H
 
-#include "siphash.h"
+#include "tables.h"
 
-/* The result of a walk: the number of components, and perhaps WALK_UNTRUSTED. */
-enum walk_result {
-	/* No memory, or more than MAX_COMPONENTS components: nobody knows. */
-	WALK_FAILED = -1,
-	/* The path exists for its owner only: the file is deleted, or its mount
-	 * is detached, internal to the kernel (memfd) or in the mount namespace
-	 * of an unprivileged user namespace, where its owner may mount any file
-	 * at any path. The file is known by its identity alone. */
-	WALK_UNTRUSTED = 1 << 8,
-	WALK_COUNT = WALK_UNTRUSTED - 1,
+/* What is known of a chain. */
+enum chain_flags {
+	/* No memory, more components than MAX_COMPONENTS, or a dentry that hangs
+	 * in the air (opened by handle): nobody knows where the file lies. */
+	CHAIN_UNKNOWN = 1 << 0,
+	/* There is no such path for others: the mount is detached, internal to
+	 * the kernel (memfd, overlayfs's own), or in the mount namespace of an
+	 * unprivileged user namespace, where its owner may mount any file at any
+	 * path. The file is known by its identity alone. */
+	CHAIN_NO_PATH = 1 << 1,
+	/* The file is deleted. */
+	CHAIN_DELETED = 1 << 2,
+	/* The mount is internal to the kernel or detached. */
+	CHAIN_NOWHERE = 1 << 3,
 };
+
+/* In a chain: the root of a mount, which has no name. */
+#define CHAIN_ROOT 1ULL
 
 static __always_inline bool is_unhashed(struct dentry *dentry)
 {
 	return !BPF_CORE_READ(dentry, d_hash.pprev);
 }
 
-static __always_inline bool is_trusted(struct mount *mount)
+/* place_of returns CHAIN_NO_PATH and CHAIN_NOWHERE as they apply to the topmost
+ * mount of a path. */
+static __always_inline int place_of(struct mount *mount)
 {
 	struct mnt_namespace *ns = BPF_CORE_READ(mount, mnt_ns);
 	struct user_namespace *owner = NULL;
@@ -40,70 +49,155 @@ static __always_inline bool is_trusted(struct mount *mount)
 
 	/* NULL for a detached mount, an error pointer for an internal one. */
 	if (!ns || (__u64)ns >= (__u64)-MAX_ERRNO)
-		return false;
+		return CHAIN_NO_PATH | CHAIN_NOWHERE;
 	/* A mount that is not yet part of a tree (fsmount, open_tree): its
 	 * namespace has no number, on kernels that have such a field. */
 	if (bpf_core_field_exists(ns->seq) && !BPF_CORE_READ(ns, seq))
-		return false;
+		return CHAIN_NO_PATH | CHAIN_NOWHERE;
 	if (BPF_CORE_READ_INTO(&owner, ns, user_ns) || !owner)
-		return false;
+		return CHAIN_NO_PATH;
 	/* Only the initial user namespace is at level 0. */
 	if (BPF_CORE_READ_INTO(&level, owner, level))
-		return false;
-	return level == 0;
+		return CHAIN_NO_PATH;
+	return level ? CHAIN_NO_PATH : 0;
 }
 
-/* collect_path finds the dentries of a struct file's path, the file itself
- * first, and puts them into the current task's walk. */
-__noinline int collect_path(__u64 file)
+/* The chain's entries, by an index that the verifier can follow. Indices are
+ * below MAX_CHAIN, and MAX_COMPONENTS above, whatever it believes. */
+static __always_inline __u64 link_at(struct walk *walk, __u64 index)
+{
+	barrier_var(index);
+	return index < MAX_CHAIN ? walk->chain[index] : 0;
+}
+
+static __always_inline void add_link(struct walk *walk, __u64 index, __u64 link)
+{
+	barrier_var(index);
+	if (index < MAX_CHAIN)
+		walk->chain[index] = link;
+}
+
+static __always_inline __u64 above_at(struct walk *walk, __u64 index)
+{
+	barrier_var(index);
+	return index < MAX_COMPONENTS ? walk->above[index] : 0;
+}
+
+static __always_inline void add_above(struct walk *walk, __u64 index, __u64 link)
+{
+	barrier_var(index);
+	if (index < MAX_COMPONENTS)
+		walk->above[index] = link;
+}
+
+/* collect_above collects the dentries above the root of a mount that shows but
+ * a part of its filesystem, for what they are, not for their names. */
+__noinline int collect_above(__u64 root)
 {
 	struct walk *walk = current_walk();
-	struct vfsmount *vfsmount;
-	struct dentry *dentry;
-	struct mount *mount;
-	int flags = 0, i;
+	struct dentry *dentry = (void *)root;
+	int i;
 
 	if (!walk)
-		return WALK_FAILED;
-	walk->count = 0;
-	dentry = BPF_CORE_READ((struct file *)file, f_path.dentry);
-	vfsmount = BPF_CORE_READ((struct file *)file, f_path.mnt);
-	if (!dentry || !vfsmount)
-		return WALK_FAILED;
-	mount = (void *)vfsmount - bpf_core_field_offset(struct mount, mnt);
-	if (is_unhashed(dentry) && BPF_CORE_READ(dentry, d_parent) != dentry)
-		flags = WALK_UNTRUSTED;
+		return 0;
+	walk->above_count = 0;
+	for (i = 0; i < MAX_COMPONENTS; i++) {
+		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
+		__u32 count = walk->above_count;
 
-	/* Each turn passes a component or a mount. */
-	for (i = 0; i < MAX_COMPONENTS + MAX_MOUNTS; i++) {
-		struct dentry *root = BPF_CORE_READ(mount, mnt.mnt_root), *parent;
-		__u32 count = walk->count;
-
-		if (dentry == root) {
-			struct mount *above = BPF_CORE_READ(mount, mnt_parent);
-
-			if (above == mount)
-				break;
-			dentry = BPF_CORE_READ(mount, mnt_mountpoint);
-			mount = above;
-			continue;
-		}
-		parent = BPF_CORE_READ(dentry, d_parent);
-		if (parent == dentry || !parent) { /* moved out of a bind mount */
-			flags = WALK_UNTRUSTED;
+		if (parent == dentry || !parent || count >= MAX_COMPONENTS)
 			break;
-		}
-		if (count >= MAX_COMPONENTS)
-			return WALK_FAILED;
-		walk->dentries[count] = (__u64)dentry;
-		walk->count = count + 1;
+		/* The name of each is passed before the next below it. */
+		add_above(walk, count, (__u64)dentry);
+		walk->above_count = count + 1;
 		dentry = parent;
 	}
-	if (i >= MAX_COMPONENTS + MAX_MOUNTS)
-		return WALK_FAILED;
-	if (!is_trusted(mount))
-		flags = WALK_UNTRUSTED;
-	return (walk->count & WALK_COUNT) | flags;
+	if (walk->above_count && walk->above_count < MAX_COMPONENTS) {
+		add_above(walk, walk->above_count, (__u64)dentry | CHAIN_ROOT);
+		walk->above_count++;
+	}
+	return 0;
+}
+
+/* What collect_next returns. */
+enum collected { COLLECTED_MORE = 0, COLLECTED_ALL, COLLECTED_ASTRAY, COLLECTED_TOO_MANY };
+
+/* collect_next passes a component or a mount on the way up. */
+__noinline int collect_next(void)
+{
+	struct walk *walk = current_walk();
+	struct dentry *dentry, *root, *parent;
+	struct mount *mount, *above;
+	__u32 count;
+
+	if (!walk)
+		return COLLECTED_TOO_MANY;
+	count = walk->count;
+	dentry = (void *)walk->dentry;
+	mount = (void *)walk->mount;
+	if (count >= MAX_CHAIN)
+		return COLLECTED_TOO_MANY;
+	walk->count = count + 1;
+	root = BPF_CORE_READ(mount, mnt.mnt_root);
+	if (dentry == root) {
+		above = BPF_CORE_READ(mount, mnt_parent);
+		if (walk->root == MAX_CHAIN)
+			walk->root = count;
+		add_link(walk, count, (__u64)dentry | CHAIN_ROOT);
+		if (above == mount)
+			return COLLECTED_ALL;
+		walk->dentry = (__u64)BPF_CORE_READ(mount, mnt_mountpoint);
+		walk->mount = (__u64)above;
+		return COLLECTED_MORE;
+	}
+	parent = BPF_CORE_READ(dentry, d_parent);
+	if (parent == dentry || !parent) {
+		/* Moved out of a bind mount, or connected to nothing. */
+		add_link(walk, count, (__u64)dentry | CHAIN_ROOT);
+		return COLLECTED_ASTRAY;
+	}
+	add_link(walk, count, (__u64)dentry);
+	walk->dentry = (__u64)parent;
+	return COLLECTED_MORE;
+}
+
+/* collect finds the dentries of a path and puts them into the current task's
+ * chain, the file itself first. It returns enum chain_flags. */
+__noinline int collect(__u64 mnt, __u64 file)
+{
+	struct walk *walk = current_walk();
+	struct dentry *dentry = (void *)file;
+	int flags = 0, collected = COLLECTED_MORE, i;
+
+	if (!walk)
+		return CHAIN_UNKNOWN;
+	walk->count = 0;
+	walk->root = MAX_CHAIN;
+	walk->above_count = 0;
+	if (!dentry || !mnt)
+		return CHAIN_UNKNOWN;
+	walk->dentry = file;
+	walk->mount = mnt - bpf_core_field_offset(struct mount, mnt);
+	if (is_unhashed(dentry) && BPF_CORE_READ(dentry, d_parent) != dentry &&
+	    BPF_CORE_READ(dentry, d_inode))
+		flags = CHAIN_DELETED;
+	for (i = 0; i <= MAX_CHAIN; i++) {
+		collected = collect_next();
+		if (collected != COLLECTED_MORE)
+			break;
+	}
+	if (collected != COLLECTED_ALL && collected != COLLECTED_ASTRAY)
+		return CHAIN_UNKNOWN;
+	flags |= place_of((void *)walk->mount);
+	if (collected == COLLECTED_ASTRAY) {
+		dentry = (void *)walk->dentry;
+		flags |= CHAIN_NO_PATH;
+		if (dentry != BPF_CORE_READ(dentry, d_sb, s_root) && !(flags & CHAIN_NOWHERE))
+			flags |= CHAIN_UNKNOWN;
+	}
+	if (walk->root < MAX_CHAIN)
+		collect_above(link_at(walk, walk->root) & ~CHAIN_ROOT);
+	return flags;
 }
 
 /* mask_length shows the verifier that a length is at most MAX_NAME. */
@@ -113,22 +207,33 @@ static __always_inline __u32 mask_length(__u32 length)
 	return length & MAX_NAME;
 }
 
-/* hash_name continues the hash of a path with one more component. The hash of
- * a path is that of its last component, which took in that of the parent. */
-__noinline __u64 hash_name(__u64 parent, __u64 dentry)
+/* read_name reads the name of a dentry into the walk; 0 when it cannot. */
+__noinline __u32 read_name(__u64 dentry)
 {
 	struct walk *walk = current_walk();
 	__u32 length = BPF_CORE_READ((struct dentry *)dentry, d_name.len);
 	const unsigned char *name = BPF_CORE_READ((struct dentry *)dentry, d_name.name);
-	struct sip sip;
-	__u32 i;
 
 	if (!walk || !length || length > MAX_NAME)
 		return 0;
 	if (bpf_probe_read_kernel(walk->name, mask_length(length), name))
 		return 0;
+	walk->name_length = length;
+	return length;
+}
+
+/* hash_name returns the key of the walk's name below a tag. */
+__noinline __u64 hash_name(__u64 tag)
+{
+	struct walk *walk = current_walk();
+	struct sip sip;
+	__u32 i, length;
+
+	if (!walk)
+		return 0;
+	length = walk->name_length;
 	sip_start(&sip);
-	sip_word(&sip, parent);
+	sip_word(&sip, tag);
 	for (i = 0; i < (MAX_NAME + 1) / 8; i++) {
 		__u32 left = length - i * 8;
 		__u64 word;
@@ -144,64 +249,104 @@ __noinline __u64 hash_name(__u64 parent, __u64 dentry)
 	return sip_finish(&sip);
 }
 
-/* hash_path returns the key of the path that collect_path found; 0 when a
- * component could not be read. */
-__noinline __u64 hash_path(int count)
+/* file_key returns the key of a file: device, inode number and the generation
+ * of the number, so that a number used again is another file. */
+__noinline __u64 file_key(__u32 dimension, __u64 number)
 {
-	struct walk *walk = current_walk();
-	__u64 hash = 0;
-	int i;
+	struct inode *inode = (void *)number;
+	struct super_block *sb = BPF_CORE_READ(inode, i_sb);
+	__u64 magic = BPF_CORE_READ(sb, s_magic);
+	struct sip sip;
 
-	if (!walk)
-		return 0;
-	for (i = MAX_COMPONENTS - 1; i >= 0; i--) {
-		if (i >= count)
-			continue;
-		hash = hash_name(hash, walk->dentries[i]);
-		if (!hash)
-			return 0;
-	}
-	return hash;
+	sip_start(&sip);
+	sip_word(&sip, (__u64)TAG_FILE << 32 | dimension);
+	/* There is one of these, however often it is mounted. */
+	if (magic == PROC_SUPER_MAGIC || magic == SYSFS_MAGIC)
+		sip_word(&sip, magic);
+	else
+		sip_word(&sip, BPF_CORE_READ(sb, s_dev));
+	sip_word(&sip, BPF_CORE_READ(inode, i_ino));
+	/* These count inode numbers up and offer no way to ask for the generation. */
+	if (magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == PROC_SUPER_MAGIC ||
+	    magic == SYSFS_MAGIC)
+		sip_word(&sip, 0);
+	else
+		sip_word(&sip, BPF_CORE_READ(inode, i_generation));
+	return sip_finish(&sip);
 }
 
 /* copy_name appends "/name" to the paths of the current task's report and
  * returns the new length of the paths. */
-__noinline __u32 copy_name(__u32 at, __u64 dentry)
+__noinline __u32 copy_name(__u32 from, __u64 dentry)
 {
+	__u64 at = from;
 	struct report *report = current_report();
 	__u32 length = BPF_CORE_READ((struct dentry *)dentry, d_name.len);
 	const unsigned char *name = BPF_CORE_READ((struct dentry *)dentry, d_name.name);
 
-	if (!report || at >= 2 * MAX_PATH - 1 || length > MAX_NAME)
-		return at;
-	barrier_var(at);
-	at &= 2 * MAX_PATH - 1;
+	barrier_var(at); /* the verifier has to see one register */
+	if (!report || at >= 3 * MAX_PATH || length > MAX_NAME)
+		return from;
 	report->paths[at] = '/';
 	if (bpf_probe_read_kernel(&report->paths[at + 1], mask_length(length), name))
-		return at;
-	return at + 1 + length;
+		return from;
+	return from + 1 + length;
 }
 
-/* copy_path appends the path of a struct file to the report's paths and
- * returns the new length of the paths; the same length when there is none. A
- * path that does not fit is cut at its end. */
-__noinline __u32 copy_path(__u32 at, __u64 file)
+/* copy_next appends the next name of the walk's chain to the report's paths. */
+__noinline __u32 copy_next(__u32 at)
 {
 	struct walk *walk = current_walk();
-	__u32 end = at + MAX_PATH - MAX_NAME - 1;
-	int count, i;
+	__u64 left, link;
 
-	count = collect_path(file);
-	if (!walk || count < 0)
+	if (!walk)
+		return at;
+	left = walk->left;
+	if (!left || left > MAX_CHAIN)
+		return at;
+	left--;
+	walk->left = left;
+	link = link_at(walk, left);
+	return link & CHAIN_ROOT ? at : copy_name(at, link);
+}
+
+/* copy_path appends a path to the report's paths and returns the new length of
+ * the paths; the same length when there is none. A path that does not fit is
+ * cut at its end. */
+__noinline __u32 copy_path(__u32 at, __u64 mnt, __u64 dentry)
+{
+	struct report *report = current_report();
+	struct walk *walk = current_walk();
+	__u32 start = at, limit = at + MAX_PATH - MAX_NAME - 1;
+	__u64 end;
+	int i;
+
+	if (!walk || !mnt)
 		return at;
 	/* Untrusted paths are reported as well: a person can judge them. */
-	count &= WALK_COUNT;
-	for (i = MAX_COMPONENTS - 1; i >= 0; i--) {
-		if (i >= count || at > end)
-			continue;
-		at = copy_name(at, walk->dentries[i]);
+	collect(mnt, dentry);
+	walk->left = walk->count;
+	for (i = 0; i < MAX_CHAIN; i++) {
+		if (!walk->left || at > limit)
+			break;
+		at = copy_next(at);
+	}
+	end = at;
+	barrier_var(end);
+	if (at == start && report && end < 3 * MAX_PATH) { /* the root itself */
+		report->paths[end] = '/';
+		at++;
 	}
 	return at;
+}
+
+/* copy_file appends the path of a struct file. */
+static __always_inline __u32 copy_file(__u32 at, struct file *file)
+{
+	if (!file)
+		return at;
+	return copy_path(at, (__u64)BPF_CORE_READ(file, f_path.mnt),
+			 (__u64)BPF_CORE_READ(file, f_path.dentry));
 }
 
 #endif

@@ -152,6 +152,43 @@ static __always_inline bool read_sockaddr(struct socket_object *object, struct s
 	return true;
 }
 
+/*
+ * read_remote reads the address that a socket connects or sends to. It returns
+ * false for what is no destination: one that is too short, or AF_UNSPEC, which
+ * ends a connection (only IPv4's datagrams take it for AF_INET: net/ipv4/udp.c,
+ * raw.c).
+ */
+static __always_inline bool read_remote(struct socket_object *object, __u16 family,
+					const void *address, __u32 length)
+{
+	struct sockaddr_in6 addr = {};
+	__u32 *words = (__u32 *)object->address;
+
+	if (length < sizeof(struct sockaddr_in))
+		return false;
+	if (bpf_probe_read_kernel(&addr, sizeof(struct sockaddr_in), address))
+		object->unreadable = true;
+	if (has_ports(object->protocol))
+		object->port = bpf_ntohs(addr.sin6_port);
+	if (family == AF_INET || (addr.sin6_family != AF_INET6 && family == AF_SMC) ||
+	    addr.sin6_family == AF_INET) {
+		set_address4(object, ((struct sockaddr_in *)&addr)->sin_addr);
+		if (!words[3]) /* the machine itself */
+			words[3] = bpf_htonl(0x7f000001);
+		return true;
+	}
+	if (length < SIN6_LEN_RFC2133)
+		return false;
+	if (bpf_probe_read_kernel(&addr, SIN6_LEN_RFC2133, address))
+		object->unreadable = true;
+	set_address6(object, addr.sin6_addr);
+	if (!words[0] && !words[1] && !words[2] && !words[3])
+		words[3] = bpf_htonl(1);
+	else if (object->family == 4 && !words[3])
+		words[3] = bpf_htonl(0x7f000001);
+	return true;
+}
+
 /* read_bound reads the address and port that a socket already has. */
 static __always_inline void read_bound(struct socket_object *object, struct sock *sk)
 {

@@ -10,27 +10,6 @@
 
 #include "sockaddr.h"
 
-static __always_inline __u32 verdict_at(void *tables, const struct operation *operation, __u32 row,
-					__u32 address, __u32 port, __u32 protocol)
-{
-	__u32 cell = row;
-
-	cell = cell * operation->address_classes + address;
-	cell = cell * operation->port_classes + port;
-	cell = cell * operation->protocol_classes + protocol;
-	/* NOT_FOUND becomes a verdict that conclude() takes for a damaged table. */
-	return word_at(tables, operation->verdicts + cell);
-}
-
-/* stricter returns the greater of two verdicts. No branch: see search(). */
-static __always_inline __u32 stricter(__u32 a, __u32 b)
-{
-	__u64 less = ((__s64)a - (__s64)b) >> 63;
-
-	barrier_var(less);
-	return (b & less) | (a & ~less);
-}
-
 /*
  * judge_automatic returns the strictest verdict over the ports that the kernel
  * may choose: first << 16 | last. Global, so that the verifier checks it once;
@@ -42,29 +21,33 @@ __noinline __u32 judge_automatic(__u32 id, __u64 generation_and_row, __u32 addre
 {
 	const struct generation *generation;
 	const struct operation *operation;
-	void *tables = current_tables();
-	__u32 strictest = 0;
+	void *tables = tables_in(SLOT_FORCE);
+	const struct tables *intervals;
+	__u32 strictest = 0, at, count;
 	__u64 index;
 	int i;
 
 	if (!tables)
 		return UNDECIDED_DENY;
-	generation = (const void *)line_at(tables, 0);
-	operation = (const void *)line_at(tables, id * LINE_WORDS);
-	if (!generation || !operation)
+	generation = generation_of(tables);
+	operation = operation_of(tables, id);
+	intervals = tables_of(tables, id);
+	if (!generation || !operation || !intervals)
 		return UNDECIDED_DENY;
 	if (generation->number != generation_and_row >> 32)
 		return CHANGED;
-	index = search_intervals(tables, operation->ports, operation->port_count, range >> 16);
+	at = intervals->tables[TABLE_PORTS].at;
+	count = intervals->tables[TABLE_PORTS].count;
+	index = index_of(at, count, range >> 16);
 	for (i = 0; i < MAX_PORT_INTERVALS; i++, index++) {
-		const struct interval *interval = interval_at(tables, operation->ports, index);
+		const struct interval *interval = interval_at(tables, at, index);
 
 		if (!interval)
 			return UNDECIDED_DENY;
-		if (i && (index >= operation->port_count || interval->start > (range & 0xffff)))
+		if (i && (index >= count || interval->start > (range & 0xffff)))
 			return strictest;
 		strictest = stricter(strictest, verdict_at(tables, operation, generation_and_row,
-							   address, interval->class, protocol));
+							   address, interval->class, protocol, 0));
 	}
 	return UNDECIDED_DENY; /* too many to look at */
 }
@@ -79,8 +62,16 @@ struct packed_object {
 };
 _Static_assert(sizeof(struct packed_object) == sizeof(__u64), "one number");
 
-static __always_inline __u32 judge_address(const struct judgement *judgement, __u32 id,
-					   __u64 address, __u32 port, __u32 protocol,
+/* One question about a socket: who asks, and where the answers are. */
+struct judgement {
+	void *tables;
+	const struct operation *operation;
+	__u64 number; /* of the generation << 32 */
+	__u32 id, row;
+};
+
+static __always_inline __u32 judge_address(const struct judgement *judgement, __u64 address,
+					   __u32 port, __u32 protocol,
 					   const struct packed_object *object)
 {
 	__u32 verdict, automatic;
@@ -88,12 +79,12 @@ static __always_inline __u32 judge_address(const struct judgement *judgement, __
 	if (address == NOT_FOUND)
 		return UNDECIDED_DENY;
 	verdict = verdict_at(judgement->tables, judgement->operation, judgement->row, address, port,
-			     protocol);
+			     protocol, 0);
 	if (!(verdict & FLAG_ANY_PORT) || object->port || !has_ports(object->protocol))
 		return verdict;
-	automatic =
-		judge_automatic(id, (__u64)judgement->generation << 32 | judgement->row, address,
-				protocol, object->automatic_first << 16 | object->automatic_last);
+	automatic = judge_automatic(judgement->id, judgement->number | judgement->row, address,
+				    protocol,
+				    object->automatic_first << 16 | object->automatic_last);
 	return automatic == CHANGED ? CHANGED : stricter(verdict, automatic);
 }
 
@@ -105,34 +96,47 @@ static __always_inline __u32 judge_address(const struct judgement *judgement, __
 __noinline __u64 judge_socket(__u32 id, __u64 first, __u64 second, __u64 packed)
 {
 	struct packed_object *object = (void *)&packed;
-	const struct operation *operation;
-	struct judgement judgement;
-	__u32 verdict, verdict4;
-	__u64 generation, protocol, port, address;
+	__u64 begun = begin_judgement(id), protocol, port, address;
+	const struct generation *generation;
+	struct judgement judgement = {.id = id};
+	const struct tables *intervals;
+	__u32 verdict = 0, verdict4;
 
-	verdict = judge_begin(&judgement, id);
-	generation = (__u64)judgement.generation << 32;
-	if (verdict != JUDGE_OBJECT)
-		return generation | verdict;
-	operation = judgement.operation;
-	protocol = word_at(judgement.tables, operation->protocols + object->protocol);
-	port = class_in_intervals(judgement.tables, operation->ports, operation->port_count,
+	if (is_final(begun))
+		return early_answer(begun);
+	judgement.row = begun;
+	judgement.number = begun >> 32 << 32;
+	judgement.tables = tables_in(SLOT_FORCE);
+	if (!judgement.tables)
+		return judgement.number | UNDECIDED_DENY;
+	generation = generation_of(judgement.tables);
+	judgement.operation = operation_of(judgement.tables, id);
+	intervals = tables_of(judgement.tables, id);
+	if (!generation || !judgement.operation || !intervals)
+		return judgement.number | UNDECIDED_DENY;
+	if (generation->number != begun >> 32)
+		return CHANGED;
+	protocol = word_at(judgement.tables,
+			   intervals->tables[TABLE_PROTOCOLS].at + object->protocol);
+	port = class_in_intervals(judgement.tables, intervals->tables[TABLE_PORTS].at,
+				  intervals->tables[TABLE_PORTS].count,
 				  has_ports(object->protocol) ? object->port : NO_PORT);
 	if (protocol == NOT_FOUND || port == NOT_FOUND)
-		return generation | UNDECIDED_DENY;
-	verdict = 0;
+		return judgement.number | UNDECIDED_DENY;
 	if (object->family == 6) {
-		address = class_in_intervals6(judgement.tables, operation->addresses6,
-					      operation->address6_count, first, second);
-		verdict = judge_address(&judgement, id, address, port, protocol, object);
+		address = class_in_intervals6(judgement.tables, intervals->tables[TABLE_ADDRESSES6].at,
+					      intervals->tables[TABLE_ADDRESSES6].count, first,
+					      second);
+		verdict = judge_address(&judgement, address, port, protocol, object);
 		if (!object->dual_stack || verdict == CHANGED)
-			return generation | verdict;
+			return judgement.number | verdict;
 	}
 	/* The last word of [::] reads as 0.0.0.0. */
-	address = class_in_intervals(judgement.tables, operation->addresses4,
-				     operation->address4_count, bpf_ntohl(second >> 32));
-	verdict4 = judge_address(&judgement, id, address, port, protocol, object);
-	return generation | (verdict4 == CHANGED ? CHANGED : stricter(verdict, verdict4));
+	address = class_in_intervals(judgement.tables, intervals->tables[TABLE_ADDRESSES4].at,
+				     intervals->tables[TABLE_ADDRESSES4].count,
+				     bpf_ntohl(second >> 32));
+	verdict4 = judge_address(&judgement, address, port, protocol, object);
+	return judgement.number | (verdict4 == CHANGED ? CHANGED : stricter(verdict, verdict4));
 }
 
 /* ask returns the verdict on an object and the generation that decided. */

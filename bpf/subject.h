@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Subjects: which program a task runs, and which class that makes it.
+ * Subjects: what a task is, and which class that makes it.
  *
- * The program is identified once, at exec: by the path from which it was
- * started and by the file itself. A child inherits what its parent is. Tasks
- * that already run when the guard starts are labelled by an iterator over all
- * tasks, which is started after fork and exec are covered and before anything
- * is enforced; whoever is still without a label identifies itself at its first
- * decision. The class follows from the identity and the generation of tables,
- * so that a new policy set needs no walk over the tasks: a task whose class is
- * of another generation looks it up anew.
+ * A task is identified once, at exec: by the path from which its program was
+ * started, by the program's file, by the script if it runs one and by its
+ * control group. A child inherits what its parent is. Tasks that already run
+ * when the guard starts are labelled by an iterator over all tasks, which is
+ * started after fork and exec are covered and before anything is enforced;
+ * whoever is still without a label identifies itself at its first decision. The
+ * class follows from that and the generation of tables, so that a new policy
+ * set needs no walk over the tasks: a task whose class is of another generation
+ * looks it up anew.
+ *
+ * Marks say which programs a task descends from, of those that policies select
+ * descendants of. They are kept at fork and exec for the generation in force
+ * and for the next one, once that is there; the loader then marks the tasks
+ * that descend from a running process by an iterator (mark_tasks), before it
+ * puts the next generation in force.
  *
  * What remains open: a copy of a program is another program, and somebody who
  * may write to a program's file or directory may put another program there
@@ -18,48 +25,80 @@
 #ifndef EBPFGUARD_SUBJECT_H
 #define EBPFGUARD_SUBJECT_H
 
-#include "path.h"
-#include "tables.h"
+#include "text.h"
 
-/* identity_hash returns the key of a file: device, inode number and the
- * generation of the number, so that a number used again is another file. */
-static __always_inline __u64 identity_hash(struct inode *inode)
+static __always_inline struct task_struct *current_task(void)
 {
-	struct super_block *sb = BPF_CORE_READ(inode, i_sb);
-	__u64 magic = BPF_CORE_READ(sb, s_magic);
-	struct sip sip;
-
-	sip_start(&sip);
-	sip_word(&sip, BPF_CORE_READ(sb, s_dev));
-	sip_word(&sip, BPF_CORE_READ(inode, i_ino));
-	/* These count inode numbers up and offer no way to ask for the generation. */
-	if (magic == TMPFS_MAGIC || magic == RAMFS_MAGIC)
-		sip_word(&sip, 0);
-	else
-		sip_word(&sip, BPF_CORE_READ(inode, i_generation));
-	return sip_finish(&sip);
+	return task_storage ? (void *)bpf_get_current_task_btf() : (void *)bpf_get_current_task();
 }
 
-/* identify fills in the subject that runs a file; NULL is a kernel thread. */
-static __always_inline void identify(struct subject *subject, struct file *file)
+/* begin_subject makes the walk's next subject one that is nothing yet. */
+static __always_inline void begin_subject(struct subject *next)
 {
-	int count;
+	next->class = 0;
+	next->program = next->script = 0;
+	next->marks = 0;
+	next->flags = 0;
+	next->script_length = next->program_length = next->cgroup_length = 0;
+}
 
-	subject->path = 0;
-	subject->identity = 0;
-	subject->class = 0;
-	subject->flags = 0;
-	subject->reserved = 0;
-	if (!file)
-		return;
-	subject->identity = identity_hash(BPF_CORE_READ(file, f_inode));
-	count = collect_path((__u64)file);
-	if (count >= 0 && count & WALK_UNTRUSTED)
-		return;
-	if (count > 0)
-		subject->path = hash_path(count);
-	if (!subject->path) /* fails closed: judged as a process that nobody knows */
-		subject->flags = SUBJECT_UNKNOWN;
+/* store_file appends the path of a file to the text of the walk's next subject
+ * and returns the bytes added; none for a path that is not to be trusted. What
+ * cannot be found out makes the subject unknown: that fails closed. */
+__noinline __u32 store_file(__u32 at, __u64 mnt, __u64 dentry)
+{
+	struct walk *walk = current_walk();
+	int flags = collect(mnt, dentry);
+	__u32 end;
+
+	if (!walk)
+		return 0;
+	if (flags & (CHAIN_NO_PATH | CHAIN_DELETED))
+		return 0;
+	end = flags & CHAIN_UNKNOWN ? TEXT_FAILED : store_path(at);
+	if (end == TEXT_FAILED) {
+		walk->next.flags |= SUBJECT_UNKNOWN;
+		return 0;
+	}
+	return end - at;
+}
+
+/* add_program makes a file the program of the walk's next subject. */
+static __always_inline void add_program(struct walk *walk, struct file *file)
+{
+	walk->next.program = file_key(DIMENSION_SUBJECTS, (__u64)BPF_CORE_READ(file, f_inode));
+	walk->next.program_length =
+		store_file(walk->next.script_length, (__u64)BPF_CORE_READ(file, f_path.mnt),
+			   (__u64)BPF_CORE_READ(file, f_path.dentry));
+}
+
+static __always_inline void add_cgroup(struct walk *walk, __u64 task)
+{
+	__u32 at = walk->next.script_length + walk->next.program_length;
+	__u32 end = store_cgroup(at, task);
+
+	if (end == TEXT_FAILED)
+		walk->next.flags |= SUBJECT_UNKNOWN;
+	else
+		walk->next.cgroup_length = end - at;
+}
+
+/* identify makes the walk's next subject what a task runs, which is nothing for
+ * a kernel thread. */
+__noinline int identify(__u64 number)
+{
+	struct task_struct *task = (void *)number;
+	struct file *file = BPF_CORE_READ(task, mm, exe_file);
+	struct walk *walk = current_walk();
+
+	if (!walk)
+		return 0;
+	begin_subject(&walk->next);
+	walk->exec = 0;
+	if (file)
+		add_program(walk, file);
+	add_cgroup(walk, number);
+	return 0;
 }
 
 /* label gives a task the subject unless it has one. In a hash, a task that is
@@ -70,80 +109,162 @@ static __always_inline struct subject *label(struct task_struct *task, struct su
 	__u64 key = (__u64)task;
 
 	if (task_storage)
-		return bpf_task_storage_get(&subjects, (void *)task, subject,
+		return bpf_task_storage_get(&tasks, (void *)task, subject,
 					    BPF_LOCAL_STORAGE_GET_F_CREATE);
-	bpf_map_update_elem(&subjects, &key, subject, flags);
-	return bpf_map_lookup_elem(&subjects, &key);
+	bpf_map_update_elem(&tasks, &key, subject, flags);
+	return bpf_map_lookup_elem(&tasks, &key);
 }
 
-static __always_inline struct task_struct *current_task(void)
-{
-	return task_storage ? (void *)bpf_get_current_task_btf() : (void *)bpf_get_current_task();
-}
-
-/* identify_current identifies the current task into its walk, and labels it. */
-__noinline int identify_current(void)
-{
-	struct walk *walk = current_walk();
-	struct task_struct *task = current_task();
-
-	if (!walk)
-		return 0;
-	identify(&walk->spare, BPF_CORE_READ(task, mm, exe_file));
-	label(task, &walk->spare, BPF_NOEXIST);
-	return 0;
-}
-
-/* current_subject returns the subject of the current task. Without memory for
- * a label the task is identified for this once; without any memory the result
- * is NULL, a process that nobody knows. */
+/* current_subject returns the subject of the current task; one that has none is
+ * identified now. NULL, a process that nobody knows, when there is no memory. */
 static __always_inline struct subject *current_subject(void)
 {
-	struct subject *subject = task_get(&subjects, current_task());
+	struct subject *subject = task_get(&tasks, current_task());
 	struct walk *walk;
 
 	if (subject)
 		return subject;
-	identify_current();
-	subject = task_get(&subjects, current_task());
-	if (subject)
-		return subject;
 	walk = current_walk();
-	return walk ? &walk->spare : NULL;
+	if (!walk)
+		return NULL;
+	identify(bpf_get_current_task());
+	return label(current_task(), &walk->next, BPF_NOEXIST);
+}
+
+/* unite returns the class of what is of both classes. */
+static __always_inline __u32 unite(void *tables, const struct subjects *subjects, __u32 a, __u32 b)
+{
+	if (!b || a == b || a == NO_CLASS)
+		return a;
+	if (!a)
+		return b;
+	return word_at(tables, subjects->unions + a * subjects->program_classes + b);
+}
+
+static __always_inline __u32 class_of_file(__u32 slot, __u64 key)
+{
+	return key ? find(slot, key) >> 32 & CLASS_MASK : 0;
+}
+
+static __always_inline __u32 class_of_user(void *tables, const struct subjects *subjects, __u32 uid)
+{
+	return class_in_intervals(tables, subjects->users.at, subjects->users.count, uid);
 }
 
 /*
- * classify looks a program up in the generation in force and returns number
- * and class of it: number << 32 | class; 0 when there are no tables. It is
- * called when a task's class is of another generation, so once a program and
- * policy set.
+ * classify_spare looks the walk's spare subject up in a generation, adds to its
+ * marks, and returns number and class: number << 32 | class; 0 when there are
+ * no tables. It is called when a task's class is of another generation, so once
+ * a program and policy set.
  */
-__noinline __u64 classify(__u64 path, __u64 identity, __u32 flags)
+__noinline __u64 classify_spare(__u32 slot, __u32 uid)
 {
-	void *tables = current_tables();
+	void *tables = tables_in(slot);
+	struct walk *walk = current_walk();
 	const struct generation *generation;
-	__u64 by_path, by_identity;
-	__u32 class;
+	const struct subjects *subjects;
+	__u32 program, set = 0, user, cgroup, script_end, program_end, at;
+	__u64 marks;
 
-	if (!tables)
+	if (!tables || !walk)
 		return 0;
-	generation = (const void *)line_at(tables, 0);
+	generation = generation_of(tables);
 	if (!generation)
 		return 0;
-	by_path = class_of_key(tables, generation->subjects, generation->subject_count, path);
-	by_identity =
-		class_of_key(tables, generation->subjects, generation->subject_count, identity);
-	if (flags & SUBJECT_UNKNOWN)
-		class = generation->unknown;
-	else if (by_path == NOT_FOUND && by_identity == NOT_FOUND)
-		class = generation->everyone;
-	else if (by_path == NOT_FOUND)
-		class = by_identity;
-	else if (by_identity == NOT_FOUND || by_identity == by_path)
-		class = by_path;
-	else /* the path says one program, the file another: fails closed */
-		class = generation->unknown;
-	return (__u64)generation->number << 32 | class;
+	subjects = (const void *)line_at(tables, generation->subjects);
+	if (!subjects)
+		return 0;
+	user = class_of_user(tables, subjects, uid);
+	if (walk->spare.flags & SUBJECT_UNKNOWN)
+		goto unknown;
+	script_end = walk->spare.script_length;
+	program_end = script_end + walk->spare.program_length;
+	program = class_of_file(slot, walk->spare.program);
+	if (walk->spare.program_length)
+		program = unite(tables, subjects, program,
+				run_text(walk, slot, number_of(subjects->programs), script_end,
+					 program_end));
+	if (script_end) {
+		program = unite(tables, subjects, program,
+				class_of_file(slot, walk->spare.script));
+		program = unite(tables, subjects, program,
+				run_text(walk, slot, number_of(subjects->programs), 0, script_end));
+	}
+	if (program >= subjects->program_classes)
+		goto unknown;
+	if (subjects->flags & SUBJECTS_MARKS) {
+		at = subjects->program_marks + 2 * program;
+		marks = word_at(tables, at) & 0xffffffff;
+		marks |= word_at(tables, at + 1) << 32;
+		walk->spare.marks |= marks;
+		marks = walk->spare.marks &
+			((__u64)subjects->marks[1] << 32 | subjects->marks[0]);
+		if (marks) {
+			struct sip sip;
+			__u64 found;
+
+			sip_start(&sip);
+			sip_word(&sip, (__u64)TAG_MARKS << 32);
+			sip_word(&sip, marks);
+			found = find(slot, sip_finish(&sip));
+			if (found == NO_STATE)
+				goto unknown;
+			set = found;
+		}
+	}
+	cgroup = run_text(walk, slot, number_of(subjects->cgroups), program_end,
+			  program_end + walk->spare.cgroup_length);
+	return (__u64)generation->number << 32 |
+	       (((program * subjects->mark_sets + set) * subjects->user_classes + user) *
+			subjects->cgroup_classes +
+		cgroup);
+unknown:
+	return (__u64)generation->number << 32 | (subjects->unknown + user);
+}
+
+/* classify looks a subject up in a generation, and keeps its marks and, for the
+ * generation in force, its class. */
+static __always_inline __u64 classify(struct subject *subject, struct walk *walk, __u32 slot,
+				      __u32 uid)
+{
+	__u64 class;
+
+	bpf_probe_read_kernel(&walk->spare, sizeof(walk->spare), subject);
+	class = classify_spare(slot, uid);
+	subject->marks |= walk->spare.marks;
+	if (slot == SLOT_FORCE) {
+		subject->class = class;
+		subject->uid = uid;
+	}
+	return class;
+}
+
+static __always_inline __u32 current_uid(void)
+{
+	return bpf_get_current_uid_gid();
+}
+
+/* refresh_marks adds the marks of the current task's program, before the task
+ * has a child or starts another program. */
+__noinline int refresh_marks(void)
+{
+	struct subject *subject = current_subject();
+	struct walk *walk = current_walk();
+	const struct generation *generation;
+	const struct subjects *subjects;
+	void *tables = tables_in(SLOT_FORCE);
+
+	if (!subject || !walk || !tables)
+		return 0; /* without memory it was never known */
+	if (tables_in(SLOT_NEXT))
+		classify(subject, walk, SLOT_NEXT, current_uid());
+	generation = generation_of(tables);
+	if (!generation || subject->class >> 32 == generation->number)
+		return 0; /* added already */
+	subjects = (const void *)line_at(tables, generation->subjects);
+	if (subjects && subjects->flags & SUBJECTS_MARKS)
+		classify(subject, walk, SLOT_FORCE, current_uid());
+	return 0;
 }
 
 SEC("lsm/task_alloc")
@@ -153,6 +274,7 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, in
 
 	if (ret)
 		return ret;
+	refresh_marks();
 	subject = current_subject();
 	/* Without memory the child identifies itself at its first decision. */
 	if (subject)
@@ -160,19 +282,57 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, in
 	return 0;
 }
 
+/* The file that is started: a script, or the program itself. */
+SEC("lsm/bprm_creds_for_exec")
+int BPF_PROG(bprm_creds_for_exec, struct linux_binprm *bprm, int ret)
+{
+	struct walk *walk = current_walk();
+
+	if (ret || !walk)
+		return ret;
+	refresh_marks();
+	begin_subject(&walk->next);
+	add_program(walk, bprm->file);
+	walk->exec = (__u64)bprm;
+	return 0;
+}
+
 /* Past the point of no return of exec: the new program is certain. */
 SEC("lsm/bprm_committed_creds")
 int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 {
-	struct subject fresh, *subject;
+	struct walk *walk = current_walk();
+	struct file *file = bprm->file;
+	struct subject *subject;
+	__u64 key;
 
-	identify(&fresh, BPF_CORE_READ(bprm, file));
-	subject = label(current_task(), &fresh, BPF_NOEXIST);
+	refresh_marks();
+	subject = task_get(&tasks, current_task());
+	if (!walk) {
+		/* What it was is no longer true. */
+		if (subject) {
+			subject->flags = SUBJECT_UNKNOWN;
+			subject->class = 0;
+		}
+		return 0;
+	}
+	key = file_key(DIMENSION_SUBJECTS, (__u64)BPF_CORE_READ(file, f_inode));
+	if (walk->exec != (__u64)bprm) { /* what was begun is lost */
+		begin_subject(&walk->next);
+		add_program(walk, file);
+		walk->next.flags |= SUBJECT_UNKNOWN;
+	} else if (key != walk->next.program) {
+		walk->next.script = walk->next.program;
+		walk->next.script_length = walk->next.program_length;
+		walk->next.program_length = 0;
+		add_program(walk, file);
+	}
+	add_cgroup(walk, bpf_get_current_task());
 	if (subject) {
-		subject->path = fresh.path;
-		subject->identity = fresh.identity;
-		subject->flags = fresh.flags;
-		subject->class = 0;
+		walk->next.marks = subject->marks;
+		bpf_probe_read_kernel(subject, sizeof(*subject), &walk->next);
+	} else {
+		label(current_task(), &walk->next, BPF_NOEXIST);
 	}
 	return 0;
 }
@@ -183,7 +343,7 @@ int BPF_PROG(task_free, struct task_struct *task)
 {
 	__u64 key = (__u64)task;
 
-	bpf_map_delete_elem(&subjects, &key);
+	bpf_map_delete_elem(&tasks, &key);
 	bpf_map_delete_elem(&walks, &key);
 	bpf_map_delete_elem(&reports, &key);
 	return 0;
@@ -193,12 +353,62 @@ SEC("iter/task")
 int label_tasks(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
-	struct subject subject;
+	struct walk *walk = current_walk();
 
-	if (!task)
+	if (!task || !walk)
 		return 0;
-	identify(&subject, BPF_CORE_READ(task, mm, exe_file));
-	label(task, &subject, BPF_NOEXIST);
+	identify(as_number(task));
+	label(task, &walk->next, BPF_NOEXIST);
+	return 0;
+}
+
+/* The marks of processes, while mark_tasks runs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1 << 22);
+	__type(key, __u32);
+	__type(value, __u64);
+} marks SEC(".maps");
+
+/* How many tasks the last run of mark_tasks gave a mark. */
+__u64 marked = 0;
+
+/*
+ * mark_tasks gives each task the marks of its program in the next generation
+ * and those of its parent. The loader runs it until nothing changes: then every
+ * task has the marks of all its living ancestors.
+ */
+SEC("iter/task")
+int mark_tasks(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct walk *walk = current_walk();
+	struct subject *subject;
+	__u64 *inherited, before, now;
+	__u32 key;
+
+	if (!task || !walk)
+		return 0;
+	subject = task_get(&tasks, task);
+	if (!subject)
+		return 0;
+	before = subject->marks;
+	classify(subject, walk, SLOT_NEXT, 0);
+	key = BPF_CORE_READ(task, real_parent, tgid);
+	inherited = bpf_map_lookup_elem(&marks, &key);
+	if (inherited)
+		subject->marks |= *inherited;
+	key = BPF_CORE_READ(task, tgid);
+	inherited = bpf_map_lookup_elem(&marks, &key);
+	if (inherited)
+		subject->marks |= *inherited;
+	now = subject->marks;
+	bpf_map_update_elem(&marks, &key, &now, BPF_ANY);
+	if (now != before) {
+		subject->class = 0;
+		__sync_fetch_and_add(&marked, 1);
+	}
 	return 0;
 }
 

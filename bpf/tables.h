@@ -1,22 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Reading a generation of tables (abi.h). Whoever looks something up has
- * fetched the generation once and keeps to it; RCU keeps it alive until the
- * program ends (kernel/bpf/map_in_map.c).
+ * Reading a generation of tables (abi.h). A pointer to tables is not handed to
+ * global functions (5.10 allows them numbers only), so each of those fetches
+ * the generation anew; whoever calls several of them compares the generation's
+ * number before and after, see verdict.h.
  */
 #ifndef EBPFGUARD_TABLES_H
 #define EBPFGUARD_TABLES_H
 
-#include "maps.h"
+#include "siphash.h"
 
 /* What a look-up returns when the tables are damaged. */
 #define NOT_FOUND ((__u64)-1)
 
-static __always_inline void *current_tables(void)
+static __always_inline void *tables_in(__u32 slot)
 {
-	__u32 first = 0;
-
-	return bpf_map_lookup_elem(&generations, &first);
+	return bpf_map_lookup_elem(&generations, &slot);
 }
 
 static __always_inline const struct line *line_at(void *tables, __u32 word)
@@ -31,6 +30,21 @@ static __always_inline __u64 word_at(void *tables, __u32 word)
 	const struct line *line = line_at(tables, word);
 
 	return line ? line->words[word % LINE_WORDS] : NOT_FOUND;
+}
+
+static __always_inline const struct generation *generation_of(void *tables)
+{
+	return (const void *)line_at(tables, 0);
+}
+
+static __always_inline const struct operation *operation_of(void *tables, __u32 id)
+{
+	return (const void *)line_at(tables, 2 * id * LINE_WORDS);
+}
+
+static __always_inline const struct tables *tables_of(void *tables, __u32 id)
+{
+	return (const void *)line_at(tables, (2 * id + 1) * LINE_WORDS);
 }
 
 /* Steps of a binary search over at most 2^24 entries. */
@@ -93,9 +107,14 @@ static __always_inline const void *entry_at(void *tables, __u32 at, __u64 index,
 
 #define ENTRY_WORDS(type) (sizeof(type) / sizeof(__u32))
 
-/* search_intervals returns the index of the interval in which a number lies. */
-static __noinline __u64 search_intervals(void *tables, __u32 at, __u32 count, __u32 number)
+/* index_of returns the index of the interval of the generation in force in
+ * which a number lies. */
+__noinline __u64 index_of(__u32 at, __u32 count, __u32 number)
 {
+	void *tables = tables_in(SLOT_FORCE);
+
+	if (!tables)
+		return NOT_FOUND;
 	return search(tables, at, count, ENTRY_WORDS(struct interval), &number, 1);
 }
 
@@ -106,10 +125,9 @@ static __always_inline const struct interval *interval_at(void *tables, __u32 at
 
 /* class_in_intervals returns the class of a number, NOT_FOUND when the tables
  * are damaged. */
-static __noinline __u64 class_in_intervals(void *tables, __u32 at, __u32 count, __u32 number)
+static __always_inline __u64 class_in_intervals(void *tables, __u32 at, __u32 count, __u32 number)
 {
-	const struct interval *interval =
-		interval_at(tables, at, search_intervals(tables, at, count, number));
+	const struct interval *interval = interval_at(tables, at, index_of(at, count, number));
 
 	return interval ? interval->class : NOT_FOUND;
 }
@@ -128,18 +146,46 @@ static __noinline __u64 class_in_intervals6(void *tables, __u32 at, __u32 count,
 	return interval ? interval->class : NOT_FOUND;
 }
 
-/* class_of_key returns the class of a program's key, NOT_FOUND when no policy
- * names the program. */
-static __noinline __u64 class_of_key(void *tables, __u32 at, __u32 count, __u64 key)
+/* value_in returns the value of a key in a line of the dictionary. */
+static __always_inline const struct state *value_in(void *tables, __u32 dictionary, __u32 line,
+						    __u64 key)
 {
-	__u32 words[2] = {key >> 32, key};
-	__u64 index = search(tables, at, count, ENTRY_WORDS(struct subject_entry), words, 2);
-	const struct subject_entry *entry =
-		entry_at(tables, at, index, ENTRY_WORDS(struct subject_entry));
+	const struct entry *entries = (const void *)line_at(tables, dictionary + line * LINE_WORDS);
+	int i;
 
-	if (!entry || entry->key[0] != words[0] || entry->key[1] != words[1])
-		return NOT_FOUND;
-	return entry->class;
+	if (!entries)
+		return NULL;
+	for (i = 0; i < (int)(sizeof(struct line) / sizeof(struct entry)); i++)
+		if (((__u64)entries[i].key[0] << 32 | entries[i].key[1]) == key)
+			return &entries[i].value;
+	return NULL;
+}
+
+/* A state as a number: accept << 32 | number. Found ones are never 0. */
+#define NO_STATE 0
+
+/* find looks a key up in the dictionary of a generation. A damaged table is
+ * found out by whoever looks the verdict up. */
+__noinline __u64 find(__u32 slot, __u64 key)
+{
+	void *tables = tables_in(slot);
+	const struct generation *generation;
+	const struct state *value;
+	__u32 dictionary, mask;
+
+	if (!tables)
+		return NO_STATE;
+	generation = generation_of(tables);
+	if (!generation || !generation->dictionary_lines)
+		return NO_STATE;
+	dictionary = generation->dictionary;
+	mask = generation->dictionary_lines - 1;
+	value = value_in(tables, dictionary, key & mask, key);
+	if (!value)
+		value = value_in(tables, dictionary, key >> 32 & mask, key);
+	if (!value)
+		return NO_STATE;
+	return (__u64)value->accept << 32 | value->number;
 }
 
 #endif

@@ -15,64 +15,102 @@
 /* What a judgement returns when the generation changed under it: begin anew. */
 #define CHANGED 0
 /* How often to begin anew. A new generation takes milliseconds to publish and
- * a judgement microseconds, so twice is rare already. */
-#define MAX_TRIES 4
+ * a judgement microseconds, so twice is rare already; a path is looked at anew
+ * when anything was renamed or mounted meanwhile, which is less rare. */
+#define MAX_TRIES 8
 
-/* One question to the tables: who asks, and where the answers are. */
-struct judgement {
-	void *tables;
-	const struct operation *operation;
-	__u32 generation;
-	/* Row of the subject in the operation's verdicts. */
-	__u32 row;
-};
-
-/* What judge_begin returns when the object has to be judged. */
-#define JUDGE_OBJECT 1
+/* What begin_judgement returns in its lower half instead of a row. */
+#define ROW_CHANGED 0x7ffffffe
+#define ROW_DAMAGED 0x7fffffff
 
 /*
- * judge_begin looks up everything that does not depend on the object. It
- * returns JUDGE_OBJECT, CHANGED, or the verdict: allowed when no rule concerns
- * the operation, undecided when the tables are damaged.
+ * begin_judgement looks up everything that does not depend on the object. It
+ * returns the number of the generation << 32 | row of the subject, with
+ * ROW_ALLOWED when nothing can be refused.
  */
-static __always_inline __u32 judge_begin(struct judgement *judgement, enum operation_id id)
+static __always_inline __u64 begin_judgement(__u32 id)
 {
+	void *tables = tables_in(SLOT_FORCE);
 	const struct generation *generation;
 	const struct operation *operation;
+	const struct subjects *subjects;
 	struct subject *subject;
-	__u64 class, row;
+	struct walk *walk;
+	__u64 class, row, number;
+	__u32 rows, uid;
 
-	judgement->generation = 0;
-	judgement->tables = current_tables();
-	if (!judgement->tables)
-		return UNDECIDED_DENY;
-	operation = (const void *)line_at(judgement->tables, id * LINE_WORDS);
-	if (!operation)
-		return UNDECIDED_DENY;
-	if (!operation->rows)
-		return NO_RULE_ALLOW;
-	generation = (const void *)line_at(judgement->tables, 0);
-	if (!generation)
-		return UNDECIDED_DENY;
-	judgement->operation = operation;
-	judgement->generation = generation->number;
+	if (!tables)
+		return ROW_DAMAGED;
+	operation = operation_of(tables, id);
+	generation = generation_of(tables);
+	if (!generation || !operation)
+		return ROW_DAMAGED;
+	rows = operation->rows;
+	if (!rows)
+		return ROW_ALLOWED;
+	number = generation->number;
+	uid = current_uid();
 	subject = current_subject();
 	if (!subject) {
-		class = generation->unknown;
+		subjects = (const void *)line_at(tables, generation->subjects);
+		if (!subjects)
+			return ROW_DAMAGED;
+		class = subjects->unknown + class_of_user(tables, subjects, uid);
 	} else {
 		class = subject->class;
-		if (class >> 32 != generation->number) {
-			class = classify(subject->path, subject->identity, subject->flags);
-			subject->class = class;
-			if (class >> 32 != generation->number)
-				return CHANGED;
+		if (class >> 32 != number || subject->uid != uid) {
+			walk = current_walk();
+			if (!walk)
+				return number << 32 | ROW_DAMAGED;
+			class = classify(subject, walk, SLOT_FORCE, uid);
+			if (class >> 32 != number)
+				return ROW_CHANGED;
 		}
 	}
-	row = word_at(judgement->tables, operation->rows + (__u32) class);
+	row = word_at(tables, rows + (__u32)class);
 	if (row == NOT_FOUND)
-		return UNDECIDED_DENY;
-	judgement->row = row;
-	return JUDGE_OBJECT;
+		return number << 32 | ROW_DAMAGED;
+	return number << 32 | row;
+}
+
+static __always_inline __u64 early_answer(__u64 begun)
+{
+	__u64 number = begun >> 32 << 32;
+
+	if (begun & ROW_ALLOWED)
+		return number | NO_RULE_ALLOW;
+	if ((__u32)begun == ROW_CHANGED)
+		return CHANGED;
+	return number | UNDECIDED_DENY;
+}
+
+/* is_final tells whether nothing has to be known of the object. */
+static __always_inline bool is_final(__u64 begun)
+{
+	return (__u32)begun >= ROW_CHANGED;
+}
+
+/* verdict_at returns a word of the verdict table of the generation in force;
+ * NOT_FOUND becomes a verdict that conclude() takes for a damaged table. */
+static __always_inline __u32 verdict_at(void *tables, const struct operation *operation, __u32 row,
+					__u32 c0, __u32 c1, __u32 c2, __u32 c3)
+{
+	__u32 cell = row;
+
+	cell = cell * operation->classes[0] + c0;
+	cell = cell * operation->classes[1] + c1;
+	cell = cell * operation->classes[2] + c2;
+	cell = cell * operation->classes[3] + c3;
+	return word_at(tables, operation->verdicts + cell);
+}
+
+/* stricter returns the greater of two verdicts. No branch: see search(). */
+static __always_inline __u32 stricter(__u32 a, __u32 b)
+{
+	__u64 less = ((__s64)a - (__s64)b) >> 63;
+
+	barrier_var(less);
+	return (b & less) | (a & ~less);
 }
 
 static __always_inline __u32 namespace_of(struct ns_common *ns)
@@ -110,39 +148,68 @@ static __always_inline void fill_context(struct alert *alert)
 	alert->pid_ns = namespace_of(&pid_ns->ns);
 }
 
-/* within_paths shows the verifier that a length lies within a report's paths. */
-static __always_inline __u32 within_paths(__u32 length)
+/* fill_object writes what it is about into an alert, but for its path. */
+static __always_inline void fill_object(struct alert *alert, const struct object *object)
 {
-	if (length >= 2 * MAX_PATH)
-		length = 2 * MAX_PATH - 1;
-	barrier_var(length); /* or clang drops the mask as superfluous */
-	return length & (2 * MAX_PATH - 1);
+	alert->flags = object->flags;
+	alert->from_uid = object->from_uid;
+	alert->from_gid = object->from_gid;
+	alert->to = object->to;
+	alert->means = object->means;
+	__builtin_memcpy(alert->type, object->type, sizeof(alert->type));
 }
 
-/* send_alert tells whether the alert reached the ring buffer. */
+/* copy_source appends the source of a mount. */
+static __always_inline __u32 copy_source(struct report *report, __u32 from, __u64 source)
+{
+	__u64 at = from;
+	long length;
+
+	barrier_var(at); /* the verifier has to see one register */
+	if (!source || at > 3 * MAX_PATH)
+		return from;
+	length = bpf_probe_read_kernel_str(&report->paths[at], MAX_NAME + 1, (void *)source);
+	return length > 1 && length <= MAX_NAME + 1 ? from + length - 1 : from;
+}
+
+/* send_alert tells whether the alert reached the ring buffer. The object is the
+ * walk's unless it is a socket. */
 static __noinline bool send_alert(__u32 generation, enum operation_id id, enum hook_id hook,
-				  __u32 verdict, const struct socket_object *object)
+				  __u32 verdict, const struct socket_object *socket)
 {
 	struct task_struct *task = current_task();
 	struct report *report = current_report();
+	struct walk *walk = current_walk();
+	__u32 binary, parent, path, end;
 	struct alert *alert;
-	__u32 binary, parent;
+	__u64 size;
 
-	if (!report) /* no memory: the alert is lost, the verdict stands */
+	if (!report || !walk) /* no memory: the alert is lost, the verdict stands */
 		return false;
 	alert = &report->alert;
 	alert->operation = id;
 	alert->hook = hook;
 	alert->verdict = verdict;
 	alert->generation = generation;
-	alert->socket = *object;
 	fill_context(alert);
-	binary = within_paths(copy_path(0, (__u64)BPF_CORE_READ(task, mm, exe_file)));
-	parent = within_paths(
-		copy_path(binary, (__u64)BPF_CORE_READ(task, real_parent, mm, exe_file)));
+	binary = copy_file(0, BPF_CORE_READ(task, mm, exe_file));
+	parent = end = path = copy_file(binary, BPF_CORE_READ(task, real_parent, mm, exe_file));
+	if (socket) {
+		alert->socket = *socket;
+	} else {
+		fill_object(alert, &walk->object);
+		path = copy_path(parent, walk->object.mnt, walk->object.dentry);
+		end = copy_source(report, path, walk->object.source);
+	}
 	alert->binary_length = binary;
 	alert->parent_length = parent - binary;
-	return !bpf_ringbuf_output(&alerts, report, sizeof(*alert) + parent, 0);
+	alert->path_length = path - parent;
+	alert->source_length = end - path;
+	size = sizeof(*alert) + end;
+	barrier_var(size); /* the verifier has to see one register */
+	if (size > sizeof(*report))
+		return false; /* never: the paths fit */
+	return !bpf_ringbuf_output(&alerts, report, size, 0);
 }
 
 /* add counts exactly: a program may be preempted within its processor's counters. */
@@ -151,10 +218,40 @@ static __always_inline void add(__u64 *counter)
 	__sync_fetch_and_add(counter, 1);
 }
 
+/* count_hit counts a decision for its rule, in the generation's own counters. */
+static __always_inline void count_hit(__u32 number, __u32 verdict)
+{
+	void *tables = tables_in(SLOT_FORCE);
+	__u32 rule = NO_RULE - (verdict >> RULE_SHIFT & RULE_MASK) - 1, word;
+	const struct generation *generation;
+	struct line *line;
+
+	if (!tables || rule >= NO_RULE)
+		return;
+	generation = generation_of(tables);
+	if (!generation || generation->number != number)
+		return; /* the counters went with their generation */
+	word = generation->hits + 2 * rule;
+	line = (struct line *)line_at(tables, word);
+	if (line)
+		add((__u64 *)&line->words[word & (LINE_WORDS - 2)]);
+}
+
+/* refuse returns what a hook returns when a global function has concluded: the
+ * verifier knows nothing about the results of those. */
+static __always_inline int refuse(int concluded)
+{
+	if (concluded) {
+		barrier(); /* or clang computes it */
+		return -EPERM;
+	}
+	return 0;
+}
+
 /* conclude takes an answer (generation << 32 | verdict) and returns what the
- * hook returns: 0 or -EPERM. */
+ * hook returns: 0 or -EPERM. The object is the walk's unless it is a socket. */
 static __always_inline int conclude(__u64 answer, enum operation_id id, enum hook_id hook,
-				    const struct socket_object *object)
+				    const struct socket_object *socket)
 {
 	__u32 verdict = answer, outcome = verdict >> VERDICT_SHIFT, key = id;
 	struct operation_counters *counts;
@@ -163,7 +260,7 @@ static __always_inline int conclude(__u64 answer, enum operation_id id, enum hoo
 		return 0;
 	counts = bpf_map_lookup_elem(&counters, &key);
 	/* A damaged table denies, and so does one that never stands still. */
-	if (outcome < VERDICT_ALLOW || outcome > VERDICT_DENY) {
+	if (outcome < VERDICT_ALLOW || outcome > VERDICT_KILL) {
 		verdict = UNDECIDED_DENY;
 		outcome = VERDICT_DENY;
 	}
@@ -172,7 +269,8 @@ static __always_inline int conclude(__u64 answer, enum operation_id id, enum hoo
 			add(&counts->allowed);
 		return 0;
 	}
-	if (send_alert(answer >> 32, id, hook, verdict, object)) {
+	count_hit(answer >> 32, verdict);
+	if (send_alert(answer >> 32, id, hook, verdict, socket)) {
 		if (counts)
 			add(&counts->alerts);
 	} else if (counts) {
@@ -187,6 +285,8 @@ static __always_inline int conclude(__u64 answer, enum operation_id id, enum hoo
 	}
 	if (counts)
 		add(&counts->denied);
+	if (outcome == VERDICT_KILL)
+		bpf_send_signal(SIGKILL);
 	return -EPERM;
 }
 

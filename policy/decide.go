@@ -2,39 +2,49 @@ package policy
 
 import (
 	"net/netip"
-	"slices"
 )
 
 // Decide returns what happens to the operation under the policies, which must
-// be valid (see [Validate]). It is the reference semantics: the kernel
-// programs give the same answer.
+// be valid (see [Validate]) and without unresolved names (see [ResolveNames]).
+// It is the reference semantics: the kernel programs give the same answer.
 //
 // An operation that no rule concerns is allowed. Among the rules whose subject
-// matches the process and whose pattern matches the object [Resolve] chooses,
-// or [ResolveUnknown] when the process could not be identified.
+// matches the process and whose pattern matches the object [ResolveUnknown]
+// chooses.
 //
-// The unspecified address and port 0 stand for every value that the kernel may
-// choose: a rule that names them outright decides, otherwise the strictest
-// verdict over all of them does. An object that cannot be judged at all (of
-// the wrong type, without address or protocol) is denied if any deny rule for
-// the operation could concern the process.
+//   - An object with several names is judged by each one that a path in any rule
+//     for the operation selects, whoever that rule is about. If there is none it
+//     is judged once, as what no path selects. The strictest verdict counts.
+//   - An access of several kinds is judged by each; the strictest verdict counts.
+//   - For socket_bind the unspecified address and port 0 stand for every value
+//     that the kernel may choose: a rule that names them outright decides,
+//     otherwise the strictest verdict over all of them does. For socket_connect
+//     the unspecified address is the loopback address, where Linux connects to.
+//
+// An object that cannot be judged at all (of the wrong type, without address,
+// protocol or access) is denied if any deny rule for the operation could concern
+// the process.
 func Decide(set []Policy, r Request) Decision {
 	return newJudge(set, r).judge(r.Object).Decision
 }
 
 // entry is one pattern of a policy set.
 type entry struct {
-	pattern      Pattern
-	verdict      Verdict
-	rank         SubjectRank
+	pattern Pattern
+	verdict Verdict
+	rank    SubjectRank
+	// uncertain says that the subject may match or not.
+	uncertain    bool
+	revoke       bool
 	policy, rule int
 }
 
 // judge decides about the objects of one operation and process.
 type judge struct {
-	entries []entry
-	unknown bool
-	socket  bool // the operation's object is a Socket
+	operation Operation
+	entries   []entry
+	// paths are the path patterns of all rules of the operation.
+	paths [][]string
 }
 
 // judgement is a decision and the literal object that led to it.
@@ -47,59 +57,122 @@ type judgement struct {
 
 func newJudge(set []Policy, r Request) judge {
 	return judge{
-		entries: entriesFor(set, r.Operation, r.Process),
-		unknown: r.Process.Unknown,
-		socket:  r.Operation == SocketBind,
+		operation: r.Operation,
+		entries: entriesFor(set, r.Operation, func(i int) (SubjectRank, certainty) {
+			return set[i].Subject.match(r.Process)
+		}),
+		paths: pathsOf(set, r.Operation),
 	}
 }
 
-// entriesFor returns the patterns of the operation in the policies whose
-// subject matches the process or, if it is unknown, may match it.
-func entriesFor(set []Policy, operation Operation, process Process) []entry {
+// entriesFor returns the patterns of the operation in the policies whose subject
+// matches or may match, of which the function tells by the policy's index.
+func entriesFor(set []Policy, operation Operation, match func(i int) (SubjectRank, certainty)) []entry {
 	var entries []entry
 	for i, p := range set {
-		rank, ok := p.Subject.matches(process)
-		if !ok {
+		rank, certain := match(i)
+		if certain == no {
 			continue
-		}
-		deny := Deny
-		if p.Mode == ModeAudit {
-			deny = Audit
 		}
 		for j, rule := range p.Rules {
 			if rule.Operation != operation {
 				continue
 			}
-			add := func(patterns []Pattern, verdict Verdict) {
+			e := entry{rank: rank, uncertain: certain == maybe, policy: i, rule: j}
+			add := func(patterns []Pattern) {
 				for _, pattern := range patterns {
 					if pattern != nil {
-						entries = append(entries, entry{pattern, verdict, rank, i, j})
+						e.pattern = pattern
+						entries = append(entries, e)
 					}
 				}
 			}
-			add(rule.Deny, deny)
-			add(rule.Allow, Allow)
+			e.verdict, e.revoke = p.denial(rule), rule.Revoke
+			add(rule.Deny)
+			e.verdict, e.revoke = Allow, false
+			add(rule.Allow)
 		}
 	}
 	return entries
 }
 
-// matches tells whether the subject selects the process, or may select it if
-// the process is unknown, and how specifically.
-func (s Subject) matches(p Process) (SubjectRank, bool) {
+// denial returns the verdict of the rule's deny patterns.
+func (p Policy) denial(r Rule) Verdict {
 	switch {
-	case s.Everyone:
-		return SubjectEveryone, true
-	case p.Unknown && len(s.Binaries) > 0:
-		return SubjectBinary, true
+	case p.Mode == ModeAudit:
+		return Audit
+	case r.Verdict == Audit || r.Verdict == Kill:
+		return r.Verdict
 	}
-	return SubjectBinary, slices.Contains(s.Binaries, p.Binary)
+	return Deny
+}
+
+// pathsOf returns the path patterns of all rules of the operation.
+func pathsOf(set []Policy, operation Operation) [][]string {
+	var paths [][]string
+	for _, p := range set {
+		for _, rule := range p.Rules {
+			if rule.Operation != operation {
+				continue
+			}
+			for _, patterns := range [][]Pattern{rule.Allow, rule.Deny} {
+				for _, pattern := range patterns {
+					if list := pathsIn(pattern); len(list) > 0 {
+						paths = append(paths, list)
+					}
+				}
+			}
+		}
+	}
+	return paths
+}
+
+// pathsIn returns the path patterns of the pattern's object.
+func pathsIn(pattern Pattern) []string {
+	switch p := pattern.(type) {
+	case FilePattern:
+		return p.Paths
+	case ProgramPattern:
+		return p.Paths
+	case MountPattern:
+		return p.Targets
+	}
+	return nil
 }
 
 // judge decides about an object.
 func (j judge) judge(o Object) judgement {
-	if socket, ok := o.(Socket); ok && j.socket && socket.valid() {
-		return j.dualStack(socket.normal())
+	switch o := o.(type) {
+	case Socket:
+		switch {
+		case !o.valid():
+		case j.operation == SocketBind:
+			return j.dualStack(o.normal())
+		case j.operation == SocketConnect:
+			return j.literal(o.connected())
+		}
+	case File:
+		if j.operation == FileOpen && o.valid() {
+			return j.accesses(o)
+		}
+	case Program:
+		if j.operation == BprmCheckSecurity {
+			return j.names(o.Names, func(n Names) Object {
+				o.Names = n
+				return o
+			})
+		}
+	case Mount:
+		if MountFlagsOf(j.operation) != 0 && o.valid() {
+			return j.names(o.Target, func(n Names) Object {
+				o.Target = n
+				return o
+			})
+		}
+	case Credentials:
+		if j.operation == TaskFixSetuid {
+			return j.literal(o)
+		}
 	}
 	return j.unidentified(o)
 }
@@ -110,10 +183,57 @@ func (j judge) unidentified(o Object) judgement {
 	for _, e := range j.entries {
 		if e.verdict != Allow {
 			result.Decision = Stricter(result.Decision,
-				Decision{Verdict: e.verdict, Policy: e.policy, Rule: e.rule, Undecided: true})
+				Decision{Verdict: e.verdict, Policy: e.policy, Rule: e.rule, Undecided: true, Revoke: e.revoke})
 		}
 	}
 	return result
+}
+
+// accesses judges a file for each kind of access.
+func (j judge) accesses(f File) judgement {
+	var result judgement
+	for i, access := range f.Access.each() {
+		one := j.names(f.Names, func(n Names) Object { return File{n, access} })
+		if i == 0 {
+			result = one
+		} else {
+			result = stricter(result, one)
+		}
+	}
+	return result
+}
+
+// names judges an object by each of its names that a path pattern selects; with
+// makes the object that has just the given name.
+func (j judge) names(n Names, with func(Names) Object) judgement {
+	var judged []Names
+	for _, name := range n.all() {
+		if j.named(name) {
+			judged = append(judged, Names{Path: name})
+		}
+	}
+	if n.Unknown {
+		judged = append(judged, Names{Unknown: true})
+	}
+	if len(judged) == 0 {
+		judged = append(judged, Names{})
+	}
+	result := j.literal(with(judged[0]))
+	for _, name := range judged[1:] {
+		result = stricter(result, j.literal(with(name)))
+	}
+	return result
+}
+
+// named tells whether any rule of the operation has a path that selects the
+// name.
+func (j judge) named(name string) bool {
+	for _, patterns := range j.paths {
+		if matchPaths(patterns, name) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // dualStack judges an IPv6 socket that takes IPv4 as well for both.
@@ -152,7 +272,8 @@ func (j judge) address(s Socket) judgement {
 	return result
 }
 
-// literal judges the object with its address and port as they are.
+// literal judges the object as it is: an address and port literally, the only
+// name, a single kind of access.
 func (j judge) literal(o Object) judgement {
 	candidates := make([]Candidate, 0, len(j.entries))
 	for _, e := range j.entries {
@@ -160,21 +281,28 @@ func (j judge) literal(o Object) judgement {
 			candidates = append(candidates, c)
 		}
 	}
-	if j.unknown {
-		return judgement{Decision: ResolveUnknown(candidates), object: o}
-	}
-	return judgement{Decision: Resolve(candidates), object: o}
+	return judgement{Decision: ResolveUnknown(candidates), object: o}
 }
 
-// candidate returns the pattern as a candidate if it matches the object.
+// candidate returns the pattern as a candidate if it matches the object or may
+// match it.
 func (e entry) candidate(o Object) (Candidate, bool) {
-	s, ok := e.pattern.matches(o)
-	c := Candidate{Object: s, Subject: e.rank, Verdict: e.verdict, Policy: e.policy, Rule: e.rule}
-	if socket, isSocket := o.(Socket); isSocket && ok {
+	s, certain := e.pattern.matches(o)
+	c := Candidate{
+		Object: s, Subject: e.rank, Verdict: e.verdict, Policy: e.policy, Rule: e.rule,
+		Uncertain: e.uncertain || certain == maybe, Revoke: e.revoke, NamesObject: namesObject(e.pattern),
+	}
+	if socket, ok := o.(Socket); ok && certain != no {
 		c.NamesPort = socket.namesPort(s)
 		c.NamesAddress = socket.namesAddress(s)
 	}
-	return c, ok
+	return c, certain != no
+}
+
+// namesObject tells whether the pattern says which file it is about.
+func namesObject(pattern Pattern) bool {
+	program, ok := pattern.(ProgramPattern)
+	return ok && program.Fileless || len(pathsIn(pattern)) > 0
 }
 
 func (j judge) patterns() []Pattern {

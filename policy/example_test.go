@@ -75,3 +75,19 @@ func ExampleValidate() {
 	// policy "no-rogue-sshd": binary "/usr/bin/../bin/nc" is not a clean path; write /usr/bin/nc
 	// policy "no-rogue-sshd": rule 0: deny[0]: port range 2299-2200 is empty; write 2200-2299
 }
+
+func ExamplePathPattern_Match() {
+	for _, pattern := range []string{"/etc/shadow", "/etc/ssl/", "/home/*/.ssh/", "/**/*.pem"} {
+		p, err := policy.ParsePathPattern(pattern)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		fmt.Println(pattern, p.Match("/etc/ssl/key.pem"), p.Match("/home/me/.ssh/id"), p.Specificity())
+	}
+	// Output:
+	// /etc/shadow false false 65536
+	// /etc/ssl/ true false 258
+	// /home/*/.ssh/ false true 3
+	// /**/*.pem true false 1
+}

@@ -2,14 +2,17 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // Explanation says how a decision came about. Its fields have stable JSON keys.
 type Explanation struct {
 	Operation Operation `json:"operation"`
-	// Binary is empty when the process is unknown.
+	// Binary and Script are empty when the process is unknown.
 	Binary  string `json:"binary,omitempty"`
+	Script  string `json:"script,omitempty"`
+	Cgroup  string `json:"cgroup,omitempty"`
 	Unknown bool   `json:"unknown,omitempty"`
 	Object  string `json:"object"`
 	Verdict string `json:"verdict"`
@@ -54,6 +57,8 @@ func Explain(set []Policy, r Request) Explanation {
 	e := Explanation{
 		Operation:  r.Operation,
 		Binary:     r.Process.Binary,
+		Script:     r.Process.Script,
+		Cgroup:     r.Process.Cgroup,
 		Unknown:    r.Process.Unknown,
 		Object:     fmt.Sprint(r.Object),
 		Verdict:    result.Verdict.String(),
@@ -61,17 +66,17 @@ func Explain(set []Policy, r Request) Explanation {
 		Candidates: []ExplainedCandidate{},
 	}
 	if r.Process.Unknown {
-		e.Binary = ""
+		e.Binary, e.Script, e.Cgroup = "", "", ""
 	}
 	if d := result.Decision; d.Policy >= 0 {
 		reference := referTo(set, d.Policy, d.Rule)
 		e.Winner = &reference
 	}
-	e.Notes = notes(r.Object, result)
+	e.Notes = notes(r, result)
 	if result.unidentified {
 		return e
 	}
-	c := comparison{set: set, unknown: r.Process.Unknown, decision: result.Decision}
+	c := comparison{set: set, decision: result.Decision}
 	var entries []entry
 	for _, entry := range j.entries {
 		if candidate, ok := entry.candidate(result.object); ok {
@@ -110,19 +115,63 @@ func referTo(set []Policy, policy, rule int) RuleReference {
 }
 
 // notes returns what is not obvious about the decision.
-func notes(asked Object, result judgement) []string {
-	var notes []string
+func notes(r Request, result judgement) []string {
 	if result.unidentified {
-		notes = append(notes, "the object cannot be judged, so any rule of the operation may concern it")
-	} else if result.Undecided {
-		notes = append(notes, "the process is unknown, so the strictest verdict that may apply is taken")
+		return []string{"the object cannot be judged, so any rule of the operation may concern it"}
 	}
-	from, ok := asked.(Socket)
-	to, ok2 := result.object.(Socket)
-	if !ok || !ok2 || result.unidentified {
+	var notes []string
+	if result.Undecided {
+		what := "process"
+		if !r.Process.Unknown {
+			what = "path"
+		}
+		notes = append(notes, fmt.Sprintf("the %s is unknown, so the strictest verdict that may apply is taken", what))
+	}
+	switch from := r.Object.(type) {
+	case Socket:
+		if to, ok := result.object.(Socket); ok {
+			notes = append(notes, socketNotes(r.Operation, from.normal(), to)...)
+		}
+	case File:
+		to, ok := result.object.(File)
+		if ok && from.Access != to.Access {
+			notes = append(notes, fmt.Sprintf("of %v, %v decides", from.Access, to.Access))
+		}
+		notes = append(notes, nameNotes(from.Names, to.Names)...)
+	case Program:
+		if to, ok := result.object.(Program); ok {
+			notes = append(notes, nameNotes(from.Names, to.Names)...)
+		}
+	case Mount:
+		if to, ok := result.object.(Mount); ok {
+			notes = append(notes, nameNotes(from.Target, to.Target)...)
+		}
+	}
+	return notes
+}
+
+// nameNotes tells which of several names decided.
+func nameNotes(from, to Names) []string {
+	switch {
+	case to.Unknown || from.Unknown && to.Path == "":
+		return nil // noted as undecided
+	case to.Path != "" && to.Path != from.Path:
+		return []string{fmt.Sprintf("it is also %s, and that name decides", to.Path)}
+	case to.Path == "" && len(from.all()) > 0:
+		return []string{"no path of any rule selects it"}
+	}
+	return nil
+}
+
+// socketNotes tells which of the values that the kernel may choose decided.
+func socketNotes(o Operation, from, to Socket) []string {
+	var notes []string
+	if o == SocketConnect {
+		if from.Address != to.Address {
+			notes = append(notes, fmt.Sprintf("connecting to %v reaches %v", from.Address, to.Address))
+		}
 		return notes
 	}
-	from = from.normal()
 	if from.DualStack && to.Address.Is4() {
 		notes = append(notes, "the socket takes IPv4 as well")
 		if !to.Address.IsUnspecified() {
@@ -140,10 +189,14 @@ func notes(asked Object, result judgement) []string {
 // comparison says why candidates won or lost.
 type comparison struct {
 	set        []Policy
-	unknown    bool
 	decision   Decision
 	candidates []Candidate
 	winner     int // index of a candidate; -1 for none
+}
+
+// uncertain tells whether any of the candidates may not apply.
+func (c *comparison) uncertain() bool {
+	return slices.ContainsFunc(c.candidates, func(c Candidate) bool { return c.Uncertain })
 }
 
 // findWinner sets the winner: the candidate of the rule that decided, with its
@@ -166,7 +219,7 @@ func (c *comparison) findWinner() {
 func (c *comparison) override(i int) int {
 	found := -1
 	for k, other := range c.candidates {
-		if c.unknown && other.Subject != SubjectEveryone || !other.Object.moreSpecificThan(c.candidates[i].Object) {
+		if other.Uncertain || !other.Object.moreSpecificThan(c.candidates[i].Object) {
 			continue
 		}
 		if found < 0 || k == c.winner {
@@ -178,28 +231,31 @@ func (c *comparison) override(i int) int {
 
 // reason returns why candidate i won or lost.
 func (c *comparison) reason(i int) string {
+	const mayNot = "it may not concern this process and object"
 	candidate := c.candidates[i]
 	if i == c.winner {
-		if c.decision.Undecided && candidate.Subject != SubjectEveryone {
-			return "won: it applies if the process is one of its subject"
+		if candidate.Uncertain {
+			return "won: it may concern this process and object"
 		}
 		return "won"
 	}
 	if k := c.override(i); k >= 0 {
 		other := c.candidates[k]
-		return fmt.Sprintf("less specific than %s (%s)", c.name(k), strings.Join(lessSpecificIn(candidate.Object, other.Object), ", "))
+		return fmt.Sprintf("less specific than %s (%s)", c.name(k), strings.Join(c.lessSpecificIn(candidate, other), ", "))
 	}
 	if c.winner < 0 {
-		return "the process may not be one of its subject"
+		return mayNot
 	}
 	winner := c.candidates[c.winner]
 	switch {
-	case !c.unknown && candidate.Subject < winner.Subject:
+	case !c.uncertain() && candidate.Subject < winner.Subject:
 		return fmt.Sprintf("its subject is less specific than that of %s", c.name(c.winner))
 	case candidate.Verdict < winner.Verdict:
 		return fmt.Sprintf("%v wins over %v", winner.Verdict, candidate.Verdict)
-	case c.unknown && candidate.Verdict == Allow && candidate.Subject != SubjectEveryone:
-		return "the process may not be one of its subject"
+	case candidate.Uncertain && candidate.Verdict == Allow:
+		return mayNot
+	case candidate.Verdict > winner.Verdict || candidate.Subject < winner.Subject:
+		return fmt.Sprintf("its subject is less specific than that of %s", c.name(c.winner))
 	case candidate.Policy == winner.Policy && candidate.Rule == winner.Rule:
 		return "agrees with the winner, which is in the same rule"
 	}
@@ -211,11 +267,23 @@ func (c *comparison) name(i int) string {
 	return fmt.Sprintf("policy %q rule %d", c.set[candidate.Policy].Name, candidate.Rule)
 }
 
+// specificityKeys names the keys of an operation's [Specificity].
+var specificityKeys = map[Operation][]string{
+	FileOpen:          {"paths", "access"},
+	BprmCheckSecurity: {"paths", "fileless and no_args"},
+	SbMount:           {"targets", "sources", "types", "flags"},
+	SbRemount:         {"targets", "sources", "types", "flags"},
+	SbUmount:          {"targets", "sources", "types", "flags"},
+	TaskFixSetuid:     {"from uids", "from gids", "to uids", "to gids"},
+	SocketBind:        {"addresses", "ports", "protocols"},
+	SocketConnect:     {"addresses", "ports", "protocols"},
+}
+
 // lessSpecificIn names the keys in which a is less specific than b.
-func lessSpecificIn(a, b Specificity) []string {
+func (c *comparison) lessSpecificIn(a, b Candidate) []string {
 	var keys []string
-	for i, name := range [...]string{addressKey: "addresses", portKey: "ports", protocolKey: "protocols"} {
-		if a[i] < b[i] {
+	for i, name := range specificityKeys[c.set[a.Policy].Rules[a.Rule].Operation] {
+		if a.Object[i] < b.Object[i] {
 			keys = append(keys, name)
 		}
 	}
@@ -231,6 +299,9 @@ func (e Explanation) String() string {
 		who = "an unknown process"
 	case who == "":
 		who = "a program that no policy names"
+	}
+	if e.Script != "" {
+		who += " for " + e.Script
 	}
 	fmt.Fprintf(&b, "%s: %s of %s by %s\n", e.Verdict, e.Operation, e.Object, who)
 	if w := e.Winner; w != nil {

@@ -7,7 +7,8 @@ import (
 )
 
 // Format returns the policies, which must be valid, as YAML that [Parse] reads
-// as the same policies, except for their sources.
+// as the same policies, except for their sources. Of addresses_from it has the
+// names of the files, which [Parse] has to find again.
 func Format(set []Policy) []byte {
 	var b bytes.Buffer
 	for i, p := range set {
@@ -16,14 +17,7 @@ func Format(set []Policy) []byte {
 		}
 		fmt.Fprintf(&b, "apiVersion: %s\nkind: %s\nmetadata:\n  name: %s\nspec:\n", APIVersion, Kind, scalar(p.Name))
 		fmt.Fprintf(&b, "  mode: %v\n", p.Mode)
-		if p.Subject.Everyone {
-			b.WriteString("  subject: {}\n")
-		} else {
-			b.WriteString("  subject:\n    binaries:\n")
-			for _, binary := range p.Subject.Binaries {
-				fmt.Fprintf(&b, "    - %s\n", scalar(binary))
-			}
-		}
+		formatSubject(&b, p.Subject)
 		b.WriteString("  rules:\n")
 		for _, r := range p.Rules {
 			formatRule(&b, r)
@@ -32,10 +26,38 @@ func Format(set []Policy) []byte {
 	return b.Bytes()
 }
 
+func formatSubject(b *bytes.Buffer, s Subject) {
+	if s.Everyone {
+		b.WriteString("  subject: {}\n")
+		return
+	}
+	b.WriteString("  subject:\n")
+	list := func(key string, values []string) {
+		if len(values) > 0 {
+			fmt.Fprintf(b, "    %s:\n", key)
+		}
+		for _, value := range values {
+			fmt.Fprintf(b, "    - %s\n", value)
+		}
+	}
+	list("binaries", quoted(s.Binaries))
+	if s.Descendants {
+		b.WriteString("    descendants: true\n")
+	}
+	list("users", s.Users.values())
+	list("cgroups", quoted(s.Cgroups))
+}
+
 func formatRule(b *bytes.Buffer, r Rule) {
 	fmt.Fprintf(b, "  - operation: %s\n", r.Operation)
 	formatPatterns(b, "allow", r.Allow)
 	formatPatterns(b, "deny", r.Deny)
+	if r.Verdict != 0 {
+		fmt.Fprintf(b, "    verdict: %v\n", r.Verdict)
+	}
+	if r.Revoke {
+		b.WriteString("    revoke: true\n")
+	}
 	if r.Message != "" {
 		fmt.Fprintf(b, "    message: %s\n", scalar(r.Message))
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // maxFile bounds the size of a policy file in bytes.
-const maxFile = 4 << 20
+const maxFile = 64 << 20
 
 // Load reads the policies of files and directories. Of a directory it reads
 // the files that end in .yaml or .yml in the order of their names, but no
@@ -23,13 +23,14 @@ func Load(paths ...string) ([]Policy, error) {
 	}
 	var set []Policy
 	var errs []error
+	lists := lists{}
 	for _, path := range paths {
 		files, err := filesOf(path)
 		if err != nil {
 			errs = append(errs, err)
 		}
 		for _, file := range files {
-			policies, err := loadFile(file)
+			policies, err := loadFile(file, lists)
 			if err != nil {
 				errs = append(errs, err)
 			}
@@ -73,7 +74,7 @@ func filesOf(path string) ([]string, error) {
 	return files, nil
 }
 
-func loadFile(path string) ([]Policy, error) {
+func loadFile(path string, lists lists) ([]Policy, error) {
 	name, input := path, io.Reader(os.Stdin)
 	if path == "-" {
 		name = "<stdin>"
@@ -92,5 +93,5 @@ func loadFile(path string) ([]Policy, error) {
 	if len(data) > maxFile {
 		return nil, fmt.Errorf("load policies: %s has more than %d bytes; split it", name, maxFile)
 	}
-	return Parse(strings.TrimPrefix(name, "./"), data)
+	return parse(strings.TrimPrefix(name, "./"), data, lists)
 }

@@ -13,13 +13,32 @@ import (
 // kernel's source); the same name is used in YAML, Go, C and alerts.
 type Operation string
 
-// SocketBind is the effect "a socket takes a local address and port", whether
-// by bind(2), by listen(2) on a socket without a port or by any other way that
-// docs/hooks.md lists.
-const SocketBind Operation = "socket_bind"
+// The operations. Each is an effect, by whatever system call: docs/hooks.md
+// lists the hooks that cover it between them.
+const (
+	// FileOpen: a file is read, written or executed, or the file itself is
+	// changed, created, renamed or removed.
+	FileOpen Operation = "file_open"
+	// BprmCheckSecurity: a program is started.
+	BprmCheckSecurity Operation = "bprm_check_security"
+	// SbMount: something is mounted, moved, or its propagation changed.
+	SbMount Operation = "sb_mount"
+	// SbRemount: the options of a mount or filesystem are changed.
+	SbRemount Operation = "sb_remount"
+	// SbUmount: a mount is removed.
+	SbUmount Operation = "sb_umount"
+	// TaskFixSetuid: a process changes its identity.
+	TaskFixSetuid Operation = "task_fix_setuid"
+	// SocketBind: a socket takes a local address and port.
+	SocketBind Operation = "socket_bind"
+	// SocketConnect: a socket connects, or sends to an address.
+	SocketConnect Operation = "socket_connect"
+)
 
 // Operations returns the operations that this version of ebpfguard enforces.
-func Operations() []Operation { return []Operation{SocketBind} }
+func Operations() []Operation {
+	return []Operation{FileOpen, BprmCheckSecurity, SbMount, SbRemount, SbUmount, TaskFixSetuid, SocketBind, SocketConnect}
+}
 
 // Known tells whether this version of ebpfguard enforces the operation.
 func (o Operation) Known() bool { return slices.Contains(Operations(), o) }
@@ -35,6 +54,9 @@ const (
 	Audit
 	// Deny refuses the operation with EPERM and raises an alert.
 	Deny
+	// Kill refuses the operation, raises an alert and kills the process with
+	// SIGKILL.
+	Kill
 )
 
 // Mode says what a policy does with its denials.
@@ -62,23 +84,39 @@ type Policy struct {
 	Source string
 }
 
-// Subject selects processes. Exactly one of Everyone and Binaries is set; the
-// zero value selects nobody and is refused by [Validate].
+// Subject selects processes: either Everyone, or those that match every kind
+// of selector that is given; the values of one kind are alternatives. The zero
+// value selects nobody and is refused by [Validate].
 type Subject struct {
-	// Everyone selects every process.
+	// Everyone selects every process; the other fields must be empty then.
 	Everyone bool
-	// Binaries selects the processes whose program was started from one of
-	// these absolute, clean paths.
+	// Binaries are path patterns (see [PathPattern]) of the program that the
+	// process was started from, or of the script that it runs.
 	Binaries []string
+	// Descendants selects the processes that descend from one of Binaries
+	// as well, whatever they have started since.
+	Descendants bool
+	// Users selects by the real user id. Names are resolved by [ResolveNames].
+	Users IDs
+	// Cgroups are paths of control groups (v2), each with all below it, see
+	// [ParseCgroupPattern]. The group counts that the process was in when it
+	// started its program.
+	Cgroups []string
 }
 
 // Rule is one operation with the objects that are allowed and denied.
 type Rule struct {
 	Operation Operation
-	// Allow and Deny hold patterns of the type that belongs to the operation
-	// ([SocketPattern] for socket_bind). An empty list matches nothing.
+	// Allow and Deny hold patterns of the type that belongs to the operation.
+	// An empty list matches nothing.
 	Allow []Pattern
 	Deny  []Pattern
+	// Verdict is what a match of Deny means: Audit, Deny or Kill. The zero
+	// value means Deny, so that a forgotten verdict fails closed.
+	Verdict Verdict
+	// Revoke, for file_open only, refuses the use of descriptors too that
+	// were opened before the policy came.
+	Revoke bool
 	// Message, Severity and Tags are copied into the rule's alerts.
 	Message  string
 	Severity Severity
@@ -102,19 +140,20 @@ const (
 )
 
 // Pattern selects objects of an operation. The implementations are in this
-// package: [SocketPattern].
+// package: [FilePattern], [ProgramPattern], [MountPattern],
+// [CredentialsPattern] and [SocketPattern].
 type Pattern interface {
 	// String returns the pattern as flow-style YAML.
 	String() string
 	// matches tells whether the pattern selects the object and how
-	// specifically.
-	matches(Object) (Specificity, bool)
+	// specifically or, if it is not certain, how specifically at most.
+	matches(Object) (Specificity, certainty)
 	// validate returns what is wrong with the pattern itself.
 	validate() error
 }
 
 // Object is what an operation acts on. The implementations are in this
-// package: [Socket].
+// package: [File], [Program], [Mount], [Credentials] and [Socket].
 type Object interface {
 	// String returns the object as a person would write it.
 	String() string
@@ -160,16 +199,22 @@ type SocketPattern struct {
 	// Addresses holds masked prefixes. An IPv4 prefix matches IPv4 and
 	// v4-mapped IPv6 addresses, an IPv6 prefix only other IPv6 addresses.
 	Addresses []netip.Prefix
-	Protocols []Protocol
+	// AddressesFrom names the files whose prefixes are in Listed, as
+	// [LoadAddresses] returns them, sorted and each one once. It is for
+	// people; what counts is Listed, which is part of the key addresses.
+	AddressesFrom []string
+	Listed        []netip.Prefix
+	Protocols     []Protocol
 }
 
-// Socket is the object of socket_bind.
+// Socket is the object of socket_bind, with the local address, and of
+// socket_connect, with the remote one.
 type Socket struct {
-	// Address is the local address; a v4-mapped one counts as IPv4. The
+	// Address is the address; a v4-mapped one counts as IPv4. To bind, the
 	// unspecified address (0.0.0.0 or ::) stands for every address of its
-	// family.
+	// family; to connect, for the loopback address.
 	Address netip.Addr
-	// Port is the local port. 0 stands for any port of Automatic.
+	// Port is the port. To bind, 0 stands for any port of Automatic.
 	Port uint16
 	// Automatic is the range from which the kernel chooses when Port is 0
 	// (net.ipv4.ip_local_port_range, narrowed by IP_LOCAL_PORT_RANGE; see
@@ -177,19 +222,157 @@ type Socket struct {
 	Automatic PortRange
 	Protocol  Protocol
 	// DualStack says that an IPv6 socket bound to :: takes IPv4 as well
-	// (IPV6_V6ONLY is off, see ipv6(7)). It only matters for ::.
+	// (IPV6_V6ONLY is off, see ipv6(7)). It only matters to bind ::.
 	DualStack bool
 }
 
 // DefaultAutomatic is the kernel's default for net.ipv4.ip_local_port_range.
 var DefaultAutomatic = PortRange{First: 32768, Last: 60999}
 
+// Access is a set of kinds of access to a file.
+type Access uint8
+
+// The kinds of access.
+const (
+	Read Access = 1 << iota
+	// Write covers every change to the file: of what is in it, of its
+	// attributes, of its name, and making or removing it.
+	Write
+	Exec
+	AllAccess = Read | Write | Exec
+)
+
+// FilePattern selects accesses to files. The keys are ANDed, the values of one
+// key ORed, an empty key matches everything. The zero value is refused; the
+// pattern for everything is FilePattern{All: true}.
+type FilePattern struct {
+	All    bool
+	Paths  []string // see [PathPattern]
+	Access Access
+}
+
+// File is the object of file_open.
+type File struct {
+	Names
+	// Access is what the process wants to do: one kind or several, of which
+	// each is judged.
+	Access Access
+}
+
+// Names are the names of a file. Each is an absolute and clean path.
+type Names struct {
+	// Path is the name by which the file was reached, from the root of the
+	// process's mount namespace. It is empty for what has no name there.
+	Path string
+	// Aliases are the names that the file's identity stands for: names in
+	// policies of this file, or of a directory above it, reached by another
+	// name.
+	Aliases []string
+	// Unknown says that the name could not be found out: patterns with
+	// paths may match or not (docs/semantics.md, rule 6).
+	Unknown bool
+}
+
+// ProgramPattern selects programs that are started. The keys are ANDed, the values
+// of one key ORed, an empty key matches everything. The zero value is refused;
+// the pattern for everything is ProgramPattern{All: true}.
+type ProgramPattern struct {
+	All   bool
+	Paths []string // see [PathPattern]
+	// Fileless selects programs that no file of the system holds: memfd,
+	// deleted files and what lies below /dev/shm.
+	Fileless bool
+	// NoArgs selects programs started without even an argv[0].
+	NoArgs bool
+}
+
+// Program is the object of bprm_check_security: a program, the script that is
+// started, or the interpreter that runs it.
+type Program struct {
+	Names
+	Fileless, NoArgs bool
+}
+
+// MountFlags is a set of flags of a mount: MountNew to MountForce.
+type MountFlags uint32
+
+// MountPattern selects operations on mounts. The keys are ANDed, the values of one
+// key ORed, an empty key matches everything: a pattern with flags matches when
+// the operation has any of them. The zero value is refused; the pattern for
+// everything is MountPattern{All: true}.
+type MountPattern struct {
+	All     bool
+	Sources []string // see [SourcePattern]; not for sb_umount
+	Targets []string // see [PathPattern]
+	// Types are names of types of filesystems, without a subtype.
+	Types []string
+	// Flags are some of those that the operation can have, see [MountFlagsOf].
+	Flags MountFlags
+}
+
+// Mount is the object of sb_mount, sb_remount and sb_umount.
+type Mount struct {
+	// Source is the device or directory as the process named it; empty
+	// where there is none.
+	Source string
+	// Target are the names of where it is mounted.
+	Target Names
+	// Type is the type of the filesystem; empty for a bind mount, a move or
+	// a change of propagation.
+	Type  string
+	Flags MountFlags
+}
+
+// IDRange is an inclusive range of user or group ids, of the initial user
+// namespace.
+type IDRange struct{ First, Last uint32 }
+
+// IDs is a set of user or group ids.
+type IDs struct {
+	Ranges []IDRange
+	// Names have to be resolved with [ResolveNames] before policies are
+	// compiled or decided.
+	Names []string
+}
+
+// Identity selects user and group ids.
+type Identity struct{ UIDs, GIDs IDs }
+
+// CredentialsPattern selects changes of identity by the effective ids before and
+// the id after. Since each id that changes is judged for itself, To names users
+// or groups but not both. The keys are ANDed, the values of one key ORed, an empty
+// key matches everything. The zero value is refused; the pattern for everything is
+// CredentialsPattern{All: true}.
+type CredentialsPattern struct {
+	All      bool
+	From, To Identity
+}
+
+// Credentials is the object of task_fix_setuid: one id that changes.
+type Credentials struct {
+	// FromUID and FromGID are the effective ids before.
+	FromUID, FromGID uint32
+	// To is the new id, a group's if Group is set.
+	To    uint32
+	Group bool
+}
+
 // Process is what a decision needs to know of the acting process.
 type Process struct {
 	// Binary is the absolute path from which the program was started.
 	Binary string
-	// Unknown says that the process could not be identified: a rule that
-	// names a subject may or may not concern it (docs/semantics.md, rule 6).
+	// Script is the script that the program was started to run, if any.
+	Script string
+	// Ancestors are the programs and scripts that the process and its
+	// ancestors ran before.
+	Ancestors []string
+	// UID is the real user id.
+	UID uint32
+	// Cgroup is the path of the control group.
+	Cgroup string
+	// Unknown says that program and ancestors could not be identified: a
+	// rule that names them may or may not concern it (docs/semantics.md,
+	// rule 6).
 	Unknown bool
 }
 

@@ -7,12 +7,21 @@ import (
 )
 
 // Specificity says how specific a pattern's match is in each of its keys; 0
-// means that the pattern does not name the key. For sockets:
+// means that the pattern does not name the key. The keys are, in this order:
 //
-//	[0] address: 1 + the bits of the longest prefix that contains the address
-//	[1] port: 1 + 65535 - (last - first) of the narrowest range that contains the port
-//	[2] protocol: 1 when named
-type Specificity [3]uint32
+//   - file_open: path (see [PathSpecificity]) and access (1 when named);
+//   - bprm_check_security: path and traits (how many of fileless and no_args are
+//     named);
+//   - sb_mount, sb_remount and sb_umount: target (as a path), source (see
+//     [SourcePattern.Specificity]), type and flags (1 each when named);
+//   - task_fix_setuid: the uid before, the gid before, the uid after and the gid
+//     after (see [IDSpecificity]);
+//   - socket_bind and socket_connect: address (see [AddressSpecificity]; of the
+//     longest prefix), port (see [PortSpecificity]; of the narrowest range) and
+//     protocol (1 when named).
+//
+// Of several values of a key that match, the most specific counts.
+type Specificity [4]uint32
 
 // The keys of a socket's [Specificity].
 const (
@@ -48,30 +57,30 @@ func (s Specificity) moreSpecificThan(other Specificity) bool {
 	return s != other
 }
 
-// SubjectRank says how specific a subject is; a greater rank is more specific.
-type SubjectRank uint8
-
-const (
-	// SubjectEveryone is the rank of a subject that selects every process.
-	SubjectEveryone SubjectRank = iota + 1
-	// SubjectBinary is the rank of a subject that selects exact binaries.
-	SubjectBinary
-)
-
-// Candidate is a pattern that matches the object, in a rule whose subject
-// matches the process or, for an unknown process, may match it.
+// Candidate is a pattern that matches the object or may match it, in a rule whose
+// subject matches the process or may match it.
 type Candidate struct {
+	// Object is how specific the match is or, if it is not certain, how
+	// specific it is at most.
 	Object  Specificity
 	Subject SubjectRank
 	// Verdict is what the pattern asks for: Allow for a pattern of an allow
-	// set; for one of a deny set Deny or, in a policy in ModeAudit, Audit.
+	// set; for one of a deny set the rule's verdict or, in a policy in
+	// ModeAudit, Audit.
 	Verdict Verdict
 	// Policy and Rule are indices into the policy set and into the policy.
 	Policy, Rule int
+	// Uncertain says that the subject may match or not, since the process
+	// could not be identified, or the pattern, since the object could not.
+	Uncertain bool
 	// NamesPort says that the pattern matches port 0 because it names just
 	// that port, and NamesAddress that it matches the unspecified address
 	// because it names just that address.
 	NamesPort, NamesAddress bool
+	// NamesObject says that the pattern names paths or fileless.
+	NamesObject bool
+	// Revoke says that it is a deny pattern of a rule with Revoke.
+	Revoke bool
 }
 
 // Decision is the outcome for one operation.
@@ -80,14 +89,21 @@ type Decision struct {
 	// Policy and Rule are the indices of the rule that decided; both are -1
 	// when no rule did.
 	Policy, Rule int
-	// Undecided says that the process could not be identified and that the
-	// verdict is the strictest that could have applied.
+	// Undecided says that the process or the object could not be identified
+	// and that the verdict is the strictest that could have applied.
 	Undecided bool
 	// NamesPort and NamesAddress say that every rule that could claim this
 	// decision names port 0, or the unspecified address, outright. Such a
 	// decision is final; otherwise the values that the kernel may choose
 	// have to be judged as well. See [Decide].
 	NamesPort, NamesAddress bool
+	// NamesObject says that the reported rule decided by a pattern that
+	// names paths or fileless, and so is about the file rather than about
+	// how it is used.
+	NamesObject bool
+	// Revoke says that one of the rules that could claim this denial has
+	// Revoke.
+	Revoke bool
 }
 
 // NoRule returns the decision when no rule concerns the operation.
@@ -124,34 +140,33 @@ func Resolve(candidates []Candidate) Decision {
 	return merge(best)
 }
 
-// ResolveUnknown decides between the candidates for a process that could not
-// be identified. A candidate whose subject is everyone certainly applies, any
-// other may. When a denial that no certain candidate overrides may apply, the
-// operation is denied, likewise audited, and the decision says so
-// (docs/semantics.md, rule 6). The verdict is never laxer than the one that
-// [Resolve] gives for any process that the unknown one could be.
+// ResolveUnknown decides between the candidates for a process or an object that
+// could not be identified; without an uncertain candidate it is [Resolve]. When
+// a denial may apply that is not certainly overridden, the operation is denied,
+// likewise audited, and the decision says so (docs/semantics.md, rule 6). The
+// verdict is never laxer than the one that [Resolve] gives for any process and
+// object that the unknown one could be.
 func ResolveUnknown(candidates []Candidate) Decision {
-	var certain []Candidate
+	var certain, uncertain []Candidate
 	for _, c := range candidates {
-		if c.Subject == SubjectEveryone {
+		if c.Uncertain {
+			uncertain = append(uncertain, c)
+		} else {
 			certain = append(certain, c)
 		}
 	}
 	decision := Resolve(certain)
-	if len(certain) == len(candidates) {
+	if len(uncertain) == 0 {
 		return decision
 	}
-	left := undominated(candidates, certain)
-	// Whoever the process is, the winner is among the candidates left or,
-	// if none of them applies, there is none: the decision names a value
-	// only if it does so in each case.
+	// Whatever applies, the winner is among the candidates left or, if none
+	// of them applies, there is none: the decision names a value only if it
+	// does so in each case.
 	namesPort, namesAddress := decision.NamesPort, decision.NamesAddress
 	var strictest []Candidate
-	for _, c := range left {
-		if c.Subject != SubjectEveryone {
-			namesPort = namesPort && c.NamesPort
-			namesAddress = namesAddress && c.NamesAddress
-		}
+	for _, c := range possible(candidates, certain, uncertain) {
+		namesPort = namesPort && c.NamesPort
+		namesAddress = namesAddress && c.NamesAddress
 		if c.Verdict == Allow {
 			continue
 		}
@@ -168,6 +183,19 @@ func ResolveUnknown(candidates []Candidate) Decision {
 	}
 	decision.NamesPort, decision.NamesAddress = namesPort, namesAddress
 	return decision
+}
+
+// possible returns the candidates that win in some case. A candidate never does
+// if a certain one is more specific about the object, or if a certain one that
+// nothing can override has a more specific subject.
+func possible(candidates, certain, uncertain []Candidate) []Candidate {
+	left := undominated(candidates, certain)
+	// Less specific than one of the uncertain is what may be overridden.
+	safe := SubjectRank(0)
+	for _, c := range undominated(undominated(certain, certain), uncertain) {
+		safe = max(safe, c.Subject)
+	}
+	return slices.DeleteFunc(left, func(c Candidate) bool { return c.Subject < safe })
 }
 
 // undominated returns the candidates for which none of the others is more
@@ -197,7 +225,8 @@ func merge(winners []Candidate) Decision {
 	for i, c := range winners {
 		d := Decision{
 			Verdict: c.Verdict, Policy: c.Policy, Rule: c.Rule,
-			NamesPort: c.NamesPort, NamesAddress: c.NamesAddress,
+			NamesPort: c.NamesPort, NamesAddress: c.NamesAddress, NamesObject: c.NamesObject,
+			Revoke: c.Revoke,
 		}
 		if i == 0 {
 			decision = d
@@ -210,16 +239,27 @@ func merge(winners []Candidate) Decision {
 
 // Stricter returns the decision for an operation that may turn out to be one
 // of two: the one with the greater verdict or, if they are equal, with the
-// lower policy and rule. The result names port 0 or the unspecified address
-// only if both do: where one of the two does not, the values that the kernel
-// may choose have still to be judged. Stricter is commutative and associative.
+// lower policy and rule.
+//
+// The result names port 0 or the unspecified address only if both do: where one
+// of the two does not, the values that the kernel may choose have still to be
+// judged. It names the object if the one that it is does. It revokes if one of
+// those with its verdict does: whichever of two equal denials is reported, what
+// either of them asks for happens. Stricter is commutative and associative.
 func Stricter(a, b Decision) Decision {
-	result := a
-	if compareStrictness(a, b) < 0 {
-		result = b
+	order := compareStrictness(a, b)
+	if order < 0 {
+		a, b = b, a
 	}
+	result := a
 	result.NamesPort = a.NamesPort && b.NamesPort
 	result.NamesAddress = a.NamesAddress && b.NamesAddress
+	if order == 0 {
+		result.NamesObject = a.NamesObject || b.NamesObject
+	}
+	if a.Verdict == b.Verdict {
+		result.Revoke = a.Revoke || b.Revoke
+	}
 	return result
 }
 

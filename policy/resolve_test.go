@@ -109,31 +109,31 @@ func TestResolveUnknown(t *testing.T) {
 			{Object: Specificity{0, 1, 0}, Subject: all, Verdict: Allow, Policy: 1},
 		}, Decision{Verdict: Allow, Policy: 1}},
 		{"a denial that may apply denies", []Candidate{
-			{Subject: one, Verdict: Deny, Policy: 3},
+			{Subject: one, Uncertain: true, Verdict: Deny, Policy: 3},
 		}, Decision{Verdict: Deny, Policy: 3, Undecided: true}},
 		{"an audit that may apply audits", []Candidate{
-			{Subject: one, Verdict: Audit, Policy: 3},
+			{Subject: one, Uncertain: true, Verdict: Audit, Policy: 3},
 			{Subject: all, Verdict: Allow, Policy: 4},
 		}, Decision{Verdict: Audit, Policy: 3, Undecided: true}},
 		{"deny wins over audit, the lowest rule is reported", []Candidate{
-			{Subject: one, Verdict: Audit, Policy: 0},
-			{Subject: one, Verdict: Deny, Policy: 2},
+			{Subject: one, Uncertain: true, Verdict: Audit, Policy: 0},
+			{Subject: one, Uncertain: true, Verdict: Deny, Policy: 2},
 			{Subject: all, Verdict: Deny, Policy: 1},
 		}, Decision{Verdict: Deny, Policy: 1, Undecided: true}},
 		{"a certain and more specific allow overrides a denial that may apply", []Candidate{
-			{Subject: one, Verdict: Deny, Policy: 0},
+			{Subject: one, Uncertain: true, Verdict: Deny, Policy: 0},
 			{Object: Specificity{0, 1, 0}, Subject: all, Verdict: Allow, Policy: 1},
 		}, Decision{Verdict: Allow, Policy: 1}},
 		{"an allow that may apply overrides nothing", []Candidate{
 			{Subject: all, Verdict: Deny, Policy: 0},
-			{Object: Specificity{0, 1, 0}, Subject: one, Verdict: Allow, Policy: 1},
+			{Object: Specificity{0, 1, 0}, Subject: one, Uncertain: true, Verdict: Allow, Policy: 1},
 		}, Decision{Verdict: Deny, Policy: 0, Undecided: true}},
 		{"an allow that may apply is not reported", []Candidate{
-			{Subject: one, Verdict: Allow, Policy: 1},
+			{Subject: one, Uncertain: true, Verdict: Allow, Policy: 1},
 		}, Decision{Verdict: Allow, Policy: -1, Rule: -1}},
 		{"the decision does not name the port when who knows what applies", []Candidate{
 			{Object: Specificity{0, 65536, 0}, Subject: all, Verdict: Allow, Policy: 0, NamesPort: true},
-			{Object: Specificity{9, 0, 0}, Subject: one, Verdict: Allow, Policy: 1},
+			{Object: Specificity{9, 0, 0}, Subject: one, Uncertain: true, Verdict: Allow, Policy: 1},
 		}, Decision{Verdict: Allow, Policy: 0}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -151,12 +151,15 @@ func randomCandidates(r *rand.Rand) []Candidate {
 	for i := range candidates {
 		candidates[i] = Candidate{
 			Object:       Specificity{r.Uint32N(3), r.Uint32N(3), r.Uint32N(2)},
-			Subject:      SubjectRank(1 + r.IntN(2)),
-			Verdict:      Verdict(1 + r.IntN(3)),
+			Subject:      SubjectRank(1 + r.IntN(3)),
+			Verdict:      Verdict(1 + r.IntN(4)),
 			Policy:       r.IntN(3),
 			Rule:         r.IntN(2),
 			NamesPort:    r.IntN(2) == 0,
 			NamesAddress: r.IntN(2) == 0,
+			NamesObject:  r.IntN(2) == 0,
+			Revoke:       r.IntN(2) == 0,
+			Uncertain:    r.IntN(2) == 0,
 		}
 	}
 	return candidates
@@ -185,7 +188,12 @@ func TestResolveUnknownIsNeverLaxer(t *testing.T) {
 		all := randomCandidates(r)
 		var some []Candidate
 		for _, c := range all {
-			if c.Subject == SubjectEveryone || r.IntN(2) == 0 {
+			if !c.Uncertain || r.IntN(2) == 0 {
+				if c.Uncertain {
+					// The greatest that it could be is what is known.
+					c.Object[0] = r.Uint32N(c.Object[0] + 1)
+					c.Subject = 1 + SubjectRank(r.IntN(int(c.Subject)))
+				}
 				some = append(some, c)
 			}
 		}
@@ -205,6 +213,7 @@ func TestStricterIsCommutativeAndAssociative(t *testing.T) {
 		return Decision{
 			Verdict: Verdict(1 + r.IntN(3)), Policy: r.IntN(3) - 1, Rule: r.IntN(3) - 1,
 			Undecided: r.IntN(2) == 0, NamesPort: r.IntN(2) == 0, NamesAddress: r.IntN(2) == 0,
+			NamesObject: r.IntN(2) == 0, Revoke: r.IntN(2) == 0,
 		}
 	}
 	for range 50000 {

@@ -10,28 +10,24 @@ import (
 // matches tells whether the pattern selects the socket, taking address and
 // port literally: the unspecified address and port 0 are values like others
 // here, [Decide] gives them their meaning.
-func (p SocketPattern) matches(o Object) (Specificity, bool) {
+func (p SocketPattern) matches(o Object) (Specificity, certainty) {
 	var s Specificity
 	socket, ok := o.(Socket)
 	if !ok {
-		return s, false
+		return s, no
 	}
 	if p.All {
-		return s, true
+		return s, yes
 	}
-	if len(p.Addresses) > 0 {
-		for _, prefix := range p.Addresses {
-			if prefix.Contains(socket.Address) {
-				s[addressKey] = max(s[addressKey], AddressSpecificity(prefix))
-			}
-		}
+	if p.namesAddresses() {
+		s[addressKey] = p.matchAddress(socket.Address)
 		if s[addressKey] == 0 {
-			return s, false
+			return s, no
 		}
 	}
 	if len(p.Ports) > 0 {
 		if !socket.Protocol.HasPorts() {
-			return s, false
+			return s, no
 		}
 		for _, r := range p.Ports {
 			if r.Contains(socket.Port) {
@@ -39,21 +35,51 @@ func (p SocketPattern) matches(o Object) (Specificity, bool) {
 			}
 		}
 		if s[portKey] == 0 {
-			return s, false
+			return s, no
 		}
 	}
 	if len(p.Protocols) > 0 {
 		if !slices.Contains(p.Protocols, socket.Protocol) {
-			return s, false
+			return s, no
 		}
 		s[protocolKey] = 1
 	}
-	return s, true
+	return s, yes
+}
+
+// namesAddresses tells whether the pattern names addresses, be it none of them.
+func (p SocketPattern) namesAddresses() bool {
+	return len(p.Addresses) > 0 || len(p.AddressesFrom) > 0 || len(p.Listed) > 0
+}
+
+// matchAddress returns the specificity of the longest prefix that contains the
+// address, 0 if none does.
+func (p SocketPattern) matchAddress(a netip.Addr) uint32 {
+	best := uint32(0)
+	for _, prefix := range p.Addresses {
+		if prefix.Contains(a) {
+			best = max(best, AddressSpecificity(prefix))
+		}
+	}
+	if longest, ok := findListed(p.Listed, a); ok {
+		best = max(best, AddressSpecificity(longest))
+	}
+	return best
+}
+
+// eachPrefix calls f for every prefix of the pattern.
+func (p SocketPattern) eachPrefix(f func(netip.Prefix)) {
+	for _, prefix := range p.Addresses {
+		f(prefix)
+	}
+	for _, prefix := range p.Listed {
+		f(prefix)
+	}
 }
 
 // isZero tells whether the pattern names nothing.
 func (p SocketPattern) isZero() bool {
-	return !p.All && len(p.Ports) == 0 && len(p.Addresses) == 0 && len(p.Protocols) == 0
+	return !p.All && len(p.Ports) == 0 && !p.namesAddresses() && len(p.Protocols) == 0
 }
 
 // validate returns what is wrong with the pattern itself.
@@ -62,23 +88,12 @@ func (p SocketPattern) validate() error {
 	if p.isZero() {
 		errs = append(errs, errors.New("the pattern names nothing; write all to select every socket"))
 	}
-	if p.All && (len(p.Ports) > 0 || len(p.Addresses) > 0 || len(p.Protocols) > 0) {
+	if p.All && (len(p.Ports) > 0 || p.namesAddresses() || len(p.Protocols) > 0) {
 		errs = append(errs, errors.New("all cannot be combined with ports, addresses or protocols; leave out one or the other"))
 	}
-	// An empty list matches everything; one that was made on purpose and
-	// came out empty must not.
-	for _, key := range []struct {
-		name  string
-		empty bool
-	}{
-		{"ports", p.Ports != nil && len(p.Ports) == 0},
-		{"addresses", p.Addresses != nil && len(p.Addresses) == 0},
-		{"protocols", p.Protocols != nil && len(p.Protocols) == 0},
-	} {
-		if key.empty {
-			errs = append(errs, fmt.Errorf("%s is an empty list; name at least one value or leave it out (nil), which selects all", key.name))
-		}
-	}
+	errs = append(errs,
+		checkEmpty("ports", p.Ports), checkEmpty("addresses", p.Addresses), checkEmpty("protocols", p.Protocols),
+		checkEmpty("addresses_from", p.AddressesFrom), p.checkListed())
 	for _, r := range p.Ports {
 		if r.First > r.Last {
 			errs = append(errs, fmt.Errorf("port range %v is empty; write %d-%d", r, r.Last, r.First))
@@ -95,6 +110,27 @@ func (p SocketPattern) validate() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkListed returns what is wrong with the addresses of files.
+func (p SocketPattern) checkListed() error {
+	switch {
+	case len(p.Listed) == 0 && len(p.AddressesFrom) > 0:
+		return errors.New("the addresses of addresses_from are not loaded; set Listed to what LoadAddresses returns")
+	case len(p.Listed) > 0 && len(p.AddressesFrom) == 0:
+		return errors.New("the pattern has Listed, which is for the addresses of files; name the files in AddressesFrom or use Addresses")
+	case slices.Contains(p.AddressesFrom, ""):
+		return errors.New("addresses_from names an empty file name; write the name of a file")
+	}
+	for i, prefix := range p.Listed {
+		if err := checkPrefix(prefix); err != nil {
+			return err
+		}
+		if i > 0 && comparePrefixes(p.Listed[i-1], prefix) >= 0 {
+			return errors.New("the addresses of addresses_from are not sorted; set Listed to what LoadAddresses returns")
+		}
+	}
+	return nil
 }
 
 // checkPrefix returns what is wrong with a prefix in a pattern.
@@ -147,6 +183,21 @@ func (s Socket) normal() Socket {
 	return s
 }
 
+// connected returns the socket as socket_connect judges it: what connects to the
+// unspecified address reaches the loopback address (ip(7), ipv6(7); in the kernel
+// ip_route_output_key_hash_rcu and __inet6_bind's counterpart tcp_v6_connect).
+func (s Socket) connected() Socket {
+	s = s.normal()
+	s.DualStack = false
+	switch s.Address {
+	case netip.IPv4Unspecified():
+		s.Address = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	case netip.IPv6Unspecified():
+		s.Address = netip.IPv6Loopback()
+	}
+	return s
+}
+
 // namesPort tells whether a match of that specificity names port 0.
 func (s Socket) namesPort(by Specificity) bool {
 	return s.Port == 0 && by[portKey] == PortSpecificity(PortRange{})
@@ -177,15 +228,15 @@ func addressRepresentatives(patterns []Pattern, v4 bool) []netip.Addr {
 		if !ok {
 			continue
 		}
-		for _, prefix := range p.Addresses {
+		p.eachPrefix(func(prefix netip.Prefix) {
 			if !prefix.IsValid() || prefix.Addr().Is4() != v4 {
-				continue
+				return
 			}
 			reps = append(reps, prefix.Masked().Addr())
 			if next := lastAddress(prefix).Next(); next.IsValid() {
 				reps = append(reps, next)
 			}
-		}
+		})
 	}
 	reps = slices.DeleteFunc(reps, netip.Addr.Is4In6)
 	slices.SortFunc(reps, netip.Addr.Compare)

@@ -16,6 +16,8 @@ func (v Verdict) String() string {
 		return "audit"
 	case Deny:
 		return "deny"
+	case Kill:
+		return "kill"
 	}
 	return fmt.Sprintf("Verdict(%d)", uint8(v))
 }
@@ -96,16 +98,11 @@ func (r PortRange) String() string {
 	return fmt.Sprintf("%d-%d", r.First, r.Last)
 }
 
-// String returns the pattern as flow-style YAML.
+// String returns the pattern as flow-style YAML, the addresses of files by the
+// names of the files.
 func (p SocketPattern) String() string {
 	if p.All {
 		return "all"
-	}
-	var keys []string
-	key := func(name string, values []string) {
-		if len(values) > 0 {
-			keys = append(keys, name+": ["+strings.Join(values, ", ")+"]")
-		}
 	}
 	var ports, addresses, names []string
 	for _, r := range p.Ports {
@@ -121,10 +118,41 @@ func (p SocketPattern) String() string {
 	for _, protocol := range p.Protocols {
 		names = append(names, protocol.String())
 	}
-	key("ports", ports)
-	key("addresses", addresses)
-	key("protocols", names)
-	return "{" + strings.Join(keys, ", ") + "}"
+	var f flow
+	f.list("ports", ports)
+	f.list("addresses", addresses)
+	f.list("addresses_from", quoted(p.AddressesFrom))
+	f.list("protocols", names)
+	return f.String()
+}
+
+// flow makes a mapping in flow style.
+type flow struct{ keys []string }
+
+// list adds a key with values, which are YAML, unless there are none.
+func (f *flow) list(key string, values []string) {
+	if len(values) > 0 {
+		f.keys = append(f.keys, key+": ["+strings.Join(values, ", ")+"]")
+	}
+}
+
+// flag adds a key that is true.
+func (f *flow) flag(key string, set bool) {
+	if set {
+		f.keys = append(f.keys, key+": true")
+	}
+}
+
+// String returns the mapping.
+func (f *flow) String() string { return "{" + strings.Join(f.keys, ", ") + "}" }
+
+// quoted returns the strings as YAML scalars.
+func quoted(list []string) []string {
+	scalars := make([]string, len(list))
+	for i, s := range list {
+		scalars[i] = scalar(s)
+	}
+	return scalars
 }
 
 // String returns the socket as protocol, address and port.

@@ -3,29 +3,20 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"path"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
-// The limits of a policy. The path limits are the kernel's (PATH_MAX includes
-// the final NUL; NAME_MAX).
+// The limits of a policy.
 const (
-	maxName      = 253
-	maxMessage   = 1024
-	maxTags      = 16
-	maxTag       = 64
-	maxPath      = 4095
-	maxComponent = 255
+	maxName    = 253
+	maxMessage = 1024
+	maxTags    = 16
+	maxTag     = 64
 )
-
-// later lists the operations that later versions will enforce (docs/hooks.md).
-var later = []Operation{
-	"file_open", "bprm_check_security", "sb_mount", "sb_remount", "sb_umount",
-	"task_fix_setuid", "socket_connect",
-}
 
 // Error is one problem of a policy.
 type Error struct {
@@ -145,59 +136,6 @@ func checkName(name string) error {
 	return nil
 }
 
-func (s Subject) validate() error {
-	switch {
-	case s.Everyone && len(s.Binaries) > 0:
-		return errors.New("the subject is everyone and binaries at the same time; leave out one of them")
-	case !s.Everyone && s.Binaries != nil && len(s.Binaries) == 0:
-		return errors.New("the subject's binaries are empty, which selects nobody; name at least one binary or select everyone")
-	case !s.Everyone && len(s.Binaries) == 0:
-		return errors.New("the policy has no subject; select everyone or name binaries")
-	}
-	var errs []error
-	seen := make(map[string]bool, len(s.Binaries))
-	for _, binary := range s.Binaries {
-		if err := checkBinary(binary); err != nil {
-			errs = append(errs, err)
-		} else if seen[binary] {
-			errs = append(errs, fmt.Errorf("binary %q is listed twice; remove one", binary))
-		}
-		seen[binary] = true
-	}
-	return errors.Join(errs...)
-}
-
-func checkBinary(binary string) error {
-	shown := binary
-	if len(shown) > 64 {
-		shown = shown[:64] + "…"
-	}
-	switch {
-	case binary == "":
-		return errors.New("a binary is empty; write an absolute path such as /usr/sbin/sshd")
-	case strings.ContainsRune(binary, 0):
-		return fmt.Errorf("binary %q contains a NUL, which no path can; remove it", shown)
-	case !utf8.ValidString(binary):
-		return fmt.Errorf("binary %q is not valid UTF-8; such paths cannot be written in a policy, rename the file", shown)
-	case strings.ContainsAny(binary, "*?[") || len(binary) > 1 && strings.HasSuffix(binary, "/"):
-		return fmt.Errorf("binary %q: globs and directories are not enforced by this version of ebpfguard; list exact paths", shown)
-	case !path.IsAbs(binary):
-		return fmt.Errorf("binary %q is not absolute; write the whole path, such as /usr/bin/%s", shown, path.Base(shown))
-	case len(binary) > maxPath:
-		return fmt.Errorf("binary %q has %d bytes, but no path is longer than %d; shorten it", shown, len(binary), maxPath)
-	case path.Clean(binary) != binary:
-		return fmt.Errorf("binary %q is not a clean path; write %s", shown, path.Clean(binary))
-	case binary == "/":
-		return errors.New(`binary "/" is a directory; write the path of a program`)
-	}
-	for component := range strings.SplitSeq(binary, "/") {
-		if len(component) > maxComponent {
-			return fmt.Errorf("binary %q has a component of %d bytes, but none is longer than %d; shorten it", shown, len(component), maxComponent)
-		}
-	}
-	return nil
-}
-
 func (r Rule) validate() error {
 	var errs []error
 	add := func(err error) { errs = append(errs, err) }
@@ -214,6 +152,10 @@ func (r Rule) validate() error {
 				add(fmt.Errorf("%s[%d]: %w", list.name, i, err))
 			}
 		}
+	}
+	add(checkVerdict(r.Verdict))
+	if r.Revoke && r.Operation != FileOpen {
+		add(errRevoke)
 	}
 	add(checkMessage(r.Message))
 	add(checkSeverity(r.Severity))
@@ -236,23 +178,60 @@ func checkOperation(o Operation) error {
 		return nil
 	case o == "":
 		return fmt.Errorf("the rule has no operation; name one of: %s", strings.Join(names, ", "))
-	case slices.Contains(later, o):
-		return fmt.Errorf("%s is not enforced by this version of ebpfguard; it enforces %s", o, strings.Join(names, ", "))
 	}
 	return fmt.Errorf("unknown operation %q; %s", o, suggest(string(o), names))
 }
 
+var errRevoke = fmt.Errorf("revoke is about files that are open already, so it belongs to %s only; leave it out", FileOpen)
+
+// checkPattern returns what is wrong with a pattern of a rule for the operation.
 func checkPattern(o Operation, pattern Pattern) error {
 	if pattern == nil {
 		return errors.New("the pattern is nil; remove it")
 	}
-	if o == SocketBind {
-		if p, ok := pattern.(SocketPattern); ok {
-			return p.validate()
-		}
-		return fmt.Errorf("%s does not take a %T; use a SocketPattern (a value, not a pointer)", o, pattern)
+	want := patternFor(o)
+	if want == nil {
+		return nil // the operation itself is wrong
 	}
-	return nil // the operation itself is wrong
+	if reflect.TypeOf(pattern) != reflect.TypeOf(want) {
+		return fmt.Errorf("%s does not take a %T; use a %s (a value, not a pointer)", o, pattern, reflect.TypeOf(want).Name())
+	}
+	if err := pattern.validate(); err != nil {
+		return err
+	}
+	if mount, ok := pattern.(MountPattern); ok {
+		return mount.validateFor(o)
+	}
+	return nil
+}
+
+// patternFor returns the pattern for everything of the operation, nil if there is
+// no such operation.
+func patternFor(o Operation) Pattern {
+	switch o {
+	case FileOpen:
+		return FilePattern{All: true}
+	case BprmCheckSecurity:
+		return ProgramPattern{All: true}
+	case SbMount, SbRemount, SbUmount:
+		return MountPattern{All: true}
+	case TaskFixSetuid:
+		return CredentialsPattern{All: true}
+	case SocketBind, SocketConnect:
+		return SocketPattern{All: true}
+	}
+	return nil
+}
+
+// checkVerdict returns what is wrong with the verdict of a rule.
+func checkVerdict(v Verdict) error {
+	switch v {
+	case 0, Audit, Deny, Kill:
+		return nil
+	case Allow:
+		return errors.New("a rule's verdict says what its deny means, so it cannot be allow; use audit, deny or kill")
+	}
+	return fmt.Errorf("unknown verdict %v; use audit, deny or kill", v)
 }
 
 func checkMessage(message string) error {

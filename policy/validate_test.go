@@ -42,25 +42,27 @@ func TestValidate(t *testing.T) {
 		{"duplicate name", set(good(), good()), `policy "p": another policy has the same name; rename one of them`},
 		{"mode", withPolicy(func(p *Policy) { p.Mode = 9 }), `policy "p": unknown mode Mode(9); use ModeEnforce or ModeAudit`},
 		{"zero mode", withPolicy(func(p *Policy) { p.Mode = 0 }), ``},
-		{"no subject", withPolicy(func(p *Policy) { p.Subject = Subject{} }), `policy "p": the policy has no subject; select everyone or name binaries`},
-		{"no binaries", withBinaries(), `policy "p": the policy has no subject; select everyone or name binaries`},
-		{"empty binaries", withPolicy(func(p *Policy) { p.Subject.Everyone = false; p.Subject.Binaries = []string{} }), `policy "p": the subject's binaries are empty, which selects nobody; name at least one binary or select everyone`},
+		{"no subject", withPolicy(func(p *Policy) { p.Subject = Subject{} }), `policy "p": the policy has no subject; select everyone or name binaries, users or cgroups`},
+		{"no binaries", withBinaries(), `policy "p": the policy has no subject; select everyone or name binaries, users or cgroups`},
+		{"empty binaries", withPolicy(func(p *Policy) { p.Subject.Everyone = false; p.Subject.Binaries = []string{} }), `policy "p": the subject's binaries are empty, which selects nobody; name at least one or select everyone`},
 		{"two subjects", withPolicy(func(p *Policy) { p.Subject.Binaries = []string{"/a"} }), `policy "p": the subject is everyone and binaries at the same time; leave out one of them`},
-		{"empty binary", withBinaries(""), `policy "p": a binary is empty; write an absolute path such as /usr/sbin/sshd`},
+		{"empty binary", withBinaries(""), `policy "p": binary "" is empty; write an absolute path such as /usr/sbin/sshd`},
 		{"relative binary", withBinaries("a/b"), `policy "p": binary "a/b" is not absolute; write the whole path, such as /usr/bin/b`},
 		{"unclean binary", withBinaries("/a/../b"), `policy "p": binary "/a/../b" is not a clean path; write /b`},
-		{"root", withBinaries("/"), `policy "p": binary "/" is a directory; write the path of a program`},
+		{"root", withBinaries("/"), ``},
 		{"NUL", withBinaries("/a\x00b"), `policy "p": binary "/a\x00b" contains a NUL, which no path can; remove it`},
-		{"not UTF-8", withBinaries("/a\xff"), `policy "p": binary "/a\xff" is not valid UTF-8; such paths cannot be written in a policy, rename the file`},
+		{"not UTF-8", withBinaries("/a\xff"), `policy "p": binary "/a\xff" is not valid UTF-8; such paths cannot be written in a policy, rename the file or use a glob`},
 		{"longest component", withBinaries("/" + strings.Repeat("a", 255)), ``},
 		{"long component", withBinaries("/" + strings.Repeat("a", 256)), `policy "p": binary "/` + strings.Repeat("a", 63) + `…" has a component of 256 bytes, but none is longer than 255; shorten it`},
-		{"longest path", withBinaries(strings.Repeat("/a", 2047) + "a"), ``},
+		{"longest path", withBinaries(strings.Repeat("/"+strings.Repeat("a", 255), 15) + "/" + strings.Repeat("a", 254)), ``},
+		{"most components", withBinaries(strings.Repeat("/a", 64)), ``},
+		{"many components", withBinaries(strings.Repeat("/a", 65)), `policy "p": binary "` + strings.Repeat("/a", 32) + `…" has 65 components; the guard follows paths of at most 64, name a directory above`},
 		{"long path", withBinaries(strings.Repeat("/a", 2048)), `policy "p": binary "` + strings.Repeat("/a", 32) + `…" has 4096 bytes, but no path is longer than 4095; shorten it`},
 		{"twice", withBinaries("/a", "/a"), `policy "p": binary "/a" is listed twice; remove one`},
 		{"no rules", withPolicy(func(p *Policy) { p.Rules = nil }), `policy "p": the policy has no rules; add one`},
-		{"no operation", withRule(func(r *Rule) { r.Operation = "" }), rule0 + `the rule has no operation; name one of: socket_bind`},
-		{"later operation", withRule(func(r *Rule) { r.Operation = "file_open" }), rule0 + `file_open is not enforced by this version of ebpfguard; it enforces socket_bind`},
-		{"unknown operation", withRule(func(r *Rule) { r.Operation = "x" }), rule0 + `unknown operation "x"; the only one is socket_bind`},
+		{"no operation", withRule(func(r *Rule) { r.Operation = "" }), rule0 + `the rule has no operation; name one of: file_open, bprm_check_security, sb_mount, sb_remount, sb_umount, task_fix_setuid, socket_bind, socket_connect`},
+		{"pattern of another operation", withRule(func(r *Rule) { r.Operation = "file_open" }), rule0 + `deny[0]: file_open does not take a policy.SocketPattern; use a FilePattern (a value, not a pointer)`},
+		{"unknown operation", withRule(func(r *Rule) { r.Operation = "x" }), rule0 + `unknown operation "x"; choose from file_open, bprm_check_security, sb_mount, sb_remount, sb_umount, task_fix_setuid, socket_bind, socket_connect`},
 		{"no patterns", withRule(func(r *Rule) { r.Deny = nil }), rule0 + `the rule neither allows nor denies anything; add allow or deny`},
 		{"nil pattern", withDeny(nil), rule0 + `deny[0]: the pattern is nil; remove it`},
 		{"pointer pattern", withDeny(&SocketPattern{All: true}), rule0 + `deny[0]: socket_bind does not take a *policy.SocketPattern; use a SocketPattern (a value, not a pointer)`},
@@ -75,6 +77,39 @@ func TestValidate(t *testing.T) {
 		{"zero protocol", withDeny(protocol(0)), rule0 + `deny[0]: a policy cannot name protocol Protocol(0); name one of TCP to Raw`},
 		{"other protocol", withDeny(protocol(OtherProtocol)), rule0 + `deny[0]: a policy cannot name protocol other; name one of TCP to Raw`},
 		{"two problems of one pattern", withDeny(both(portRange(2, 1), protocol(99))), rule0 + "deny[0]: port range 2-1 is empty; write 1-2\n" + rule0 + "deny[0]: a policy cannot name protocol Protocol(99); name one of TCP to Raw"},
+		{"verdict", withRule(func(r *Rule) { r.Verdict = Kill }), ``},
+		{"verdict allow", withRule(func(r *Rule) { r.Verdict = Allow }), rule0 + `a rule's verdict says what its deny means, so it cannot be allow; use audit, deny or kill`},
+		{"unknown verdict", withRule(func(r *Rule) { r.Verdict = 9 }), rule0 + `unknown verdict Verdict(9); use audit, deny or kill`},
+		{"revoke", withRule(func(r *Rule) { r.Revoke = true }), rule0 + `revoke is about files that are open already, so it belongs to file_open only; leave it out`},
+		{"everyone and users", withPolicy(func(p *Policy) { p.Subject.Users = ids(0, 0) }), `policy "p": the subject is everyone and users at the same time; leave out one of them`},
+		{"everyone and descendants", withPolicy(func(p *Policy) { p.Subject.Descendants = true }), `policy "p": the subject is everyone, which includes all descendants; leave out descendants`},
+		{"descendants alone", withPolicy(func(p *Policy) { p.Subject = Subject{Descendants: true, Users: ids(0, 0)} }), `policy "p": the subject has descendants, but no binaries; name the binaries whose descendants are meant`},
+		{"empty users", withPolicy(func(p *Policy) { p.Subject = Subject{Users: IDs{Names: []string{}}} }), `policy "p": the subject's users are empty, which selects nobody; name at least one or select everyone`},
+		{"empty cgroups beside binaries", withPolicy(func(p *Policy) { p.Subject = Subject{Binaries: []string{"/a"}, Cgroups: []string{}} }), `policy "p": the subject's cgroups are empty, which selects nobody; name at least one or select everyone`},
+		{"users", withPolicy(func(p *Policy) {
+			p.Subject = Subject{Users: IDs{Ranges: []IDRange{{2, 1}, {0, 0xffffffff}}, Names: []string{"a:b", "5"}}}
+		}), `policy "p": users: the range 2-1 is empty; write 1-2
+policy "p": users: there is no id 4294967295; the greatest is 4294967294
+policy "p": users: "a:b" is no name of a user or group; write a name, a number or a range such as 1000-2000
+policy "p": users: "5" is a number or range and no name; write it as such`},
+		{"cgroup", withPolicy(func(p *Policy) { p.Subject = Subject{Cgroups: []string{"/a/../b", ""}} }), `policy "p": cgroup "/a/../b" is not a clean path; write /b
+policy "p": cgroup "" is empty; write its path such as /system.slice/nginx.service`},
+		{"all and paths", withRule(func(r *Rule) {
+			r.Operation = FileOpen
+			r.Deny = patterns{FilePattern{All: true, Paths: []string{"/a"}}}
+		}), rule0 + `deny[0]: all cannot be combined with paths or access; leave out one or the other`},
+		{"unknown access", withRule(func(r *Rule) { r.Operation = FileOpen; r.Deny = patterns{FilePattern{Access: 9}} }), rule0 + `deny[0]: unknown access Access(0x8); combine Read, Write and Exec`},
+		{"empty paths", withRule(func(r *Rule) {
+			r.Operation = BprmCheckSecurity
+			r.Deny = patterns{ProgramPattern{Paths: []string{}, NoArgs: true}}
+		}), rule0 + `deny[0]: paths is an empty list; name at least one value or leave it out (nil), which selects all`},
+		{"zero patterns", withRule(func(r *Rule) { r.Operation = SbMount; r.Deny = patterns{MountPattern{}} }), rule0 + `deny[0]: the pattern names nothing; write all to select every mount`},
+		{"unknown flags", withRule(func(r *Rule) { r.Operation = SbMount; r.Deny = patterns{MountPattern{Flags: 1 << 30}} }), rule0 + `deny[0]: unknown flags MountFlags(0x40000000); combine MountNew to MountForce`},
+		{"flags of another operation", withRule(func(r *Rule) { r.Operation = SbUmount; r.Deny = patterns{MountPattern{Flags: MountNew}} }), rule0 + `deny[0]: sb_umount has no flag new; its flags are detach, force`},
+		{"credentials", withRule(func(r *Rule) { r.Operation = TaskFixSetuid; r.Deny = patterns{CredentialsPattern{}} }), rule0 + `deny[0]: the pattern names nothing; write all to select every change of identity`},
+		{"addresses not loaded", withDeny(SocketPattern{AddressesFrom: []string{"a"}}), rule0 + `deny[0]: the addresses of addresses_from are not loaded; set Listed to what LoadAddresses returns`},
+		{"listed without a file", withDeny(SocketPattern{Listed: addresses("10.0.0.0/8").Addresses}), rule0 + `deny[0]: the pattern has Listed, which is for the addresses of files; name the files in AddressesFrom or use Addresses`},
+		{"listed unsorted", withDeny(SocketPattern{AddressesFrom: []string{"a"}, Listed: addresses("10.0.0.0/8", "9.0.0.0/8").Addresses}), rule0 + `deny[0]: the addresses of addresses_from are not sorted; set Listed to what LoadAddresses returns`},
 		{"message", withRule(func(r *Rule) { r.Message = strings.Repeat("a", 1025) }), rule0 + `the message has 1025 bytes; shorten it to 1024`},
 		{"severity", withRule(func(r *Rule) { r.Severity = "urgent" }), rule0 + `unknown severity "urgent"; choose from info, low, medium, high, critical`},
 		{"tags", withRule(func(r *Rule) { r.Tags = strings.Split(strings.Repeat("a", 17), "") }), rule0 + `the rule has 17 tags; keep at most 16`},
@@ -127,6 +162,19 @@ func TestWarnings(t *testing.T) {
 		{"a pattern within another", set(everyone("p", nil, patterns{ports(22), both(ports(22), protocol(UDP))})), `policy "p": rule 0: warning: deny {ports: [22], protocols: [udp]}` + patternIdle},
 		{"a pattern within another, which has to be more specific", set(everyone("p", patterns{portRange(1, 30)}, patterns{portRange(1, 100), ports(22)})), ``},
 		{"ports of a protocol without", set(everyone("p", nil, patterns{both(ports(22), protocol(ICMP)), ports(23)})), `policy "p": rule 0: warning: deny {ports: [22], protocols: [icmp]}` + patternIdle},
+		{"an exact path under its directory", set(fileRule("p", nil, patterns{paths("/a/"), paths("/a/b")})), `policy "p": rule 0: warning: deny {paths: [/a/b]}` + patternIdle},
+		{"an exact path that makes a name count", set(fileRule("p", patterns{paths("/b")}, patterns{allFiles, paths("/a")})), ``},
+		{"an access within another", set(fileRule("p", nil, patterns{paths("/a"), paths("/a").to(Read)})), `policy "p": rule 0: warning: deny {paths: [/a], access: [read]}` + patternIdle},
+		{"globs are not followed", set(fileRule("p", nil, patterns{paths("/*"), paths("/?")})), ``},
+		{"but they may be there twice", set(fileRule("p", nil, patterns{paths("/*"), paths("/*")})), `policy "p": rule 0: warning: deny lists {paths: ["/*"]} twice; remove one`},
+		{"nothing is denied of files", set(fileRule("p", patterns{paths("/*")}, nil)), strings.ReplaceAll("policy \"p\": "+nothingToLift, "socket_bind", "file_open")},
+		{"ids within others", set(ruleOf("p", everybody, TaskFixSetuid, nil, patterns{CredentialsPattern{To: Identity{UIDs: ids(0, 9)}}, CredentialsPattern{To: Identity{UIDs: ids(5, 5)}}})), `policy "p": rule 0: warning: deny {to: {uids: [5]}}` + patternIdle},
+		{"names are not known", set(ruleOf("p", everybody, TaskFixSetuid, nil, patterns{CredentialsPattern{To: Identity{UIDs: ids(0, 9)}}, CredentialsPattern{To: Identity{UIDs: IDs{Names: []string{"a"}}}}})), ``},
+		{"flags within others", set(ruleOf("p", everybody, SbMount, nil, patterns{MountPattern{Flags: MountSUID | MountDev}, MountPattern{Flags: MountDev}})), `policy "p": rule 0: warning: deny {flags: [dev]}` + patternIdle},
+		{"sources are easily evaded", set(ruleOf("p", everybody, SbMount, nil, patterns{MountPattern{Sources: []string{"/dev/sda"}}})), `policy "p": rule 0: warning: deny {sources: [/dev/sda]} compares the source as the process writes it, so a symbolic link or another path to the same source evades it; deny targets or types, or deny all and allow sources`},
+		{"sources of an exception", set(ruleOf("p", everybody, SbMount, patterns{MountPattern{Sources: []string{"/dev/sda"}}}, patterns{MountPattern{All: true}})), ``},
+		{"less specific subjects", set(ruleOf("p", Subject{Binaries: []string{"/a/"}}, FileOpen, nil, patterns{paths("/x")}), ruleOf("q", Subject{Binaries: []string{"/a/b"}}, FileOpen, patterns{paths("/x")}, nil)), ``},
+		{"an exception for a less specific subject", set(ruleOf("p", everybody, FileOpen, nil, patterns{paths("/x")}), ruleOf("q", Subject{Users: ids(0, 0)}, FileOpen, patterns{paths("/")}, nil)), `policy "q": ` + ruleIdle},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := Validate(tt.set); err != nil {
@@ -157,4 +205,8 @@ func TestWarningsBoundItsWork(t *testing.T) {
 	if w.work > maxWarningWork*11/10 {
 		t.Errorf("%d matches", w.work)
 	}
+}
+
+func fileRule(name string, allow, deny patterns) Policy {
+	return ruleOf(name, everybody, FileOpen, allow, deny)
 }

@@ -1,8 +1,11 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
-	"net/netip"
+	"maps"
+	"slices"
+	"strings"
 )
 
 // Warning is something in a valid policy that is probably not meant.
@@ -21,24 +24,44 @@ func (w Warning) String() string {
 }
 
 // These bound the matches that [Warnings] tries in all and for one rule or
-// pattern, which keeps it below a few seconds.
+// pattern, which keeps it below a few seconds, and what it returns.
 const (
 	maxWarningWork = 8_000_000
 	maxRuleWork    = 2_000_000
+	maxWarnings    = 1000
 )
 
-// Warnings returns the patterns that are listed twice and the rules and
-// patterns of the policies that have no effect: no decision about any process
-// and any object that can be judged at all, and no alert, would be another one
-// without them. An "allow: all" beside a denial is idiomatic and never warned
-// about. In a set of very many
-// patterns not all are checked; what is warned about is always true.
+// Warnings returns the patterns that are listed twice, those that are easily
+// evaded, and the rules and patterns of the policies that have no effect: no
+// decision about any process and any object that can be judged at all, and no
+// alert, would be another one without them. An "allow: all" beside a denial is
+// idiomatic and never warned about. In a set of very many patterns, and where
+// globs or names of users overlap in ways that are hard to follow, not all are
+// checked; what is warned about is always true.
 func Warnings(set []Policy) []Warning {
 	w := warner{set: set, gone: make(map[patternIndex]bool)}
 	for _, o := range Operations() {
 		w.operation(o)
 	}
-	return w.warnings
+	// They were found last first.
+	slices.Reverse(w.warnings)
+	slices.SortStableFunc(w.warnings, func(a, b foundWarning) int {
+		return cmp.Or(cmp.Compare(a.policy, b.policy), cmp.Compare(a.Rule, b.Rule))
+	})
+	if len(w.warnings) > maxWarnings {
+		w.warnings = w.warnings[:maxWarnings]
+	}
+	warnings := make([]Warning, len(w.warnings))
+	for i, found := range w.warnings {
+		warnings[i] = found.Warning
+	}
+	return warnings
+}
+
+// foundWarning is a warning about the policy with an index.
+type foundWarning struct {
+	Warning
+	policy int
 }
 
 // patternIndex says which pattern of a policy set is meant.
@@ -50,18 +73,29 @@ type patternIndex struct {
 
 type warner struct {
 	set      []Policy
-	warnings []Warning
+	warnings []foundWarning
 	// work counts the matches tried, limit is where to stop.
 	work, limit int
 	// gone holds the patterns that have no effect, also without each other.
 	gone map[patternIndex]bool
+	// subjects and objects stand for all processes and objects of the
+	// operation being looked at; nil if there are too many to try.
+	subjects []subjects
+	objects  []Object
 }
 
 func (w *warner) operation(o Operation) {
 	denies := false
+	patterns := 0
 	w.eachRule(o, func(i, j int) {
-		denies = denies || len(w.set[i].Rules[j].Deny) > 0
+		rule := w.set[i].Rules[j]
+		denies = denies || len(rule.Deny) > 0
+		patterns += len(rule.Deny) + len(rule.Allow)
 	})
+	if patterns == 0 {
+		return
+	}
+	w.subjects, w.objects = subjectsFor(w.set, o), objectsFor(w.set, o)
 	w.eachRule(o, func(i, j int) {
 		rule := w.set[i].Rules[j]
 		switch {
@@ -71,8 +105,20 @@ func (w *warner) operation(o Operation) {
 			w.warn(i, j, "the rule has no effect: whatever it selects is decided in the same way without it; remove it or make its patterns more specific")
 		case denies:
 			w.patterns(o, i, j)
+			w.evadable(i, j)
 		}
 	})
+}
+
+// evadable warns about a denial by the text of a source.
+func (w *warner) evadable(i, j int) {
+	for _, pattern := range w.set[i].Rules[j].Deny {
+		p, ok := pattern.(MountPattern)
+		if ok && slices.ContainsFunc(p.Sources, func(s string) bool { return strings.HasPrefix(s, "/") }) {
+			w.warn(i, j, fmt.Sprintf("deny %s compares the source as the process writes it, so a symbolic link or another path to the same source evades it; deny targets or types, or deny all and allow sources", abbreviate(p.String())))
+			return
+		}
+	}
 }
 
 // eachRule calls f for each rule of the operation, last first, so that of two
@@ -89,7 +135,7 @@ func (w *warner) eachRule(o Operation, f func(i, j int)) {
 
 func (w *warner) warn(i, j int, text string) {
 	reference := referTo(w.set, i, j)
-	w.warnings = append([]Warning{{Source: reference.Source, Policy: reference.Policy, Rule: j, Text: text}}, w.warnings...)
+	w.warnings = append(w.warnings, foundWarning{Warning{Source: reference.Source, Policy: reference.Policy, Rule: j, Text: text}, i})
 }
 
 // rule tells whether the whole rule has no effect.
@@ -113,36 +159,45 @@ func (w *warner) patterns(o Operation, i, j int) {
 		deny     bool
 		patterns []Pattern
 	}{{"deny", true, rule.Deny}, {"allow", false, rule.Allow}} {
+		texts := make([]string, len(list.patterns))
+		count := make(map[string]int, len(list.patterns))
+		for k, pattern := range list.patterns {
+			texts[k] = pattern.String()
+			count[texts[k]]++
+		}
 		for k := len(list.patterns) - 1; k >= 0; k-- {
-			text := list.patterns[k].String()
+			text := texts[k]
 			if text == "all" && !list.deny && len(rule.Deny) > 0 {
 				continue
 			}
-			twice := false
-			for _, earlier := range list.patterns[:k] {
-				twice = twice || earlier.String() == text
-			}
+			twice := count[text] > 1
+			count[text]--
 			idle := w.idle(o, []patternIndex{{i, j, list.deny, k}})
 			switch {
 			case twice:
-				w.warn(i, j, fmt.Sprintf("%s lists %s twice; remove one", list.name, text))
+				w.warn(i, j, fmt.Sprintf("%s lists %s twice; remove one", list.name, abbreviate(text)))
 			case idle:
-				w.warn(i, j, fmt.Sprintf("%s %s has no effect: whatever it selects is decided in the same way without it; remove it or make it more specific", list.name, text))
+				w.warn(i, j, fmt.Sprintf("%s %s has no effect: whatever it selects is decided in the same way without it; remove it or make it more specific", list.name, abbreviate(text)))
 			}
 		}
 	}
 }
 
+// abbreviate returns a pattern as a warning shows it.
+func abbreviate(text string) string {
+	if len(text) > 200 {
+		return strings.ToValidUTF8(text[:200], "") + "…"
+	}
+	return text
+}
+
 // idle tells whether the patterns have no effect in the set, neither as it is
 // nor without those that have been found to have none. It adds them to those.
 func (w *warner) idle(o Operation, some []patternIndex) bool {
-	if len(some) == 0 || w.work > maxWarningWork {
+	if len(some) == 0 || w.work > maxWarningWork || w.subjects == nil || w.objects == nil {
 		return false
 	}
-	without := make(map[patternIndex]bool, len(w.gone)+len(some))
-	for index := range w.gone {
-		without[index] = true
-	}
+	without := maps.Clone(w.gone)
 	w.limit = min(w.work+maxRuleWork, maxWarningWork)
 	only := make(map[patternIndex]bool, len(some))
 	for _, index := range some {
@@ -159,92 +214,81 @@ func (w *warner) idle(o Operation, some []patternIndex) bool {
 // same tells whether the set without some patterns and the set without others
 // decide every operation that the patterns in question select in the same way.
 // It says no when that is too much work to find out.
+//
+// It compares the decisions about literal objects only: what is decided about
+// unspecified addresses and ports, several names and several kinds of access
+// follows from those and from which names are judged at all.
 func (w *warner) same(o Operation, about []patternIndex, without, others map[patternIndex]bool) bool {
-	reduced := [2][]Policy{w.reduce(without), w.reduce(others)}
-	for _, process := range w.processes() {
-		// All patterns in question are of one policy.
-		if _, ok := w.set[about[0].policy].Subject.matches(process); !ok {
-			continue
+	reduced := [2][]Policy{w.reduce(o, without), w.reduce(o, others)}
+	var judges [2]judge
+	for i := range judges {
+		judges[i] = judge{operation: o, paths: pathsOf(reduced[i], o)}
+	}
+	dropped := w.dropped(judges)
+	// What the patterns select concerns the processes of their policy, which
+	// is one; names that just one of the sets has paths for concern all.
+	var selected, named []Object
+	for _, object := range w.objects {
+		if dropped[nameOf(object)] {
+			named = append(named, object)
+		} else if slices.ContainsFunc(about, func(index patternIndex) bool {
+			_, certain := w.pattern(index).matches(object)
+			return certain != no
+		}) {
+			selected = append(selected, object)
 		}
-		if w.work > w.limit {
-			return false
-		}
-		judges := [2]judge{}
+	}
+	w.work += len(w.objects) * len(about)
+	for _, s := range w.subjects {
 		for i := range judges {
-			judges[i] = newJudge(reduced[i], Request{Process: process, Operation: o})
+			judges[i].entries = entriesFor(reduced[i], o, s.match)
 			w.work += len(w.set) + len(judges[i].entries)
 		}
-		for _, index := range about {
-			pattern, ok := w.pattern(index).(SocketPattern)
-			if !ok {
+		objects := named
+		if _, certain := s.match(about[0].policy); certain != no {
+			objects = slices.Concat(named, selected)
+		}
+		for _, object := range objects {
+			w.work += len(judges[0].entries) + len(judges[1].entries)
+			if w.work > w.limit {
 				return false
 			}
-			if !w.sameSockets(pattern, judges) {
+			effect := judges[0].literal(object).effect()
+			if effect != judges[1].literal(object).effect() || dropped[nameOf(object)] && effect.Verdict != Allow {
 				return false
 			}
 		}
 	}
-	return true
+	return w.work <= w.limit
 }
 
-// sameSockets tells whether both judges decide in the same way about each
-// socket that the pattern selects, taken literally. Then they do so about
-// every socket: what is decided about unspecified addresses and ports follows
-// from the literal ones.
-func (w *warner) sameSockets(pattern SocketPattern, judges [2]judge) bool {
-	var patterns []Pattern
-	for _, j := range judges {
-		patterns = append(patterns, j.patterns()...)
-	}
-	addresses := append(addressRepresentatives(patterns, true), addressRepresentatives(patterns, false)...)
-	// The first addresses stand for themselves and for those after them.
-	addresses = append(addresses, netip.IPv4Unspecified().Next(), netip.IPv6Unspecified().Next())
-	ports := append(portRepresentatives(patterns, PortRange{1, 65535}), 0)
-	for _, protocol := range protocolRepresentatives(patterns) {
-		for _, address := range addresses {
-			if _, ok := (SocketPattern{Addresses: pattern.Addresses, All: len(pattern.Addresses) == 0}).matches(Socket{Address: address}); !ok {
-				continue
-			}
-			for _, port := range ports {
-				if port != 0 && !protocol.HasPorts() {
-					continue
-				}
-				socket := Socket{Address: address, Port: port, Protocol: protocol}
-				if _, ok := pattern.matches(socket); !ok {
-					continue
-				}
-				w.work += len(patterns)
-				if w.work > w.limit || judges[0].literal(socket).effect() != judges[1].literal(socket).effect() {
-					return false
-				}
-			}
+// dropped returns the names that just one of the judges has a path for. That one
+// judges by them, the other drops them beside names that it has a path for; it is
+// the same only as long as they are allowed.
+func (w *warner) dropped(judges [2]judge) map[string]bool {
+	dropped := make(map[string]bool)
+	seen := make(map[string]bool)
+	for _, object := range w.objects {
+		name := nameOf(object)
+		if name == "" || seen[name] || w.work > w.limit {
+			continue
+		}
+		seen[name] = true
+		w.work += len(judges[0].paths) + len(judges[1].paths)
+		if judges[0].named(name) != judges[1].named(name) {
+			dropped[name] = true
 		}
 	}
-	return true
+	return dropped
 }
 
 // effect returns the decision without what nobody notices: which rule allowed.
 func (j judgement) effect() Decision {
 	d := j.Decision
 	if d.Verdict == Allow {
-		d.Policy, d.Rule = -1, -1
+		d.Policy, d.Rule, d.NamesObject, d.Revoke = -1, -1, false, false
 	}
 	return d
-}
-
-// processes returns a process for each class that the subjects tell apart.
-func (w *warner) processes() []Process {
-	processes := []Process{{}, {Unknown: true}}
-	seen := make(map[string]bool)
-	for _, p := range w.set {
-		for _, binary := range p.Subject.Binaries {
-			if !seen[binary] {
-				processes = append(processes, Process{Binary: binary})
-			}
-			seen[binary] = true
-		}
-	}
-	return processes
 }
 
 func (w *warner) pattern(index patternIndex) Pattern {
@@ -255,8 +299,9 @@ func (w *warner) pattern(index patternIndex) Pattern {
 	return rule.Allow[index.index]
 }
 
-// reduce returns the set without the given patterns.
-func (w *warner) reduce(without map[patternIndex]bool) []Policy {
+// reduce returns the set without the given patterns and without the rules of
+// other operations.
+func (w *warner) reduce(o Operation, without map[patternIndex]bool) []Policy {
 	keep := func(patterns []Pattern, i, j int, deny bool) []Pattern {
 		var kept []Pattern
 		for k, pattern := range patterns {
@@ -270,6 +315,10 @@ func (w *warner) reduce(without map[patternIndex]bool) []Policy {
 	for i, p := range w.set {
 		rules := make([]Rule, len(p.Rules))
 		for j, rule := range p.Rules {
+			if rule.Operation != o {
+				continue
+			}
+			w.work += 1 + len(rule.Allow) + len(rule.Deny)
 			rule.Allow = keep(rule.Allow, i, j, false)
 			rule.Deny = keep(rule.Deny, i, j, true)
 			rules[j] = rule

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"regexp"
 	"slices"
 	"strconv"
@@ -23,12 +24,16 @@ const (
 // maxProblems bounds how many problems of a file are reported.
 const maxProblems = 100
 
-// Parse reads the policies of a YAML file with one or more documents. The name
-// appears in positions. Parsing is strict: anything that is not understood is
-// an error. The error joins all problems as [*Error] values, in which case no
+// Parse reads the policies of a YAML file with one or more documents, each a
+// policy or, as a list, policies in the form of the original ebpfguard library.
+// The name appears in positions, and the files that addresses_from names are
+// looked for in its folder. Parsing is strict: anything that is not understood
+// is an error. The error joins all problems as [*Error] values, in which case no
 // policy is returned; what is returned has passed [Validate].
-func Parse(name string, data []byte) ([]Policy, error) {
-	d := &decoder{file: name, budget: len(data) + 10_000, rule: -1}
+func Parse(name string, data []byte) ([]Policy, error) { return parse(name, data, lists{}) }
+
+func parse(name string, data []byte, lists lists) ([]Policy, error) {
+	d := &decoder{file: name, budget: len(data) + 10_000, rule: -1, lists: lists}
 	var set []Policy
 	documents := yaml.NewDecoder(bytes.NewReader(data))
 	for {
@@ -45,7 +50,11 @@ func Parse(name string, data []byte) ([]Policy, error) {
 			continue // nothing but comments
 		}
 		d.policy, d.rule = "", -1
-		set = append(set, d.document(document.Content[0]))
+		if root := document.Content[0]; root.Kind == yaml.SequenceNode {
+			set = append(set, d.original(root)...)
+		} else {
+			set = append(set, d.document(root))
+		}
 	}
 	if len(set) == 0 && len(d.problems) == 0 {
 		d.failAt(1, 1, fmt.Errorf("the file contains no policy; begin one with apiVersion: %s", APIVersion))
@@ -70,6 +79,9 @@ type decoder struct {
 	// budget is how many more nodes may be visited. A node takes at least a
 	// byte, so only a file whose aliases multiply it can use it up.
 	budget int
+	lists  lists
+	// originals counts the policies in the form of the original library.
+	originals int
 }
 
 type problem struct {
@@ -222,8 +234,7 @@ func (d *decoder) mapping(n *yaml.Node, what, example string, known ...string) (
 
 // notYet holds the fields that DESIGN has for later versions.
 var notYet = map[string][]string{
-	"subject": {"descendants", "users", "containers", "cgroups"},
-	"pattern": {"addresses_from"},
+	"subject": {"containers"},
 }
 
 func (d *decoder) unknownField(n *yaml.Node, what, name string, known []string) {
@@ -278,4 +289,32 @@ func (d *decoder) text(n *yaml.Node, what string) (string, bool) {
 		return "", false
 	}
 	return n.Value, true
+}
+
+// boolean returns the value of the node, which must be true or false.
+func (d *decoder) boolean(n *yaml.Node, what string) (value, ok bool) {
+	if !d.untagged(n) {
+		return false, false
+	}
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" {
+		d.fail(n, "%s must be true or false, not %s; write one of them", what, kind(n))
+		return false, false
+	}
+	return strings.EqualFold(n.Value, "true"), true
+}
+
+// texts returns the strings of the list with the key, if there is one, and their
+// nodes.
+func (d *decoder) texts(set fields, key, what string) iter.Seq2[*yaml.Node, string] {
+	return func(yield func(*yaml.Node, string) bool) {
+		value, ok := set[key]
+		if !ok {
+			return
+		}
+		for _, item := range d.list(value, key) {
+			if text, ok := d.text(item, what); ok && !yield(item, text) {
+				return
+			}
+		}
+	}
 }

@@ -9,10 +9,6 @@ import (
 // document decodes one policy.
 func (d *decoder) document(n *yaml.Node) Policy {
 	p := Policy{Source: d.position(n)}
-	if n.Kind == yaml.SequenceNode {
-		d.fail(n, "a policy must be a mapping, not a list; begin with apiVersion: %s (the list form of the original ebpfguard is not read by this version)", APIVersion)
-		return p
-	}
 	top, ok := d.mapping(n, "a policy", "apiVersion: "+APIVersion, "apiVersion", "kind", "metadata", "spec")
 	if !ok {
 		return p
@@ -116,39 +112,60 @@ func (d *decoder) mode(n *yaml.Node) Mode {
 
 func (d *decoder) subject(n *yaml.Node) Subject {
 	const example = "subject: {} for every process or subject: {binaries: [...]}"
-	subject, ok := d.mapping(n, "subject", example, "binaries")
+	before := len(d.problems)
+	subject, ok := d.mapping(n, "subject", example, "binaries", "descendants", "users", "cgroups")
 	if !ok {
 		return Subject{}
 	}
-	value, ok := subject["binaries"]
-	if !ok {
+	if len(subject) == 0 {
 		// An unknown field is an error of its own, so this is {}.
 		return Subject{Everyone: true}
 	}
 	var s Subject
-	seen := make(map[string]int)
-	for _, item := range d.list(value, "binaries") {
-		binary, ok := d.text(item, "a binary")
-		if !ok {
-			continue
-		}
-		if err := checkBinary(binary); err != nil {
-			d.check(item, err)
-			continue
-		}
-		if line, ok := seen[binary]; ok {
-			d.fail(item, "binary %q is listed already on line %d; remove one", binary, line)
-			continue
-		}
-		seen[binary] = item.Line
-		s.Binaries = append(s.Binaries, binary)
+	if value, ok := subject["binaries"]; ok {
+		s.Binaries = d.unique(value, "binaries", "binary", checkBinary)
+	}
+	if value, ok := subject["descendants"]; ok {
+		s.Descendants, _ = d.boolean(value, "descendants")
+	}
+	if value, ok := subject["users"]; ok {
+		s.Users = d.ids(value, "users")
+	}
+	if value, ok := subject["cgroups"]; ok {
+		s.Cgroups = d.unique(value, "cgroups", "cgroup", checkCgroup)
+	}
+	if len(d.problems) == before {
+		d.check(n, s.validate())
 	}
 	return s
 }
 
+// unique decodes a list of strings, each of which is checked and there once.
+func (d *decoder) unique(n *yaml.Node, key, what string, check func(string) error) []string {
+	var values []string
+	seen := make(map[string]int)
+	for _, item := range d.list(n, key) {
+		value, ok := d.text(item, "a "+what)
+		if !ok {
+			continue
+		}
+		if err := check(value); err != nil {
+			d.check(item, err)
+			continue
+		}
+		if line, ok := seen[value]; ok {
+			d.fail(item, "%s %q is listed already on line %d; remove one", what, value, line)
+			continue
+		}
+		seen[value] = item.Line
+		values = append(values, value)
+	}
+	return values
+}
+
 func (d *decoder) decodeRule(n *yaml.Node) Rule {
 	r := Rule{Source: d.position(n)}
-	rule, ok := d.mapping(n, "a rule", "- operation: "+string(SocketBind), "operation", "allow", "deny", "message", "severity", "tags")
+	rule, ok := d.mapping(n, "a rule", "- operation: "+string(SocketBind), "operation", "allow", "deny", "verdict", "revoke", "message", "severity", "tags")
 	if !ok {
 		return r
 	}
@@ -172,10 +189,19 @@ func (d *decoder) decodeRule(n *yaml.Node) Rule {
 		d.fail(n, "the rule neither allows nor denies anything; add allow or deny")
 	}
 	if allows {
-		r.Allow = d.patterns(allow, "allow")
+		r.Allow = d.patterns(allow, "allow", r.Operation)
 	}
 	if denies {
-		r.Deny = d.patterns(deny, "deny")
+		r.Deny = d.patterns(deny, "deny", r.Operation)
+	}
+	if value, ok := rule["verdict"]; ok {
+		r.Verdict = d.verdict(value)
+	}
+	if value, ok := rule["revoke"]; ok {
+		r.Revoke, _ = d.boolean(value, "revoke")
+		if r.Operation != FileOpen {
+			d.check(value, errRevoke)
+		}
 	}
 	if value, ok := rule["message"]; ok {
 		r.Message, _ = d.text(value, "message")
@@ -211,17 +237,36 @@ func (d *decoder) tags(n *yaml.Node) []string {
 	return tags
 }
 
+func (d *decoder) verdict(n *yaml.Node) Verdict {
+	text, ok := d.text(n, "verdict")
+	if !ok {
+		return 0
+	}
+	names := []string{Deny.String(), Kill.String(), Audit.String()}
+	for _, v := range []Verdict{Deny, Kill, Audit} {
+		if v.String() == text {
+			return v
+		}
+	}
+	if text == Allow.String() {
+		d.check(n, checkVerdict(Allow))
+	} else {
+		d.fail(n, "unknown verdict %q; %s", shorten(text), suggest(text, names))
+	}
+	return 0
+}
+
 // patterns decodes all, one pattern set or a list of pattern sets.
-func (d *decoder) patterns(n *yaml.Node, what string) []Pattern {
+func (d *decoder) patterns(n *yaml.Node, what string, o Operation) []Pattern {
 	if n.Kind != yaml.SequenceNode {
-		if p, ok := d.pattern(n, what); ok {
+		if p, ok := d.pattern(n, what, o); ok {
 			return []Pattern{p}
 		}
 		return nil
 	}
 	var patterns []Pattern
 	for _, item := range d.list(n, what) {
-		if p, ok := d.pattern(item, what); ok {
+		if p, ok := d.pattern(item, what, o); ok {
 			patterns = append(patterns, p)
 		}
 	}

@@ -1,25 +1,20 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 )
 
-// pattern decodes all or the pattern set of a socket operation.
-func (d *decoder) pattern(n *yaml.Node, what string) (Pattern, bool) {
-	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" && n.Value == "all" {
-		return SocketPattern{All: true}, true
-	}
-	before := len(d.problems)
-	set, ok := d.mapping(n, "pattern", what+": all or "+what+": {ports: [...]}", "ports", "addresses", "protocols")
-	if !ok {
-		return nil, false
-	}
+// socketPattern decodes the fields of a pattern set of a socket operation.
+func (d *decoder) socketPattern(set fields) Pattern {
 	var p SocketPattern
 	if value, ok := set["ports"]; ok {
 		for _, item := range d.list(value, "ports") {
@@ -28,36 +23,51 @@ func (d *decoder) pattern(n *yaml.Node, what string) (Pattern, bool) {
 			p.Ports = append(p.Ports, r)
 		}
 	}
-	if value, ok := set["addresses"]; ok {
-		for _, item := range d.list(value, "addresses") {
-			text, ok := d.text(item, "an address")
-			if !ok {
-				continue
-			}
-			prefix, err := ParseAddress(text)
-			d.check(item, err)
-			p.Addresses = append(p.Addresses, prefix)
+	for item, text := range d.texts(set, "addresses", "an address") {
+		prefix, err := ParseAddress(text)
+		d.check(item, err)
+		p.Addresses = append(p.Addresses, prefix)
+	}
+	for item, text := range d.texts(set, "addresses_from", "a file name") {
+		p.AddressesFrom = append(p.AddressesFrom, text)
+		listed, err := d.addressesFrom(text)
+		d.check(item, err)
+		if p.Listed == nil {
+			p.Listed = listed // shared with other patterns that name the file
+		} else {
+			p.Listed = sortPrefixes(slices.Concat(p.Listed, listed))
 		}
 	}
-	if value, ok := set["protocols"]; ok {
-		for _, item := range d.list(value, "protocols") {
-			text, ok := d.text(item, "a protocol")
-			if !ok {
-				continue
-			}
-			protocol, err := ParseProtocol(text)
-			d.check(item, err)
-			p.Protocols = append(p.Protocols, protocol)
-		}
+	for item, text := range d.texts(set, "protocols", "a protocol") {
+		protocol, err := ParseProtocol(text)
+		d.check(item, err)
+		p.Protocols = append(p.Protocols, protocol)
 	}
-	if len(d.problems) > before {
-		return nil, false
+	return p
+}
+
+// lists remembers the files of addresses that have been loaded.
+type lists map[string]struct {
+	addresses []netip.Prefix
+	err       error
+}
+
+// addressesFrom returns the addresses of a file that is named relative to the
+// policy's.
+func (d *decoder) addressesFrom(name string) ([]netip.Prefix, error) {
+	if name == "" {
+		return nil, errors.New("addresses_from names an empty file name; write the name of a file")
 	}
-	if err := p.validate(); err != nil {
-		d.check(n, err)
-		return nil, false
+	path := name
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(filepath.Dir(d.file), path)
 	}
-	return p, true
+	loaded, ok := d.lists[path]
+	if !ok {
+		loaded.addresses, loaded.err = LoadAddresses(path)
+		d.lists[path] = loaded
+	}
+	return loaded.addresses, loaded.err
 }
 
 var (

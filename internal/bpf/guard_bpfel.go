@@ -24,11 +24,26 @@ const (
 	GuardAbiSizesMAX_PATH           GuardAbiSizes = 2048
 	GuardAbiSizesMAX_PORT_INTERVALS GuardAbiSizes = 64
 	GuardAbiSizesTASK_COMM_LEN      GuardAbiSizes = 16
+	GuardAbiSizesMAX_TEXT           GuardAbiSizes = 1024
+	GuardAbiSizesTYPE_LENGTH        GuardAbiSizes = 32
+	GuardAbiSizesMAX_KEYS           GuardAbiSizes = 4
+	GuardAbiSizesMAX_MASKS          GuardAbiSizes = 8
+	GuardAbiSizesMAX_MARKS          GuardAbiSizes = 64
+	GuardAbiSizesMAX_GROUPS         GuardAbiSizes = 32
+)
+
+type GuardAccessFlags uint32
+
+const (
+	GuardAccessFlagsACCESS_READ  GuardAccessFlags = 1
+	GuardAccessFlagsACCESS_WRITE GuardAccessFlags = 2
+	GuardAccessFlagsACCESS_EXEC  GuardAccessFlags = 4
 )
 
 type GuardAlert struct {
 	_            structs.HostLayout
 	Time         uint64
+	Cgroup       uint64
 	Operation    uint32
 	Hook         uint32
 	Verdict      uint32
@@ -43,30 +58,113 @@ type GuardAlert struct {
 	NetNs        uint32
 	UserNs       uint32
 	Comm         [16]uint8
-	Reserved     uint32
-	Cgroup       uint64
 	Socket       GuardSocketObject
+	Flags        uint32
+	FromUid      uint32
+	FromGid      uint32
+	To           uint32
+	Means        uint32
+	Type         [32]uint8
 	BinaryLength uint16
 	ParentLength uint16
-	Reserved2    [2]uint32
+	PathLength   uint16
+	SourceLength uint16
+	Reserved     uint32
 }
 
+type GuardClassValues uint32
+
+const (
+	GuardClassValuesNO_CLASS GuardClassValues = 4294967295
+)
+
+type GuardDimensionId uint32
+
+const (
+	GuardDimensionIdDIMENSION_SUBJECTS GuardDimensionId = 0
+)
+
+type GuardEntry struct {
+	_     structs.HostLayout
+	Key   [2]uint32
+	Value GuardState
+}
+
+type GuardEntryTags uint32
+
+const (
+	GuardEntryTagsTAG_NAME  GuardEntryTags = 1
+	GuardEntryTagsTAG_GLOB  GuardEntryTags = 2
+	GuardEntryTagsTAG_FILE  GuardEntryTags = 3
+	GuardEntryTagsTAG_MARKS GuardEntryTags = 4
+)
+
 type GuardGeneration struct {
-	_            structs.HostLayout
-	Number       uint32
-	Subjects     uint32
-	SubjectCount uint32
-	Everyone     uint32
-	Unknown      uint32
-	Reserved     [11]uint32
+	_               structs.HostLayout
+	Number          uint32
+	Dictionary      uint32
+	DictionaryLines uint32
+	Filter          uint32
+	FilterBits      uint32
+	GlobBytes       uint32
+	GlobNext        uint32
+	GlobColumns     uint32
+	GlobAccept      uint32
+	Subjects        uint32
+	Hits            uint32
+	Reserved        [5]uint32
 }
 
 type GuardHookId uint32
 
 const (
-	GuardHookIdHOOK_SOCKET_BIND       GuardHookId = 1
-	GuardHookIdHOOK_SOCKET_LISTEN     GuardHookId = 2
-	GuardHookIdHOOK_SCTP_BIND_CONNECT GuardHookId = 3
+	GuardHookIdHOOK_SOCKET_BIND          GuardHookId = 1
+	GuardHookIdHOOK_SOCKET_LISTEN        GuardHookId = 2
+	GuardHookIdHOOK_SCTP_BIND_CONNECT    GuardHookId = 3
+	GuardHookIdHOOK_SOCKET_CONNECT       GuardHookId = 4
+	GuardHookIdHOOK_SOCKET_SENDMSG       GuardHookId = 5
+	GuardHookIdHOOK_FILE_OPEN            GuardHookId = 6
+	GuardHookIdHOOK_FILE_RECEIVE         GuardHookId = 7
+	GuardHookIdHOOK_FILE_PERMISSION      GuardHookId = 8
+	GuardHookIdHOOK_FILE_TRUNCATE        GuardHookId = 9
+	GuardHookIdHOOK_FILE_IOCTL           GuardHookId = 10
+	GuardHookIdHOOK_MMAP_FILE            GuardHookId = 11
+	GuardHookIdHOOK_FILE_MPROTECT        GuardHookId = 12
+	GuardHookIdHOOK_PATH_TRUNCATE        GuardHookId = 13
+	GuardHookIdHOOK_PATH_UNLINK          GuardHookId = 14
+	GuardHookIdHOOK_PATH_RMDIR           GuardHookId = 15
+	GuardHookIdHOOK_PATH_MKDIR           GuardHookId = 16
+	GuardHookIdHOOK_PATH_MKNOD           GuardHookId = 17
+	GuardHookIdHOOK_PATH_SYMLINK         GuardHookId = 18
+	GuardHookIdHOOK_PATH_LINK            GuardHookId = 19
+	GuardHookIdHOOK_PATH_RENAME          GuardHookId = 20
+	GuardHookIdHOOK_PATH_CHMOD           GuardHookId = 21
+	GuardHookIdHOOK_PATH_CHOWN           GuardHookId = 22
+	GuardHookIdHOOK_INODE_SETATTR        GuardHookId = 23
+	GuardHookIdHOOK_INODE_SETXATTR       GuardHookId = 24
+	GuardHookIdHOOK_INODE_REMOVEXATTR    GuardHookId = 25
+	GuardHookIdHOOK_INODE_SET_ACL        GuardHookId = 26
+	GuardHookIdHOOK_INODE_REMOVE_ACL     GuardHookId = 27
+	GuardHookIdHOOK_INODE_FILE_SETATTR   GuardHookId = 28
+	GuardHookIdHOOK_BPRM_CHECK_SECURITY  GuardHookId = 29
+	GuardHookIdHOOK_BPRM_CREDS_FROM_FILE GuardHookId = 30
+	GuardHookIdHOOK_SB_MOUNT             GuardHookId = 31
+	GuardHookIdHOOK_SB_REMOUNT           GuardHookId = 32
+	GuardHookIdHOOK_SB_UMOUNT            GuardHookId = 33
+	GuardHookIdHOOK_SB_PIVOTROOT         GuardHookId = 34
+	GuardHookIdHOOK_SB_KERN_MOUNT        GuardHookId = 35
+	GuardHookIdHOOK_MOVE_MOUNT           GuardHookId = 36
+	GuardHookIdHOOK_TASK_FIX_SETUID      GuardHookId = 37
+	GuardHookIdHOOK_TASK_FIX_SETGID      GuardHookId = 38
+	GuardHookIdHOOK_TASK_FIX_SETGROUPS   GuardHookId = 39
+	GuardHookIdHOOK_CAPSET               GuardHookId = 40
+	GuardHookIdHOOK_USERNS_CREATE        GuardHookId = 41
+)
+
+type GuardIdValues uint32
+
+const (
+	GuardIdValuesNO_ID GuardIdValues = 4294967295
 )
 
 type GuardInterval struct {
@@ -87,21 +185,55 @@ type GuardLine struct {
 	Words [16]uint32
 }
 
+type GuardMeansId uint32
+
+const (
+	GuardMeansIdMEANS_SETUID            GuardMeansId = 1
+	GuardMeansIdMEANS_SETGID            GuardMeansId = 2
+	GuardMeansIdMEANS_SETGROUPS         GuardMeansId = 3
+	GuardMeansIdMEANS_SETUID_PROGRAM    GuardMeansId = 4
+	GuardMeansIdMEANS_SETGID_PROGRAM    GuardMeansId = 5
+	GuardMeansIdMEANS_FILE_CAPABILITIES GuardMeansId = 6
+	GuardMeansIdMEANS_CAPSET            GuardMeansId = 7
+	GuardMeansIdMEANS_USER_NAMESPACE    GuardMeansId = 8
+)
+
+type GuardMountFlags uint32
+
+const (
+	GuardMountFlagsMOUNT_NEW        GuardMountFlags = 1
+	GuardMountFlagsMOUNT_BIND       GuardMountFlags = 2
+	GuardMountFlagsMOUNT_REC        GuardMountFlags = 4
+	GuardMountFlagsMOUNT_MOVE       GuardMountFlags = 8
+	GuardMountFlagsMOUNT_SHARED     GuardMountFlags = 16
+	GuardMountFlagsMOUNT_PRIVATE    GuardMountFlags = 32
+	GuardMountFlagsMOUNT_SLAVE      GuardMountFlags = 64
+	GuardMountFlagsMOUNT_UNBINDABLE GuardMountFlags = 128
+	GuardMountFlagsMOUNT_PIVOT      GuardMountFlags = 256
+	GuardMountFlagsMOUNT_RO         GuardMountFlags = 512
+	GuardMountFlagsMOUNT_RW         GuardMountFlags = 1024
+	GuardMountFlagsMOUNT_NOSUID     GuardMountFlags = 2048
+	GuardMountFlagsMOUNT_SUID       GuardMountFlags = 4096
+	GuardMountFlagsMOUNT_NODEV      GuardMountFlags = 8192
+	GuardMountFlagsMOUNT_DEV        GuardMountFlags = 16384
+	GuardMountFlagsMOUNT_NOEXEC     GuardMountFlags = 32768
+	GuardMountFlagsMOUNT_EXEC       GuardMountFlags = 65536
+	GuardMountFlagsMOUNT_NOATIME    GuardMountFlags = 131072
+	GuardMountFlagsMOUNT_SYNC       GuardMountFlags = 262144
+	GuardMountFlagsMOUNT_DETACH     GuardMountFlags = 524288
+	GuardMountFlagsMOUNT_FORCE      GuardMountFlags = 1048576
+)
+
 type GuardOperation struct {
-	_               structs.HostLayout
-	Rows            uint32
-	Ports           uint32
-	PortCount       uint32
-	Addresses4      uint32
-	Address4Count   uint32
-	Addresses6      uint32
-	Address6Count   uint32
-	Protocols       uint32
-	Verdicts        uint32
-	AddressClasses  uint32
-	PortClasses     uint32
-	ProtocolClasses uint32
-	Reserved        [4]uint32
+	_         structs.HostLayout
+	Rows      uint32
+	Verdicts  uint32
+	Classes   [4]uint32
+	Automata  [3]GuardState
+	Unknown   uint32
+	Masks     uint32
+	MaskCount uint32
+	Reserved  uint32
 }
 
 type GuardOperationCounters struct {
@@ -117,7 +249,14 @@ type GuardOperationCounters struct {
 type GuardOperationId uint32
 
 const (
-	GuardOperationIdOPERATION_SOCKET_BIND GuardOperationId = 1
+	GuardOperationIdOPERATION_SOCKET_BIND         GuardOperationId = 1
+	GuardOperationIdOPERATION_SOCKET_CONNECT      GuardOperationId = 2
+	GuardOperationIdOPERATION_FILE_OPEN           GuardOperationId = 3
+	GuardOperationIdOPERATION_BPRM_CHECK_SECURITY GuardOperationId = 4
+	GuardOperationIdOPERATION_SB_MOUNT            GuardOperationId = 5
+	GuardOperationIdOPERATION_SB_REMOUNT          GuardOperationId = 6
+	GuardOperationIdOPERATION_SB_UMOUNT           GuardOperationId = 7
+	GuardOperationIdOPERATION_TASK_FIX_SETUID     GuardOperationId = 8
 )
 
 type GuardPortValues uint32
@@ -139,11 +278,24 @@ const (
 	GuardProtocolIdPROTOCOL_OTHER   GuardProtocolId = 8
 )
 
+type GuardRecord struct {
+	_       structs.HostLayout
+	Classes uint64
+	Check   uint64
+}
+
 type GuardReport struct {
 	_     structs.HostLayout
 	Alert GuardAlert
-	Paths [4352]uint8
+	Paths [6656]uint8
 }
+
+type GuardRowFlags uint32
+
+const (
+	GuardRowFlagsROW_MASK    GuardRowFlags = 2147483647
+	GuardRowFlagsROW_ALLOWED GuardRowFlags = 2147483648
+)
 
 type GuardSocketObject struct {
 	_              structs.HostLayout
@@ -158,31 +310,101 @@ type GuardSocketObject struct {
 	IpProtocol     uint16
 }
 
-type GuardSubject struct {
-	_        structs.HostLayout
-	Path     uint64
-	Identity uint64
-	Class    uint64
-	Flags    uint32
-	Reserved uint32
+type GuardState struct {
+	_      structs.HostLayout
+	Number uint32
+	Accept uint32
 }
 
-type GuardSubjectEntry struct {
-	_        structs.HostLayout
-	Key      [2]uint32
-	Class    uint32
-	Reserved uint32
+type GuardStateFlags uint32
+
+const (
+	GuardStateFlagsCLASS_MASK  GuardStateFlags = 16777215
+	GuardStateFlagsSTATE_STAYS GuardStateFlags = 16777216
+	GuardStateFlagsSTATE_WILD  GuardStateFlags = 33554432
+	GuardStateFlagsSTATE_GLOBS GuardStateFlags = 67108864
+	GuardStateFlagsSTATE_SHM   GuardStateFlags = 134217728
+)
+
+type GuardSubject struct {
+	_             structs.HostLayout
+	Class         uint64
+	Program       uint64
+	Script        uint64
+	Marks         uint64
+	Uid           uint32
+	Flags         uint32
+	ScriptLength  uint16
+	ProgramLength uint16
+	CgroupLength  uint16
+	Reserved      uint16
+	Text          [1024]uint8
 }
+
+type GuardSubjects struct {
+	_              structs.HostLayout
+	Programs       GuardState
+	Cgroups        GuardState
+	ProgramClasses uint32
+	Unions         uint32
+	ProgramMarks   uint32
+	MarkSets       uint32
+	Users          GuardTable
+	UserClasses    uint32
+	CgroupClasses  uint32
+	Unknown        uint32
+	Flags          uint32
+	Marks          [2]uint32
+}
+
+type GuardSubjectsFlags uint32
+
+const (
+	GuardSubjectsFlagsSUBJECTS_MARKS GuardSubjectsFlags = 1
+)
+
+type GuardTable struct {
+	_     structs.HostLayout
+	At    uint32
+	Count uint32
+}
+
+type GuardTableId uint32
+
+const (
+	GuardTableIdTABLE_PORTS      GuardTableId = 0
+	GuardTableIdTABLE_ADDRESSES4 GuardTableId = 1
+	GuardTableIdTABLE_ADDRESSES6 GuardTableId = 2
+	GuardTableIdTABLE_PROTOCOLS  GuardTableId = 3
+	GuardTableIdTABLE_FROM_UIDS  GuardTableId = 0
+	GuardTableIdTABLE_FROM_GIDS  GuardTableId = 1
+	GuardTableIdTABLE_TO_UIDS    GuardTableId = 2
+	GuardTableIdTABLE_TO_GIDS    GuardTableId = 3
+)
+
+type GuardTables struct {
+	_      structs.HostLayout
+	Tables [8]GuardTable
+}
+
+type GuardTraitFlags uint32
+
+const (
+	GuardTraitFlagsTRAIT_FILELESS GuardTraitFlags = 1
+	GuardTraitFlagsTRAIT_NO_ARGS  GuardTraitFlags = 2
+)
 
 type GuardVerdictBits uint32
 
 const (
-	GuardVerdictBitsVERDICT_SHIFT  GuardVerdictBits = 29
-	GuardVerdictBitsRULE_SHIFT     GuardVerdictBits = 5
-	GuardVerdictBitsRULE_MASK      GuardVerdictBits = 16777215
-	GuardVerdictBitsNO_RULE        GuardVerdictBits = 16777215
-	GuardVerdictBitsFLAG_UNDECIDED GuardVerdictBits = 2
-	GuardVerdictBitsFLAG_ANY_PORT  GuardVerdictBits = 1
+	GuardVerdictBitsVERDICT_SHIFT     GuardVerdictBits = 29
+	GuardVerdictBitsRULE_SHIFT        GuardVerdictBits = 5
+	GuardVerdictBitsRULE_MASK         GuardVerdictBits = 16777215
+	GuardVerdictBitsNO_RULE           GuardVerdictBits = 16777215
+	GuardVerdictBitsFLAG_REVOKE       GuardVerdictBits = 8
+	GuardVerdictBitsFLAG_NAMES_OBJECT GuardVerdictBits = 4
+	GuardVerdictBitsFLAG_UNDECIDED    GuardVerdictBits = 2
+	GuardVerdictBitsFLAG_ANY_PORT     GuardVerdictBits = 1
 )
 
 type GuardVerdictId uint32
@@ -191,21 +413,57 @@ const (
 	GuardVerdictIdVERDICT_ALLOW GuardVerdictId = 1
 	GuardVerdictIdVERDICT_AUDIT GuardVerdictId = 2
 	GuardVerdictIdVERDICT_DENY  GuardVerdictId = 3
+	GuardVerdictIdVERDICT_KILL  GuardVerdictId = 4
 )
 
 type GuardWalk struct {
-	_           structs.HostLayout
-	Spare       GuardSubject
-	Dentries    [64]uint64
+	_      structs.HostLayout
+	Next   GuardSubject
+	Spare  GuardSubject
+	Exec   uint64
+	Object struct {
+		_        structs.HostLayout
+		Mnt      uint64
+		Dentry   uint64
+		Inode    uint64
+		Source   uint64
+		Flags    uint32
+		FromUid  uint32
+		FromGid  uint32
+		To       uint32
+		Means    uint32
+		Reserved uint32
+		Type     [32]uint8
+	}
+	Chain       [96]uint64
+	Above       [64]uint64
+	Dentry      uint64
+	Mount       uint64
 	Count       uint32
-	Reserved    uint32
+	AboveCount  uint32
+	Left        uint32
+	Root        uint32
+	At          uint32
+	End         uint32
+	Path        GuardState
+	File        GuardState
+	AboveFile   GuardState
+	Flags       uint32
+	Generation  uint32
+	Classes     uint64
+	Sequences   uint64
+	NameLength  uint32
+	_           [4]byte
 	Name        [36]uint64
+	Socket      GuardSocketObject
+	Reserved2   uint32
 	Sk          uint64
 	Answer      uint64
 	StrictestAt uint32
-	At          uint32
+	NextAt      uint32
 	Port        uint32
-	Reserved2   uint32
+	Reserved    uint32
+	Judged      uint64
 }
 
 // Names of all BPF objects in the ELF.
@@ -214,18 +472,72 @@ type GuardWalk struct {
 const (
 	GuardMapAlerts              = "alerts"
 	GuardMapCounters            = "counters"
+	GuardMapFiles               = "files"
 	GuardMapGenerations         = "generations"
+	GuardMapMarks               = "marks"
 	GuardMapReports             = "reports"
-	GuardMapSubjects            = "subjects"
+	GuardMapTasks               = "tasks"
 	GuardMapWalks               = "walks"
+	GuardProgBprmCheckSecurity  = "bprm_check_security"
 	GuardProgBprmCommittedCreds = "bprm_committed_creds"
+	GuardProgBprmCredsForExec   = "bprm_creds_for_exec"
+	GuardProgBprmCredsFromFile  = "bprm_creds_from_file"
+	GuardProgCapset             = "capset"
+	GuardProgFileIoctl          = "file_ioctl"
+	GuardProgFileMprotect       = "file_mprotect"
+	GuardProgFileOpen           = "file_open"
+	GuardProgFilePermission     = "file_permission"
+	GuardProgFileReceive        = "file_receive"
+	GuardProgFileTruncate       = "file_truncate"
+	GuardProgInodeFileSetattr   = "inode_file_setattr"
+	GuardProgInodeRemoveAcl     = "inode_remove_acl"
+	GuardProgInodeRemovexattr   = "inode_removexattr"
+	GuardProgInodeSetAcl        = "inode_set_acl"
+	GuardProgInodeSetattr       = "inode_setattr"
+	GuardProgInodeSetxattr      = "inode_setxattr"
 	GuardProgLabelTasks         = "label_tasks"
+	GuardProgMarkTasks          = "mark_tasks"
+	GuardProgMmapFile           = "mmap_file"
+	GuardProgMoveMount          = "move_mount"
+	GuardProgPathChmod          = "path_chmod"
+	GuardProgPathChown          = "path_chown"
+	GuardProgPathLink           = "path_link"
+	GuardProgPathMkdir          = "path_mkdir"
+	GuardProgPathMknod          = "path_mknod"
+	GuardProgPathRename         = "path_rename"
+	GuardProgPathRmdir          = "path_rmdir"
+	GuardProgPathSymlink        = "path_symlink"
+	GuardProgPathTruncate       = "path_truncate"
+	GuardProgPathUnlink         = "path_unlink"
+	GuardProgProgramMmap        = "program_mmap"
+	GuardProgProgramMprotect    = "program_mprotect"
+	GuardProgProgramOpen        = "program_open"
+	GuardProgRemountCall        = "remount_call"
+	GuardProgSbKernMount        = "sb_kern_mount"
+	GuardProgSbMount            = "sb_mount"
+	GuardProgSbPivotroot        = "sb_pivotroot"
+	GuardProgSbRemount          = "sb_remount"
+	GuardProgSbUmount           = "sb_umount"
 	GuardProgSctpBindConnect    = "sctp_bind_connect"
+	GuardProgSctpConnect        = "sctp_connect"
 	GuardProgSocketBind         = "socket_bind"
+	GuardProgSocketConnect      = "socket_connect"
 	GuardProgSocketListen       = "socket_listen"
+	GuardProgSocketSendmsg      = "socket_sendmsg"
 	GuardProgTaskAlloc          = "task_alloc"
+	GuardProgTaskFixSetgid      = "task_fix_setgid"
+	GuardProgTaskFixSetgroups   = "task_fix_setgroups"
+	GuardProgTaskFixSetuid      = "task_fix_setuid"
 	GuardProgTaskFree           = "task_free"
+	GuardProgUsernsCreate       = "userns_create"
 	GuardVarHashKey             = "hash_key"
+	GuardVarMarked              = "marked"
+	GuardVarMountLockAt         = "mount_lock_at"
+	GuardVarRemovexattrDentry   = "removexattr_dentry"
+	GuardVarRenameArguments     = "rename_arguments"
+	GuardVarRenameLockAt        = "rename_lock_at"
+	GuardVarSetattrDentry       = "setattr_dentry"
+	GuardVarSetxattrDentry      = "setxattr_dentry"
 	GuardVarTaskStorage         = "task_storage"
 	GuardVarUnusedAbi           = "unused_abi"
 )
@@ -272,13 +584,58 @@ type GuardSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type GuardProgramSpecs struct {
+	BprmCheckSecurity  *ebpf.ProgramSpec `ebpf:"bprm_check_security"`
 	BprmCommittedCreds *ebpf.ProgramSpec `ebpf:"bprm_committed_creds"`
+	BprmCredsForExec   *ebpf.ProgramSpec `ebpf:"bprm_creds_for_exec"`
+	BprmCredsFromFile  *ebpf.ProgramSpec `ebpf:"bprm_creds_from_file"`
+	Capset             *ebpf.ProgramSpec `ebpf:"capset"`
+	FileIoctl          *ebpf.ProgramSpec `ebpf:"file_ioctl"`
+	FileMprotect       *ebpf.ProgramSpec `ebpf:"file_mprotect"`
+	FileOpen           *ebpf.ProgramSpec `ebpf:"file_open"`
+	FilePermission     *ebpf.ProgramSpec `ebpf:"file_permission"`
+	FileReceive        *ebpf.ProgramSpec `ebpf:"file_receive"`
+	FileTruncate       *ebpf.ProgramSpec `ebpf:"file_truncate"`
+	InodeFileSetattr   *ebpf.ProgramSpec `ebpf:"inode_file_setattr"`
+	InodeRemoveAcl     *ebpf.ProgramSpec `ebpf:"inode_remove_acl"`
+	InodeRemovexattr   *ebpf.ProgramSpec `ebpf:"inode_removexattr"`
+	InodeSetAcl        *ebpf.ProgramSpec `ebpf:"inode_set_acl"`
+	InodeSetattr       *ebpf.ProgramSpec `ebpf:"inode_setattr"`
+	InodeSetxattr      *ebpf.ProgramSpec `ebpf:"inode_setxattr"`
 	LabelTasks         *ebpf.ProgramSpec `ebpf:"label_tasks"`
+	MarkTasks          *ebpf.ProgramSpec `ebpf:"mark_tasks"`
+	MmapFile           *ebpf.ProgramSpec `ebpf:"mmap_file"`
+	MoveMount          *ebpf.ProgramSpec `ebpf:"move_mount"`
+	PathChmod          *ebpf.ProgramSpec `ebpf:"path_chmod"`
+	PathChown          *ebpf.ProgramSpec `ebpf:"path_chown"`
+	PathLink           *ebpf.ProgramSpec `ebpf:"path_link"`
+	PathMkdir          *ebpf.ProgramSpec `ebpf:"path_mkdir"`
+	PathMknod          *ebpf.ProgramSpec `ebpf:"path_mknod"`
+	PathRename         *ebpf.ProgramSpec `ebpf:"path_rename"`
+	PathRmdir          *ebpf.ProgramSpec `ebpf:"path_rmdir"`
+	PathSymlink        *ebpf.ProgramSpec `ebpf:"path_symlink"`
+	PathTruncate       *ebpf.ProgramSpec `ebpf:"path_truncate"`
+	PathUnlink         *ebpf.ProgramSpec `ebpf:"path_unlink"`
+	ProgramMmap        *ebpf.ProgramSpec `ebpf:"program_mmap"`
+	ProgramMprotect    *ebpf.ProgramSpec `ebpf:"program_mprotect"`
+	ProgramOpen        *ebpf.ProgramSpec `ebpf:"program_open"`
+	RemountCall        *ebpf.ProgramSpec `ebpf:"remount_call"`
+	SbKernMount        *ebpf.ProgramSpec `ebpf:"sb_kern_mount"`
+	SbMount            *ebpf.ProgramSpec `ebpf:"sb_mount"`
+	SbPivotroot        *ebpf.ProgramSpec `ebpf:"sb_pivotroot"`
+	SbRemount          *ebpf.ProgramSpec `ebpf:"sb_remount"`
+	SbUmount           *ebpf.ProgramSpec `ebpf:"sb_umount"`
 	SctpBindConnect    *ebpf.ProgramSpec `ebpf:"sctp_bind_connect"`
+	SctpConnect        *ebpf.ProgramSpec `ebpf:"sctp_connect"`
 	SocketBind         *ebpf.ProgramSpec `ebpf:"socket_bind"`
+	SocketConnect      *ebpf.ProgramSpec `ebpf:"socket_connect"`
 	SocketListen       *ebpf.ProgramSpec `ebpf:"socket_listen"`
+	SocketSendmsg      *ebpf.ProgramSpec `ebpf:"socket_sendmsg"`
 	TaskAlloc          *ebpf.ProgramSpec `ebpf:"task_alloc"`
+	TaskFixSetgid      *ebpf.ProgramSpec `ebpf:"task_fix_setgid"`
+	TaskFixSetgroups   *ebpf.ProgramSpec `ebpf:"task_fix_setgroups"`
+	TaskFixSetuid      *ebpf.ProgramSpec `ebpf:"task_fix_setuid"`
 	TaskFree           *ebpf.ProgramSpec `ebpf:"task_free"`
+	UsernsCreate       *ebpf.ProgramSpec `ebpf:"userns_create"`
 }
 
 // GuardMapSpecs contains maps before they are loaded into the kernel.
@@ -287,9 +644,11 @@ type GuardProgramSpecs struct {
 type GuardMapSpecs struct {
 	Alerts      *ebpf.MapSpec `ebpf:"alerts"`
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
+	Files       *ebpf.MapSpec `ebpf:"files"`
 	Generations *ebpf.MapSpec `ebpf:"generations"`
+	Marks       *ebpf.MapSpec `ebpf:"marks"`
 	Reports     *ebpf.MapSpec `ebpf:"reports"`
-	Subjects    *ebpf.MapSpec `ebpf:"subjects"`
+	Tasks       *ebpf.MapSpec `ebpf:"tasks"`
 	Walks       *ebpf.MapSpec `ebpf:"walks"`
 }
 
@@ -297,9 +656,16 @@ type GuardMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type GuardVariableSpecs struct {
-	HashKey     *ebpf.VariableSpec `ebpf:"hash_key"`
-	TaskStorage *ebpf.VariableSpec `ebpf:"task_storage"`
-	UnusedAbi   *ebpf.VariableSpec `ebpf:"unused_abi"`
+	HashKey           *ebpf.VariableSpec `ebpf:"hash_key"`
+	Marked            *ebpf.VariableSpec `ebpf:"marked"`
+	MountLockAt       *ebpf.VariableSpec `ebpf:"mount_lock_at"`
+	RemovexattrDentry *ebpf.VariableSpec `ebpf:"removexattr_dentry"`
+	RenameArguments   *ebpf.VariableSpec `ebpf:"rename_arguments"`
+	RenameLockAt      *ebpf.VariableSpec `ebpf:"rename_lock_at"`
+	SetattrDentry     *ebpf.VariableSpec `ebpf:"setattr_dentry"`
+	SetxattrDentry    *ebpf.VariableSpec `ebpf:"setxattr_dentry"`
+	TaskStorage       *ebpf.VariableSpec `ebpf:"task_storage"`
+	UnusedAbi         *ebpf.VariableSpec `ebpf:"unused_abi"`
 }
 
 // GuardObjects contains all objects after they have been loaded into the kernel.
@@ -324,9 +690,11 @@ func (o *GuardObjects) Close() error {
 type GuardMaps struct {
 	Alerts      *ebpf.Map `ebpf:"alerts"`
 	Counters    *ebpf.Map `ebpf:"counters"`
+	Files       *ebpf.Map `ebpf:"files"`
 	Generations *ebpf.Map `ebpf:"generations"`
+	Marks       *ebpf.Map `ebpf:"marks"`
 	Reports     *ebpf.Map `ebpf:"reports"`
-	Subjects    *ebpf.Map `ebpf:"subjects"`
+	Tasks       *ebpf.Map `ebpf:"tasks"`
 	Walks       *ebpf.Map `ebpf:"walks"`
 }
 
@@ -334,9 +702,11 @@ func (m *GuardMaps) Close() error {
 	return _GuardClose(
 		m.Alerts,
 		m.Counters,
+		m.Files,
 		m.Generations,
+		m.Marks,
 		m.Reports,
-		m.Subjects,
+		m.Tasks,
 		m.Walks,
 	)
 }
@@ -345,33 +715,130 @@ func (m *GuardMaps) Close() error {
 //
 // It can be passed to LoadGuardObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GuardVariables struct {
-	HashKey     *ebpf.Variable `ebpf:"hash_key"`
-	TaskStorage *ebpf.Variable `ebpf:"task_storage"`
-	UnusedAbi   *ebpf.Variable `ebpf:"unused_abi"`
+	HashKey           *ebpf.Variable `ebpf:"hash_key"`
+	Marked            *ebpf.Variable `ebpf:"marked"`
+	MountLockAt       *ebpf.Variable `ebpf:"mount_lock_at"`
+	RemovexattrDentry *ebpf.Variable `ebpf:"removexattr_dentry"`
+	RenameArguments   *ebpf.Variable `ebpf:"rename_arguments"`
+	RenameLockAt      *ebpf.Variable `ebpf:"rename_lock_at"`
+	SetattrDentry     *ebpf.Variable `ebpf:"setattr_dentry"`
+	SetxattrDentry    *ebpf.Variable `ebpf:"setxattr_dentry"`
+	TaskStorage       *ebpf.Variable `ebpf:"task_storage"`
+	UnusedAbi         *ebpf.Variable `ebpf:"unused_abi"`
 }
 
 // GuardPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to LoadGuardObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GuardPrograms struct {
+	BprmCheckSecurity  *ebpf.Program `ebpf:"bprm_check_security"`
 	BprmCommittedCreds *ebpf.Program `ebpf:"bprm_committed_creds"`
+	BprmCredsForExec   *ebpf.Program `ebpf:"bprm_creds_for_exec"`
+	BprmCredsFromFile  *ebpf.Program `ebpf:"bprm_creds_from_file"`
+	Capset             *ebpf.Program `ebpf:"capset"`
+	FileIoctl          *ebpf.Program `ebpf:"file_ioctl"`
+	FileMprotect       *ebpf.Program `ebpf:"file_mprotect"`
+	FileOpen           *ebpf.Program `ebpf:"file_open"`
+	FilePermission     *ebpf.Program `ebpf:"file_permission"`
+	FileReceive        *ebpf.Program `ebpf:"file_receive"`
+	FileTruncate       *ebpf.Program `ebpf:"file_truncate"`
+	InodeFileSetattr   *ebpf.Program `ebpf:"inode_file_setattr"`
+	InodeRemoveAcl     *ebpf.Program `ebpf:"inode_remove_acl"`
+	InodeRemovexattr   *ebpf.Program `ebpf:"inode_removexattr"`
+	InodeSetAcl        *ebpf.Program `ebpf:"inode_set_acl"`
+	InodeSetattr       *ebpf.Program `ebpf:"inode_setattr"`
+	InodeSetxattr      *ebpf.Program `ebpf:"inode_setxattr"`
 	LabelTasks         *ebpf.Program `ebpf:"label_tasks"`
+	MarkTasks          *ebpf.Program `ebpf:"mark_tasks"`
+	MmapFile           *ebpf.Program `ebpf:"mmap_file"`
+	MoveMount          *ebpf.Program `ebpf:"move_mount"`
+	PathChmod          *ebpf.Program `ebpf:"path_chmod"`
+	PathChown          *ebpf.Program `ebpf:"path_chown"`
+	PathLink           *ebpf.Program `ebpf:"path_link"`
+	PathMkdir          *ebpf.Program `ebpf:"path_mkdir"`
+	PathMknod          *ebpf.Program `ebpf:"path_mknod"`
+	PathRename         *ebpf.Program `ebpf:"path_rename"`
+	PathRmdir          *ebpf.Program `ebpf:"path_rmdir"`
+	PathSymlink        *ebpf.Program `ebpf:"path_symlink"`
+	PathTruncate       *ebpf.Program `ebpf:"path_truncate"`
+	PathUnlink         *ebpf.Program `ebpf:"path_unlink"`
+	ProgramMmap        *ebpf.Program `ebpf:"program_mmap"`
+	ProgramMprotect    *ebpf.Program `ebpf:"program_mprotect"`
+	ProgramOpen        *ebpf.Program `ebpf:"program_open"`
+	RemountCall        *ebpf.Program `ebpf:"remount_call"`
+	SbKernMount        *ebpf.Program `ebpf:"sb_kern_mount"`
+	SbMount            *ebpf.Program `ebpf:"sb_mount"`
+	SbPivotroot        *ebpf.Program `ebpf:"sb_pivotroot"`
+	SbRemount          *ebpf.Program `ebpf:"sb_remount"`
+	SbUmount           *ebpf.Program `ebpf:"sb_umount"`
 	SctpBindConnect    *ebpf.Program `ebpf:"sctp_bind_connect"`
+	SctpConnect        *ebpf.Program `ebpf:"sctp_connect"`
 	SocketBind         *ebpf.Program `ebpf:"socket_bind"`
+	SocketConnect      *ebpf.Program `ebpf:"socket_connect"`
 	SocketListen       *ebpf.Program `ebpf:"socket_listen"`
+	SocketSendmsg      *ebpf.Program `ebpf:"socket_sendmsg"`
 	TaskAlloc          *ebpf.Program `ebpf:"task_alloc"`
+	TaskFixSetgid      *ebpf.Program `ebpf:"task_fix_setgid"`
+	TaskFixSetgroups   *ebpf.Program `ebpf:"task_fix_setgroups"`
+	TaskFixSetuid      *ebpf.Program `ebpf:"task_fix_setuid"`
 	TaskFree           *ebpf.Program `ebpf:"task_free"`
+	UsernsCreate       *ebpf.Program `ebpf:"userns_create"`
 }
 
 func (p *GuardPrograms) Close() error {
 	return _GuardClose(
+		p.BprmCheckSecurity,
 		p.BprmCommittedCreds,
+		p.BprmCredsForExec,
+		p.BprmCredsFromFile,
+		p.Capset,
+		p.FileIoctl,
+		p.FileMprotect,
+		p.FileOpen,
+		p.FilePermission,
+		p.FileReceive,
+		p.FileTruncate,
+		p.InodeFileSetattr,
+		p.InodeRemoveAcl,
+		p.InodeRemovexattr,
+		p.InodeSetAcl,
+		p.InodeSetattr,
+		p.InodeSetxattr,
 		p.LabelTasks,
+		p.MarkTasks,
+		p.MmapFile,
+		p.MoveMount,
+		p.PathChmod,
+		p.PathChown,
+		p.PathLink,
+		p.PathMkdir,
+		p.PathMknod,
+		p.PathRename,
+		p.PathRmdir,
+		p.PathSymlink,
+		p.PathTruncate,
+		p.PathUnlink,
+		p.ProgramMmap,
+		p.ProgramMprotect,
+		p.ProgramOpen,
+		p.RemountCall,
+		p.SbKernMount,
+		p.SbMount,
+		p.SbPivotroot,
+		p.SbRemount,
+		p.SbUmount,
 		p.SctpBindConnect,
+		p.SctpConnect,
 		p.SocketBind,
+		p.SocketConnect,
 		p.SocketListen,
+		p.SocketSendmsg,
 		p.TaskAlloc,
+		p.TaskFixSetgid,
+		p.TaskFixSetgroups,
+		p.TaskFixSetuid,
 		p.TaskFree,
+		p.UsernsCreate,
 	)
 }
 

@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
@@ -30,6 +30,10 @@ type Object struct {
 	maps  map[string]*ebpf.Map
 	hash  bool
 	links []link.Link
+	// tables is the generation in force, hits where its counters are.
+	tables *ebpf.Map
+	hits   uint32
+	rules  int
 	// programs is how programs are loaded; tests ask for the verifier's statistics.
 	programs ebpf.ProgramOptions
 }
@@ -76,16 +80,23 @@ func Open(options Options) (_ *Object, err error) {
 // prepare fits the specification to the kernel and to the options.
 func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 	spec.Maps[GuardMapAlerts].MaxEntries = options.AlertBytes
-	if err := spec.Variables[GuardVarHashKey].Set(options.HashKey); err != nil {
-		return fmt.Errorf("setting %s: %w", GuardVarHashKey, err)
+	renames, mounts := lockAddresses()
+	variables := map[string]any{
+		GuardVarHashKey: options.HashKey, GuardVarTaskStorage: !hash,
+		GuardVarRenameLockAt: renames, GuardVarMountLockAt: mounts,
 	}
-	if err := spec.Variables[GuardVarTaskStorage].Set(!hash); err != nil {
-		return fmt.Errorf("setting %s: %w", GuardVarTaskStorage, err)
+	if err := hookArguments(variables); err != nil {
+		return err
+	}
+	for name, value := range variables {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return fmt.Errorf("setting %s: %w", name, err)
+		}
 	}
 	if !hash {
 		return nil
 	}
-	for _, name := range []string{GuardMapSubjects, GuardMapWalks, GuardMapReports} {
+	for _, name := range []string{GuardMapTasks, GuardMapWalks, GuardMapReports} {
 		m := spec.Maps[name]
 		m.Type = ebpf.Hash
 		m.KeySize = 8
@@ -127,21 +138,50 @@ func UsesHash() (bool, error) {
 	return true, nil
 }
 
-// load loads the named programs onto the object's maps.
-func (o *Object) load(names ...string) (*ebpf.Collection, error) {
-	spec := o.spec.Copy()
-	for name := range spec.Programs {
-		if !slices.Contains(names, name) {
-			delete(spec.Programs, name)
+// load loads the named programs onto the object's maps, side by side: the
+// verifier takes its time for each.
+func (o *Object) load(names ...string) (map[string]*ebpf.Collection, error) {
+	loaded := make([]*ebpf.Collection, len(names))
+	errs := make([]error, len(names))
+	var group sync.WaitGroup
+	for i, name := range names {
+		group.Go(func() {
+			spec := o.spec.Copy()
+			for other := range spec.Programs {
+				if other != name {
+					delete(spec.Programs, other)
+				}
+			}
+			loaded[i], errs[i] = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs})
+			if errs[i] != nil {
+				errs[i] = fmt.Errorf("loading %s: %w", name, errs[i])
+			}
+		})
+	}
+	group.Wait()
+	collections := map[string]*ebpf.Collection{}
+	for i, name := range names {
+		if loaded[i] != nil {
+			collections[name] = loaded[i]
 		}
 	}
-	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs})
+	if err := errors.Join(errs...); err != nil {
+		closeCollections(collections)
+		return nil, err
+	}
+	return collections, nil
+}
+
+func closeCollections(collections map[string]*ebpf.Collection) {
+	for _, c := range collections {
+		c.Close()
+	}
 }
 
 // TrackTasks attaches the programs that label tasks at fork and exec, then
 // labels the tasks that run already, in this order, so that none is missed.
 func (o *Object) TrackTasks() error {
-	names := []string{GuardProgTaskAlloc, GuardProgBprmCommittedCreds}
+	names := []string{GuardProgTaskAlloc, GuardProgBprmCredsForExec, GuardProgBprmCommittedCreds}
 	if o.hash { // first, so that no label outlives its task
 		names = append([]string{GuardProgTaskFree}, names...)
 	}
@@ -150,34 +190,50 @@ func (o *Object) TrackTasks() error {
 		return err
 	}
 	o.links = append(o.links, tracking...)
-	collection, err := o.load(GuardProgLabelTasks)
+	_, err = o.iterate(GuardProgLabelTasks)
+	return err
+}
+
+// iterate runs a program over all tasks and returns how many it marked.
+func (o *Object) iterate(name string) (marked uint64, err error) {
+	collections, err := o.load(name)
 	if err != nil {
-		return fmt.Errorf("loading %s: %w", GuardProgLabelTasks, err)
+		return 0, err
 	}
-	defer collection.Close()
-	iterator, err := link.AttachIter(link.IterOptions{Program: collection.Programs[GuardProgLabelTasks]})
+	defer closeCollections(collections)
+	collection := collections[name]
+	iterator, err := link.AttachIter(link.IterOptions{Program: collection.Programs[name]})
 	if err != nil {
-		return fmt.Errorf("attaching %s: %w", GuardProgLabelTasks, err)
+		return 0, fmt.Errorf("attaching %s: %w", name, err)
 	}
 	defer iterator.Close()
-	tasks, err := iterator.Open()
-	if err != nil {
-		return fmt.Errorf("labelling running tasks: %w", err)
+	// What a run changed may matter for tasks that it had passed already.
+	for {
+		before := marked
+		tasks, err := iterator.Open()
+		if err != nil {
+			return 0, fmt.Errorf("running %s over all tasks: %w", name, err)
+		}
+		_, err = io.Copy(io.Discard, tasks)
+		if err = errors.Join(err, tasks.Close()); err != nil {
+			return 0, fmt.Errorf("running %s over all tasks: %w", name, err)
+		}
+		if err := collection.Variables[GuardVarMarked].Get(&marked); err != nil {
+			return 0, fmt.Errorf("reading %s: %w", GuardVarMarked, err)
+		}
+		if marked == before {
+			return marked, nil
+		}
 	}
-	defer tasks.Close()
-	if _, err := io.Copy(io.Discard, tasks); err != nil {
-		return fmt.Errorf("labelling running tasks: %w", err)
-	}
-	return nil
 }
 
 // Attach loads LSM programs and attaches them. All are attached or none.
 func (o *Object) Attach(names ...string) (_ []link.Link, err error) {
-	collection, err := o.load(names...)
+	collections, err := o.load(names...)
 	if err != nil {
-		return nil, fmt.Errorf("loading %s: %w", strings.Join(names, ", "), err)
+		return nil, err
 	}
-	defer collection.Close()
+	defer closeCollections(collections)
 	var links []link.Link
 	defer func() {
 		if err != nil {
@@ -185,7 +241,7 @@ func (o *Object) Attach(names ...string) (_ []link.Link, err error) {
 		}
 	}()
 	for _, name := range names {
-		l, err := link.AttachLSM(link.LSMOptions{Program: collection.Programs[name]})
+		l, err := link.AttachLSM(link.LSMOptions{Program: collections[name].Programs[name]})
 		if err != nil {
 			return nil, fmt.Errorf("attaching %s: %w", name, err)
 		}
@@ -194,11 +250,20 @@ func (o *Object) Attach(names ...string) (_ []link.Link, err error) {
 	return links, nil
 }
 
+// The slots of the generations (bpf/maps.h).
+const (
+	slotForce = uint32(0)
+	slotNext  = uint32(1)
+)
+
 // Publish makes a generation of tables the one in force: at once, for all
 // operations and subjects. When it returns, no program that still reads the
 // former generation runs any more (the update of a map in a map waits for
-// them, kernel/bpf/syscall.c, maybe_wait_bpf_programs).
-func (o *Object) Publish(lines []Line) error {
+// them, kernel/bpf/syscall.c, maybe_wait_bpf_programs). hits is where the
+// counters of its rules are. With marks, tasks are first given the marks that
+// the generation knows, while fork and exec mark for it already. It returns the
+// counters of the former generation's rules, see [Object.Hits].
+func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool) (former []uint64, err error) {
 	// The type information has to be that of the declaration too: 6.1 takes a
 	// map without for another kind (kernel/bpf/map_in_map.c, timer_off).
 	spec := o.spec.Maps[GuardMapGenerations].InnerMap.Copy()
@@ -206,20 +271,72 @@ func (o *Object) Publish(lines []Line) error {
 	spec.MaxEntries = uint32(len(lines))
 	tables, err := ebpf.NewMap(spec)
 	if err != nil {
-		return fmt.Errorf("making tables of %d lines: %w", len(lines), err)
+		return nil, fmt.Errorf("making tables of %d lines: %w", len(lines), err)
 	}
-	defer tables.Close()
+	defer func() {
+		if err != nil && o.tables != tables {
+			tables.Close()
+		}
+	}()
 	keys := make([]uint32, len(lines))
 	for i := range keys {
 		keys[i] = uint32(i)
 	}
 	if _, err := tables.BatchUpdate(keys, lines, nil); err != nil {
-		return fmt.Errorf("filling tables of %d lines: %w", len(lines), err)
+		return nil, fmt.Errorf("filling tables of %d lines: %w", len(lines), err)
 	}
-	if err := o.maps[GuardMapGenerations].Put(uint32(0), tables); err != nil {
-		return fmt.Errorf("publishing tables: %w", err)
+	generations := o.maps[GuardMapGenerations]
+	if marks {
+		if err := generations.Put(slotNext, tables); err != nil {
+			return nil, fmt.Errorf("staging tables: %w", err)
+		}
+		defer func() { err = errors.Join(err, generations.Delete(slotNext)) }()
+		if err := o.markTasks(); err != nil {
+			return nil, err
+		}
 	}
-	return nil
+	if err := generations.Put(slotForce, tables); err != nil {
+		return nil, fmt.Errorf("publishing tables: %w", err)
+	}
+	if o.tables != nil {
+		former, err = o.Hits()
+		err = errors.Join(err, o.tables.Close())
+	}
+	o.tables, o.hits, o.rules = tables, hits, rules
+	return former, err
+}
+
+// markTasks gives the running tasks the marks of their ancestors.
+func (o *Object) markTasks() error {
+	marks := o.maps[GuardMapMarks]
+	var process uint32
+	var stale []uint32
+	for it, mark := marks.Iterate(), uint64(0); it.Next(&process, &mark); {
+		stale = append(stale, process)
+	}
+	for _, process := range stale {
+		if err := marks.Delete(process); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("clearing marks: %w", err)
+		}
+	}
+	_, err := o.iterate(GuardProgMarkTasks)
+	return err
+}
+
+// Hits returns how often each rule of the generation in force has decided
+// otherwise than to allow, by the index of the rule.
+func (o *Object) Hits() ([]uint64, error) {
+	hits := make([]uint64, o.rules)
+	for i := range hits {
+		word := o.hits + 2*uint32(i)
+		var line Line
+		if err := o.tables.Lookup(word/uint32(LineWords), &line); err != nil {
+			return nil, fmt.Errorf("reading the counters of rules: %w", err)
+		}
+		at := word % uint32(LineWords)
+		hits[i] = uint64(line.Words[at]) | uint64(line.Words[at+1])<<32
+	}
+	return hits, nil
 }
 
 // Alerts returns the ring buffer of alerts.
@@ -251,7 +368,10 @@ func (o *Object) Close() error {
 	for _, m := range o.maps {
 		err = errors.Join(err, m.Close())
 	}
-	o.maps = nil
+	if o.tables != nil {
+		err = errors.Join(err, o.tables.Close())
+	}
+	o.maps, o.tables = nil, nil
 	return err
 }
 

@@ -1,6 +1,6 @@
 // Package compile turns a policy set into a generation of tables that the
 // kernel programs read (bpf/abi.h). It is pure Go and decides nothing itself:
-// every entry of the verdict tables comes from [policy.Resolve].
+// every entry of the verdict tables comes from [policy.ResolveUnknown].
 package compile
 
 import (
@@ -15,8 +15,8 @@ import (
 // the tables.
 var ErrTooLarge = errors.New("the policy set is too large")
 
-// maxVerdicts bounds one operation's table of verdicts: 16 MiB.
-const maxVerdicts = 1 << 22
+// maxWords bounds a generation: 256 MiB.
+const maxWords = 1 << 26
 
 // Rule names a rule of the policy set by its indices.
 type Rule struct{ Policy, Rule int }
@@ -26,15 +26,8 @@ type Generation struct {
 	Lines []bpf.Line
 	// Rules are the rules by the index that a [bpf.Verdict] holds.
 	Rules []Rule
-}
-
-// Program is what the path of a binary in a policy stands for.
-type Program struct {
-	// Paths are the absolute paths from which it may be started: the one in
-	// the policy and, if that is a symbolic link, the one it leads to.
-	Paths []string
-	// Identity is the file, nil while there is none.
-	Identity *Identity
+	// Hits is where the counters begin, in words: two for each rule.
+	Hits uint32
 }
 
 // Options are what a policy set is compiled for.
@@ -42,33 +35,127 @@ type Options struct {
 	// Number is the number of the generation, at least 1.
 	Number uint32
 	Key    Key
-	// Resolve finds what a path in a policy stands for.
-	Resolve func(path string) Program
+	// Resolve finds what a path stands for. It is called at most once for a
+	// path, after its directory and only if that exists and is no symbolic
+	// link, so it need not look at more than the last component. Without it
+	// nothing exists: names alone count.
+	Resolve func(path string) Resolved
+	// Mounts returns the mount points of this mount namespace, each with what
+	// is on top there. It is called once.
+	Mounts func() []Mount
+	// Mark returns the bit, less than [bpf.MaxMarks], by which tasks remember
+	// that they descend from binaries with this key. The same key has the same
+	// bit in every generation, since tasks keep their marks. Without it the
+	// bits are counted up.
+	Mark func(key string) (bit uint, ok bool)
 }
 
-// Compile compiles a valid policy set (see [policy.Validate]).
+// compiler is what the operations share.
+type compiler struct {
+	set      []policy.Policy
+	first    []int // index of each policy's first rule
+	globs    *globs
+	places   *places
+	subjects *subjects
+	space    *space
+	tables   tables
+}
+
+// operations are the operations by their number in the tables. prepare collects
+// the patterns; the function that it returns goes on once the patterns of all
+// operations are known.
+var operations = []struct {
+	id      int
+	name    policy.Operation
+	prepare func(*compiler, policy.Operation, []entry) (finish, error)
+}{
+	{bpf.OperationSocketBind, policy.SocketBind, (*compiler).prepareSockets},
+	{bpf.OperationSocketConnect, policy.SocketConnect, (*compiler).prepareSockets},
+	{bpf.OperationFileOpen, policy.FileOpen, (*compiler).prepareFiles},
+	{bpf.OperationBprmCheckSecurity, policy.BprmCheckSecurity, (*compiler).preparePrograms},
+	{bpf.OperationSbMount, policy.SbMount, (*compiler).prepareMounts},
+	{bpf.OperationSbRemount, policy.SbRemount, (*compiler).prepareMounts},
+	{bpf.OperationSbUmount, policy.SbUmount, (*compiler).prepareMounts},
+	{bpf.OperationTaskFixSetuid, policy.TaskFixSetuid, (*compiler).prepareCredentials},
+}
+
+// finish makes the automata and intervals of the operation of that number.
+type finish func(id uint32) (*operation, error)
+
+// Compile compiles a valid policy set (see [policy.Validate]) whose names are
+// resolved (see [policy.ResolveNames]).
 func Compile(set []policy.Policy, options Options) (*Generation, error) {
 	rules, first := index(set)
 	if len(rules) > bpf.MaxRules {
 		return nil, fmt.Errorf("%w: %d rules; %d are possible, put the patterns of several rules into one", ErrTooLarge, len(rules), bpf.MaxRules)
 	}
-	// Line 0 describes the generation, line n operation n.
-	var t tables
-	t.words = make([]uint32, bpf.Operations*bpf.LineWords)
-	classes := classify(set, options)
-	t.set(0, bpf.Generation{
-		Number:       options.Number,
-		Subjects:     t.append(classes.entries()...),
-		SubjectCount: uint32(len(classes.keys)),
-		Everyone:     classEveryone,
-		Unknown:      classes.unknown(),
-	})
-	sockets, err := compileSockets(set, policy.SocketBind, first, classes, &t)
-	if err != nil {
+	c := &compiler{
+		set: set, first: first, globs: newGlobs(), places: newPlaces(options),
+		space: &space{key: options.Key, dictionary: &dictionary{}, filter: &filter{}},
+	}
+	// Line 0 describes the generation, lines 2n and 2n+1 operation n.
+	c.tables.words = make([]uint32, 2*bpf.Operations*bpf.LineWords)
+	if err := c.compile(options); err != nil {
 		return nil, err
 	}
-	t.set(bpf.OperationSocketBind, sockets)
-	return &Generation{Lines: t.lines(), Rules: rules}, nil
+	header := bpf.Generation{Number: options.Number}
+	header.Subjects = c.subjects.appendTo(&c.tables)
+	c.globs.appendTo(&c.tables, &header)
+	if err := c.appendDictionary(&header); err != nil {
+		return nil, err
+	}
+	header.Hits = c.tables.append(make([]uint32, max(1, 2*len(rules))))
+	c.tables.set(0, header)
+	if n := len(c.tables.words); n > maxWords {
+		return nil, fmt.Errorf("%w: its tables take %d MiB; %d are possible, remove rules", ErrTooLarge, n>>18, maxWords>>18)
+	}
+	return &Generation{Lines: c.tables.lines(), Rules: rules, Hits: header.Hits}, nil
+}
+
+// compile makes the tables of the subjects and operations.
+func (c *compiler) compile(options Options) (err error) {
+	if c.subjects, err = newSubjects(c.set, options, c.globs, c.places); err != nil {
+		return err
+	}
+	finishes := make([]finish, len(operations))
+	for i, o := range operations {
+		entries := entriesOf(c.set, o.name)
+		if len(entries) == 0 {
+			continue
+		}
+		if finishes[i], err = o.prepare(c, o.name, entries); err != nil {
+			return err
+		}
+	}
+	if err := c.globs.build(); err != nil {
+		return err
+	}
+	if err := c.subjects.finish(c.space); err != nil {
+		return err
+	}
+	finished := map[int]*operation{}
+	for i, o := range operations {
+		if finishes[i] == nil {
+			continue
+		}
+		if finished[o.id], err = finishes[i](uint32(o.id)); err != nil {
+			return err
+		}
+	}
+	return c.decide(finished)
+}
+
+func (c *compiler) appendDictionary(header *bpf.Generation) error {
+	words, err := c.space.dictionary.lines()
+	if err != nil {
+		return err
+	}
+	header.Dictionary = c.tables.append(words)
+	header.DictionaryLines = uint32(len(words) / bpf.LineWords)
+	words = c.space.filter.words()
+	header.Filter = c.tables.append(words)
+	header.FilterBits = uint32(len(words) * 32)
+	return nil
 }
 
 // index lists the rules of the set, and the index of each policy's first one.

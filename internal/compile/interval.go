@@ -1,268 +1,118 @@
 package compile
 
 import (
-	"fmt"
-	"maps"
+	"cmp"
 	"net/netip"
 	"slices"
-
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
-	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// columnSet numbers columns: equal ones get one number, a class.
-type columnSet struct {
-	columns []column
-	// matching are the patterns that match, by class.
-	matching []bitset
-	ids      map[string]uint32
-}
+// number is a port, an id or an address.
+type number struct{ high, low uint64 }
 
-// add returns the class of a column. Columns with different marks are kept
-// apart even if they are equal.
-func (c *columnSet) add(col column, mark string) uint32 {
-	if c.ids == nil {
-		c.ids = map[string]uint32{}
-	}
-	name := fmt.Sprint(mark, col)
-	id, ok := c.ids[name]
-	if !ok {
-		id = uint32(len(c.columns))
-		c.ids[name] = id
-		c.columns = append(c.columns, col)
-		matching := newBitset(len(col))
-		for i, s := range col {
-			if s != noMatch {
-				matching.set(i)
-			}
+func small(n uint32) number { return number{0, uint64(n)} }
+
+func addressNumber(a netip.Addr) number {
+	var n number
+	for i, b := range a.AsSlice() {
+		if a.Is4() || i >= 8 {
+			n.low = n.low<<8 | uint64(b)
+		} else {
+			n.high = n.high<<8 | uint64(b)
 		}
-		c.matching = append(c.matching, matching)
 	}
-	return id
+	return n
 }
 
-// portClasses are the intervals of ports and what has no ports.
-type portClasses struct {
-	columnSet
-	starts  []uint32
+func (n number) compare(other number) int {
+	return cmp.Or(cmp.Compare(n.high, other.high), cmp.Compare(n.low, other.low))
+}
+
+// next returns the number after.
+func (n number) next() number {
+	n.low++
+	if n.low == 0 {
+		n.high++
+	}
+	return n
+}
+
+// spans are the ranges of numbers that patterns name.
+type spans struct {
+	edges []edge
+	// greatest is the greatest number there is.
+	greatest number
+}
+
+// edge is where a range begins, or the first number after it.
+type edge struct {
+	at   number
+	term term
+	end  bool
+}
+
+func (s *spans) add(first, last number, t term) {
+	s.edges = append(s.edges, edge{first, t, false})
+	if last.compare(s.greatest) < 0 {
+		s.edges = append(s.edges, edge{last.next(), t, true})
+	}
+}
+
+// intervals are sorted by start; the first starts at 0. Two in a row have
+// different classes.
+type intervals struct {
+	starts  []number
 	classes []uint32
 }
 
-func portColumns(patterns []socketPattern) *portClasses {
-	boundaries := map[uint32]bool{0: true, 1: true, bpf.NoPort: true}
-	for _, p := range patterns {
-		for _, r := range p.Ports {
-			boundaries[uint32(r.First)] = true
-			boundaries[uint32(r.Last)+1] = true
-		}
+// sweep cuts the numbers into intervals at the edges and at the given numbers.
+// class returns the class of an interval by its start and its column.
+func (s *spans) sweep(set *columns, class func(start number, column int32) uint32, cuts ...number) intervals {
+	edges := s.edges
+	for _, cut := range append(cuts, number{}) {
+		edges = append(edges, edge{at: cut, term: term{pattern: -1}})
 	}
-	c := &portClasses{}
-	for _, start := range slices.Sorted(maps.Keys(boundaries)) {
-		col := make(column, len(patterns))
-		for i, p := range patterns {
-			col[i] = portSpecificity(p.Ports, start)
+	slices.SortFunc(edges, func(a, b edge) int { return a.at.compare(b.at) })
+	var result intervals
+	// active are the terms whose ranges contain the number, sorted, as often
+	// as there are such ranges.
+	var active, column []term
+	order := func(a, b term) int {
+		return cmp.Or(cmp.Compare(a.pattern, b.pattern), cmp.Compare(a.specificity, b.specificity))
+	}
+	for i, e := range edges {
+		if e.term.pattern >= 0 {
+			at, _ := slices.BinarySearchFunc(active, e.term, order)
+			if e.end {
+				active = slices.Delete(active, at, at+1)
+			} else {
+				active = slices.Insert(active, at, e.term)
+			}
 		}
-		class := c.add(col, "")
-		if n := len(c.classes); n > 0 && c.classes[n-1] == class {
+		if i+1 < len(edges) && edges[i+1].at == e.at {
+			continue
+		}
+		column = column[:0]
+		for _, t := range active {
+			column = addTerm(column, t)
+		}
+		c := class(e.at, set.add(column))
+		if set.overflow {
+			return intervals{}
+		}
+		if n := len(result.classes); n > 0 && result.classes[n-1] == c {
 			continue // the interval before goes on
 		}
-		c.starts = append(c.starts, start)
-		c.classes = append(c.classes, class)
+		result.starts = append(result.starts, e.at)
+		result.classes = append(result.classes, c)
 	}
-	return c
+	return result
 }
 
-func portSpecificity(ranges []policy.PortRange, port uint32) uint32 {
-	if len(ranges) == 0 {
-		return 0
+// previous returns the number before.
+func (n number) previous() number {
+	if n.low == 0 {
+		n.high--
 	}
-	best := noMatch
-	for _, r := range ranges {
-		if uint32(r.First) <= port && port <= uint32(r.Last) {
-			if s := policy.PortSpecificity(r); best == noMatch || s > best {
-				best = s
-			}
-		}
-	}
-	return best
-}
-
-func (c *portClasses) entries() []any { return intervals(c.starts, c.classes) }
-
-func intervals(starts, classes []uint32) []any {
-	entries := make([]any, len(starts))
-	for i := range starts {
-		entries[i] = bpf.Interval{Start: starts[i], Class: classes[i]}
-	}
-	return entries
-}
-
-// everyAddress is what the class of an unspecified address stands for.
-type everyAddress struct {
-	// family is the set of the classes of the family's addresses.
-	family map[uint32]bool
-	// named is the specificity of a pattern that names just this address.
-	named uint32
-}
-
-// addressClasses are the intervals of IPv4 and of IPv6 addresses.
-type addressClasses struct {
-	columnSet
-	starts4, starts6   []netip.Addr
-	classes4, classes6 []uint32
-	unspecified        map[int]everyAddress
-}
-
-func addressColumns(patterns []socketPattern) *addressClasses {
-	c := &addressClasses{unspecified: map[int]everyAddress{}}
-	c.starts4, c.classes4 = c.family(patterns, netip.IPv4Unspecified())
-	c.starts6, c.classes6 = c.family(patterns, netip.IPv6Unspecified())
-	return c
-}
-
-// placed is a prefix of one of the patterns.
-type placed struct {
-	netip.Prefix
-	pattern int
-}
-
-// family finds the intervals of one family by a sweep over its prefixes, which
-// lie one in another or apart, so those around an address form a stack.
-func (c *addressClasses) family(patterns []socketPattern, unspecified netip.Addr) (starts []netip.Addr, classes []uint32) {
-	base := make(column, len(patterns)) // outside of every prefix
-	var prefixes []placed
-	for i, p := range patterns {
-		if len(p.Addresses) > 0 {
-			base[i] = noMatch
-		}
-		for _, prefix := range p.Addresses {
-			if prefix.Addr().BitLen() == unspecified.BitLen() {
-				prefixes = append(prefixes, placed{prefix, i})
-			}
-		}
-	}
-	// The unspecified address has an interval and a class of its own.
-	const nobody = -1
-	prefixes = append(prefixes, placed{netip.PrefixFrom(unspecified, unspecified.BitLen()), nobody})
-	slices.SortFunc(prefixes, func(a, b placed) int {
-		if order := a.Addr().Compare(b.Addr()); order != 0 {
-			return order
-		}
-		return a.Bits() - b.Bits()
-	})
-
-	var stack []placed
-	emit := func(start netip.Addr) {
-		col := slices.Clone(base)
-		for _, p := range stack { // the innermost, most specific, last
-			if p.pattern != nobody {
-				col[p.pattern] = policy.AddressSpecificity(p.Prefix)
-			}
-		}
-		mark := ""
-		if start == unspecified {
-			mark = unspecified.String()
-		}
-		class := c.add(col, mark)
-		if n := len(classes); n > 0 && classes[n-1] == class {
-			return // the interval before goes on
-		}
-		starts = append(starts, start)
-		classes = append(classes, class)
-	}
-	// closeUntil ends the prefixes that end before an address; an invalid
-	// address ends all.
-	closeUntil := func(next netip.Addr) {
-		for len(stack) > 0 {
-			after := last(stack[len(stack)-1].Prefix).Next()
-			if next.IsValid() && (!after.IsValid() || next.Less(after)) {
-				return
-			}
-			for len(stack) > 0 && last(stack[len(stack)-1].Prefix).Next() == after {
-				stack = stack[:len(stack)-1]
-			}
-			if after.IsValid() && after != next {
-				emit(after)
-			}
-		}
-	}
-	for i, p := range prefixes {
-		closeUntil(p.Addr())
-		stack = append(stack, p)
-		if i+1 == len(prefixes) || prefixes[i+1].Addr() != p.Addr() {
-			emit(p.Addr()) // all that start here make one interval
-		}
-	}
-	closeUntil(netip.Addr{})
-
-	every := everyAddress{
-		family: map[uint32]bool{},
-		named:  policy.AddressSpecificity(netip.PrefixFrom(unspecified, unspecified.BitLen())),
-	}
-	for i := 1; i < len(starts); i++ {
-		// A v4-mapped address is judged as IPv4, never as IPv6.
-		if mapped := i+1 < len(starts) && starts[i].Is4In6() && starts[i+1].Prev().Is4In6(); !mapped {
-			every.family[classes[i]] = true
-		}
-	}
-	c.unspecified[int(classes[0])] = every
-	return starts, classes
-}
-
-// last returns the last address of a prefix.
-func last(p netip.Prefix) netip.Addr {
-	bytes := p.Addr().AsSlice()
-	for bit := p.Bits(); bit < len(bytes)*8; bit++ {
-		bytes[bit/8] |= 0x80 >> (bit % 8)
-	}
-	addr, _ := netip.AddrFromSlice(bytes)
-	return addr
-}
-
-func (c *addressClasses) entries4() []any {
-	starts := make([]uint32, len(c.starts4))
-	for i, a := range c.starts4 {
-		starts[i] = word(a.AsSlice())
-	}
-	return intervals(starts, c.classes4)
-}
-
-func (c *addressClasses) entries6() []any {
-	entries := make([]any, len(c.starts6))
-	for i, a := range c.starts6 {
-		b := a.AsSlice()
-		entries[i] = bpf.Interval6{
-			Start: [4]uint32{word(b), word(b[4:]), word(b[8:]), word(b[12:])},
-			Class: c.classes6[i],
-		}
-	}
-	return entries
-}
-
-func word(b []byte) uint32 {
-	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
-}
-
-// protocolClasses are the classes of the protocols, and of no protocol at 0.
-type protocolClasses struct {
-	columnSet
-	byProtocol []uint32
-}
-
-func protocolColumns(patterns []socketPattern) *protocolClasses {
-	c := &protocolClasses{}
-	for protocol := policy.Protocol(0); protocol <= policy.OtherProtocol; protocol++ {
-		col := make(column, len(patterns))
-		for i, p := range patterns {
-			switch {
-			case len(p.Protocols) == 0:
-			case slices.Contains(p.Protocols, protocol):
-				col[i] = 1
-			default:
-				col[i] = noMatch
-			}
-		}
-		c.byProtocol = append(c.byProtocol, c.add(col, ""))
-	}
-	return c
+	n.low--
+	return n
 }

@@ -3,10 +3,12 @@ package compile
 import (
 	"encoding/binary"
 	"math/bits"
-	"strings"
+
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
 )
 
-// Key is the secret of the hash by which the kernel knows programs.
+// Key is the secret of the hash by which the kernel finds entries of the
+// dictionary, so that nobody can construct two names that collide.
 type Key [2]uint64
 
 // sip is SipHash-1-3 (Aumasson and Bernstein, 2012) over 64-bit words. The
@@ -47,19 +49,20 @@ func (s *sip) finish() uint64 {
 	return s.v0 ^ s.v1 ^ s.v2 ^ s.v3
 }
 
-// Path returns the key of an absolute path: the hash of its last component,
-// which took in that of its parent.
-func (k Key) Path(path string) uint64 {
-	var hash uint64
-	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
-		hash = k.name(hash, name)
+// hash returns the hash of a tag with its number and of words.
+func (k Key) hash(tag uint64, number uint32, words ...uint64) uint64 {
+	s := newSip(k)
+	s.word(tag<<32 | uint64(number))
+	for _, w := range words {
+		s.word(w)
 	}
-	return hash
+	return s.finish()
 }
 
-func (k Key) name(parent uint64, name string) uint64 {
+// name returns the key of the edge by which a name leaves a state.
+func (k Key) name(state uint32, name string) uint64 {
 	s := newSip(k)
-	s.word(parent)
+	s.word(bpf.TagName<<32 | uint64(state))
 	var chunk [8]byte
 	for rest := name; rest != ""; {
 		clear(chunk[:])
@@ -71,20 +74,25 @@ func (k Key) name(parent uint64, name string) uint64 {
 	return s.finish()
 }
 
+// glob returns the key of the edge by which the names of a glob class leave a
+// state.
+func (k Key) glob(state, class uint32) uint64 { return k.hash(bpf.TagGlob, state, uint64(class)) }
+
+// file returns the key of a file in a dimension.
+func (k Key) file(dimension uint32, i Identity) uint64 {
+	return k.hash(bpf.TagFile, dimension, i.Device, i.Inode, uint64(i.Generation))
+}
+
+// marks returns the key of a set of marks.
+func (k Key) marks(set uint64) uint64 { return k.hash(bpf.TagMarks, 0, set) }
+
 // Identity is a file as the kernel knows it.
 type Identity struct {
-	// Device is the kernel's own number: major << 20 | minor.
+	// Device is the kernel's own number: major << 20 | minor; or the magic
+	// number of a filesystem that there is just one of (abi.h, struct entry).
 	Device uint64
 	Inode  uint64
 	// Generation tells apart the files that had the inode number one after
 	// the other; 0 on filesystems that do not use numbers again (tmpfs).
 	Generation uint32
-}
-
-func (k Key) identity(i Identity) uint64 {
-	s := newSip(k)
-	s.word(i.Device)
-	s.word(i.Inode)
-	s.word(uint64(i.Generation))
-	return s.finish()
 }

@@ -2,6 +2,7 @@ package compile
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -9,152 +10,239 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// classEveryone is the class of the processes that no policy names.
-const classEveryone = 0
+// Limits of the classes of processes.
+const (
+	maxProcessClasses = 1 << 20
+	// optionalClasses is up to how many classes things are told apart that
+	// could be unknown as well: many marks at once, and two programs at once.
+	optionalClasses   = 1 << 18
+	maxProgramClasses = 1 << 10
+)
 
-// classes says which class a program's processes are in. A class is a set of
-// policies: those that name the program. The class after the last is that of
-// the processes that could not be identified.
-type classes struct {
-	// policies by class: the indices of the policies whose Binaries name it.
-	policies [][]int
-	// keys of programs, with their class.
-	keys map[uint64]uint32
+// How a program matches the binaries of a policy: the specificity of a term.
+const (
+	byPattern = 1
+	byName    = 2
+)
+
+// subjects are the classes of processes (abi.h, struct subjects). Each kind of
+// selector tells processes apart by itself; a class is one class of each kind.
+type subjects struct {
+	set      []policy.Policy
+	binaries selectors
+	cgroups  selectors
+	users    selectors
+	marks    marks
+	// best is how a program matches the binaries of a policy at most.
+	best []byte
+
+	programTrie, cgroupTrie *trie
+	userColumns             *columns
+	userIntervals           intervals
+	// programs, userClasses and cgroupClasses are the columns by class.
+	programs, userClasses, cgroupClasses []int32
+	programColumns, cgroupColumns        *columns
+	unions                               []uint32
+	// named is how many of the programs are named by policies; the others are
+	// two of these at once, and room is how many there can be in all.
+	named, room               int
+	programStart, cgroupStart bpf.State
 }
 
-// unknown returns the class of a process that could not be identified. Without
-// any policy that names binaries, everyone is known well enough.
-func (c *classes) unknown() uint32 {
-	if len(c.keys) == 0 {
-		return classEveryone
-	}
-	return uint32(len(c.policies))
+// selectors are the different lists of values of one kind of selector. Policies
+// that name the same share one.
+type selectors struct {
+	ids map[string]int32
+	// of has the selector of each policy, -1 for none.
+	of []int32
 }
 
-// classify finds the classes. Paths that lead to one file are one program,
-// whichever of them a policy names.
-func classify(set []policy.Policy, options Options) *classes {
-	programs := map[uint64][]int{} // keys joined into a program share the slice's root
-	roots := map[uint64]uint64{}
-	var root func(uint64) uint64
-	root = func(key uint64) uint64 {
-		if r, ok := roots[key]; ok && r != key {
-			roots[key] = root(r)
-			return roots[key]
-		}
-		roots[key] = key
-		return key
+func (s *selectors) add(values []string) (id int32, fresh bool) {
+	if len(values) == 0 {
+		s.of = append(s.of, -1)
+		return -1, false
 	}
-	join := func(a, b uint64) {
-		a, b = root(a), root(b)
-		if a == b {
-			return
+	key := selectorKey(values)
+	id, ok := s.ids[key]
+	if !ok {
+		if s.ids == nil {
+			s.ids = map[string]int32{}
 		}
-		roots[b] = a
-		programs[a] = append(programs[a], programs[b]...)
-		delete(programs, b)
+		id = int32(len(s.ids))
+		s.ids[key] = id
 	}
-	resolved := map[string]uint64{}
+	s.of = append(s.of, id)
+	return id, !ok
+}
+
+// selectorKey returns a text that stands for a set of values.
+func selectorKey(values []string) string {
+	values = slices.Clone(values)
+	slices.Sort(values)
+	return strings.Join(slices.Compact(values), "\x00")
+}
+
+// newSubjects collects the selectors of the set.
+func newSubjects(set []policy.Policy, options Options, globs *globs, places *places) (*subjects, error) {
+	s := &subjects{set: set}
+	s.programTrie, s.cgroupTrie = newTrie(globs, places), newTrie(globs, nil)
+	users := spans{greatest: small(math.MaxUint32)}
+	best := map[int32]byte{}
 	for i, p := range set {
-		for _, path := range p.Subject.Binaries {
-			key, ok := resolved[path]
-			if !ok {
-				program := options.Resolve(path)
-				key = options.Key.Path(path)
-				root(key)
-				for _, other := range program.Paths {
-					join(key, options.Key.Path(other))
+		if id, fresh := s.binaries.add(p.Subject.Binaries); fresh {
+			for _, text := range p.Subject.Binaries {
+				pattern, err := policy.ParsePathPattern(text)
+				if err != nil {
+					return nil, fmt.Errorf("policy %q: %w", p.Name, err)
 				}
-				if program.Identity != nil {
-					join(key, options.Key.identity(*program.Identity))
+				how := uint32(byPattern)
+				if pattern.Kind == policy.PathExact {
+					how = byName
 				}
-				resolved[path] = key
-			}
-			programs[root(key)] = append(programs[root(key)], i)
-		}
-	}
-	c := &classes{policies: [][]int{nil}, keys: map[uint64]uint32{}}
-	ids := map[string]uint32{}
-	for key := range roots {
-		policies := slices.Clone(programs[root(key)])
-		slices.Sort(policies)
-		policies = slices.Compact(policies)
-		name := fmt.Sprint(policies)
-		id, ok := ids[name]
-		if !ok {
-			id = uint32(len(c.policies))
-			ids[name] = id
-			c.policies = append(c.policies, policies)
-		}
-		c.keys[key] = id
-	}
-	return c
-}
-
-// entries returns the table of programs, sorted by key.
-func (c *classes) entries() []any {
-	keys := make([]uint64, 0, len(c.keys))
-	for key := range c.keys {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	entries := make([]any, len(keys))
-	for i, key := range keys {
-		entries[i] = bpf.SubjectEntry{Key: [2]uint32{uint32(key >> 32), uint32(key)}, Class: c.keys[key]}
-	}
-	return entries
-}
-
-// row is what an operation's rules see of a class: the rank with which each
-// policy's subject matches, 0 where it does not.
-type row struct {
-	ranks   []policy.SubjectRank
-	unknown bool
-}
-
-// rows returns the distinct rows of the policies that have rules for an
-// operation, and the row of each class.
-func (c *classes) rows(set []policy.Policy, operation policy.Operation) (rows []row, byClass []uint32) {
-	concerned := make([]bool, len(set))
-	named := false
-	for i, p := range set {
-		for _, r := range p.Rules {
-			concerned[i] = concerned[i] || r.Operation == operation
-		}
-		named = named || concerned[i] && !p.Subject.Everyone
-	}
-	ids := map[string]uint32{}
-	add := func(r row) {
-		var name strings.Builder
-		fmt.Fprint(&name, r.unknown, r.ranks)
-		id, ok := ids[name.String()]
-		if !ok {
-			id = uint32(len(rows))
-			ids[name.String()] = id
-			rows = append(rows, r)
-		}
-		byClass = append(byClass, id)
-	}
-	everyone := make([]policy.SubjectRank, len(set))
-	anyone := make([]policy.SubjectRank, len(set))
-	for i, p := range set {
-		switch {
-		case !concerned[i]:
-		case p.Subject.Everyone:
-			everyone[i], anyone[i] = policy.SubjectEveryone, policy.SubjectEveryone
-		default:
-			anyone[i] = policy.SubjectBinary
-		}
-	}
-	for _, policies := range c.policies {
-		ranks := slices.Clone(everyone)
-		for _, i := range policies {
-			if concerned[i] && ranks[i] == 0 {
-				ranks[i] = policy.SubjectBinary
+				s.programTrie.addPattern(pattern, term{id, how})
+				best[id] = max(best[id], byte(how))
 			}
 		}
-		add(row{ranks: ranks})
+		s.best = append(s.best, best[s.binaries.of[i]])
+		if err := s.marks.add(s.binaries.of[i], p.Subject, options); err != nil {
+			return nil, err
+		}
+		if id, fresh := s.cgroups.add(p.Subject.Cgroups); fresh {
+			for _, text := range p.Subject.Cgroups {
+				pattern, err := policy.ParseCgroupPattern(text)
+				if err != nil {
+					return nil, fmt.Errorf("policy %q: %w", p.Name, err)
+				}
+				at, below := s.cgroupTrie.add(0, pattern.Components, true)
+				s.cgroupTrie.accept(at, term{id, 1}, below)
+			}
+		}
+		var ranges []string
+		for _, r := range p.Subject.Users.Ranges {
+			ranges = append(ranges, r.String())
+		}
+		if id, fresh := s.users.add(ranges); fresh {
+			for _, r := range p.Subject.Users.Ranges {
+				users.add(small(r.First), small(r.Last), term{id, 1})
+			}
+		}
 	}
-	add(row{ranks: anyone, unknown: named})
-	return rows, byClass
+	byUser := newDimension("users")
+	s.userColumns = byUser.columns
+	s.userIntervals = users.sweep(byUser.columns, byUser.sweeper())
+	if byUser.overflow {
+		return nil, fmt.Errorf("%w: the subjects' users overlap too much; put several subjects into one policy", ErrTooLarge)
+	}
+	s.userClasses = singles(byUser.classes)
+	return s, nil
+}
+
+// finish makes the automata and decides which classes there are.
+func (s *subjects) finish(space *space) error {
+	programs, cgroups := newAutomaton("subjects", s.programTrie, space), newAutomaton("cgroups", s.cgroupTrie, space)
+	programs.union = true
+	s.programStart, s.cgroupStart = programs.startState(), cgroups.startState()
+	if err := programs.addAliases(0); err != nil {
+		return err
+	}
+	for _, a := range []*automaton{programs, cgroups} {
+		if err := a.finish(); err != nil {
+			return err
+		}
+	}
+	s.programColumns, s.cgroupColumns = programs.columns, cgroups.columns
+	s.programs, s.cgroupClasses = singles(programs.classes), singles(cgroups.classes)
+	if n := len(s.programs); n > maxProgramClasses {
+		return fmt.Errorf("%w: the policies' binaries tell apart %d kinds of programs; %d are possible, put binaries into one policy or name directories", ErrTooLarge, n, maxProgramClasses)
+	}
+	others := len(s.userClasses) * len(s.cgroupClasses)
+	room := maxProcessClasses / others
+	if !s.marks.choose(room/len(s.programs), optionalClasses/others/len(s.programs)) {
+		return fmt.Errorf("%w: the subjects tell apart %d kinds of programs, %d of descendants, %d of users and %d of cgroups; together %d are possible, put several subjects into one policy",
+			ErrTooLarge, len(s.programs), 1+len(s.marks.bits), len(s.userClasses), len(s.cgroupClasses), maxProcessClasses)
+	}
+	s.named, s.room = len(s.programs), min(maxProgramClasses, max(len(s.programs), optionalClasses/others/len(s.marks.sets)))
+	for i, set := range s.marks.sets {
+		space.dictionary.add(space.key.marks(set), bpf.State{Number: uint32(i)})
+	}
+	return nil
+}
+
+// singles returns the columns of classes that have one each.
+func singles(classes [][]int32) []int32 {
+	list := make([]int32, len(classes))
+	for i, columns := range classes {
+		if len(columns) > 0 {
+			list[i] = columns[0]
+		}
+	}
+	return list
+}
+
+// unite decides which classes of programs there are: those that are named and,
+// if united, as far as there is room those of what is two of them at once, such
+// as a script and its interpreter. What has no class is unknown.
+func (s *subjects) unite(united bool) {
+	c := s.programColumns
+	s.programs = s.programs[:s.named]
+	ids := make(map[int32]uint32, len(s.programs))
+	for i, column := range s.programs {
+		ids[column] = uint32(i)
+	}
+	for a := 0; united && a < len(s.programs); a++ {
+		for b := 1; b < s.named && len(s.programs) < s.room; b++ {
+			column := c.merge(s.programs[a], s.programs[b])
+			if _, ok := ids[column]; !ok {
+				ids[column] = uint32(len(s.programs))
+				s.programs = append(s.programs, column)
+			}
+		}
+	}
+	var both []term
+	s.unions = make([]uint32, 0, len(s.programs)*len(s.programs))
+	for _, a := range s.programs {
+		for _, b := range s.programs {
+			both = mergeTerms(both[:0], c.terms[a], c.terms[b])
+			class := bpf.NoClass
+			if column, ok := c.find(both); ok {
+				if id, ok := ids[column]; ok {
+					class = id
+				}
+			}
+			s.unions = append(s.unions, class)
+		}
+	}
+}
+
+// count returns the number of classes of known processes.
+func (s *subjects) count() int {
+	return len(s.programs) * len(s.marks.sets) * len(s.userClasses) * len(s.cgroupClasses)
+}
+
+// hidden tells whether any policy selects processes by what an unknown process
+// hides.
+func (s *subjects) hidden() bool { return len(s.binaries.ids)+len(s.cgroups.ids) > 0 }
+
+// appendTo writes the tables.
+func (s *subjects) appendTo(t *tables) uint32 {
+	words := make([]uint32, 0, 2*len(s.programs))
+	for _, column := range s.programs {
+		set := s.marks.of(s.programColumns.terms[column])
+		words = append(words, uint32(set), uint32(set>>32))
+	}
+	header := bpf.Subjects{
+		Programs: s.programStart, Cgroups: s.cgroupStart,
+		ProgramClasses: uint32(len(s.programs)), Unions: t.append(s.unions), ProgramMarks: t.append(words),
+		MarkSets: uint32(len(s.marks.sets)),
+		Users:    t.appendIntervals(s.userIntervals), UserClasses: uint32(len(s.userClasses)),
+		CgroupClasses: uint32(len(s.cgroupClasses)),
+		Marks:         [2]uint32{uint32(s.marks.all), uint32(s.marks.all >> 32)},
+	}
+	if s.marks.all != 0 {
+		header.Flags |= bpf.MarksFlag
+	}
+	if s.hidden() {
+		header.Unknown = uint32(s.count())
+	}
+	return t.append(encode(header))
 }

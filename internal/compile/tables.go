@@ -11,33 +11,37 @@ type tables struct{ words []uint32 }
 
 // append adds a table and returns where it starts. Tables start at a line, and
 // entries do not cross lines since their sizes divide a line's.
-func (t *tables) append(entries ...any) uint32 {
-	at := uint32(len(t.words))
-	for _, e := range entries {
-		t.words = append(t.words, encode(e)...)
-	}
-	t.align()
-	return at
-}
-
-// appendWords is append for a table of single words.
-func (t *tables) appendWords(words []uint32) uint32 {
+func (t *tables) append(words []uint32) uint32 {
 	at := uint32(len(t.words))
 	t.words = append(t.words, words...)
-	t.align()
-	return at
-}
-
-func (t *tables) align() {
 	for len(t.words)%bpf.LineWords != 0 {
 		t.words = append(t.words, 0)
 	}
+	return at
+}
+
+// appendIntervals adds a table of intervals.
+func (t *tables) appendIntervals(i intervals) bpf.Table {
+	words := make([]uint32, 0, 2*len(i.starts))
+	for n, start := range i.starts {
+		words = append(words, uint32(start.low), i.classes[n])
+	}
+	return bpf.Table{At: t.append(words), Count: uint32(len(i.starts))}
+}
+
+// appendIntervals6 adds a table of intervals of IPv6 addresses.
+func (t *tables) appendIntervals6(i intervals) bpf.Table {
+	words := make([]uint32, 0, 8*len(i.starts))
+	for n, start := range i.starts {
+		words = append(words,
+			uint32(start.high>>32), uint32(start.high), uint32(start.low>>32), uint32(start.low),
+			i.classes[n], 0, 0, 0)
+	}
+	return bpf.Table{At: t.append(words), Count: uint32(len(i.starts))}
 }
 
 // set writes a struct of one line to a line.
-func (t *tables) set(line int, v any) {
-	copy(t.words[line*bpf.LineWords:][:bpf.LineWords], encode(v))
-}
+func (t *tables) set(line int, v any) { copy(t.words[line*bpf.LineWords:][:bpf.LineWords], encode(v)) }
 
 func (t *tables) lines() []bpf.Line {
 	lines := make([]bpf.Line, len(t.words)/bpf.LineWords)

@@ -6,36 +6,74 @@ package policytest
 import (
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
+	"path"
 
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
+// Options say what random policies and operations are about. The zero value is
+// about all operations.
+type Options struct {
+	// Operations are those that rules and requests are about; all by default.
+	Operations []policy.Operation
+	// Root is the directory that all paths of objects and patterns lie in,
+	// /srv/policytest by default. See [Random.Paths].
+	Root string
+	// Binaries are the programs that policies name and that act.
+	Binaries []string
+	// Plain has subjects that are everyone or name exact binaries only.
+	Plain bool
+	// Confined has subjects that name binaries always, so that the rest of a
+	// system is left alone.
+	Confined bool
+	// NoGlobs has paths and sources without wildcards.
+	NoGlobs bool
+	// UIDs and Cgroups are those of acting processes.
+	UIDs    []uint32
+	Cgroups []string
+}
+
 // Random draws from few values, so that patterns and objects meet.
 type Random struct {
 	*rand.Rand
-	// Binaries are the programs that policies name and that act.
-	Binaries []string
+	Options
 }
 
-// New returns the random values of a seed.
+// New returns the random values of a seed that are about socket_bind by plain
+// subjects.
 func New(seed uint64, binaries ...string) Random {
-	return Random{rand.New(rand.NewPCG(seed, seed)), binaries}
+	return With(seed, Options{Operations: []policy.Operation{policy.SocketBind}, Binaries: binaries, Plain: true})
+}
+
+// With returns the random values of a seed.
+func With(seed uint64, o Options) Random {
+	if o.Operations == nil {
+		o.Operations = policy.Operations()
+	}
+	if o.Root == "" {
+		o.Root = "/srv/policytest"
+	}
+	if o.UIDs == nil {
+		o.UIDs = []uint32{0, 1, 1000}
+	}
+	if o.Cgroups == nil {
+		o.Cgroups = []string{"/", "/a.slice", "/a.slice/b.service", "/c.slice/b.service"}
+	}
+	return Random{rand.New(rand.NewPCG(seed, seed)), o}
 }
 
 func pick[T any](r Random, values ...T) T { return values[r.IntN(len(values))] }
 
-var (
-	ports    = []uint16{0, 1, 22, 23, 80, 40000, 40001, 40010, 65535}
-	prefixes = []string{
-		"0.0.0.0/0", "0.0.0.0/32", "0.0.0.0/8", "127.0.0.0/8", "127.0.0.1/32", "127.0.0.0/31", "10.0.0.0/8", "10.1.0.0/16",
-		"255.255.255.255/32", "128.0.0.0/1", "::/0", "::/128", "::1/128", "::/80", "2001:db8::/32", "2001:db8::/33", "8000::/1",
+// some returns one or two of the values.
+func some[T comparable](r Random, values ...T) []T {
+	list := []T{pick(r, values...)}
+	if v := pick(r, values...); r.IntN(2) == 0 && v != list[0] {
+		list = append(list, v)
 	}
-	addresses = []string{
-		"0.0.0.0", "0.0.0.1", "127.0.0.1", "127.0.0.2", "10.0.0.1", "10.1.0.1",
-		"::", "::1", "2001:db8::1", "2001:db8:8000::1", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::ffff:0.0.0.0",
-	}
-)
+	return list
+}
+
+func (r Random) chance(percent int) bool { return r.IntN(100) < percent }
 
 // Set returns a valid policy set of up to four policies.
 func (r Random) Set() []policy.Policy {
@@ -45,13 +83,10 @@ func (r Random) Set() []policy.Policy {
 			p := policy.Policy{
 				Name:    fmt.Sprintf("p%d", i),
 				Mode:    pick(r, policy.ModeEnforce, policy.ModeEnforce, policy.ModeAudit),
-				Subject: policy.Subject{Everyone: true},
-			}
-			if len(r.Binaries) > 0 && r.IntN(2) == 0 {
-				p.Subject = policy.Subject{Binaries: []string{pick(r, r.Binaries...)}}
+				Subject: r.Subject(),
 			}
 			for range 1 + r.IntN(2) {
-				p.Rules = append(p.Rules, policy.Rule{Operation: policy.SocketBind, Allow: r.patterns(), Deny: r.patterns()})
+				p.Rules = append(p.Rules, r.rule())
 			}
 			set = append(set, p)
 		}
@@ -61,42 +96,79 @@ func (r Random) Set() []policy.Policy {
 	}
 }
 
-func (r Random) patterns() []policy.Pattern {
-	var list []policy.Pattern
-	for range r.IntN(3) {
-		list = append(list, r.pattern())
+func (r Random) rule() policy.Rule {
+	o := pick(r, r.Operations...)
+	rule := policy.Rule{Operation: o, Allow: r.Patterns(o), Deny: r.Patterns(o)}
+	if r.Plain {
+		return rule
+	}
+	rule.Verdict = pick(r, 0, 0, 0, policy.Audit, policy.Deny, policy.Kill)
+	rule.Revoke = o == policy.FileOpen && r.chance(30)
+	return rule
+}
+
+// Subject returns a valid subject.
+func (r Random) Subject() policy.Subject {
+	if r.Plain {
+		if len(r.Binaries) > 0 && (r.Confined || r.chance(50)) {
+			return policy.Subject{Binaries: []string{pick(r, r.Binaries...)}}
+		}
+		return policy.Subject{Everyone: true}
+	}
+	var s policy.Subject
+	if len(r.Binaries) > 0 && (r.Confined || r.chance(50)) {
+		s.Binaries = some(r, r.binaryPatterns()...)
+		s.Descendants = r.chance(30)
+	}
+	if r.chance(20) {
+		id := pick(r, r.UIDs...)
+		s.Users.Ranges = []policy.IDRange{pick(r, policy.IDRange{First: id, Last: id}, policy.IDRange{First: id, Last: id + 10}, policy.IDRange{First: 0, Last: policy.MaxID})}
+	}
+	if r.chance(20) {
+		s.Cgroups = some(r, append([]string{"/*.slice", "/?.slice/b.service"}, r.Cgroups...)...)
+	}
+	s.Everyone = len(s.Binaries) == 0 && len(s.Users.Ranges) == 0 && len(s.Cgroups) == 0
+	return s
+}
+
+// binaryPatterns returns the binaries, their directories and globs that match
+// some of them.
+func (r Random) binaryPatterns() []string {
+	list := append([]string{}, r.Binaries...)
+	for _, b := range r.Binaries {
+		dir := path.Dir(b)
+		if dir != "/" {
+			list = append(list, dir+"/", dir+"/*")
+		}
 	}
 	return list
 }
 
-func (r Random) pattern() policy.Pattern {
-	var p policy.SocketPattern
-	if r.IntN(2) == 0 {
-		for range 1 + r.IntN(2) {
-			a := pick(r, ports...)
-			b := pick(r, a, a, pick(r, ports...))
-			p.Ports = append(p.Ports, policy.PortRange{First: min(a, b), Last: max(a, b)})
-		}
+// Patterns returns up to two patterns of the operation.
+func (r Random) Patterns(o policy.Operation) []policy.Pattern {
+	var list []policy.Pattern
+	for range r.IntN(3) {
+		list = append(list, r.Pattern(o))
 	}
-	if r.IntN(2) == 0 {
-		for range 1 + r.IntN(2) {
-			p.Addresses = append(p.Addresses, netip.MustParsePrefix(pick(r, prefixes...)))
-		}
+	return list
+}
+
+// Process returns a process, known for the most part.
+func (r Random) Process() policy.Process {
+	p := policy.Process{UID: pick(r, r.UIDs...), Cgroup: pick(r, r.Cgroups...), Unknown: r.chance(15)}
+	binaries := append([]string{"", "/usr/bin/other"}, r.Binaries...)
+	p.Binary = pick(r, binaries...)
+	if r.chance(20) {
+		p.Script = pick(r, binaries...)
 	}
-	if r.IntN(4) == 0 {
-		p.Protocols = append(p.Protocols, pick(r, policy.TCP, policy.UDP))
+	for range r.IntN(3) {
+		p.Ancestors = append(p.Ancestors, pick(r, binaries...))
 	}
-	p.All = p.Ports == nil && p.Addresses == nil && p.Protocols == nil
 	return p
 }
 
-// Socket returns a socket that could be bound.
-func (r Random) Socket() policy.Socket {
-	return policy.Socket{
-		Address:   netip.MustParseAddr(pick(r, addresses...)),
-		Port:      pick(r, ports...),
-		Protocol:  pick(r, policy.TCP, policy.UDP),
-		Automatic: policy.DefaultAutomatic,
-		DualStack: r.IntN(2) == 0,
-	}
+// Request returns an operation of a process.
+func (r Random) Request() policy.Request {
+	o := pick(r, r.Operations...)
+	return policy.Request{Process: r.Process(), Operation: o, Object: r.Object(o)}
 }

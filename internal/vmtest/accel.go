@@ -78,6 +78,6 @@ func tryKVM(ctx context.Context, image Image) bool {
 	if err := m.boot(ctx, io.Discard); err != nil {
 		return false
 	}
-	_, err = readStatus(m.Status)
+	_, err = readReport(m.Status).result()
 	return err == nil
 }

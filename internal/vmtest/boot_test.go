@@ -192,6 +192,20 @@ func TestPanicPrintsLog(t *testing.T) {
 	if !strings.Contains(out, "about to panic") || !strings.Contains(messages, "Kernel panic") {
 		t.Errorf("output %q, messages:\n%s", out, messages)
 	}
+	if strings.Contains(messages, "booting again") {
+		t.Errorf("a panic of the command was taken for a failed boot:\n%s", messages)
+	}
+}
+
+func TestFailedBootIsTriedAgain(t *testing.T) {
+	// Without an init the kernel panics before any command.
+	exit, out, messages, err := boot(t, "7", func(c *Config) { c.Append = "rdinit=/none" })
+	if !errors.Is(err, ErrNoStatus) || exit != 1 || out != "" || !strings.Contains(err.Error(), "booted 3 times") {
+		t.Errorf("exit status %d, output %q, %v", exit, out, err)
+	}
+	if strings.Count(messages, "booting again") != 2 || strings.Count(messages, "Kernel panic - not syncing") != 3 {
+		t.Errorf("messages:\n%s", messages)
+	}
 }
 
 func TestHangIsKilled(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -138,16 +137,9 @@ func Run(ctx context.Context, c Config) (int, error) {
 	defer func() { warn(fmt.Sprintf("guest ran for %.1f s", time.Since(start).Seconds())) }()
 	bounded, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("not finished within %v; raise -timeout or look for what hangs", c.Timeout))
 	defer cancel()
-	bootErr := m.boot(bounded, c.Stdout)
-	if c.Verbose {
-		printLog(c.Stderr, m.Log, 0)
-	}
-	status, err := readStatus(m.Status)
+	status, err := m.bootUntilStarted(bounded, c)
 	if err != nil {
-		if !c.Verbose {
-			printLog(c.Stderr, m.Log, 60)
-		}
-		return 1, fmt.Errorf("run the guest: %w", errors.Join(bootErr, err))
+		return 1, fmt.Errorf("run the guest: %w", err)
 	}
 	if err := saveOutputs(c.Outputs, status.Files); err != nil {
 		return status.Exit, err
@@ -205,18 +197,6 @@ func (m machine) boot(ctx context.Context, stdout io.Writer) error {
 		return fmt.Errorf("%s: %w: %s", qemuName, err, strings.TrimSpace(stderr.String()))
 	}
 	return nil
-}
-
-func readStatus(path string) (wire.Status, error) {
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		return wire.Status{}, fmt.Errorf("%w: %w", ErrNoStatus, err)
-	}
-	var status wire.Status
-	if err := json.Unmarshal(raw, &status); err != nil {
-		return wire.Status{}, fmt.Errorf("%w; the kernel's log above may say why", ErrNoStatus)
-	}
-	return status, nil
 }
 
 // printLog shows the last lines of the kernel's log, or all of it.

@@ -52,6 +52,13 @@ func work() wire.Status {
 	if err := errors.Join(linkUp("lo"), loadModules(job.Modules)); err != nil {
 		return wire.Status{Exit: 1, Error: err.Error()}
 	}
+	// From here on the command may run, and the runner must not boot again whatever happens.
+	if err := tell(func(w io.Writer) error {
+		_, err := io.WriteString(w, wire.Started)
+		return err
+	}); err != nil {
+		return wire.Status{Exit: 1, Error: err.Error()}
+	}
 	exit, err := run(job)
 	if err != nil {
 		return wire.Status{Exit: 1, Error: err.Error()}
@@ -141,12 +148,17 @@ func collect(paths []string) (map[string][]byte, error) {
 }
 
 func report(status wire.Status) error {
+	return tell(func(w io.Writer) error { return json.NewEncoder(w).Encode(status) })
+}
+
+// tell writes to the runner and waits until the port has sent it.
+func tell(write func(io.Writer) error) error {
 	port, err := openRaw(wire.StatusDevice)
 	if err != nil {
 		return err
 	}
 	defer port.Close()
-	if err := json.NewEncoder(port).Encode(status); err != nil {
+	if err := write(port); err != nil {
 		return err
 	}
 	return drain(port)

@@ -24,7 +24,12 @@ type Job struct {
 	Outputs []string
 }
 
-// Status is what init reports, one JSON object, before it powers the guest off.
+// Started is the line that init sends on StatusDevice right before it starts the command. A guest that ends without it
+// failed to boot, and nothing of the command ran.
+const Started = "started\n"
+
+// Status is what init reports after Started, one JSON object, before it powers the guest off. A guest that cannot
+// start the command at all reports it without Started.
 type Status struct {
 	Exit int
 	// Error says why the command could not be run at all.

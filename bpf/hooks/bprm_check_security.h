@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * bprm_check_security: a program is started.
+ *
+ * The kernel asks for each file that an exec goes through: the script, then its
+ * interpreter. What the dynamic loader is told to load instead (ld.so PROGRAM)
+ * passes by exec, so a file is judged as well when it is mapped to be executed
+ * or made executable, but then only by rules that name it: "deny all but these
+ * programs" is not meant for libraries, and does forbid the loader itself.
+ * Exec of a file on overlayfs opens the real file, too (file_open with
+ * __FMODE_EXEC), which is known by its own identity.
+ *
+ * argc 0: since 5.18 the kernel gives such a program an empty argument before
+ * anybody is asked (fs/exec.c, do_execveat_common), so that there is nothing
+ * left to refuse.
+ */
+#ifndef EBPFGUARD_HOOKS_BPRM_CHECK_SECURITY_H
+#define EBPFGUARD_HOOKS_BPRM_CHECK_SECURITY_H
+
+#include "file_open.h"
+
+static __always_inline bool set_program(struct file *file, __u32 flags)
+{
+	return set_object(current_walk(), (__u64)BPF_CORE_READ(file, f_path.mnt),
+			  (__u64)BPF_CORE_READ(file, f_path.dentry),
+			  (__u64)BPF_CORE_READ(file, f_inode), flags);
+}
+
+SEC("lsm/bprm_check_security")
+int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
+{
+	__u32 traits = 0;
+
+	if (ret)
+		return ret;
+	if (!bprm->argc)
+		traits = TRAIT_NO_ARGS;
+	if (!set_program(bprm->file, traits))
+		return decide_without_memory(OPERATION_BPRM_CHECK_SECURITY,
+					     HOOK_BPRM_CHECK_SECURITY);
+	return conclude(judge_file(OPERATION_BPRM_CHECK_SECURITY, traits),
+			OPERATION_BPRM_CHECK_SECURITY, HOOK_BPRM_CHECK_SECURITY, NULL);
+}
+
+/* decide_loaded judges a file that is not started but brought in. */
+static __always_inline int decide_loaded(struct file *file, enum hook_id hook)
+{
+	__u64 answer;
+
+	if (!set_program(file, 0))
+		return decide_without_memory(OPERATION_BPRM_CHECK_SECURITY, hook);
+	answer = judge_file(OPERATION_BPRM_CHECK_SECURITY, 0);
+	if (!(answer & (FLAG_NAMES_OBJECT | FLAG_UNDECIDED)) && (__u32)answer != CHANGED)
+		return 0; /* no rule that names it */
+	return conclude(answer, OPERATION_BPRM_CHECK_SECURITY, hook, NULL);
+}
+
+/* is_underneath tells whether overlayfs opens a file of its own: under its own
+ * path, or since 6.6 under that of a mount that nobody sees. */
+static __always_inline bool is_underneath(struct file *file)
+{
+	struct mount *mount =
+		(void *)file->f_path.mnt - bpf_core_field_offset(struct mount, mnt);
+
+	return file->f_inode != BPF_CORE_READ(file, f_path.dentry, d_inode) ||
+	       place_of(mount) & CHAIN_NOWHERE;
+}
+
+SEC("lsm/file_open")
+int BPF_PROG(program_open, struct file *file, int ret)
+{
+	if (ret)
+		return ret;
+	if (!(file->f_flags & FMODE_EXEC_FLAG))
+		return 0; /* not opened to be started */
+	if (!is_underneath(file))
+		return 0; /* bprm_check_security judges it, or it is a library */
+	return decide_loaded(file, HOOK_FILE_OPEN);
+}
+
+SEC("lsm/mmap_file")
+int BPF_PROG(program_mmap, struct file *file, unsigned long reqprot, unsigned long prot,
+	     unsigned long flags, int ret)
+{
+	if (ret)
+		return ret;
+	if (!file || !(prot & PROT_EXEC))
+		return 0; /* cannot be run */
+	return decide_loaded(file, HOOK_MMAP_FILE);
+}
+
+SEC("lsm/file_mprotect")
+int BPF_PROG(program_mprotect, struct vm_area_struct *vma, unsigned long reqprot,
+	     unsigned long prot, int ret)
+{
+	struct file *file;
+
+	if (ret)
+		return ret;
+	file = vma->vm_file;
+	if (!file || !(prot & PROT_EXEC))
+		return 0; /* cannot be run */
+	return decide_loaded(file, HOOK_FILE_MPROTECT);
+}
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * file_open: a file is read, written, executed or changed.
+ *
+ * Here are the hooks on open files; path.h in this folder has those on names
+ * and attributes. A file is judged when it is opened, also by io_uring, by
+ * handle, by exec and by overlayfs for its own files; when its descriptor comes
+ * over a Unix socket; when it is mapped to be executed; when it is truncated or
+ * its flags are changed through a descriptor. A descriptor that was opened
+ * before the policy came is only judged by rules with `revoke`, at each use
+ * (file_permission): that program is attached while there are such rules.
+ *
+ * Not judged: pages that are mapped already; descriptors taken over with
+ * pidfd_getfd(2), which file_receive sees as well.
+ */
+#ifndef EBPFGUARD_HOOKS_FILE_OPEN_H
+#define EBPFGUARD_HOOKS_FILE_OPEN_H
+
+#include "../cache.h"
+
+/* include/linux/fs.h, include/uapi/linux/fs.h, include/uapi/asm-generic */
+#define FMODE_READ 1
+#define FMODE_WRITE 2
+#define FMODE_PATH 0x4000
+#define FMODE_EXEC_FLAG 0x20 /* __FMODE_EXEC in f_flags */
+#define O_TRUNC 01000
+#define MAY_EXEC 1
+#define MAY_WRITE 2
+#define MAY_READ 4
+#define MAY_APPEND 8
+#define PROT_EXEC 4
+#define FS_IOC_SETFLAGS 0x40086602
+#define FS_IOC32_SETFLAGS 0x40046602
+#define FS_IOC_FSSETXATTR 0x401c5820
+
+static __always_inline int decide_file(struct file *file, enum hook_id hook, __u32 wanted)
+{
+	struct walk *walk = current_walk();
+
+	if (!set_object(walk, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
+			(__u64)file->f_inode, wanted))
+		return decide_without_memory(OPERATION_FILE_OPEN, hook);
+	return conclude(judge_cached(file, walk, wanted), OPERATION_FILE_OPEN, hook, NULL);
+}
+
+/* wanted_by returns what a file was opened for. One that was opened for neither
+ * (access mode 3, for ioctl) needs the permission for both. */
+static __always_inline __u32 wanted_by(struct file *file)
+{
+	__u32 wanted = 0;
+
+	if (file->f_flags & FMODE_EXEC_FLAG)
+		return ACCESS_EXEC;
+	if (file->f_mode & FMODE_READ)
+		wanted |= ACCESS_READ;
+	if (file->f_mode & FMODE_WRITE || file->f_flags & O_TRUNC)
+		wanted |= ACCESS_WRITE;
+	return wanted ? wanted : ACCESS_READ | ACCESS_WRITE;
+}
+
+SEC("lsm/file_open")
+int BPF_PROG(file_open, struct file *file, int ret)
+{
+	if (ret)
+		return ret;
+	return decide_file(file, HOOK_FILE_OPEN, wanted_by(file));
+}
+
+SEC("lsm/file_receive")
+int BPF_PROG(file_receive, struct file *file, int ret)
+{
+	if (ret)
+		return ret;
+	if (file->f_mode & FMODE_PATH)
+		return 0; /* gives no access: what is opened by it is judged */
+	return decide_file(file, HOOK_FILE_RECEIVE, wanted_by(file));
+}
+
+/* Attached while a rule has `revoke`; only such rules count. */
+SEC("lsm/file_permission")
+int BPF_PROG(file_permission, struct file *file, int mask, int ret)
+{
+	struct walk *walk = current_walk();
+	__u32 wanted = 0;
+	__u64 answer;
+
+	if (ret)
+		return ret;
+	if (mask & MAY_READ)
+		wanted |= ACCESS_READ;
+	if (mask & (MAY_WRITE | MAY_APPEND))
+		wanted |= ACCESS_WRITE;
+	if (!wanted)
+		return 0; /* asks for nothing that file_open did not judge */
+	if (!set_object(walk, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
+			(__u64)file->f_inode, wanted))
+		return decide_without_memory(OPERATION_FILE_OPEN, HOOK_FILE_PERMISSION);
+	answer = judge_cached(file, walk, wanted);
+	if (!(answer & (FLAG_REVOKE | FLAG_UNDECIDED)) && (__u32)answer != CHANGED)
+		return 0; /* no rule that revokes */
+	return conclude(answer, OPERATION_FILE_OPEN, HOOK_FILE_PERMISSION, NULL);
+}
+
+SEC("lsm/file_truncate")
+int BPF_PROG(file_truncate, struct file *file, int ret)
+{
+	if (ret)
+		return ret;
+	return decide_file(file, HOOK_FILE_TRUNCATE, ACCESS_WRITE);
+}
+
+SEC("lsm/file_ioctl")
+int BPF_PROG(file_ioctl, struct file *file, unsigned int cmd, unsigned long arg, int ret)
+{
+	if (ret)
+		return ret;
+	if (cmd != FS_IOC_SETFLAGS && cmd != FS_IOC32_SETFLAGS && cmd != FS_IOC_FSSETXATTR)
+		return 0; /* changes nothing that a rule names */
+	return decide_file(file, HOOK_FILE_IOCTL, ACCESS_WRITE);
+}
+
+SEC("lsm/mmap_file")
+int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long prot,
+	     unsigned long flags, int ret)
+{
+	if (ret)
+		return ret;
+	if (!file || !(prot & PROT_EXEC))
+		return 0; /* what may be read or written is settled at open */
+	return decide_file(file, HOOK_MMAP_FILE, ACCESS_EXEC);
+}
+
+SEC("lsm/file_mprotect")
+int BPF_PROG(file_mprotect, struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot,
+	     int ret)
+{
+	struct file *file;
+
+	if (ret)
+		return ret;
+	file = vma->vm_file;
+	if (!file || !(prot & PROT_EXEC))
+		return 0; /* as above */
+	if (!set_object(current_walk(), (__u64)BPF_CORE_READ(file, f_path.mnt),
+			(__u64)BPF_CORE_READ(file, f_path.dentry),
+			(__u64)BPF_CORE_READ(file, f_inode), ACCESS_EXEC))
+		return decide_without_memory(OPERATION_FILE_OPEN, HOOK_FILE_MPROTECT);
+	return conclude(judge_file(OPERATION_FILE_OPEN, ACCESS_EXEC), OPERATION_FILE_OPEN,
+			HOOK_FILE_MPROTECT, NULL);
+}
+
+#endif

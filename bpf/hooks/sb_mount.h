@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * sb_mount, sb_remount, sb_umount: what is mounted where, and how.
+ *
+ * mount(2) asks sb_mount for everything: new filesystems, bind mounts, moves,
+ * propagation, remounts. The new mount API asks sb_kern_mount when fsmount(2)
+ * makes a mount that is nowhere yet, and move_mount when it gets its place; of
+ * open_tree(2) nobody is asked before that. sb_remount is asked by
+ * fsconfig(2)'s reconfigure as well. pivot_root(2) asks sb_pivotroot.
+ *
+ * mount_setattr(2) and the mounts that the kernel makes itself (automounts) ask
+ * nobody on any kernel (docs/hooks.md).
+ */
+#ifndef EBPFGUARD_HOOKS_SB_MOUNT_H
+#define EBPFGUARD_HOOKS_SB_MOUNT_H
+
+#include "../mount.h"
+
+/* kind_of_call returns what mount(2) is asked for (fs/namespace.c, path_mount). */
+static __always_inline __u32 kind_of_call(unsigned long flags)
+{
+	if (flags & MS_BIND)
+		return flags & MS_REC ? MOUNT_BIND | MOUNT_REC : MOUNT_BIND;
+	if (flags & (MS_SHARED | MS_PRIVATE | MS_SLAVE | MS_UNBINDABLE))
+		return (flags & MS_SHARED ? MOUNT_SHARED : 0) |
+		       (flags & MS_PRIVATE ? MOUNT_PRIVATE : 0) |
+		       (flags & MS_SLAVE ? MOUNT_SLAVE : 0) |
+		       (flags & MS_UNBINDABLE ? MOUNT_UNBINDABLE : 0) |
+		       (flags & MS_REC ? MOUNT_REC : 0);
+	if (flags & MS_MOVE)
+		return MOUNT_MOVE;
+	return MOUNT_NEW;
+}
+
+/* name_of_type returns the beginning of a type's name as a number: enough to
+ * tell which type mount(2) was allowed a moment ago. */
+static __always_inline __u64 name_of_type(const char *type)
+{
+	__u64 name = 0;
+
+	bpf_probe_read_kernel_str(&name, sizeof(name), type);
+	return name;
+}
+
+static __always_inline int decide_call(const char *source, const struct path *path, const char *type,
+				       unsigned long flags)
+{
+	__u32 kind = kind_of_call(flags), result = kind;
+
+	/* A bind mount has the options of what it shows; only a new mount and
+	 * nothing else is of the type and has the options that are asked for. */
+	if (kind == MOUNT_NEW)
+		result |= flags_of_call(flags);
+	else
+		type = NULL;
+	if (kind & (MOUNT_SHARED | MOUNT_PRIVATE | MOUNT_SLAVE | MOUNT_UNBINDABLE))
+		source = NULL;
+	if (!set_mount(current_walk(), (__u64)path->mnt, (__u64)path->dentry, result, source, type))
+		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_SB_MOUNT);
+	return decide_mount(OPERATION_SB_MOUNT, HOOK_SB_MOUNT);
+}
+
+SEC("lsm/sb_mount")
+int BPF_PROG(sb_mount, const char *source, const struct path *path, const char *type,
+	     unsigned long flags, void *data, int ret)
+{
+	struct walk *walk;
+
+	if (ret)
+		return ret;
+	if (flags & MS_REMOUNT)
+		return 0; /* judged as sb_remount */
+	ret = decide_call(source, path, type, flags);
+	walk = current_walk();
+	if (!ret && walk && kind_of_call(flags) == MOUNT_NEW)
+		walk->judged = name_of_type(type);
+	return ret;
+}
+
+SEC("lsm/sb_kern_mount")
+int BPF_PROG(sb_kern_mount, struct super_block *sb, int ret)
+{
+	struct walk *walk = current_walk();
+
+	if (ret)
+		return ret;
+	if (walk && walk->judged == name_of_type(type_of(sb))) {
+		walk->judged = 0;
+		return 0; /* by mount(2), allowed a moment ago */
+	}
+	if (!set_mount(walk, 0, 0,
+		       MOUNT_NEW | options_of(BPF_CORE_READ(sb, s_flags) & MS_RDONLY, false, false,
+					      false),
+		       NULL, type_of(sb)))
+		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_SB_KERN_MOUNT);
+	return decide_mount(OPERATION_SB_MOUNT, HOOK_SB_KERN_MOUNT);
+}
+
+static __always_inline bool is_attached(struct mount *mount)
+{
+	return !(place_of(mount) & CHAIN_NOWHERE);
+}
+
+SEC("lsm/move_mount")
+int BPF_PROG(move_mount, const struct path *from, const struct path *to, int ret)
+{
+	struct vfsmount *mnt = from->mnt;
+	struct mount *mount = mount_of(mnt);
+	bool moves = is_attached(mount);
+	__u32 kind = MOUNT_MOVE;
+	const char *type = NULL;
+
+	if (ret)
+		return ret;
+	if (!moves) {
+		/* Made by fsmount, or a copy by open_tree: whose root is not that of
+		 * the filesystem, or which is not the filesystem's only mount. */
+		struct super_block *sb = BPF_CORE_READ(mnt, mnt_sb);
+
+		if (BPF_CORE_READ(mnt, mnt_root) != BPF_CORE_READ(sb, s_root) ||
+		    has_other_mounts(sb)) {
+			kind = MOUNT_BIND;
+		} else {
+			kind = MOUNT_NEW;
+			type = type_of(sb);
+		}
+		kind |= flags_of_mount(mnt);
+	}
+	if (!set_mount(current_walk(), (__u64)to->mnt, (__u64)to->dentry, kind,
+		       BPF_CORE_READ(mount, mnt_devname), type))
+		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_MOVE_MOUNT);
+	return decide_mount(OPERATION_SB_MOUNT, HOOK_MOVE_MOUNT);
+}
+
+SEC("lsm/sb_pivotroot")
+int BPF_PROG(sb_pivotroot, const struct path *old, const struct path *new, int ret)
+{
+	if (ret)
+		return ret;
+	if (!set_mount(current_walk(), (__u64)new->mnt, (__u64)new->dentry, MOUNT_PIVOT, NULL, NULL))
+		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_SB_PIVOTROOT);
+	return decide_mount(OPERATION_SB_MOUNT, HOOK_SB_PIVOTROOT);
+}
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * sb_remount: the options of a mount or of a filesystem are changed, by
+ * mount(2) with MS_REMOUNT (hook sb_mount) or by fsconfig(2) (hook sb_remount,
+ * which mount(2) asks as well, after sb_mount: once is enough).
+ */
+#ifndef EBPFGUARD_HOOKS_SB_REMOUNT_H
+#define EBPFGUARD_HOOKS_SB_REMOUNT_H
+
+#include "../mount.h"
+
+SEC("lsm/sb_mount")
+int BPF_PROG(remount_call, const char *source, const struct path *path, const char *type,
+	     unsigned long flags, void *data, int ret)
+{
+	struct super_block *sb = BPF_CORE_READ(path, mnt, mnt_sb);
+	struct walk *walk = current_walk();
+	__u32 kind;
+
+	if (ret)
+		return ret;
+	if (!(flags & MS_REMOUNT))
+		return 0; /* judged as sb_mount */
+	kind = flags_of_call(flags) | (flags & MS_BIND ? MOUNT_BIND : 0);
+	if (!set_mount(walk, (__u64)path->mnt, (__u64)path->dentry, kind, source, type_of(sb)))
+		return decide_without_memory(OPERATION_SB_REMOUNT, HOOK_SB_MOUNT);
+	ret = decide_mount(OPERATION_SB_REMOUNT, HOOK_SB_MOUNT);
+	if (!ret && !(flags & MS_BIND))
+		walk->judged = (__u64)sb;
+	return ret;
+}
+
+SEC("lsm/sb_remount")
+int BPF_PROG(sb_remount, struct super_block *sb, void *options, int ret)
+{
+	struct walk *walk = current_walk();
+	struct vfsmount *mnt = (void *)any_mount(as_number(sb));
+
+	if (ret)
+		return ret;
+	if (walk && walk->judged == (__u64)sb) {
+		walk->judged = 0;
+		return 0; /* by mount(2), allowed a moment ago */
+	}
+	if (!set_mount(walk, (__u64)mnt, (__u64)BPF_CORE_READ(mnt, mnt_root),
+		       options_of(BPF_CORE_READ(sb, s_flags) & MS_RDONLY, false, false, false), NULL,
+		       type_of(sb)))
+		return decide_without_memory(OPERATION_SB_REMOUNT, HOOK_SB_REMOUNT);
+	return decide_mount(OPERATION_SB_REMOUNT, HOOK_SB_REMOUNT);
+}
+
+#endif

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * socket_connect: a socket connects, or sends to an address.
+ *
+ * socket_connect is asked by connect(2) and io_uring's connect, whatever the
+ * protocol. Sending to an address without connect (sendto, sendmsg, sendmmsg,
+ * io_uring, TCP fast open) asks socket_sendmsg. SCTP connects by setsockopt(2)
+ * and by sending, too; sctp_bind_connect sees those addresses.
+ *
+ * 0.0.0.0 and [::] mean the machine itself here (net/ipv4/route.c,
+ * ip_route_output_key_hash_rcu; net/ipv6/tcp_ipv6.c, tcp_v6_connect).
+ *
+ * Not judged: what is sent on a socket that was connected before the policy
+ * came; packets that a raw or packet socket writes with a header of its own;
+ * further paths that MPTCP opens itself (docs/hooks.md).
+ */
+#ifndef EBPFGUARD_HOOKS_SOCKET_CONNECT_H
+#define EBPFGUARD_HOOKS_SOCKET_CONNECT_H
+
+#include "../sctp.h"
+
+/* include/linux/sctp.h: what the other side asks for, in network byte order; it
+ * is no deed of the current task. */
+#define SCTP_PARAM_ADD_IP bpf_htons(0xc001)
+#define SCTP_PARAM_SET_PRIMARY bpf_htons(0xc004)
+/* include/uapi/linux/sctp.h */
+#define SCTP_SET_PEER_PRIMARY_ADDR 5
+#define SCTP_PRIMARY_ADDR 6
+
+static __always_inline int decide_remote(struct sock *sk, enum hook_id hook, const void *address,
+					 __u32 length)
+{
+	struct socket_object object;
+
+	if (!sk || !object_begin(&object, sk))
+		return 0; /* not the internet: no rule can concern it */
+	if (!read_remote(&object, sk->__sk_common.skc_family, address, length))
+		return 0; /* refused by the protocol itself, or the end of a connection */
+	return decide_socket(OPERATION_SOCKET_CONNECT, hook, &object);
+}
+
+SEC("lsm/socket_connect")
+int BPF_PROG(socket_connect, struct socket *sock, struct sockaddr *address, int length, int ret)
+{
+	__u16 family = AF_UNSPEC;
+
+	if (ret)
+		return ret;
+	bpf_probe_read_kernel(&family, sizeof(family), address);
+	if (family == AF_UNSPEC)
+		return 0; /* ends a connection, whatever the protocol */
+	return decide_remote(sock->sk, HOOK_SOCKET_CONNECT, address, length);
+}
+
+SEC("lsm/socket_sendmsg")
+int BPF_PROG(socket_sendmsg, struct socket *sock, struct msghdr *message, int size, int ret)
+{
+	void *address = message->msg_name;
+
+	if (ret)
+		return ret;
+	if (!address)
+		return 0; /* goes where the socket is connected to: judged then */
+	return decide_remote(sock->sk, HOOK_SOCKET_SENDMSG, address, message->msg_namelen);
+}
+
+SEC("lsm/sctp_bind_connect")
+int BPF_PROG(sctp_connect, struct sock *sk, int option, struct sockaddr *addresses, int length,
+	     int ret)
+{
+	if (ret)
+		return ret;
+	if (option == SCTP_SOCKOPT_BINDX_ADD || option == SCTP_PRIMARY_ADDR ||
+	    option == SCTP_SET_PEER_PRIMARY_ADDR || option == SCTP_PARAM_ADD_IP ||
+	    option == SCTP_PARAM_SET_PRIMARY)
+		return 0; /* connects to nothing */
+	return decide_packed(sk, OPERATION_SOCKET_CONNECT, addresses, length);
+}
+
+#endif

@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The verdict on a mount: its target, source, type and flags. */
+#ifndef EBPFGUARD_MOUNT_H
+#define EBPFGUARD_MOUNT_H
+
+#include "object.h"
+
+/* include/uapi/linux/mount.h, include/linux/mount.h */
+#define MS_RDONLY 1
+#define MS_NOSUID 2
+#define MS_NODEV 4
+#define MS_NOEXEC 8
+#define MS_SYNCHRONOUS 16
+#define MS_REMOUNT 32
+#define MS_NOATIME 1024
+#define MS_BIND 4096
+#define MS_MOVE 8192
+#define MS_REC 16384
+#define MS_UNBINDABLE (1 << 17)
+#define MS_PRIVATE (1 << 18)
+#define MS_SLAVE (1 << 19)
+#define MS_SHARED (1 << 20)
+#define MNT_NOSUID 1
+#define MNT_NODEV 2
+#define MNT_NOEXEC 4
+#define MNT_NOATIME 8
+#define MNT_READONLY 64
+#define UMOUNT_FORCE 1
+#define UMOUNT_DETACH 2
+
+/* options_of returns the options of a mount by name, and the opposite of those
+ * that it lacks. */
+static __always_inline __u32 options_of(bool ro, bool nosuid, bool nodev, bool noexec)
+{
+	return (ro ? MOUNT_RO : MOUNT_RW) | (nosuid ? MOUNT_NOSUID : MOUNT_SUID) |
+	       (nodev ? MOUNT_NODEV : MOUNT_DEV) | (noexec ? MOUNT_NOEXEC : MOUNT_EXEC);
+}
+
+/* flags_of_call translates the flags of mount(2). */
+static __always_inline __u32 flags_of_call(unsigned long flags)
+{
+	__u32 result = options_of(flags & MS_RDONLY, flags & MS_NOSUID, flags & MS_NODEV,
+				  flags & MS_NOEXEC);
+
+	if (flags & MS_NOATIME)
+		result |= MOUNT_NOATIME;
+	if (flags & MS_SYNCHRONOUS)
+		result |= MOUNT_SYNC;
+	return result;
+}
+
+/* flags_of_mount translates the flags that a mount has. */
+static __always_inline __u32 flags_of_mount(struct vfsmount *mnt)
+{
+	int flags = BPF_CORE_READ(mnt, mnt_flags);
+	unsigned long super = BPF_CORE_READ(mnt, mnt_sb, s_flags);
+	__u32 result = options_of(flags & MNT_READONLY || super & MS_RDONLY, flags & MNT_NOSUID,
+				  flags & MNT_NODEV, flags & MNT_NOEXEC);
+
+	if (flags & MNT_NOATIME)
+		result |= MOUNT_NOATIME;
+	return result;
+}
+
+/* The automata for single names. */
+enum { SOURCE = 1, TYPE = 2 };
+
+/* read_string reads the object's source or type into the walk's name; false
+ * when it is longer than a name or cannot be read. */
+__noinline int read_string(__u32 automaton)
+{
+	struct walk *walk = current_walk();
+	const void *string;
+	long length;
+
+	if (!walk)
+		return false;
+	string = automaton == SOURCE ? (void *)walk->object.source : walk->object.type;
+	walk->name_length = 0;
+	if (!string)
+		return true;
+	length = bpf_probe_read_kernel_str(walk->name, MAX_NAME + 1, string);
+	if (length <= 0 || length > MAX_NAME)
+		return false;
+	walk->name_length = length - 1;
+	return true;
+}
+
+/* class_of_string returns the class of the object's source or type. */
+__noinline __u32 class_of_string(__u32 id, __u32 automaton)
+{
+	void *tables = tables_in(SLOT_FORCE);
+	const struct operation *operation;
+	struct walk *walk = current_walk();
+	__u64 start;
+
+	if (!tables || !walk)
+		return NO_CLASS;
+	operation = operation_of(tables, id);
+	if (!operation)
+		return NO_CLASS;
+	start = number_of(automaton == SOURCE ? operation->automata[1] : operation->automata[2]);
+	if (!read_string(automaton))
+		return NO_CLASS;
+	if (!walk->name_length)
+		return 0;
+	return step(SLOT_FORCE, start) >> 32 & CLASS_MASK;
+}
+
+/* class_of_flags returns which of the operation's sets of flags a mount has
+ * any of. */
+__noinline __u32 class_of_flags(__u32 id, __u32 flags)
+{
+	void *tables = tables_in(SLOT_FORCE);
+	const struct operation *operation;
+	__u32 class = 0, i;
+
+	if (!tables)
+		return 0;
+	operation = operation_of(tables, id);
+	if (!operation)
+		return 0;
+	for (i = 0; i < MAX_MASKS; i++) {
+		__u32 mask;
+
+		if (i >= operation->mask_count)
+			break;
+		mask = word_at(tables, operation->masks + i);
+		if (flags & mask)
+			class |= 1 << i;
+	}
+	return class;
+}
+
+/* judge_mount_once judges the walk's object as a mount, once. */
+__noinline __u64 judge_mount_once(__u32 id)
+{
+	__u64 begun = begin_judgement(id), classes;
+	struct walk *walk = current_walk();
+	__u32 source, type, flags;
+
+	if (is_final(begun))
+		return early_answer(begun);
+	if (!walk)
+		return begun >> 32 << 32 | UNDECIDED_DENY;
+	classes = object_classes(id);
+	if (classes & CLASSES_CHANGED)
+		return CHANGED;
+	source = class_of_string(id, SOURCE);
+	type = class_of_string(id, TYPE);
+	if (source == NO_CLASS || type == NO_CLASS)
+		return begun >> 32 << 32 | UNDECIDED_DENY;
+	flags = class_of_flags(id, walk->object.flags);
+	return names_verdict(id, begun, classes, rest_of(source, type, flags));
+}
+
+/* set_mount makes a mount the walk's object; false when there is no memory. */
+static __always_inline bool set_mount(struct walk *walk, __u64 mnt, __u64 dentry, __u32 flags,
+				      const char *source, const char *type)
+{
+	int i;
+
+	if (!set_object(walk, mnt, dentry, 0, flags))
+		return false;
+	walk->object.source = (__u64)source;
+	if (!type)
+		return true;
+	bpf_probe_read_kernel_str(walk->object.type, TYPE_LENGTH, type);
+	/* A subtype ("fuse.sshfs") is told to the filesystem only. */
+	for (i = 0; i < TYPE_LENGTH; i++)
+		if (walk->object.type[i] == '.')
+			walk->object.type[i] = 0;
+	return true;
+}
+
+/* decide_mount judges the walk's object and concludes. */
+static __always_inline int decide_mount(enum operation_id id, enum hook_id hook)
+{
+	__u64 answer = CHANGED;
+	int i;
+
+	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+		answer = judge_mount_once(id);
+	return conclude(answer, id, hook, NULL);
+}
+
+static __always_inline const char *type_of(struct super_block *sb)
+{
+	return BPF_CORE_READ(sb, s_type, name);
+}
+
+/* has_other_mounts tells whether a superblock has more than one mount. */
+static __always_inline bool has_other_mounts(struct super_block *sb)
+{
+	struct super_block___since_6_18 *newer = (void *)sb;
+	struct mount___since_6_18 *mount = NULL;
+
+	if (bpf_core_field_exists(mount->mnt_next_for_sb)) {
+		mount = (void *)BPF_CORE_READ(newer, s_mounts);
+		return mount && BPF_CORE_READ(mount, mnt_next_for_sb);
+	}
+	return BPF_CORE_READ(sb, s_mounts.next) != BPF_CORE_READ(sb, s_mounts.prev);
+}
+
+static __always_inline struct mount *mount_of(struct vfsmount *mnt)
+{
+	return (void *)mnt - bpf_core_field_offset(struct mount, mnt);
+}
+
+#endif

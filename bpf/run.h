@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Running an automaton (abi.h) over names.
+ *
+ * Over a path two runs go side by side. One follows the names from the root of
+ * the mount namespace. The other begins at a file or directory that policies
+ * name, wherever it is met on the way, and follows the names from there, so
+ * that what a policy names is found behind hard links, bind mounts, renamed
+ * directories, another root and other mounts of the same filesystem. An object
+ * is judged under the names that both of them find (policy.Names).
+ */
+#ifndef EBPFGUARD_RUN_H
+#define EBPFGUARD_RUN_H
+
+#include "path.h"
+
+enum run_flags {
+	/* Three names that disagree: more than two cannot be followed. */
+	RUN_AMBIGUOUS = 1 << 0,
+	/* A name could not be read. */
+	RUN_FAILED = 1 << 1,
+};
+
+/* What run_chain returns: the classes of the two names, 24 bits each, and flags. */
+enum classes_flags {
+	SECOND_SHIFT = 24,
+};
+#define CLASSES_UNKNOWN (1ULL << 48)
+#define CLASSES_SHM (1ULL << 49)
+#define CLASSES_DELETED (1ULL << 50)
+#define CLASSES_NOWHERE (1ULL << 51)
+
+static __always_inline struct state state_of(__u64 number)
+{
+	struct state state = {.number = number, .accept = number >> 32};
+
+	return state;
+}
+
+static __always_inline __u64 number_of(struct state state)
+{
+	return (__u64)state.accept << 32 | state.number;
+}
+
+#define DEAD ((__u64)STATE_STAYS << 32)
+
+/* glob_byte leaves a state of the automaton over bytes by a byte of the walk's
+ * name. Global, so that the verifier checks it once and not for each byte. */
+__noinline __u32 glob_byte(__u32 slot, __u32 state, __u64 at)
+{
+	struct walk *walk = current_walk();
+	void *tables = tables_in(slot);
+	const struct generation *generation;
+	__u32 byte, class;
+
+	if (!walk || !tables || at >= MAX_NAME)
+		return 0;
+	generation = generation_of(tables);
+	if (!generation)
+		return 0;
+	byte = ((const __u8 *)walk->name)[at];
+	class = word_at(tables, generation->glob_bytes + byte / 4) >> byte % 4 * 8 & 0xff;
+	return word_at(tables, generation->glob_next + state * generation->glob_columns + class);
+}
+
+/* glob_class returns which globs the walk's name matches. */
+__noinline __u32 glob_class(__u32 slot)
+{
+	struct walk *walk = current_walk();
+	void *tables = tables_in(slot);
+	const struct generation *generation;
+	__u32 state = 0, length, i;
+
+	if (!walk || !tables)
+		return 0;
+	generation = generation_of(tables);
+	if (!generation)
+		return 0;
+	length = walk->name_length;
+	for (i = 0; i < MAX_NAME; i++) {
+		if (i >= length)
+			break;
+		state = glob_byte(slot, state, i);
+	}
+	return word_at(tables, generation->glob_accept + state);
+}
+
+static __always_inline __u64 hash_glob(__u32 state, __u32 class)
+{
+	struct sip sip;
+
+	sip_start(&sip);
+	sip_word(&sip, (__u64)TAG_GLOB << 32 | state);
+	sip_word(&sip, class);
+	return sip_finish(&sip);
+}
+
+/* step leaves a state by the walk's name. */
+__noinline __u64 step(__u32 slot, __u64 from)
+{
+	struct state state = state_of(from);
+	__u32 class = 0;
+	__u64 to;
+
+	if (state.accept & STATE_STAYS)
+		return from;
+	to = find(slot, hash_name((__u64)TAG_NAME << 32 | state.number));
+	if (to != NO_STATE)
+		return to;
+	if (!(state.accept & STATE_WILD))
+		return DEAD;
+	if (state.accept & STATE_GLOBS)
+		class = glob_class(slot);
+	to = find(slot, hash_glob(state.number, class));
+	if (to == NO_STATE && class)
+		to = find(slot, hash_glob(state.number, 0));
+	return to == NO_STATE ? DEAD : to;
+}
+
+/* named_file returns the state at the names that policies have for a file;
+ * NO_STATE when they have none. */
+__noinline __u64 named_file(__u32 dimension, __u64 inode)
+{
+	void *tables = tables_in(SLOT_FORCE);
+	const struct generation *generation;
+	__u64 number, word;
+
+	if (!tables || !inode)
+		return NO_STATE;
+	generation = generation_of(tables);
+	if (!generation || !generation->filter_bits)
+		return NO_STATE;
+	number = BPF_CORE_READ((struct inode *)inode, i_ino) & (generation->filter_bits - 1);
+	word = word_at(tables, generation->filter + number / 32);
+	if (!(word >> number % 32 & 1))
+		return NO_STATE;
+	return find(SLOT_FORCE, file_key(dimension, inode));
+}
+
+static __always_inline bool is_dead(struct state state)
+{
+	return !state.number;
+}
+
+/* join gives the run by identity another state that it should be in as well. A
+ * state that the run by path is in, too, need not be followed twice. */
+static __always_inline void join(struct walk *walk, struct state other)
+{
+	struct state file = walk->file;
+
+	if (is_dead(other) || other.number == file.number)
+		return;
+	if (is_dead(file) || file.number == walk->path.number)
+		walk->file = other;
+	else if (other.number != walk->path.number)
+		walk->flags |= RUN_AMBIGUOUS;
+}
+
+/* pass_name steps both runs of the walk over its name. */
+static __always_inline void pass_name(struct walk *walk)
+{
+	__u64 path = number_of(walk->path), file = number_of(walk->file), next;
+
+	next = step(SLOT_FORCE, path);
+	if (file == path)
+		file = next;
+	else
+		file = step(SLOT_FORCE, file);
+	walk->path = state_of(next);
+	walk->file = state_of(file);
+}
+
+/* pass_above passes a dentry above the file's mount: by identity only. */
+__noinline int pass_above(__u32 dimension, __u64 link)
+{
+	struct walk *walk = current_walk();
+	struct dentry *dentry = (void *)(link & ~CHAIN_ROOT);
+
+	if (!walk)
+		return 0;
+	if (!(link & CHAIN_ROOT) && !is_dead(walk->file)) {
+		if (!read_name((__u64)dentry))
+			walk->flags |= RUN_FAILED;
+		walk->file = state_of(step(SLOT_FORCE, number_of(walk->file)));
+	}
+	join(walk, state_of(named_file(dimension, (__u64)BPF_CORE_READ(dentry, d_inode))));
+	return 0;
+}
+
+/* pass passes the next dentry of the chain and tells whether there was one. */
+__noinline int pass(__u32 dimension, __u64 inode)
+{
+	struct walk *walk = current_walk();
+	struct dentry *dentry;
+	__u64 left, link;
+
+	if (!walk)
+		return false;
+	left = walk->left;
+	if (!left || left > MAX_CHAIN)
+		return false;
+	left--;
+	walk->left = left;
+	link = link_at(walk, left);
+	dentry = (void *)(link & ~CHAIN_ROOT);
+	if (!(link & CHAIN_ROOT) &&
+	    !(walk->path.accept & walk->file.accept & STATE_STAYS)) {
+		if (!read_name((__u64)dentry))
+			walk->flags |= RUN_FAILED;
+		pass_name(walk);
+	}
+	if (left || !inode) /* the file itself may be another than the dentry's */
+		inode = (__u64)BPF_CORE_READ(dentry, d_inode);
+	join(walk, state_of(named_file(dimension, inode)));
+	if (left == walk->root)
+		join(walk, walk->above_file);
+	return true;
+}
+
+/* run_above runs over what lies above the file's mount, before run_chain; the
+ * state is kept in above_file. */
+__noinline int run_above(__u32 dimension)
+{
+	struct walk *walk = current_walk();
+	int i;
+
+	if (!walk)
+		return 0;
+	walk->flags = 0;
+	walk->file = walk->path = state_of(DEAD);
+	walk->left = walk->above_count;
+	for (i = 0; i < MAX_COMPONENTS; i++) {
+		__u32 left = walk->left;
+
+		if (!left || left > MAX_COMPONENTS)
+			break;
+		left--;
+		walk->left = left;
+		pass_above(dimension, above_at(walk, left));
+	}
+	walk->above_file = walk->file;
+	walk->file = state_of(DEAD);
+	return 0;
+}
+
+/* run_chain runs the automaton of a dimension, which starts in `start`, over
+ * the walk's chain. The inode is that of the file, 0 for the dentry's own. It
+ * returns the classes and what `flags` (enum chain_flags) means for them. */
+__noinline __u64 run_chain(__u32 dimension, __u64 start, __u32 flags, __u64 inode)
+{
+	struct walk *walk = current_walk();
+	__u64 classes, second;
+	int i;
+
+	if (!walk)
+		return CLASSES_UNKNOWN;
+	walk->file = walk->path = state_of(DEAD);
+	if (!(flags & CHAIN_NO_PATH))
+		walk->path = state_of(start);
+	walk->left = walk->count;
+	for (i = 0; i < MAX_CHAIN; i++)
+		if (!pass(dimension, inode))
+			break;
+	classes = walk->path.accept & CLASS_MASK;
+	second = walk->file.accept & CLASS_MASK;
+	if (second != classes)
+		classes |= second << SECOND_SHIFT;
+	if ((walk->path.accept | walk->file.accept) & STATE_SHM)
+		classes |= CLASSES_SHM;
+	if (flags & CHAIN_DELETED)
+		classes |= CLASSES_DELETED;
+	if (flags & CHAIN_NOWHERE)
+		classes |= CLASSES_NOWHERE;
+	if (flags & CHAIN_UNKNOWN || walk->flags)
+		classes |= CLASSES_UNKNOWN;
+	return classes;
+}
+
+#endif

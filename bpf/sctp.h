@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The verdict on several addresses of a SCTP socket, packed one behind the
+ * other (net/sctp/socket.c): the strictest of theirs. */
+#ifndef EBPFGUARD_SCTP_H
+#define EBPFGUARD_SCTP_H
+
+#include "socket.h"
+
+/* Bytes of packed addresses that are judged: 14 of IPv4 or 8 of IPv6. */
+#define MAX_PACKED 224
+
+/* read_packed reads the address that starts `at` bytes into the walk's name, and
+ * returns its size; 0 when there is no whole address. */
+static __always_inline __u32 read_packed(struct socket_object *object, struct sock *sk, __u32 id,
+					 __u16 family, struct walk *walk, __u32 at, __u32 total)
+{
+	const struct sockaddr_in6 *address = (void *)walk->name + mask_length(at);
+	__u32 size = sizeof(struct sockaddr_in);
+
+	if (at + size > total)
+		return 0;
+	if (address->sin6_family == AF_INET6)
+		size = sizeof(*address);
+	if (id == OPERATION_SOCKET_BIND)
+		return read_sockaddr(object, sk, family, address, size) ? size : 0;
+	return read_remote(object, family, address, size) ? size : 0;
+}
+
+/* judge_packed judges the next of the packed addresses and tells whether there
+ * was one. Global, so that the verifier checks it once and not at every turn of
+ * the loop, and for the same reason it keeps its state in the walk. */
+__noinline int judge_packed(__u32 id, __u32 family, __u32 total)
+{
+	struct walk *walk = current_walk();
+	struct socket_object *object;
+	__u32 at, size;
+	__u64 answer;
+
+	if (!walk)
+		return false; /* it was there a moment ago */
+	object = &walk->socket;
+	object->protocol = PROTOCOL_SCTP;
+	at = walk->next_at;
+	size = read_packed(object, (void *)walk->sk, id, family, walk, at, total);
+	if (!size)
+		return false;
+	if (!walk->port)
+		walk->port = object->port;
+	else if (!object->port) /* net/sctp/socket.c, sctp_do_bind */
+		object->port = walk->port;
+	answer = ask(id, object);
+	/* CHANGED, the least of all, has to stay: conclude() fails closed on it. */
+	if ((__u32)walk->answer != CHANGED &&
+	    ((__u32)answer == CHANGED || (__u32)answer > (__u32)walk->answer)) {
+		walk->answer = answer;
+		walk->strictest_at = at;
+	}
+	walk->next_at = at + size;
+	return true;
+}
+
+/* decide_packed judges packed addresses and concludes. */
+static __always_inline int decide_packed(struct sock *sk, enum operation_id id, const void *addresses,
+					 __u32 total)
+{
+	struct socket_object object;
+	struct walk *walk;
+	__u16 family;
+	int i;
+
+	if (!object_begin(&object, sk))
+		return 0; /* no such socket */
+	family = sk->__sk_common.skc_family;
+	walk = current_walk();
+	/* Without memory, or with more addresses than fit, nothing can be judged. */
+	if (!walk || total > MAX_PACKED ||
+	    bpf_probe_read_kernel(walk->name, mask_length(total), addresses)) {
+		object.unreadable = true;
+		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, &object);
+	}
+	walk->sk = (__u64)sk;
+	walk->answer = NO_RULE_ALLOW;
+	walk->strictest_at = 0;
+	walk->next_at = 0;
+	walk->port = id == OPERATION_SOCKET_BIND ? sk->__sk_common.skc_num : 0;
+	for (i = 0; i < MAX_PACKED / (int)sizeof(struct sockaddr_in); i++)
+		if (!judge_packed(id, family, total))
+			break; /* all are judged */
+	read_packed(&object, sk, id, family, walk, walk->strictest_at, total);
+	if (!object.port)
+		object.port = walk->port;
+	return conclude(walk->answer, id, HOOK_SCTP_BIND_CONNECT, &object);
+}
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The names that a task keeps (struct subject): of its script, its program and
+ * its control group, as they were when it started them. They are kept as text,
+ * so that a policy set that comes later can still be asked about them, whatever
+ * has been renamed since.
+ */
+#ifndef EBPFGUARD_TEXT_H
+#define EBPFGUARD_TEXT_H
+
+#include "run.h"
+
+/* What store_* return when a text does not fit or cannot be read. */
+#define TEXT_FAILED ((__u32)-1)
+
+/* store_name appends the walk's name to the text of the walk's next subject
+ * and returns the new length of the text. */
+__noinline __u32 store_name(__u32 at)
+{
+	struct walk *walk = current_walk();
+	__u32 length;
+	__u64 to;
+
+	if (!walk)
+		return TEXT_FAILED;
+	length = walk->name_length;
+	if (at > MAX_TEXT || at + 1 + length > MAX_TEXT)
+		return TEXT_FAILED;
+	to = at;
+	barrier_var(to); /* the verifier has to see one register */
+	to &= MAX_TEXT - 1;
+	walk->next.text[to] = length;
+	if (bpf_probe_read_kernel(&walk->next.text[to + 1], mask_length(length), walk->name))
+		return TEXT_FAILED;
+	return at + 1 + length;
+}
+
+/* store_next appends the next name of the walk's chain. */
+__noinline __u32 store_next(__u32 at)
+{
+	struct walk *walk = current_walk();
+	__u64 left, link;
+
+	if (!walk)
+		return TEXT_FAILED;
+	left = walk->left;
+	if (!left || left > MAX_CHAIN)
+		return TEXT_FAILED;
+	left--;
+	walk->left = left;
+	link = link_at(walk, left);
+	if (link & CHAIN_ROOT)
+		return at;
+	return read_name(link) ? store_name(at) : TEXT_FAILED;
+}
+
+/* store_path appends the names of the walk's chain. */
+__noinline __u32 store_path(__u32 at)
+{
+	struct walk *walk = current_walk();
+	int i;
+
+	if (!walk)
+		return TEXT_FAILED;
+	walk->left = walk->count;
+	for (i = 0; i < MAX_CHAIN; i++) {
+		if (!walk->left || at == TEXT_FAILED)
+			break;
+		at = store_next(at);
+	}
+	return at;
+}
+
+/* The parent of a control group's directory has another name since 6.15, and
+ * its name a mark that changes its type. */
+struct kernfs_node___since_6_15 {
+	struct kernfs_node *__parent;
+} __attribute__((preserve_access_index));
+
+static __always_inline struct kernfs_node *parent_of(struct kernfs_node *node)
+{
+	struct kernfs_node___since_6_15 *newer = (void *)node;
+
+	if (bpf_core_field_exists(newer->__parent))
+		return BPF_CORE_READ(newer, __parent);
+	return BPF_CORE_READ(node, parent);
+}
+
+/* collect_cgroup puts the directories of a task's control group into the chain. */
+__noinline int collect_cgroup(__u64 task)
+{
+	struct walk *walk = current_walk();
+	struct kernfs_node *node =
+		BPF_CORE_READ((struct task_struct *)task, cgroups, dfl_cgrp, kn);
+	int i;
+
+	if (!walk)
+		return 0;
+	walk->count = 0;
+	for (i = 0; i < MAX_COMPONENTS; i++) {
+		struct kernfs_node *parent = parent_of(node);
+		__u32 count = walk->count;
+
+		if (!parent || count >= MAX_COMPONENTS)
+			break;
+		add_link(walk, count, (__u64)BPF_CORE_READ(node, name));
+		walk->count = count + 1;
+		node = parent;
+	}
+	return 0;
+}
+
+/* store_cgroup appends the path of a task's control group. */
+__noinline __u32 store_cgroup(__u32 at, __u64 task)
+{
+	struct walk *walk = current_walk();
+	int i;
+
+	if (!walk)
+		return TEXT_FAILED;
+	collect_cgroup(task);
+	walk->left = walk->count;
+	for (i = 0; i < MAX_COMPONENTS; i++) {
+		__u64 left = walk->left;
+		long length;
+
+		if (!left || left > MAX_COMPONENTS)
+			break;
+		left--;
+		walk->left = left;
+		length = bpf_probe_read_kernel_str(walk->name, MAX_NAME + 1,
+						   (void *)link_at(walk, left));
+		if (length <= 1)
+			return TEXT_FAILED;
+		walk->name_length = length - 1;
+		at = store_name(at);
+		if (at == TEXT_FAILED)
+			break;
+	}
+	return at;
+}
+
+/* text_next steps over the next name of the text and tells whether there was one. */
+__noinline int text_next(__u32 slot)
+{
+	struct walk *walk = current_walk();
+	__u64 here;
+	__u32 length;
+
+	if (!walk)
+		return false;
+	here = walk->at;
+	if (here >= walk->end || walk->path.accept & STATE_STAYS)
+		return false;
+	barrier_var(here); /* the verifier has to see one register */
+	here &= MAX_TEXT - 1;
+	length = walk->spare.text[here];
+	walk->at = here + 1 + length;
+	walk->name_length = length;
+	if (bpf_probe_read_kernel(walk->name, mask_length(length), &walk->spare.text[here] + 1))
+		return false;
+	walk->path = state_of(step(slot, number_of(walk->path)));
+	return true;
+}
+
+/* run_text runs the automaton that starts in `start` over the bytes from `at`
+ * to `end` of the text of the walk's spare subject, and returns the class. */
+static __always_inline __u32 run_text(struct walk *walk, __u32 slot, __u64 start, __u32 at, __u32 end)
+{
+	int i;
+
+	walk->path = state_of(start);
+	walk->at = at;
+	walk->end = end;
+	for (i = 0; i <= MAX_COMPONENTS; i++)
+		if (!text_next(slot))
+			break;
+	return walk->path.accept & CLASS_MASK;
+}
+
+#endif

@@ -1,0 +1,82 @@
+package ebpfguard
+
+import (
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// BprmCheckSecurity is a policy for the operation bprm_check_security: a program is
+// started.
+// docs/hooks.md lists the ways to do so that are judged.
+type BprmCheckSecurity Rule[policy.ProgramPattern]
+
+// BprmCheckSecurityAlert tells that the start of a program was denied or audited.
+type BprmCheckSecurityAlert struct {
+	AlertContext
+	programObject
+}
+
+// MarshalJSON returns the alert as docs/alerts.md describes it.
+func (a BprmCheckSecurityAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.programObject) }
+
+// String returns the alert as a line of text.
+func (a BprmCheckSecurityAlert) String() string { return a.AlertContext.text(a.programObject.text()) }
+
+var bprmCheckSecurity = operation{
+	name: policy.BprmCheckSecurity,
+	id:   bpf.OperationBprmCheckSecurity,
+	hooks: []hook{
+		{name: "bprm_check_security", effect: "execve(2), execveat(2), scripts and their interpreters"},
+		{name: "file_open", program: "program_open", effect: "exec of a file below overlayfs"},
+		{name: "mmap_file", program: "program_mmap", effect: "ld.so PROGRAM, mapping to be executed"},
+		{name: "file_mprotect", program: "program_mprotect", effect: "making a mapping executable"},
+	},
+	alert: func(c AlertContext, r record) Alert { return BprmCheckSecurityAlert{c, programOf(r)} },
+}
+
+// AttachBprmCheckSecurity loads and attaches what enforces bprm_check_security. Everything is allowed
+// until a policy is added.
+func (m *Manager) AttachBprmCheckSecurity() (*Hook[BprmCheckSecurity, BprmCheckSecurityAlert], error) {
+	return attach[BprmCheckSecurity, BprmCheckSecurityAlert](m, &bprmCheckSecurity,
+		func(p BprmCheckSecurity) policy.Policy {
+			return Rule[policy.ProgramPattern](p).policy(policy.BprmCheckSecurity)
+		},
+		func(p policy.Policy, r policy.Rule) BprmCheckSecurity {
+			return BprmCheckSecurity(ruleOf[policy.ProgramPattern](p, r))
+		})
+}
+
+// programObject is the object of an alert about a program.
+type programObject struct {
+	// Path is the program's, or that of the script or interpreter.
+	Path string `json:"path"`
+	// Fileless: no file of the system holds it (memfd, deleted, /dev/shm).
+	Fileless bool `json:"fileless,omitempty"`
+	// NoArgs: started without even an argv[0].
+	NoArgs bool `json:"no_args,omitempty"`
+}
+
+func programOf(r record) programObject {
+	return programObject{
+		r.path, r.Flags&uint32(bpf.GuardTraitFlagsTRAIT_FILELESS) != 0, r.Flags&uint32(bpf.GuardTraitFlagsTRAIT_NO_ARGS) != 0,
+	}
+}
+
+func (o programObject) text() string {
+	text := plain(o.Path)
+	if o.Fileless {
+		text += " (fileless)"
+	}
+	if o.NoArgs {
+		text += " (without arguments)"
+	}
+	return text
+}
+
+// Programs selects the programs and scripts at these paths, see [Files].
+func Programs(paths ...string) []policy.ProgramPattern {
+	return []policy.ProgramPattern{{Paths: paths}}
+}
+
+// AllPrograms selects every program.
+func AllPrograms() []policy.ProgramPattern { return []policy.ProgramPattern{{All: true}} }

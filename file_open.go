@@ -1,0 +1,93 @@
+package ebpfguard
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// FileOpen is a policy for the operation file_open: a file is read, written,
+// executed, or itself changed, made, renamed or removed.
+// docs/hooks.md lists the ways to do so that are judged.
+type FileOpen Rule[policy.FilePattern]
+
+// FileOpenAlert tells that an access to a file was denied or audited.
+type FileOpenAlert struct {
+	AlertContext
+	fileObject
+}
+
+// MarshalJSON returns the alert as docs/alerts.md describes it.
+func (a FileOpenAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.fileObject) }
+
+// String returns the alert as a line of text.
+func (a FileOpenAlert) String() string { return a.AlertContext.text(a.fileObject.text()) }
+
+var fileOpen = operation{
+	name: policy.FileOpen,
+	id:   bpf.OperationFileOpen,
+	hooks: []hook{
+		{name: "file_open", effect: "open(2), creat(2), openat2(2), open_by_handle_at(2), exec, io_uring, overlayfs"},
+		{name: "file_receive", effect: "a descriptor received over a Unix socket, pidfd_getfd(2)"},
+		{name: "file_permission", effect: "use of a descriptor opened before (rules with revoke)", revoke: true},
+		{name: "file_truncate", effect: "ftruncate(2), also on a descriptor", optional: true},
+		{name: "file_ioctl", effect: "chattr: FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR"},
+		{name: "mmap_file", effect: "mapping to be executed"},
+		{name: "file_mprotect", effect: "making a mapping executable"},
+		{name: "path_truncate", effect: "truncate(2), O_TRUNC"},
+		{name: "path_unlink", effect: "unlink(2)"},
+		{name: "path_rmdir", effect: "rmdir(2)"},
+		{name: "path_mkdir", effect: "mkdir(2)"},
+		{name: "path_mknod", effect: "creat(2), O_CREAT, mknod(2), binding a Unix socket"},
+		{name: "path_symlink", effect: "symlink(2)"},
+		{name: "path_link", effect: "link(2), from and to"},
+		{name: "path_rename", effect: "rename(2), from and to, exchange"},
+		{name: "path_chmod", effect: "chmod(2)"},
+		{name: "path_chown", effect: "chown(2)"},
+		{name: "inode_setattr", effect: "utimensat(2)"},
+		{name: "inode_setxattr", effect: "setxattr(2)"},
+		{name: "inode_removexattr", effect: "removexattr(2)"},
+		{name: "inode_set_acl", effect: "setting an ACL (before 6.2 by inode_setxattr)", optional: true},
+		{name: "inode_remove_acl", effect: "removing an ACL (before 6.2 by inode_removexattr)", optional: true},
+		{name: "inode_file_setattr", effect: "file_setattr(2), since 6.17", optional: true},
+	},
+	alert: func(c AlertContext, r record) Alert { return FileOpenAlert{c, fileOf(r)} },
+}
+
+// AttachFileOpen loads and attaches what enforces file_open. Everything is allowed
+// until a policy is added.
+func (m *Manager) AttachFileOpen() (*Hook[FileOpen, FileOpenAlert], error) {
+	return attach[FileOpen, FileOpenAlert](m, &fileOpen,
+		func(p FileOpen) policy.Policy { return Rule[policy.FilePattern](p).policy(policy.FileOpen) },
+		func(p policy.Policy, r policy.Rule) FileOpen { return FileOpen(ruleOf[policy.FilePattern](p, r)) })
+}
+
+// fileObject is the object of an alert about a file.
+type fileObject struct {
+	// Path is the file's path in the process's mount namespace; the last one
+	// it had if it is deleted.
+	Path string
+	// Access is what the process wanted to do.
+	Access policy.Access
+}
+
+// MarshalJSON writes the kinds of access as a list.
+func (o fileObject) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Path   string   `json:"path"`
+		Access []string `json:"access"`
+	}{o.Path, strings.Split(o.Access.String(), ", ")})
+}
+
+func fileOf(r record) fileObject { return fileObject{r.path, policy.Access(r.Flags)} }
+
+func (o fileObject) text() string { return o.Access.String() + " " + plain(o.Path) }
+
+// Files selects the files at these paths: exact ones, directories with all
+// below them ("/etc/ssl/"), globs ("/home/*/.ssh/id_*", "/srv/**/*.key").
+func Files(paths ...string) []policy.FilePattern { return []policy.FilePattern{{Paths: paths}} }
+
+// AllFiles selects every file.
+func AllFiles() []policy.FilePattern { return []policy.FilePattern{{All: true}} }

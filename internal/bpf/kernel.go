@@ -1,0 +1,88 @@
+package bpf
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/cilium/ebpf/btf"
+)
+
+// lockAddresses returns where the kernel counts renames and mounts
+// (rename_lock, mount_lock), from /proc/kallsyms. 0 and 0 when they are hidden
+// (CAP_SYSLOG, kernel.kptr_restrict) or not listed (CONFIG_KALLSYMS_ALL): then
+// nothing about a file's path is kept from one open to the next.
+func lockAddresses() (renames, mounts uint64) {
+	file, err := os.Open("/proc/kallsyms")
+	if err != nil {
+		return 0, 0
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	for lines.Scan() && (renames == 0 || mounts == 0) {
+		fields := strings.Fields(lines.Text())
+		if len(fields) != 3 { // a module's symbol has a fourth
+			continue
+		}
+		switch fields[2] {
+		case "rename_lock":
+			renames, _ = strconv.ParseUint(fields[0], 16, 64)
+		case "mount_lock":
+			mounts, _ = strconv.ParseUint(fields[0], 16, 64)
+		}
+	}
+	if renames == 0 || mounts == 0 {
+		return 0, 0
+	}
+	return renames, mounts
+}
+
+// hookArguments finds out which arguments some hooks have on this kernel.
+func hookArguments(variables map[string]any) error {
+	for name, hook := range map[string]string{
+		GuardVarSetattrDentry:     "inode_setattr",
+		GuardVarSetxattrDentry:    "inode_setxattr",
+		GuardVarRemovexattrDentry: "inode_removexattr",
+	} {
+		parameters, err := parametersOf(hook)
+		if err != nil {
+			return err
+		}
+		variables[name] = uint32(0)
+		for i, p := range parameters {
+			if p.Name == "dentry" {
+				variables[name] = uint32(i)
+			}
+		}
+	}
+	parameters, err := parametersOf("path_rename")
+	if err != nil {
+		return err
+	}
+	variables[GuardVarRenameArguments] = uint32(len(parameters))
+	return nil
+}
+
+// parametersOf returns the parameters of a hook; none if there is no such hook.
+func parametersOf(hook string) ([]btf.FuncParam, error) {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return nil, fmt.Errorf("reading the kernel's BTF: %w", err)
+	}
+	var function *btf.Func
+	err = kernel.TypeByName("bpf_lsm_"+hook, &function)
+	if errors.Is(err, btf.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the kernel's BTF: %w", err)
+	}
+	prototype, ok := function.Type.(*btf.FuncProto)
+	if !ok {
+		return nil, fmt.Errorf("reading the kernel's BTF: %s is no function", hook)
+	}
+	return prototype.Params, nil
+}

@@ -1,0 +1,121 @@
+package compile
+
+import (
+	"slices"
+
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+)
+
+// aliases finds the names that an automaton knows of files by what they are, so
+// that the kernel finds them behind hard links, bind mounts and in other mount
+// namespaces.
+//
+// A file has the name of each place where it is, and a name in each name of the
+// directory that it is in. A directory can have several names as well, when it is
+// mounted twice. Names that no pattern can match are left out, and names from
+// which patterns see the same are one, so there are finitely many even where a
+// directory is mounted below itself.
+type aliases struct {
+	*automaton
+	dimension uint32
+	ids       map[Identity]int
+	files     []alias
+	// queue holds the spots whose files' entries are still to get them.
+	queue []aliasSpot
+}
+
+type alias struct {
+	identity Identity
+	spots    []spot
+	entries  []aliasEntry
+}
+
+// aliasEntry is a name in a directory.
+type aliasEntry struct {
+	name string
+	file int
+}
+
+type aliasSpot struct {
+	file int
+	spot spot
+}
+
+// addAliases adds the files to the dictionary.
+func (a *automaton) addAliases(dimension uint32) error {
+	l := &aliases{automaton: a, dimension: dimension, ids: map[Identity]int{}}
+	l.collect()
+	for len(l.queue) > 0 {
+		next := l.queue[0]
+		l.queue = l.queue[1:]
+		for _, e := range l.files[next.file].entries {
+			l.addSpot(e.file, a.stepName(next.spot.live, e.name))
+		}
+		if a.columns.overflow || len(l.queue) > maxEntries || len(a.lives) > maxEntries {
+			return a.tooLarge()
+		}
+	}
+	for _, f := range l.files {
+		if state := a.state(f.spots...); state != dead {
+			a.dictionary.add(a.key.file(dimension, f.identity), state)
+			a.filter.inodes = append(a.filter.inodes, f.identity.Inode)
+		}
+	}
+	return nil
+}
+
+// collect finds the files that are named by their places.
+func (l *aliases) collect() {
+	spots := make([]spot, len(l.nodes))
+	spots[0] = l.start()
+	for i := range l.nodes { // a node comes after its parent
+		n := &l.nodes[i]
+		if n.place == nil {
+			continue
+		}
+		if i > 0 {
+			spots[i] = l.stepName(spots[n.parent].live, n.place.name)
+		}
+		if n.place.state != placeThere || n.place.identity == nil {
+			continue
+		}
+		file := l.file(*n.place.identity)
+		l.addSpot(file, spots[i])
+		above := n.place.parent
+		if above == nil || n.place.mountpoint || above.state != placeThere || above.identity == nil {
+			continue
+		}
+		directory := l.file(*above.identity)
+		l.files[directory].entries = append(l.files[directory].entries, aliasEntry{n.place.name, file})
+	}
+	for _, m := range l.places.mounts {
+		at := l.start()
+		for _, name := range pathNames(m.Path) {
+			at = l.stepName(at.live, name)
+		}
+		l.addSpot(l.file(m.Identity), at)
+	}
+}
+
+func (l *aliases) file(i Identity) int {
+	id, ok := l.ids[i]
+	if !ok {
+		id = len(l.files)
+		l.ids[i] = id
+		l.files = append(l.files, alias{identity: i})
+	}
+	return id
+}
+
+// addSpot says that a file has a name that leads to the spot.
+func (l *aliases) addSpot(file int, s spot) {
+	f := &l.files[file]
+	if s == (spot{}) || slices.Contains(f.spots, s) {
+		return
+	}
+	f.spots = append(f.spots, s)
+	l.queue = append(l.queue, aliasSpot{file, s})
+}
+
+// startState returns the state in which the automaton starts.
+func (a *automaton) startState() bpf.State { return a.state(a.start()) }

@@ -1,0 +1,381 @@
+package compile
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"unsafe"
+
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// machine reads a generation as the kernel programs do (bpf/tables.h, bpf/run.h,
+// bpf/subject.h), so that the tables can be tested without a kernel. The
+// programs themselves are compared with policy.Decide in real kernels.
+type machine struct {
+	key   Key
+	words []uint32
+}
+
+func newMachine(g *Generation, key Key) machine {
+	m := machine{key: key}
+	for _, l := range g.Lines {
+		m.words = append(m.words, l.Words[:]...)
+	}
+	return m
+}
+
+func structAt[T any](m machine, at uint32) *T { return (*T)(unsafe.Pointer(&m.words[at])) }
+
+func (m machine) generation() *bpf.Generation { return structAt[bpf.Generation](m, 0) }
+
+func (m machine) subjects() *bpf.Subjects { return structAt[bpf.Subjects](m, m.generation().Subjects) }
+
+func (m machine) operation(id int) *bpf.Operation {
+	return structAt[bpf.Operation](m, uint32(2*id*bpf.LineWords))
+}
+
+func (m machine) table(id, table int) bpf.Table {
+	return structAt[bpf.Tables](m, uint32((2*id+1)*bpf.LineWords)).Tables[table]
+}
+
+// find looks a key up in the dictionary.
+func (m machine) find(key uint64) (bpf.State, bool) {
+	g := m.generation()
+	mask := uint64(g.DictionaryLines - 1)
+	for _, line := range []uint64{key & mask, key >> 32 & mask} {
+		for slot := range uint32(slots) {
+			e := structAt[bpf.Entry](m, g.Dictionary+uint32(line)*uint32(bpf.LineWords)+slot*4)
+			if uint64(e.Key[0])<<32|uint64(e.Key[1]) == key {
+				return e.Value, e.Value != bpf.State{}
+			}
+		}
+	}
+	return bpf.State{}, false
+}
+
+func (m machine) globClass(name string) uint32 {
+	g := m.generation()
+	state := uint32(0)
+	for i := range len(name) {
+		b := uint32(name[i])
+		class := m.words[g.GlobBytes+b/4] >> (b % 4 * 8) & 0xff
+		state = m.words[g.GlobNext+state*g.GlobColumns+class]
+	}
+	return m.words[g.GlobAccept+state]
+}
+
+func (m machine) step(s bpf.State, name string) bpf.State {
+	if s.Accept&bpf.StateStays != 0 {
+		return s
+	}
+	if to, ok := m.find(m.key.name(s.Number, name)); ok {
+		return to
+	}
+	if s.Accept&bpf.StateWild == 0 {
+		return dead
+	}
+	class := uint32(0)
+	if s.Accept&bpf.StateGlobs != 0 {
+		class = m.globClass(name)
+	}
+	to, ok := m.find(m.key.glob(s.Number, class))
+	if !ok && class != 0 {
+		to, ok = m.find(m.key.glob(s.Number, 0))
+	}
+	if !ok {
+		return dead
+	}
+	return to
+}
+
+func (m machine) run(s bpf.State, path string) bpf.State {
+	for _, name := range pathNames(path) {
+		s = m.step(s, name)
+	}
+	return s
+}
+
+// namedFile returns the state of a file that policies name.
+func (m machine) namedFile(dimension uint32, i Identity) bpf.State {
+	g := m.generation()
+	bit := uint32(i.Inode) & (g.FilterBits - 1)
+	if m.words[g.Filter+bit/32]>>(bit%32)&1 == 0 {
+		return dead
+	}
+	if s, ok := m.find(m.key.file(dimension, i)); ok {
+		return s
+	}
+	return dead
+}
+
+// names are the states of an object's names.
+type names struct {
+	path, file bpf.State
+	ambiguous  bool
+}
+
+// join is that of bpf/run.h. States are the same only if number and class are: exact
+// files share a number.
+func (n *names) join(other bpf.State) {
+	switch {
+	case other.Number == 0 || other == n.file:
+	case n.file.Number == 0 || n.file == n.path:
+		n.file = other
+	case n.path.Number == 0:
+		n.path, n.file = n.file, other
+	case other != n.path:
+		n.ambiguous = true
+	}
+}
+
+// walk runs over a path, of whose files identity tells what they are.
+func (m machine) walk(dimension uint32, start bpf.State, path string, identity func(path string) *Identity) names {
+	n := names{path: start, file: dead}
+	at := ""
+	pass := func(path string) {
+		if i := identity(path); i != nil {
+			n.join(m.namedFile(dimension, *i))
+		}
+	}
+	pass("/")
+	for _, name := range pathNames(path) {
+		n.path, n.file = m.step(n.path, name), m.step(n.file, name)
+		at += "/" + name
+		pass(at)
+	}
+	return n
+}
+
+// classify returns the class of a process.
+func (m machine) classify(p policy.Process) uint32 {
+	s := m.subjects()
+	user := m.interval(s.Users, p.UID)
+	if p.Unknown {
+		return s.Unknown + user
+	}
+	program := func(paths ...string) uint32 {
+		class := uint32(0)
+		for _, path := range paths {
+			if !strings.HasPrefix(path, "/") {
+				continue
+			}
+			other := m.run(s.Programs, path).Accept & bpf.ClassMask
+			switch {
+			case class == bpf.NoClass || other == 0 || other == class:
+			case class == 0:
+				class = other
+			default:
+				class = m.words[s.Unions+class*s.ProgramClasses+other]
+			}
+		}
+		return class
+	}
+	marksOf := func(class uint32) uint64 {
+		at := s.ProgramMarks + 2*class
+		return uint64(m.words[at]) | uint64(m.words[at+1])<<32
+	}
+	class := program(p.Binary, p.Script)
+	if class == bpf.NoClass {
+		return s.Unknown + user
+	}
+	marks := marksOf(class)
+	for _, a := range p.Ancestors {
+		marks |= marksOf(program(a))
+	}
+	marks &= uint64(s.Marks[0]) | uint64(s.Marks[1])<<32
+	set := uint32(0)
+	if marks != 0 && s.Flags&bpf.MarksFlag != 0 {
+		found, ok := m.find(m.key.marks(marks))
+		if !ok {
+			return s.Unknown + user
+		}
+		set = found.Number
+	}
+	cgroup := m.run(s.Cgroups, p.Cgroup).Accept & bpf.ClassMask
+	return ((class*s.MarkSets+set)*s.UserClasses+user)*s.CgroupClasses + cgroup
+}
+
+// interval returns the class of a number.
+func (m machine) interval(t bpf.Table, key uint32) uint32 {
+	i := m.search(t, 2, key)
+	return m.words[t.At+uint32(i)*2+1]
+}
+
+// search returns the index of the last entry that is not greater than the key.
+func (m machine) search(t bpf.Table, size uint32, key ...uint32) int {
+	low, high := 0, int(t.Count)
+	for low < high {
+		middle := (low + high) / 2
+		at := t.At + uint32(middle)*size
+		if slices.Compare(m.words[at:at+uint32(len(key))], key) <= 0 {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low - 1
+}
+
+// begin returns the row of a class; false when nothing is judged.
+func (m machine) begin(id int, class uint32) (*bpf.Operation, uint32, bool) {
+	o := m.operation(id)
+	if o.Rows == 0 {
+		return o, 0, false
+	}
+	row := m.words[o.Rows+class]
+	return o, row, row&bpf.RowAllowed == 0
+}
+
+func (m machine) cell(o *bpf.Operation, row uint32, classes ...uint32) bpf.Verdict {
+	at := row
+	for i, size := range o.Classes {
+		class := uint32(0)
+		if i < len(classes) {
+			class = classes[i]
+		}
+		if class >= size {
+			panic("class out of range")
+		}
+		at = at*size + class
+	}
+	return bpf.Verdict(m.words[o.Verdicts+at])
+}
+
+// stricter is that of bpf/verdict.h.
+func stricter(a, b bpf.Verdict) bpf.Verdict {
+	if a.Verdict() == b.Verdict() {
+		revoke := (a | b) & (1 << 3)
+		return max(a, b) | revoke
+	}
+	return max(a, b)
+}
+
+// judgeNames judges an object by the classes of its names.
+func (m machine) judgeNames(o *bpf.Operation, row uint32, n names, unknown bool, rest ...uint32) bpf.Verdict {
+	cell := func(class uint32) bpf.Verdict { return m.cell(o, row, append([]uint32{class}, rest...)...) }
+	if unknown || n.ambiguous {
+		return cell(o.Unknown)
+	}
+	first, second := n.path.Accept&bpf.ClassMask, n.file.Accept&bpf.ClassMask
+	if first == 0 {
+		first, second = second, 0
+	}
+	v := cell(first)
+	if second != 0 {
+		v = stricter(v, cell(second))
+	}
+	return v
+}
+
+// judge decides about an object; identity tells what its path leads to.
+func (m machine) judge(id int, class uint32, object policy.Object, identity func(string) *Identity) bpf.Verdict {
+	o, row, judged := m.begin(id, class)
+	if !judged {
+		return bpf.NewVerdict(uint8(policy.Allow), -1, bpf.VerdictFlags{})
+	}
+	walk := func(n policy.Names) names {
+		if n.Path == "" {
+			return names{path: dead, file: dead}
+		}
+		return m.walk(uint32(id), o.Automata[0], n.Path, identity)
+	}
+	one := func(start bpf.State, name string) uint32 {
+		if name == "" {
+			return start.Accept & bpf.ClassMask
+		}
+		return m.step(start, name).Accept & bpf.ClassMask
+	}
+	switch object := object.(type) {
+	case policy.File:
+		n := walk(object.Names)
+		var v bpf.Verdict
+		for class, access := range accesses {
+			if object.Access&access != 0 {
+				v = stricter(v, m.judgeNames(o, row, n, object.Unknown, uint32(class)))
+			}
+		}
+		return v
+	case policy.Program:
+		n := walk(object.Names)
+		traits := uint32(0)
+		if object.Fileless || (n.path.Accept|n.file.Accept)&bpf.StateShm != 0 {
+			traits |= 1
+		}
+		if object.NoArgs {
+			traits |= 2
+		}
+		return m.judgeNames(o, row, n, object.Unknown, traits)
+	case policy.Mount:
+		flags := uint32(0)
+		for i := range o.MaskCount {
+			if m.words[o.Masks+i]&uint32(object.Flags) != 0 {
+				flags |= 1 << i
+			}
+		}
+		return m.judgeNames(o, row, walk(object.Target), object.Target.Unknown, one(o.Automata[1], object.Source), one(o.Automata[2], object.Type), flags)
+	case policy.Credentials:
+		ids := [4]uint32{object.FromUID, object.FromGID, object.To, bpf.NoID}
+		if object.Group {
+			ids[2], ids[3] = bpf.NoID, object.To
+		}
+		var classes []uint32
+		for key, k := range idKeys {
+			classes = append(classes, m.interval(m.table(id, k.table), ids[key]))
+		}
+		return m.cell(o, row, classes...)
+	case policy.Socket:
+		return m.socket(id, o, row, object)
+	}
+	panic("unknown object")
+}
+
+func (m machine) socket(id int, o *bpf.Operation, row uint32, s policy.Socket) bpf.Verdict {
+	port := bpf.NoPort
+	if s.Protocol.HasPorts() {
+		port = uint32(s.Port)
+	}
+	protocol := m.words[m.table(id, bpf.TableProtocols).At+uint32(s.Protocol)]
+	ports := m.table(id, bpf.TablePorts)
+	judge := func(address uint32) bpf.Verdict {
+		v := m.cell(o, row, address, m.interval(ports, port), protocol)
+		if port != 0 || v == v.NamesPort() {
+			return v
+		}
+		for i := m.search(ports, 2, uint32(s.Automatic.First)); i < int(ports.Count); i++ {
+			start, class := m.words[ports.At+uint32(i)*2], m.words[ports.At+uint32(i)*2+1]
+			if start > uint32(s.Automatic.Last) {
+				break
+			}
+			v = max(v, m.cell(o, row, address, class, protocol))
+		}
+		return v
+	}
+	judge4 := func(a netip.Addr) bpf.Verdict {
+		return judge(m.interval(m.table(id, bpf.TableAddresses4), beWord(a.AsSlice())))
+	}
+	address := s.Address.Unmap()
+	if id == bpf.OperationSocketConnect && address.IsUnspecified() { // as the kernel does
+		if address.Is4() {
+			address = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		} else {
+			address = netip.IPv6Loopback()
+		}
+	}
+	if address.Is4() {
+		return judge4(address)
+	}
+	b := address.AsSlice()
+	t := m.table(id, bpf.TableAddresses6)
+	i := m.search(t, 8, beWord(b), beWord(b[4:]), beWord(b[8:]), beWord(b[12:]))
+	v := judge(m.words[t.At+uint32(i)*8+4])
+	if s.DualStack && address.IsUnspecified() && id == bpf.OperationSocketBind {
+		v = max(v, judge4(netip.IPv4Unspecified()))
+	}
+	return v
+}
+
+func beWord(b []byte) uint32 {
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
+}

@@ -1,0 +1,45 @@
+package compile
+
+import (
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// paths are the patterns of one key whose values are paths.
+type paths struct {
+	*trie
+	// all are the patterns that name the key, with the greatest specificity
+	// that they can have.
+	all []term
+}
+
+func (c *compiler) newPaths() *paths { return &paths{trie: newTrie(c.globs, c.places)} }
+
+// addPaths adds the paths of a pattern.
+func (p *paths) addPaths(pattern int, texts []string) error {
+	for _, text := range texts {
+		parsed, err := policy.ParsePathPattern(text)
+		if err != nil {
+			return err
+		}
+		t := term{int32(pattern), parsed.Specificity()}
+		p.addPattern(parsed, t)
+		p.all = addTerm(p.all, t)
+	}
+	return nil
+}
+
+// finish makes the automaton over paths.
+func (p *paths) finish(c *compiler, name policy.Operation, dimensionID uint32, kinds string) (bpf.State, dimension, error) {
+	a := newAutomaton(string(name), p.trie, c.space)
+	start := a.startState()
+	if err := a.addAliases(dimensionID); err != nil {
+		return start, dimension{}, err
+	}
+	if err := a.finish(); err != nil {
+		return start, dimension{}, err
+	}
+	d := dimension{columns: a.columns, classes: a.classes, kinds: kinds}
+	d.addUnknown(p.all)
+	return start, d, nil
+}

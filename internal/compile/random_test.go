@@ -1,0 +1,230 @@
+package compile
+
+import (
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/policytest"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+var testKey = Key{0x0706050403020100, 0x0f0e0d0c0b0a0908}
+
+// world is a system of files for the paths of policytest: some of them are hard
+// links of one file, and b/a shows the directory a once more.
+type world struct {
+	root   string
+	inodes map[string]uint64
+	// links maps the path of a file to that of which it is a hard link.
+	links map[string]string
+}
+
+func newWorld(r policytest.Random) *world {
+	w := &world{root: r.Root, inodes: map[string]uint64{}, links: map[string]string{}}
+	if w.root == "" {
+		w.root = "/srv/policytest"
+	}
+	_, files := r.Paths()
+	for range r.IntN(3) {
+		a, b := files[r.IntN(len(files))], files[r.IntN(len(files))]
+		if a, b = w.real(a), w.real(b); a != b {
+			w.links[a] = b
+		}
+	}
+	return w
+}
+
+// real returns the path of a file where it really is.
+func (w *world) real(path string) string {
+	if rest, ok := strings.CutPrefix(path, w.root+"/b/a"); ok && (rest == "" || rest[0] == '/') {
+		path = w.root + "/a" + rest
+	}
+	for i := 0; i < 10 && w.links[path] != ""; i++ {
+		path = w.links[path]
+	}
+	return path
+}
+
+func (w *world) identity(path string) *Identity {
+	path = w.real(path)
+	if w.inodes[path] == 0 {
+		w.inodes[path] = uint64(100 + len(w.inodes)*37)
+	}
+	return &Identity{Device: 8 << 20, Inode: w.inodes[path]}
+}
+
+func (w *world) mountPoint() string { return w.root + "/b/a" }
+
+func (w *world) options() Options {
+	return Options{
+		Number:  7,
+		Key:     testKey,
+		Resolve: func(path string) Resolved { return Resolved{Canonical: path, Identity: w.identity(path)} },
+		Mounts: func() []Mount {
+			return []Mount{{w.mountPoint(), *w.identity(w.mountPoint())}, {"/", *w.identity("/")}}
+		},
+	}
+}
+
+// aliases returns the names that policies of an operation have for a file, by
+// itself or by a directory above it.
+func (w *world) aliases(set []policy.Policy, operation policy.Operation, name string) []string {
+	known := map[string]bool{w.mountPoint(): true, "/": true}
+	for _, e := range entriesOf(set, operation) {
+		var texts []string
+		switch p := e.pattern.(type) {
+		case policy.FilePattern:
+			texts = p.Paths
+		case policy.ProgramPattern:
+			texts = p.Paths
+		case policy.MountPattern:
+			texts = p.Targets
+		}
+		for _, text := range texts {
+			p, _ := policy.ParsePathPattern(text)
+			at := "/"
+			known[at] = true
+			for _, c := range p.Literal() {
+				at = path.Join(at, c)
+				known[at] = true
+			}
+		}
+	}
+	names := []string{name}
+	seen := map[string]bool{name: true}
+	for i := 0; i < len(names); i++ {
+		for at, rest := names[i], ""; ; {
+			for k := range known {
+				alias := path.Join(k, rest)
+				if *w.identity(k) == *w.identity(at) && !seen[alias] {
+					seen[alias] = true
+					names = append(names, alias)
+				}
+			}
+			if at == "/" {
+				break
+			}
+			rest = path.Join(path.Base(at), rest)
+			at = path.Dir(at)
+		}
+	}
+	return names[1:]
+}
+
+// TestTablesAgreeWithDecide reads the tables as the kernel does and compares with
+// the reference semantics.
+func TestTablesAgreeWithDecide(t *testing.T) {
+	sets := uint64(2000)
+	if testing.Short() {
+		sets = 200
+	}
+	ambiguous, compared := 0, 0
+	for seed := range sets {
+		o := policytest.Options{Binaries: []string{"/bin/a", "/usr/bin/b", "/usr/bin/c", "/opt/x.sh"}, UIDs: []uint32{0, 1, 5, 1000}}
+		if seed%2 == 0 { // many rules for one operation
+			o.Operations = []policy.Operation{policy.Operations()[seed/2%8]}
+		}
+		r := policytest.With(seed, o)
+		w := newWorld(r)
+		set := r.Set()
+		g, err := Compile(set, w.options())
+		if err != nil {
+			t.Fatalf("seed %d: %v\n%s", seed, err, policy.Format(set))
+		}
+		m := newMachine(g, testKey)
+		for range 40 {
+			request := r.Request()
+			request.Object = w.place(set, r, request)
+			want := policy.Decide(set, request)
+			got, ok := w.judge(m, request)
+			compared++
+			if !ok { // too many names: it fails closed, as an unknown path
+				ambiguous++
+				if policy.Verdict(got.Verdict()) < want.Verdict {
+					t.Fatalf("seed %d: %v: ambiguous and %v, Decide: %+v", seed, request.Object, got.Verdict(), want)
+				}
+				continue
+			}
+			compare(t, seed, g, set, request, got, want)
+		}
+	}
+	t.Logf("%d requests compared, %d with too many names", compared, ambiguous)
+	if ambiguous > compared/20 {
+		t.Errorf("%d of %d have too many names", ambiguous, compared)
+	}
+}
+
+// place makes the object one of the world: of a name follow the aliases, and what
+// is unknown has no name.
+func (w *world) place(set []policy.Policy, r policytest.Random, request policy.Request) policy.Object {
+	names := func(n policy.Names) policy.Names {
+		switch {
+		case n.Unknown:
+			return policy.Names{Unknown: true}
+		case n.Path == "":
+			return policy.Names{}
+		}
+		return policy.Names{Path: n.Path, Aliases: w.aliases(set, request.Operation, n.Path)}
+	}
+	switch o := request.Object.(type) {
+	case policy.File:
+		o.Names = names(o.Names)
+		return o
+	case policy.Program:
+		o.Names = names(o.Names)
+		return o
+	case policy.Mount:
+		o.Target = names(o.Target)
+		return o
+	case policy.Socket:
+		o.Protocol = policy.Protocol(1 + r.IntN(int(policy.OtherProtocol)))
+		o.Automatic = []policy.PortRange{policy.DefaultAutomatic, {First: 40000, Last: 40010}, {First: 1, Last: 22}}[r.IntN(3)]
+		return o
+	}
+	return request.Object
+}
+
+// judge judges a request by the tables; false if the object has too many names.
+func (w *world) judge(m machine, r policy.Request) (bpf.Verdict, bool) {
+	for _, o := range operations {
+		if o.name != r.Operation {
+			continue
+		}
+		class := m.classify(r.Process)
+		v := m.judge(o.id, class, r.Object, w.identity)
+		var n policy.Names
+		switch object := r.Object.(type) {
+		case policy.File:
+			n = object.Names
+		case policy.Program:
+			n = object.Names
+		case policy.Mount:
+			n = object.Target
+		}
+		if n.Path != "" && m.operation(o.id).Rows != 0 {
+			return v, !m.walk(uint32(o.id), m.operation(o.id).Automata[0], n.Path, w.identity).ambiguous
+		}
+		return v, true
+	}
+	panic("unknown operation")
+}
+
+// compare fails the test if a word of the tables is not the decision.
+func compare(t *testing.T, seed uint64, g *Generation, set []policy.Policy, r policy.Request, got bpf.Verdict, want policy.Decision) {
+	t.Helper()
+	rule := Rule{-1, -1}
+	if got.Rule() >= 0 {
+		rule = g.Rules[got.Rule()]
+	}
+	if want.Verdict == policy.Allow { // nobody is told which rule allowed
+		rule = Rule{want.Policy, want.Rule}
+	}
+	wantRevoke := want.Revoke && want.Verdict != policy.Allow
+	if policy.Verdict(got.Verdict()) != want.Verdict || rule != (Rule{want.Policy, want.Rule}) || got.Undecided() != want.Undecided ||
+		want.Verdict != policy.Allow && ((got&(1<<2) != 0) != want.NamesObject || (got&(1<<3) != 0) != wantRevoke) {
+		t.Fatalf("seed %d: %+v %s %v\n%s\ntables: %v rule %v undecided %v word %#x\nDecide: %+v",
+			seed, r.Process, r.Operation, r.Object, policy.Format(set), policy.Verdict(got.Verdict()), rule, got.Undecided(), uint32(got), want)
+	}
+}

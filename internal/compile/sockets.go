@@ -1,0 +1,227 @@
+package compile
+
+import (
+	"math"
+	"net/netip"
+	"slices"
+
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// The keys of a socket.
+const (
+	addressKey = iota
+	portKey
+	protocolKey
+)
+
+// sockets are the patterns of an operation on sockets: address, port and
+// protocol.
+type sockets struct {
+	entries                        []entry
+	addresses, ports, protocols    dimension
+	addresses4, addresses6, byPort intervals
+	byProtocol                     []uint32
+	// every is what the unspecified addresses stand for, by their class; only
+	// for socket_bind.
+	every map[int]everyAddress
+}
+
+// everyAddress is what the class of an unspecified address stands for.
+type everyAddress struct {
+	// family has the classes of the family's addresses.
+	family []bool
+	// named is the specificity of a pattern that names just this address.
+	named uint32
+}
+
+// prepareSockets is for socket_bind and socket_connect.
+func (c *compiler) prepareSockets(name policy.Operation, entries []entry) (finish, error) {
+	s := &sockets{entries: entries, every: map[int]everyAddress{}}
+	for i := range entries {
+		e := &entries[i]
+		p := e.pattern.(policy.SocketPattern)
+		e.names(addressKey, len(p.Addresses)+len(p.Listed)+len(p.AddressesFrom) > 0)
+		e.names(portKey, len(p.Ports) > 0)
+		e.names(protocolKey, len(p.Protocols) > 0)
+	}
+	s.addresses = newDimension("addresses")
+	bind := name == policy.SocketBind
+	s.addresses4 = s.family(netip.IPv4Unspecified(), number{0, math.MaxUint32}, bind)
+	s.addresses6 = s.family(netip.IPv6Unspecified(), number{math.MaxUint64, math.MaxUint64}, bind)
+	s.addPorts()
+	s.addProtocols()
+	return func(uint32) (*operation, error) {
+		o := &operation{name: name, entries: entries, dimensions: []dimension{s.addresses, s.ports, s.protocols}}
+		if bind {
+			o.judge = func(words []uint32, m *matrix) []uint32 { return s.judgeBind(words, m, c.first) }
+		}
+		o.tables.Tables[bpf.TablePorts] = c.tables.appendIntervals(s.byPort)
+		o.tables.Tables[bpf.TableAddresses4] = c.tables.appendIntervals(s.addresses4)
+		o.tables.Tables[bpf.TableAddresses6] = c.tables.appendIntervals6(s.addresses6)
+		o.tables.Tables[bpf.TableProtocols] = bpf.Table{At: c.tables.append(s.byProtocol), Count: uint32(len(s.byProtocol))}
+		return o, nil
+	}, nil
+}
+
+// family finds the intervals of one family of addresses. For a bind the
+// unspecified address has an interval and a class of its own.
+func (s *sockets) family(unspecified netip.Addr, greatest number, bind bool) intervals {
+	prefixes := spans{greatest: greatest}
+	for i := range s.entries {
+		p := s.entries[i].pattern.(policy.SocketPattern)
+		for _, list := range [][]netip.Prefix{p.Addresses, p.Listed} {
+			for _, prefix := range list {
+				if prefix.Addr().BitLen() == unspecified.BitLen() {
+					first, last := prefixNumbers(prefix)
+					prefixes.add(first, last, term{int32(i), policy.AddressSpecificity(prefix)})
+				}
+			}
+		}
+	}
+	class := s.addresses.sweeper()
+	if !bind {
+		return prefixes.sweep(s.addresses.columns, class)
+	}
+	own := -1
+	result := prefixes.sweep(s.addresses.columns, func(start number, column int32) uint32 {
+		if start != (number{}) {
+			return class(start, column)
+		}
+		own = len(s.addresses.classes)
+		s.addresses.classes = append(s.addresses.classes, []int32{column})
+		return uint32(own)
+	}, number{}.next())
+	every := everyAddress{
+		family: make([]bool, len(s.addresses.classes)),
+		named:  policy.AddressSpecificity(netip.PrefixFrom(unspecified, unspecified.BitLen())),
+	}
+	for i := 1; i < len(result.starts); i++ {
+		// A v4-mapped address is judged as IPv4, never as IPv6.
+		after := number{1, 0}
+		if i+1 < len(result.starts) {
+			after = result.starts[i+1]
+		}
+		mapped := unspecified.Is6() && result.starts[i].isMapped() && after.previous().isMapped()
+		if !mapped {
+			every.family[result.classes[i]] = true
+		}
+	}
+	if own >= 0 { // else the columns are too large
+		s.every[own] = every
+	}
+	return result
+}
+
+// isMapped tells whether an IPv6 address is a v4-mapped one.
+func (n number) isMapped() bool { return n.high == 0 && n.low>>32 == 0xffff }
+
+// prefixNumbers returns the first and last address of a prefix.
+func prefixNumbers(p netip.Prefix) (first, last number) {
+	first = addressNumber(p.Masked().Addr())
+	last = first
+	free := p.Addr().BitLen() - p.Bits()
+	if free >= 64 {
+		last.low = math.MaxUint64
+		last.high |= 1<<(free-64) - 1
+	} else {
+		last.low |= 1<<free - 1
+	}
+	return first, last
+}
+
+// addPorts finds the intervals of ports; what has no ports is behind them.
+func (s *sockets) addPorts() {
+	s.ports = newDimension("ports")
+	ranges := spans{greatest: small(bpf.NoPort)}
+	for i := range s.entries {
+		for _, r := range s.entries[i].pattern.(policy.SocketPattern).Ports {
+			ranges.add(small(uint32(r.First)), small(uint32(r.Last)), term{int32(i), policy.PortSpecificity(r)})
+		}
+	}
+	s.byPort = ranges.sweep(s.ports.columns, s.ports.sweeper())
+}
+
+// addProtocols finds the class of each protocol, and of none at 0.
+func (s *sockets) addProtocols() {
+	s.protocols = newDimension("protocols")
+	class := s.protocols.sweeper()
+	for protocol := policy.Protocol(0); protocol <= policy.OtherProtocol; protocol++ {
+		var column []term
+		for i := range s.entries {
+			if slices.Contains(s.entries[i].pattern.(policy.SocketPattern).Protocols, protocol) {
+				column = append(column, term{int32(i), 1})
+			}
+		}
+		s.byProtocol = append(s.byProtocol, class(number{}, s.protocols.columns.add(column)))
+	}
+}
+
+// judgeBind appends the verdicts of socket_bind. The class of an unspecified
+// address stands for every address of its family, as [policy.Decide] has it.
+func (s *sockets) judgeBind(words []uint32, m *matrix, first []int) []uint32 {
+	named := uint32(0)
+	m.finish = func(c *policy.Candidate) {
+		// Of what is not port 0 or the unspecified address nobody reads these.
+		c.NamesPort = c.Object[portKey] == policy.PortSpecificity(policy.PortRange{})
+		c.NamesAddress = named != 0 && c.Object[addressKey] == named
+	}
+	blocks := map[int][]policy.Decision{}
+	for class, every := range s.every {
+		named = every.named
+		m.empty = nil // it depends on named
+		blocks[class] = m.block(class)
+	}
+	named, m.empty = 0, nil
+	at := len(words)
+	size := len(s.ports.classes) * len(s.protocols.classes)
+	for class := range s.addresses.classes {
+		block, unspecified := blocks[class]
+		if !unspecified {
+			block = m.block(class)
+			for own, every := range s.every {
+				if class < len(every.family) && every.family[class] {
+					addFamily(blocks[own], block)
+				}
+			}
+		}
+		if unspecified {
+			words = append(words, make([]uint32, size)...) // see below
+		} else {
+			words = s.appendBind(words, block, first)
+		}
+		if m.work > maxWork {
+			return words
+		}
+	}
+	for class := range s.every {
+		s.appendBind(words[:at+class*size], blocks[class], first)
+	}
+	return words
+}
+
+// addFamily adds what is decided about another address of the family to the
+// decisions about the unspecified one, where no rule names that.
+func addFamily(unspecified, other []policy.Decision) {
+	for i := range unspecified {
+		if !unspecified[i].NamesAddress {
+			unspecified[i] = policy.Stricter(unspecified[i], other[i])
+		}
+	}
+}
+
+// appendBind appends the verdicts about one class of addresses. Where every port
+// is allowed so is port 0, however many intervals the kernel would have to look
+// at.
+func (s *sockets) appendBind(words []uint32, block []policy.Decision, first []int) []uint32 {
+	n := len(s.protocols.classes)
+	restricts := make([]bool, n)
+	for i, d := range block {
+		restricts[i%n] = restricts[i%n] || d.Verdict != policy.Allow
+	}
+	for i, d := range block {
+		words = append(words, word(d, first, !d.NamesPort && restricts[i%n]))
+	}
+	return words
+}

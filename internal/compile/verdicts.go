@@ -1,0 +1,147 @@
+package compile
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// maxVerdicts bounds one operation's table of verdicts: 64 MiB.
+const maxVerdicts = 1 << 24
+
+// operation is an operation whose classes of objects are known.
+type operation struct {
+	name       policy.Operation
+	entries    []entry
+	dimensions []dimension
+	// judge appends the verdicts of a row in the order of the classes; nil
+	// for those of the matrix as they are.
+	judge func(words []uint32, m *matrix) []uint32
+	// header is what rows and verdicts are missing from, tables and masks are
+	// the operation's own.
+	header bpf.Operation
+	tables bpf.Tables
+	rows   *rows
+}
+
+// decide makes the rows and verdicts of the operations. Processes of two classes
+// at once have rows of their own only while there is room for that; without, they
+// are unknown, which fails closed.
+func (c *compiler) decide(operations map[int]*operation) error {
+	err := c.subjects.rowsOf(operations, true)
+	if err != nil {
+		err = c.subjects.rowsOf(operations, false)
+	}
+	if err != nil {
+		return err
+	}
+	for id := range bpf.Operations {
+		if o, ok := operations[id]; ok {
+			if err := c.verdicts(o); err != nil {
+				return err
+			}
+			c.tables.set(2*id, o.header)
+			c.tables.set(2*id+1, o.tables)
+		}
+	}
+	return nil
+}
+
+// rowsOf finds the rows of the operations.
+func (s *subjects) rowsOf(operations map[int]*operation, united bool) error {
+	s.unite(united)
+	for id := range bpf.Operations {
+		o, ok := operations[id]
+		if !ok {
+			continue
+		}
+		var err error
+		if o.rows, err = s.rows(o.entries, o.name); err != nil {
+			return err
+		}
+		if err := check(o, len(o.rows.list)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verdicts makes the verdict table of an operation.
+func (c *compiler) verdicts(o *operation) error {
+	m := &matrix{entries: o.entries, dimensions: o.dimensions}
+	judge := o.judge
+	if judge == nil {
+		judge = c.judgeAll
+	}
+	var words []uint32
+	places := make([]uint32, len(o.rows.list))
+	next := uint32(0)
+	for i := range o.rows.list {
+		m.start(o.rows.row(i, len(c.set)))
+		at := len(words)
+		words = judge(words, m)
+		if m.work > maxWork {
+			return fmt.Errorf("%w: too many rules for %s match the same; put patterns of several rules into one", ErrTooLarge, o.name)
+		}
+		if allowed(words[at:]) {
+			words = words[:at]
+			places[i] = bpf.RowAllowed
+			continue
+		}
+		places[i] = next
+		next++
+	}
+	byClass := make([]uint32, len(o.rows.byClass))
+	for i, row := range o.rows.byClass {
+		byClass[i] = bpf.RowAllowed
+		if row != bpf.RowAllowed {
+			byClass[i] = places[row]
+		}
+	}
+	o.header.Rows = c.tables.append(byClass)
+	o.header.Verdicts = c.tables.append(words)
+	o.header.Classes = m.sizes()
+	return nil
+}
+
+// allowed tells whether nothing is refused or reported.
+func allowed(words []uint32) bool {
+	for _, w := range words {
+		if bpf.Verdict(w).Verdict() != uint8(policy.Allow) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *compiler) judgeAll(words []uint32, m *matrix) []uint32 {
+	for class := range m.dimensions[0].classes {
+		for _, d := range m.block(class) {
+			words = append(words, word(d, c.first, false))
+		}
+		if m.work > maxWork {
+			break
+		}
+	}
+	return words
+}
+
+// check returns an error if there would be too many verdicts.
+func check(o *operation, rows int) error {
+	cells := uint64(rows)
+	parts := []string{fmt.Sprintf("%d kinds of processes", rows)}
+	for _, d := range o.dimensions {
+		if d.overflow {
+			return fmt.Errorf("%w: the rules for %s overlap too much in %s; put patterns of several rules into one", ErrTooLarge, o.name, d.kinds)
+		}
+		cells = min(cells*uint64(len(d.classes)), 1<<40)
+		parts = append(parts, fmt.Sprintf("%d of %s", len(d.classes), d.kinds))
+	}
+	if cells <= maxVerdicts {
+		return nil
+	}
+	return fmt.Errorf("%w: the rules for %s tell apart %s, together %d verdicts; %d are possible, name less in separate rules",
+		ErrTooLarge, o.name, strings.Join(parts, ", "), cells, maxVerdicts)
+}

@@ -1,0 +1,187 @@
+package coverage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// features finds out once each what this kernel lacks. A probe says why, and nothing when the feature is there.
+type features struct {
+	kernel string
+	known  map[string]string
+}
+
+var probes = map[string]func() string{
+	"openat2":            syscallProbe("openat2", unix.SYS_OPENAT2),
+	"resolve_cached":     probeResolveCached,
+	"pidfd_getfd":        syscallProbe("pidfd_getfd", unix.SYS_PIDFD_GETFD),
+	"fchmodat2":          syscallProbe("fchmodat2", unix.SYS_FCHMODAT2),
+	"setxattrat":         syscallProbe("setxattrat", unix.SYS_SETXATTRAT),
+	"file_setattr":       syscallProbe("file_setattr", unix.SYS_FILE_SETATTR),
+	"mount_setattr":      syscallProbe("mount_setattr", unix.SYS_MOUNT_SETATTR),
+	"open_tree_attr":     syscallProbe("open_tree_attr", unix.SYS_OPEN_TREE_ATTR),
+	"io_uring":           syscallProbe("io_uring", unix.SYS_IO_URING_SETUP),
+	"io_uring_direct":    uringProbe("direct descriptors", uringOpSocket), // one release younger, and its own probe
+	"io_uring_openat2":   uringProbe("openat2", uringOpOpenat2),
+	"io_uring_renameat":  uringProbe("renameat", uringOpRenameat),
+	"io_uring_unlinkat":  uringProbe("unlinkat", uringOpUnlinkat),
+	"io_uring_mkdirat":   uringProbe("mkdirat", uringOpMkdirat),
+	"io_uring_symlinkat": uringProbe("symlinkat", uringOpSymlinkat),
+	"io_uring_linkat":    uringProbe("linkat", uringOpLinkat),
+	"io_uring_xattr":     uringProbe("setxattr", uringOpSetxattr),
+	"io_uring_ftruncate": uringProbe("ftruncate", uringOpFtruncate),
+	"io_uring_bind":      uringProbe("bind", uringOpBind),
+	"io_uring_listen":    uringProbe("listen", uringOpListen),
+	"io_uring_sendto":    probeUringSendTo,
+	"overlay":            filesystemProbe("overlay"),
+	"binfmt_misc":        filesystemProbe("binfmt_misc"),
+	"ext4":               probeExt4,
+	"erofs_file":         probeErofsFile,
+	"sctp":               socketProbe(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP),
+	"mptcp":              socketProbe(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP),
+	"dccp":               socketProbe(unix.AF_INET, sockDCCP, unix.IPPROTO_DCCP),
+	"smc":                socketProbe(unix.AF_SMC, unix.SOCK_STREAM, 0),
+	"smc_protocol":       socketProbe(unix.AF_INET, unix.SOCK_STREAM, ipprotoSMC),
+	"udplite":            socketProbe(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE),
+	"local_port_range":   probeLocalPortRange,
+	"l2tp":               socketProbe(unix.AF_INET, unix.SOCK_DGRAM, ipprotoL2TP),
+	"ld.so":              fileProbe("/lib64/ld-linux-x86-64.so.2"),
+	"shell":              fileProbe("/bin/sh"),
+	"legacy":             probeLegacy,
+	"ia32":               probeIA32,
+}
+
+// missing returns why this kernel lacks a feature, and nothing if it does not.
+func (f *features) missing(name string) string {
+	if why, ok := f.known[name]; ok {
+		return why
+	}
+	probe, ok := probes[name]
+	if !ok {
+		panic("no probe for " + name)
+	}
+	if f.known == nil {
+		f.known = make(map[string]string)
+	}
+	why := probe()
+	f.known[name] = why
+	return why
+}
+
+// syscallProbe calls with arguments that every kernel refuses, one way or the other.
+func syscallProbe(name string, nr uintptr) func() string {
+	return func() string {
+		_, err := call(nr, ^uintptr(0), 0, 0, 0, 0, 0)
+		if errors.Is(err, unix.ENOSYS) {
+			return "no " + name
+		}
+		return ""
+	}
+}
+
+func socketProbe(family, kind, protocol int) func() string {
+	return func() string {
+		fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, protocol)
+		if err != nil {
+			return fmt.Sprintf("no such socket: %s", err)
+		}
+		unix.Close(fd)
+		return ""
+	}
+}
+
+func filesystemProbe(name string) func() string {
+	return func() string {
+		raw, err := os.ReadFile("/proc/filesystems")
+		for line := range strings.Lines(string(raw)) {
+			if fields := strings.Fields(line); len(fields) > 0 && fields[len(fields)-1] == name {
+				return ""
+			}
+		}
+		if err != nil {
+			return err.Error()
+		}
+		return "no " + name
+	}
+}
+
+func fileProbe(path string) func() string {
+	return func() string {
+		if _, err := os.Stat(path); err != nil {
+			return err.Error()
+		}
+		return ""
+	}
+}
+
+// resolveCached is RESOLVE_CACHED (5.12), which opens only what is in memory.
+const resolveCached = 0x20
+
+func probeResolveCached() string {
+	fd, err := unix.Openat2(unix.AT_FDCWD, "/", &unix.OpenHow{Flags: unix.O_PATH, Resolve: resolveCached})
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		return "no RESOLVE_CACHED"
+	}
+	unix.Close(fd)
+	return ""
+}
+
+// probeExt4 wants what a disk takes: the program that makes the file system, and loop devices.
+func probeExt4() string {
+	if _, err := exec.LookPath("mkfs.ext4"); err != nil {
+		return "no mkfs.ext4 in the guest"
+	}
+	if _, err := os.Stat("/dev/loop-control"); err != nil {
+		return "no loop devices in the guest"
+	}
+	return ""
+}
+
+// probeErofsFile asks for a mount that cannot succeed: without backing by files it wants a block device first.
+func probeErofsFile() string {
+	if why := filesystemProbe("erofs")(); why != "" {
+		return why
+	}
+	err := unix.Mount("/proc/self/exe", "/", "erofs", unix.MS_RDONLY, "")
+	if errors.Is(err, unix.ENOTBLK) {
+		return "erofs only from block devices"
+	}
+	return ""
+}
+
+func uringProbe(name string, op uint8) func() string {
+	return func() string {
+		if why := syscallProbe("io_uring", unix.SYS_IO_URING_SETUP)(); why != "" {
+			return why
+		}
+		u, err := newUring()
+		if err != nil {
+			return err.Error()
+		}
+		defer u.close()
+		// struct io_uring_probe: 16 bytes, then 8 for each operation, of which bit 0 of the flags says that it is there.
+		probe := make([]byte, 16+256*8)
+		const registerProbe = 8
+		if _, err := call(unix.SYS_IO_URING_REGISTER, uintptr(u.fd), registerProbe, uintptr(unsafe.Pointer(&probe[0])), 256); err != nil {
+			return "no io_uring probe: " + err.Error()
+		}
+		if op > probe[0] || probe[16+int(op)*8+2]&1 == 0 {
+			return "no " + name + " through io_uring"
+		}
+		return ""
+	}
+}
+
+// probeUringSendTo: IORING_OP_SEND takes an address since 6.0, the release that brought IORING_OP_SEND_ZC.
+func probeUringSendTo() string {
+	if why := uringProbe("send with an address", uringOpSendZC)(); why != "" {
+		return why
+	}
+	return ""
+}

@@ -1,0 +1,140 @@
+package ebpfguard
+
+import (
+	"bufio"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/internal/compile"
+)
+
+// resolve finds what a path in a policy stands for. A path that leads nowhere
+// is matched from the moment that something is there.
+func resolve(path string) compile.Resolved {
+	var stat unix.Stat_t
+	if unix.Lstat(path, &stat) != nil {
+		return compile.Resolved{}
+	}
+	canonical := path
+	if stat.Mode&unix.S_IFMT == unix.S_IFLNK {
+		var err error
+		if canonical, err = filepath.EvalSymlinks(path); err != nil {
+			return compile.Resolved{}
+		}
+	}
+	return compile.Resolved{Canonical: canonical, Identity: identify(canonical)}
+}
+
+// mounts returns the mount points of this mount namespace.
+func mounts() []compile.Mount {
+	file, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil
+	}
+	defer file.Close()
+	var all []compile.Mount
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 5 { // see proc_pid_mountinfo(5)
+			continue
+		}
+		path := unescape.Replace(fields[4])
+		if identity := identify(path); identity != nil {
+			all = append(all, compile.Mount{Path: path, Identity: *identity})
+		}
+	}
+	return all
+}
+
+// unescape undoes what the kernel does to paths in mountinfo.
+var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+
+// identify returns the identity of a file as the kernel programs see it, nil
+// when it cannot be told for sure: then the path alone counts. Nothing is
+// opened that could have effects.
+func identify(path string) *compile.Identity {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	var stat unix.Stat_t
+	var fs unix.Statfs_t
+	if unix.Fstat(fd, &stat) != nil || unix.Fstatfs(fd, &fs) != nil {
+		return nil
+	}
+	identity := &compile.Identity{
+		Device: uint64(unix.Major(stat.Dev))<<20 | uint64(unix.Minor(stat.Dev)),
+		Inode:  stat.Ino,
+	}
+	switch fs.Type {
+	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC: // do not use inode numbers again
+		return identity
+	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC:
+		// There is one of these, however often it is mounted; below its root
+		// names count, since inode numbers come and go.
+		identity.Device = uint64(fs.Type)
+		if stat.Ino != 1 {
+			return nil
+		}
+		return identity
+	case unix.BTRFS_SUPER_MAGIC: // stat(2) tells the subvolume's device
+		return nil
+	case unix.OVERLAYFS_SUPER_MAGIC:
+		// Numbers of files are those of the layers, of directories its own.
+		return nil
+	}
+	generation, ok := generationOf(fd, path, stat.Mode)
+	if !ok {
+		return nil
+	}
+	identity.Generation = generation
+	return identity
+}
+
+// Types of file handles (include/linux/exportfs.h, fs/xfs/xfs_export.h).
+const (
+	fileidIno32Gen       = 1
+	fileidIno32GenParent = 2
+	fileidIno64Gen       = 0x81
+	fileidIno64GenParent = 0x82
+)
+
+// fsIOCGetVersion is FS_IOC_GETVERSION (include/uapi/linux/fs.h); the kernel
+// writes an int whatever the declared size, see ioctl_iflags(2).
+const fsIOCGetVersion = 0x80087601
+
+// generationOf returns the generation of a file's inode number, from its handle
+// or, of a regular file, by ioctl.
+func generationOf(fd int, path string, mode uint32) (uint32, bool) {
+	handle, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH)
+	if err == nil {
+		b := handle.Bytes()
+		switch {
+		case (handle.Type() == fileidIno32Gen || handle.Type() == fileidIno32GenParent) && len(b) >= 8:
+			return binary.NativeEndian.Uint32(b[4:]), true
+		case (handle.Type() == fileidIno64Gen || handle.Type() == fileidIno64GenParent) && len(b) >= 12:
+			return binary.NativeEndian.Uint32(b[8:]), true
+		}
+	}
+	if mode&unix.S_IFMT != unix.S_IFREG {
+		return 0, false
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return 0, false
+	}
+	defer file.Close()
+	var generation uint32
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, file.Fd(), fsIOCGetVersion, uintptr(unsafe.Pointer(&generation))); errno != 0 {
+		return 0, false
+	}
+	return generation, true
+}

@@ -1,0 +1,65 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestResolveNames(t *testing.T) {
+	errNone := errors.New("unknown")
+	lookup := func(known map[string]uint32) func(string) (uint32, error) {
+		return func(name string) (uint32, error) {
+			if id, ok := known[name]; ok {
+				return id, nil
+			}
+			return 0, errNone
+		}
+	}
+	users := lookup(map[string]uint32{"root": 0, "www": 33, "none": 0xffffffff})
+	groups := lookup(map[string]uint32{"root": 0, "www": 34})
+	named := func(list ...string) IDs { return IDs{Names: list} }
+	make := func(subject IDs, from, to Identity) []Policy {
+		return []Policy{{Name: "p", Source: "p.yaml:1:1", Subject: Subject{Users: subject}, Rules: []Rule{
+			{Operation: SocketBind, Deny: patterns{all()}},
+			{Operation: TaskFixSetuid, Source: "p.yaml:9:1", Allow: patterns{CredentialsPattern{All: true}}, Deny: patterns{CredentialsPattern{From: from, To: to}}},
+		}}}
+	}
+	original := make(IDs{Ranges: []IDRange{{5, 6}}, Names: []string{"www"}}, Identity{UIDs: named("root"), GIDs: named("www", "root")}, Identity{GIDs: named("www")})
+	before := fmt.Sprint(original)
+	got, err := ResolveNames(original, users, groups)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make(ids(5, 6, 33, 33), Identity{UIDs: ids(0, 0), GIDs: ids(34, 34, 0, 0)}, Identity{GIDs: ids(34, 34)})
+	if diff := cmp.Diff(want, got, ignoreSource[2]); diff != "" {
+		t.Error(diff)
+	}
+	if after := fmt.Sprint(original); after != before {
+		t.Errorf("the original has changed:\n%s\n%s", before, after)
+	}
+	_, err = ResolveNames(make(named("a"), Identity{UIDs: named("www", "none")}, Identity{GIDs: named("b")}), users, groups)
+	wantErr := `p.yaml:1:1: policy "p": user "a": unknown; create it, write its number or remove it
+p.yaml:9:1: policy "p": rule 1: user "none" has the id 4294967295, which means none; write another
+p.yaml:9:1: policy "p": rule 1: group "b": unknown; create it, write its number or remove it`
+	if err == nil || err.Error() != wantErr || !errors.Is(err, errNone) {
+		t.Errorf("got  %v\nwant %s", err, wantErr)
+	}
+}
+
+func TestSystemNames(t *testing.T) {
+	users, groups := SystemNames()
+	for range 2 {
+		if id, err := users("root"); id != 0 || err != nil {
+			t.Errorf("root: %d, %v", id, err)
+		}
+		if id, err := groups("root"); id != 0 || err != nil {
+			t.Errorf("group root: %d, %v", id, err)
+		}
+		if _, err := users("no-such-user"); err == nil {
+			t.Error("no error for a user that does not exist")
+		}
+	}
+}

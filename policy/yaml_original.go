@@ -1,0 +1,247 @@
+package policy
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// The original ebpfguard library (https://github.com/deepfence/ebpfguard, 2023)
+// reads a list of items tagged with the operation, each with the fields subject,
+// allow and deny:
+//
+//	- !file_open
+//	  subject: !binary /usr/bin/myapp
+//	  allow: !paths
+//	    - /etc/myapp
+//	  deny: all
+//
+// A path that is a directory stands for all below it there. Where allow is true or
+// false there may be no deny, and false alone denies. In bprm_check_security, which
+// has just a subject, it denies programs started without arguments.
+
+// originalNames are the tags of the operations.
+var originalNames = map[string]Operation{
+	"file_open": FileOpen, "bprm_check_security": BprmCheckSecurity,
+	"sb_mount": SbMount, "sb_remount": SbRemount, "sb_umount": SbUmount,
+	"task_fix_setuid": TaskFixSetuid, "setuid": TaskFixSetuid,
+	"socket_bind": SocketBind, "socket_connect": SocketConnect,
+}
+
+// original decodes a list of policies in the form of the original library.
+func (d *decoder) original(n *yaml.Node) []Policy {
+	var set []Policy
+	if len(n.Content) == 0 {
+		d.fail(n, "the list contains no policy; add one or begin with apiVersion: %s", APIVersion)
+	}
+	for _, item := range n.Content {
+		item, ok := d.follow(item)
+		if !ok {
+			return nil
+		}
+		d.originals++
+		d.policy = ""
+		if p, ok := d.originalItem(item); ok {
+			set = append(set, p)
+		}
+	}
+	return set
+}
+
+func (d *decoder) originalItem(n *yaml.Node) (Policy, bool) {
+	known := make([]string, 0, len(originalNames))
+	for name := range originalNames {
+		known = append(known, name)
+	}
+	slices.Sort(known)
+	tag := customTag(n)
+	o, ok := originalNames[tag]
+	switch {
+	case tag == "":
+		d.fail(n, "a policy in a list must be tagged with its operation, as in the original ebpfguard library; write - !socket_bind, or begin with apiVersion: %s instead of a list", APIVersion)
+		return Policy{}, false
+	case !ok:
+		d.fail(n, "unknown operation !%s; %s", shorten(tag), suggest(tag, known))
+		return Policy{}, false
+	}
+	p := Policy{Name: d.originalName(o), Mode: ModeEnforce, Source: d.position(n)}
+	d.policy = p.Name
+	what := "!" + tag
+	names := []string{"subject", "allow", "deny"}
+	if o == BprmCheckSecurity {
+		names = names[:1]
+	}
+	plain := *n
+	plain.Tag = ""
+	if n.Kind == yaml.MappingNode {
+		plain.Tag = "!!map"
+	}
+	item, ok := d.mapping(&plain, what, "- "+what+" {subject: all, ...}", names...)
+	if !ok {
+		return p, false
+	}
+	if value, ok := item["subject"]; ok {
+		p.Subject = d.originalSubject(value)
+	} else {
+		d.fail(n, "subject is missing; write subject: all")
+	}
+	r := Rule{Operation: o, Source: p.Source}
+	if o == BprmCheckSecurity {
+		r.Deny = []Pattern{ProgramPattern{NoArgs: true}}
+	} else {
+		before := len(d.problems)
+		d.originalRule(item, &r)
+		if len(r.Allow)+len(r.Deny) == 0 && len(d.problems) == before {
+			d.fail(n, "the policy neither allows nor denies anything; remove it")
+		}
+	}
+	p.Rules = []Rule{r}
+	return p, true
+}
+
+var notInName = regexp.MustCompile(`[^a-z0-9._-]+`)
+
+// originalName returns a name for the next policy out of the file's name.
+func (d *decoder) originalName(o Operation) string {
+	base := filepath.Base(d.file)
+	base = strings.ToLower(strings.TrimSuffix(base, filepath.Ext(base)))
+	base = strings.Trim(notInName.ReplaceAllString(base, "-"), "-._")
+	if base == "" || len(base) > 128 {
+		base = "original"
+	}
+	return fmt.Sprintf("%s-%d-%s", base, d.originals, o)
+}
+
+// customTag returns the tag that somebody wrote, without the '!'; empty if nobody
+// did.
+func customTag(n *yaml.Node) string {
+	if tag := n.ShortTag(); strings.HasPrefix(tag, "!") && !strings.HasPrefix(tag, "!!") {
+		return tag[1:]
+	}
+	return ""
+}
+
+// originalSubject decodes all or !binary PATH.
+func (d *decoder) originalSubject(n *yaml.Node) Subject {
+	switch {
+	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" && n.Value == "all":
+		return Subject{Everyone: true}
+	case n.Kind == yaml.ScalarNode && customTag(n) == "binary":
+		path, ok := d.originalPath(n, n.Value)
+		if path == "/" {
+			d.fail(n, "subject cannot be the directory /; write all or !binary /usr/bin/name")
+		} else if ok {
+			return Subject{Binaries: []string{path}}
+		}
+	default:
+		d.fail(n, "subject cannot be %s; write all or !binary /usr/bin/name", originalKind(n))
+	}
+	return Subject{}
+}
+
+// originalKind returns what a person calls the node, with its tag.
+func originalKind(n *yaml.Node) string {
+	if tag := customTag(n); tag != "" {
+		return "!" + shorten(tag)
+	}
+	return kind(n)
+}
+
+// originalPath checks a path, in which every byte stands for itself.
+func (d *decoder) originalPath(n *yaml.Node, path string) (string, bool) {
+	if isGlob(path) {
+		d.fail(n, "%q has a * or ?, which stands for itself in this form; write a policy with apiVersion: %s", shorten(path), APIVersion)
+		return "", false
+	}
+	if len(path) > 1 {
+		path = strings.TrimSuffix(path, "/")
+	}
+	_, err := ParsePathPattern(path)
+	d.check(n, err)
+	return path, err == nil
+}
+
+// originalRule decodes allow and deny.
+func (d *decoder) originalRule(item fields, r *Rule) {
+	allow, allows := item["allow"]
+	deny, denies := item["deny"]
+	if _, ok := originalValues[r.Operation]; ok {
+		if allows {
+			r.Allow = d.originalPatterns(allow, "allow", r.Operation)
+		}
+		if denies {
+			r.Deny = d.originalPatterns(deny, "deny", r.Operation)
+		}
+		return
+	}
+	var allowed, denied bool
+	if allows {
+		allowed, allows = d.boolean(allow, "allow")
+	}
+	if denies {
+		denied, _ = d.boolean(deny, "deny")
+	} else if allows {
+		denied = !allowed
+	}
+	if allowed {
+		r.Allow = []Pattern{patternFor(r.Operation)}
+	}
+	if denied {
+		r.Deny = []Pattern{patternFor(r.Operation)}
+	}
+}
+
+// originalValues are the tags of the values of allow and deny.
+var originalValues = map[Operation]string{
+	FileOpen: "paths", SocketBind: "ports", SocketConnect: "addresses",
+}
+
+// originalPatterns decodes all or a tagged list. An empty list is nothing.
+func (d *decoder) originalPatterns(n *yaml.Node, what string, o Operation) []Pattern {
+	tag := originalValues[o]
+	switch {
+	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" && n.Value == "all":
+		return []Pattern{patternFor(o)}
+	case customTag(n) != tag || n.Kind != yaml.SequenceNode:
+		d.fail(n, "%s cannot be %s; write all or !%s [...]", what, originalKind(n), tag)
+		return nil
+	case len(n.Content) == 0:
+		return nil
+	}
+	plain := *n
+	plain.Tag = "!!seq"
+	set := fields{tag: &plain}
+	switch o {
+	case FileOpen:
+		var p FilePattern
+		for item, text := range d.texts(set, tag, "a path") {
+			path, ok := d.originalPath(item, text)
+			if !ok {
+				continue
+			}
+			if path != "/" {
+				p.Paths = append(p.Paths, path)
+				path += "/"
+			}
+			p.Paths = append(p.Paths, path)
+		}
+		return []Pattern{p}
+	case SocketBind:
+		var p SocketPattern
+		for _, item := range d.list(&plain, tag) {
+			if item.ShortTag() != "!!int" {
+				d.fail(item, "a port cannot be %s; write a number from 0 to 65535", kind(item))
+				continue
+			}
+			r, err := parsePorts(item)
+			d.check(item, err)
+			p.Ports = append(p.Ports, r)
+		}
+		return []Pattern{p}
+	}
+	return []Pattern{d.socketPattern(set)}
+}

@@ -1,0 +1,95 @@
+package ebpfguard
+
+import (
+	"encoding/json"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// SbMount is a policy for the operation sb_mount: something is mounted or moved, or
+// its propagation changed.
+// docs/hooks.md lists the ways to do so that are judged.
+type SbMount Rule[policy.MountPattern]
+
+// SbMountAlert tells that a mount was denied or audited.
+type SbMountAlert struct {
+	AlertContext
+	mountObject
+}
+
+// MarshalJSON returns the alert as docs/alerts.md describes it.
+func (a SbMountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.mountObject) }
+
+// String returns the alert as a line of text.
+func (a SbMountAlert) String() string { return a.AlertContext.text(a.mountObject.text()) }
+
+var sbMount = operation{
+	name: policy.SbMount,
+	id:   bpf.OperationSbMount,
+	hooks: []hook{
+		{name: "sb_mount", effect: "mount(2)"},
+		{name: "sb_kern_mount", effect: "fsmount(2)"},
+		{name: "move_mount", effect: "move_mount(2)"},
+		{name: "sb_pivotroot", effect: "pivot_root(2)"},
+	},
+	alert: func(c AlertContext, r record) Alert { return SbMountAlert{c, mountOf(r)} },
+}
+
+// AttachSbMount loads and attaches what enforces sb_mount. Everything is allowed
+// until a policy is added.
+func (m *Manager) AttachSbMount() (*Hook[SbMount, SbMountAlert], error) {
+	return attach[SbMount, SbMountAlert](m, &sbMount,
+		func(p SbMount) policy.Policy { return Rule[policy.MountPattern](p).policy(policy.SbMount) },
+		func(p policy.Policy, r policy.Rule) SbMount { return SbMount(ruleOf[policy.MountPattern](p, r)) })
+}
+
+// mountObject is the object of an alert about a mount.
+type mountObject struct {
+	// Source is what is mounted, as the process named it.
+	Source string
+	// Target is where; empty for a mount that has no place yet.
+	Target string
+	// Type is the type of the filesystem, if known.
+	Type  string
+	Flags policy.MountFlags
+}
+
+// MarshalJSON writes the flags as a list.
+func (o mountObject) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Source string   `json:"source,omitempty"`
+		Target string   `json:"target,omitempty"`
+		Type   string   `json:"type,omitempty"`
+		Flags  []string `json:"flags"`
+	}{o.Source, o.Target, o.Type, strings.Split(o.Flags.String(), ", ")})
+}
+
+func mountOf(r record) mountObject {
+	return mountObject{r.source, r.path, unix.ByteSliceToString(r.Type[:]), policy.MountFlags(r.Flags)}
+}
+
+func (o mountObject) text() string {
+	var parts []string
+	if o.Type != "" {
+		parts = append(parts, o.Type)
+	}
+	if o.Source != "" {
+		parts = append(parts, plain(o.Source))
+	}
+	if o.Target != "" {
+		parts = append(parts, "at "+plain(o.Target))
+	}
+	return strings.Join(append(parts, "["+o.Flags.String()+"]"), " ")
+}
+
+// Mounts selects what is mounted at these targets, see [Files].
+func Mounts(targets ...string) []policy.MountPattern {
+	return []policy.MountPattern{{Targets: targets}}
+}
+
+// AllMounts selects every mount.
+func AllMounts() []policy.MountPattern { return []policy.MountPattern{{All: true}} }

@@ -1,0 +1,41 @@
+package ebpfguard
+
+import (
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// SbRemount is a policy for the operation sb_remount: the options of a mount or
+// filesystem are changed.
+// docs/hooks.md lists the ways to do so that are judged.
+type SbRemount Rule[policy.MountPattern]
+
+// SbRemountAlert tells that a remount was denied or audited.
+type SbRemountAlert struct {
+	AlertContext
+	mountObject
+}
+
+// MarshalJSON returns the alert as docs/alerts.md describes it.
+func (a SbRemountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.mountObject) }
+
+// String returns the alert as a line of text.
+func (a SbRemountAlert) String() string { return a.AlertContext.text(a.mountObject.text()) }
+
+var sbRemount = operation{
+	name: policy.SbRemount,
+	id:   bpf.OperationSbRemount,
+	hooks: []hook{
+		{name: "sb_mount", program: "remount_call", effect: "mount(2) with MS_REMOUNT"},
+		{name: "sb_remount", effect: "fsconfig(2) reconfigure"},
+	},
+	alert: func(c AlertContext, r record) Alert { return SbRemountAlert{c, mountOf(r)} },
+}
+
+// AttachSbRemount loads and attaches what enforces sb_remount. Everything is allowed
+// until a policy is added.
+func (m *Manager) AttachSbRemount() (*Hook[SbRemount, SbRemountAlert], error) {
+	return attach[SbRemount, SbRemountAlert](m, &sbRemount,
+		func(p SbRemount) policy.Policy { return Rule[policy.MountPattern](p).policy(policy.SbRemount) },
+		func(p policy.Policy, r policy.Rule) SbRemount { return SbRemount(ruleOf[policy.MountPattern](p, r)) })
+}

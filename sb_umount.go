@@ -1,0 +1,39 @@
+package ebpfguard
+
+import (
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// SbUmount is a policy for the operation sb_umount: a mount is removed.
+// docs/hooks.md lists the ways to do so that are judged.
+type SbUmount Rule[policy.MountPattern]
+
+// SbUmountAlert tells that an unmount was denied or audited.
+type SbUmountAlert struct {
+	AlertContext
+	mountObject
+}
+
+// MarshalJSON returns the alert as docs/alerts.md describes it.
+func (a SbUmountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.mountObject) }
+
+// String returns the alert as a line of text.
+func (a SbUmountAlert) String() string { return a.AlertContext.text(a.mountObject.text()) }
+
+var sbUmount = operation{
+	name: policy.SbUmount,
+	id:   bpf.OperationSbUmount,
+	hooks: []hook{
+		{name: "sb_umount", effect: "umount2(2)"},
+	},
+	alert: func(c AlertContext, r record) Alert { return SbUmountAlert{c, mountOf(r)} },
+}
+
+// AttachSbUmount loads and attaches what enforces sb_umount. Everything is allowed
+// until a policy is added.
+func (m *Manager) AttachSbUmount() (*Hook[SbUmount, SbUmountAlert], error) {
+	return attach[SbUmount, SbUmountAlert](m, &sbUmount,
+		func(p SbUmount) policy.Policy { return Rule[policy.MountPattern](p).policy(policy.SbUmount) },
+		func(p policy.Policy, r policy.Rule) SbUmount { return SbUmount(ruleOf[policy.MountPattern](p, r)) })
+}

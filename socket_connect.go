@@ -1,0 +1,44 @@
+package ebpfguard
+
+import (
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// SocketConnect is a policy for the operation socket_connect: a socket connects, or sends to
+// an address.
+// docs/hooks.md lists the ways to do so that are judged.
+type SocketConnect Rule[policy.SocketPattern]
+
+// SocketConnectAlert tells that a connection or datagram was denied or audited.
+type SocketConnectAlert struct {
+	AlertContext
+	socketObject
+}
+
+// MarshalJSON returns the alert as docs/alerts.md describes it.
+func (a SocketConnectAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.socketObject) }
+
+// String returns the alert as a line of text.
+func (a SocketConnectAlert) String() string { return a.AlertContext.text(a.socketObject.text()) }
+
+var socketConnect = operation{
+	name: policy.SocketConnect,
+	id:   bpf.OperationSocketConnect,
+	hooks: []hook{
+		{name: "socket_connect", effect: "connect(2), io_uring connect"},
+		{name: "socket_sendmsg", effect: "sendto(2), sendmsg(2), sendmmsg(2), TCP fast open, io_uring send"},
+		{name: "sctp_bind_connect", program: "sctp_connect", effect: "sctp_connectx(3), SCTP association by sending", optional: true},
+	},
+	alert: func(c AlertContext, r record) Alert { return SocketConnectAlert{c, socketOf(r.Socket)} },
+}
+
+// AttachSocketConnect loads and attaches what enforces socket_connect. Everything is allowed
+// until a policy is added.
+func (m *Manager) AttachSocketConnect() (*Hook[SocketConnect, SocketConnectAlert], error) {
+	return attach[SocketConnect, SocketConnectAlert](m, &socketConnect,
+		func(p SocketConnect) policy.Policy { return Rule[policy.SocketPattern](p).policy(policy.SocketConnect) },
+		func(p policy.Policy, r policy.Rule) SocketConnect {
+			return SocketConnect(ruleOf[policy.SocketPattern](p, r))
+		})
+}

@@ -1,0 +1,98 @@
+package ebpfguard
+
+import (
+	"fmt"
+
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// TaskFixSetuid is a policy for the operation task_fix_setuid: a process changes its
+// identity.
+// docs/hooks.md lists the ways to do so that are judged.
+type TaskFixSetuid Rule[policy.CredentialsPattern]
+
+// TaskFixSetuidAlert tells that a change of identity was denied or audited.
+type TaskFixSetuidAlert struct {
+	AlertContext
+	credentialsObject
+}
+
+// MarshalJSON returns the alert as docs/alerts.md describes it.
+func (a TaskFixSetuidAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.credentialsObject) }
+
+// String returns the alert as a line of text.
+func (a TaskFixSetuidAlert) String() string { return a.AlertContext.text(a.credentialsObject.text()) }
+
+var taskFixSetuid = operation{
+	name: policy.TaskFixSetuid,
+	id:   bpf.OperationTaskFixSetuid,
+	hooks: []hook{
+		{name: "task_fix_setuid", effect: "setuid(2), setreuid(2), setresuid(2), setfsuid(2)"},
+		{name: "task_fix_setgid", effect: "setgid(2), setregid(2), setresgid(2), setfsgid(2)"},
+		{name: "task_fix_setgroups", effect: "setgroups(2)", optional: true},
+		{name: "bprm_creds_from_file", effect: "set-user-ID and set-group-ID programs, file capabilities"},
+		{name: "capset", effect: "raising capabilities"},
+		{name: "userns_create", effect: "making a user namespace", optional: true},
+	},
+	alert: func(c AlertContext, r record) Alert { return TaskFixSetuidAlert{c, credentialsOf(r)} },
+}
+
+// AttachTaskFixSetuid loads and attaches what enforces task_fix_setuid. Everything is allowed
+// until a policy is added.
+func (m *Manager) AttachTaskFixSetuid() (*Hook[TaskFixSetuid, TaskFixSetuidAlert], error) {
+	return attach[TaskFixSetuid, TaskFixSetuidAlert](m, &taskFixSetuid,
+		func(p TaskFixSetuid) policy.Policy {
+			return Rule[policy.CredentialsPattern](p).policy(policy.TaskFixSetuid)
+		},
+		func(p policy.Policy, r policy.Rule) TaskFixSetuid {
+			return TaskFixSetuid(ruleOf[policy.CredentialsPattern](p, r))
+		})
+}
+
+// credentialsObject is the object of an alert about a change of identity.
+type credentialsObject struct {
+	// FromUID and FromGID are the effective ids before, of the initial user
+	// namespace.
+	FromUID uint32 `json:"from_uid"`
+	FromGID uint32 `json:"from_gid"`
+	// To is the new id: a group's for the means setgid, setgroups and
+	// set-group-ID program, else a user's.
+	To uint32 `json:"to"`
+	// Means is how: setuid, setgid, setgroups, set-user-ID program,
+	// set-group-ID program, file capabilities, capset, user namespace.
+	Means string `json:"means"`
+}
+
+// meansNames are the names by enum means_id (bpf/abi.h).
+var meansNames = map[uint32]string{
+	uint32(bpf.GuardMeansIdMEANS_SETUID):            "setuid",
+	uint32(bpf.GuardMeansIdMEANS_SETGID):            "setgid",
+	uint32(bpf.GuardMeansIdMEANS_SETGROUPS):         "setgroups",
+	uint32(bpf.GuardMeansIdMEANS_SETUID_PROGRAM):    "set-user-ID program",
+	uint32(bpf.GuardMeansIdMEANS_SETGID_PROGRAM):    "set-group-ID program",
+	uint32(bpf.GuardMeansIdMEANS_FILE_CAPABILITIES): "file capabilities",
+	uint32(bpf.GuardMeansIdMEANS_CAPSET):            "capset",
+	uint32(bpf.GuardMeansIdMEANS_USER_NAMESPACE):    "user namespace",
+}
+
+func credentialsOf(r record) credentialsObject {
+	return credentialsObject{r.FromUid, r.FromGid, r.To, meansNames[r.Means]}
+}
+
+func (o credentialsObject) text() string {
+	kind := "user"
+	if o.Means == "setgid" || o.Means == "setgroups" || o.Means == "set-group-ID program" {
+		kind = "group"
+	}
+	return fmt.Sprintf("by %s from user %d group %d to %s %d", o.Means, o.FromUID, o.FromGID, kind, o.To)
+}
+
+// ToRoot selects what makes a process root: any change to user 0, and gaining
+// root's powers by capabilities or in a user namespace.
+func ToRoot() []policy.CredentialsPattern {
+	return []policy.CredentialsPattern{{To: policy.Identity{UIDs: policy.IDs{Ranges: []policy.IDRange{{}}}}}}
+}
+
+// AllCredentials selects every change of identity.
+func AllCredentials() []policy.CredentialsPattern { return []policy.CredentialsPattern{{All: true}} }
