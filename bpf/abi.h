@@ -221,7 +221,8 @@ struct operation {
 	/* mask_count words: class of a set of flags is the number whose bit i says
 	 * that it has any of masks[i]. */
 	__u32 masks, mask_count;
-	__u32 reserved;
+	/* Class of a source that could not be read. */
+	__u32 unknown_source;
 };
 
 enum row_flags {

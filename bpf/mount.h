@@ -101,7 +101,7 @@ __noinline __u32 class_of_string(__u32 id, __u32 automaton)
 		return NO_CLASS;
 	start = number_of(automaton == SOURCE ? operation->automata[1] : operation->automata[2]);
 	if (!read_string(automaton))
-		return NO_CLASS;
+		return automaton == SOURCE ? operation->unknown_source : NO_CLASS;
 	if (!walk->name_length)
 		return 0;
 	return step(SLOT_FORCE, start) >> 32 & CLASS_MASK;

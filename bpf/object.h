@@ -109,10 +109,21 @@ __noinline __u64 object_classes(__u32 id)
 	return classes;
 }
 
+/* In `rest`: only rules that name the object count. */
+#define REST_NAMED (1ULL << 63)
+
 /* The classes of an object's other keys, as one number. */
 static __always_inline __u64 rest_of(__u32 c1, __u32 c2, __u32 c3)
 {
 	return c1 | (__u64)c2 << 24 | (__u64)c3 << 48;
+}
+
+/* only_named returns a verdict if its rule names the object. */
+static __always_inline __u32 only_named(__u32 verdict)
+{
+	if (verdict & (FLAG_NAMES_OBJECT | FLAG_UNDECIDED) || !(verdict >> VERDICT_SHIFT))
+		return verdict;
+	return NO_RULE_ALLOW;
 }
 
 /*
@@ -126,7 +137,7 @@ __noinline __u64 names_verdict(__u32 id, __u64 begun, __u64 classes, __u64 rest)
 	const struct generation *generation;
 	const struct operation *operation;
 	__u32 row = begun & ROW_MASK, first, second, verdict;
-	__u32 c1 = rest & 0xffffff, c2 = rest >> 24 & 0xffffff, c3 = rest >> 48;
+	__u32 c1 = rest & 0xffffff, c2 = rest >> 24 & 0xffffff, c3 = rest >> 48 & 0x7fff;
 	__u64 number = begun >> 32 << 32;
 
 	if (!tables)
@@ -149,9 +160,15 @@ __noinline __u64 names_verdict(__u32 id, __u64 begun, __u64 classes, __u64 rest)
 		second = 0;
 	}
 	verdict = verdict_at(tables, operation, row, first, c1, c2, c3);
-	if (second)
-		verdict = stricter(verdict,
-				   verdict_at(tables, operation, row, second, c1, c2, c3));
+	if (rest & REST_NAMED)
+		verdict = only_named(verdict);
+	if (second) {
+		__u32 other = verdict_at(tables, operation, row, second, c1, c2, c3);
+
+		if (rest & REST_NAMED)
+			other = only_named(other);
+		verdict = stricter(verdict, other);
+	}
 	return number | verdict;
 }
 
@@ -187,6 +204,9 @@ static __always_inline __u32 traits_of(__u32 flags, __u64 classes)
 	return flags;
 }
 
+/* Beside trait flags: the program is not started but brought in. */
+#define LOADED (1 << 31)
+
 /* judge_once judges the walk's object once: as a file for the accesses in its
  * flags, or as a program. Mounts have their own, in mount.h. */
 __noinline __u64 judge_once(__u32 id, __u32 flags)
@@ -205,8 +225,9 @@ __noinline __u64 judge_once(__u32 id, __u32 flags)
 	walk->generation = begun >> 32;
 	if (id == OPERATION_FILE_OPEN)
 		return accesses_verdict(id, begun, classes, flags);
-	walk->object.flags = traits_of(flags, classes);
-	return names_verdict(id, begun, classes, rest_of(walk->object.flags & 3, 0, 0));
+	walk->object.flags = traits_of(flags & 3, classes);
+	return names_verdict(id, begun, classes,
+			     rest_of(walk->object.flags, 0, 0) | (flags & LOADED ? REST_NAMED : 0));
 }
 
 /* judge_file judges the walk's object. */

@@ -142,18 +142,28 @@ static __always_inline bool is_dead(struct state state)
 	return !state.number;
 }
 
+static __always_inline bool is_same(struct state a, struct state b)
+{
+	return number_of(a) == number_of(b);
+}
+
 /* join gives the run by identity another state that it should be in as well. A
- * state that the run by path is in, too, need not be followed twice. */
+ * state that the run by path is in, too, need not be followed twice; and where
+ * the path leads nowhere, its run has room for a name. */
 static __always_inline void join(struct walk *walk, struct state other)
 {
 	struct state file = walk->file;
 
-	if (is_dead(other) || other.number == file.number)
+	if (is_dead(other) || is_same(other, file))
 		return;
-	if (is_dead(file) || file.number == walk->path.number)
+	if (is_dead(file) || is_same(file, walk->path)) {
 		walk->file = other;
-	else if (other.number != walk->path.number)
+	} else if (is_dead(walk->path)) {
+		walk->path = file;
+		walk->file = other;
+	} else if (!is_same(other, walk->path)) {
 		walk->flags |= RUN_AMBIGUOUS;
+	}
 }
 
 /* pass_name steps both runs of the walk over its name. */
@@ -175,6 +185,7 @@ __noinline int pass_above(__u32 dimension, __u64 link)
 {
 	struct walk *walk = current_walk();
 	struct dentry *dentry = (void *)(link & ~CHAIN_ROOT);
+	struct state found;
 
 	if (!walk)
 		return 0;
@@ -183,7 +194,12 @@ __noinline int pass_above(__u32 dimension, __u64 link)
 			walk->flags |= RUN_FAILED;
 		walk->file = state_of(step(SLOT_FORCE, number_of(walk->file)));
 	}
-	join(walk, state_of(named_file(dimension, (__u64)BPF_CORE_READ(dentry, d_inode))));
+	found = state_of(named_file(dimension, (__u64)BPF_CORE_READ(dentry, d_inode)));
+	if (is_dead(found) || is_same(found, walk->file))
+		return 0;
+	if (!is_dead(walk->file)) /* two names already, and those of the path to come */
+		walk->flags |= RUN_AMBIGUOUS;
+	walk->file = found;
 	return 0;
 }
 

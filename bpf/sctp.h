@@ -23,7 +23,7 @@ static __always_inline __u32 read_packed(struct socket_object *object, struct so
 		size = sizeof(*address);
 	if (id == OPERATION_SOCKET_BIND)
 		return read_sockaddr(object, sk, family, address, size) ? size : 0;
-	return read_remote(object, family, address, size) ? size : 0;
+	return read_remote(object, sk, family, address, size) ? size : 0;
 }
 
 /* judge_packed judges the next of the packed addresses and tells whether there

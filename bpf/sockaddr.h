@@ -158,8 +158,8 @@ static __always_inline bool read_sockaddr(struct socket_object *object, struct s
  * ends a connection (only IPv4's datagrams take it for AF_INET: net/ipv4/udp.c,
  * raw.c).
  */
-static __always_inline bool read_remote(struct socket_object *object, __u16 family,
-					const void *address, __u32 length)
+static __always_inline bool read_remote(struct socket_object *object, struct sock *sk,
+					__u16 family, const void *address, __u32 length)
 {
 	struct sockaddr_in6 addr = {};
 	__u32 *words = (__u32 *)object->address;
@@ -173,8 +173,11 @@ static __always_inline bool read_remote(struct socket_object *object, __u16 fami
 	if (family == AF_INET || (addr.sin6_family != AF_INET6 && family == AF_SMC) ||
 	    addr.sin6_family == AF_INET) {
 		set_address4(object, ((struct sockaddr_in *)&addr)->sin_addr);
-		if (!words[3]) /* the machine itself */
-			words[3] = bpf_htonl(0x7f000001);
+		if (!words[3]) { /* the machine itself, at the socket's own address */
+			words[3] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+			if (!words[3])
+				words[3] = bpf_htonl(0x7f000001);
+		}
 		return true;
 	}
 	if (length < SIN6_LEN_RFC2133)

@@ -104,13 +104,16 @@ static __always_inline __u32 verdict_at(void *tables, const struct operation *op
 	return word_at(tables, operation->verdicts + cell);
 }
 
-/* stricter returns the greater of two verdicts. No branch: see search(). */
+/* stricter returns the greater of two verdicts; where both are the same, either
+ * rule revokes. No branch: see search(). */
 static __always_inline __u32 stricter(__u32 a, __u32 b)
 {
 	__u64 less = ((__s64)a - (__s64)b) >> 63;
+	__u64 same = ((__s64)(a >> VERDICT_SHIFT ^ b >> VERDICT_SHIFT) - 1) >> 63;
 
 	barrier_var(less);
-	return (b & less) | (a & ~less);
+	barrier_var(same);
+	return (b & less) | (a & ~less) | ((a | b) & FLAG_REVOKE & same);
 }
 
 static __always_inline __u32 namespace_of(struct ns_common *ns)

@@ -184,8 +184,9 @@ func (s Socket) normal() Socket {
 }
 
 // connected returns the socket as socket_connect judges it: what connects to the
-// unspecified address reaches the loopback address (ip(7), ipv6(7); in the kernel
-// ip_route_output_key_hash_rcu and __inet6_bind's counterpart tcp_v6_connect).
+// unspecified address reaches this host, by the loopback address unless the socket
+// is bound to another (net/ipv4/route.c, ip_route_output_key_hash_rcu;
+// net/ipv6/tcp_ipv6.c, tcp_v6_connect).
 func (s Socket) connected() Socket {
 	s = s.normal()
 	s.DualStack = false

@@ -45,14 +45,10 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 /* decide_loaded judges a file that is not started but brought in. */
 static __always_inline int decide_loaded(struct file *file, enum hook_id hook)
 {
-	__u64 answer;
-
 	if (!set_program(file, 0))
 		return decide_without_memory(OPERATION_BPRM_CHECK_SECURITY, hook);
-	answer = judge_file(OPERATION_BPRM_CHECK_SECURITY, 0);
-	if (!(answer & (FLAG_NAMES_OBJECT | FLAG_UNDECIDED)) && (__u32)answer != CHANGED)
-		return 0; /* no rule that names it */
-	return conclude(answer, OPERATION_BPRM_CHECK_SECURITY, hook, NULL);
+	return conclude(judge_file(OPERATION_BPRM_CHECK_SECURITY, LOADED),
+			OPERATION_BPRM_CHECK_SECURITY, hook, NULL);
 }
 
 /* is_underneath tells whether overlayfs opens a file of its own: under its own

@@ -34,7 +34,7 @@ static __always_inline int decide_remote(struct sock *sk, enum hook_id hook, con
 
 	if (!sk || !object_begin(&object, sk))
 		return 0; /* not the internet: no rule can concern it */
-	if (!read_remote(&object, sk->__sk_common.skc_family, address, length))
+	if (!read_remote(&object, sk, sk->__sk_common.skc_family, address, length))
 		return 0; /* refused by the protocol itself, or the end of a connection */
 	return decide_socket(OPERATION_SOCKET_CONNECT, hook, &object);
 }

@@ -225,15 +225,15 @@ const (
 )
 
 type GuardOperation struct {
-	_         structs.HostLayout
-	Rows      uint32
-	Verdicts  uint32
-	Classes   [4]uint32
-	Automata  [3]GuardState
-	Unknown   uint32
-	Masks     uint32
-	MaskCount uint32
-	Reserved  uint32
+	_             structs.HostLayout
+	Rows          uint32
+	Verdicts      uint32
+	Classes       [4]uint32
+	Automata      [3]GuardState
+	Unknown       uint32
+	Masks         uint32
+	MaskCount     uint32
+	UnknownSource uint32
 }
 
 type GuardOperationCounters struct {

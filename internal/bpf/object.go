@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -138,43 +141,46 @@ func UsesHash() (bool, error) {
 	return true, nil
 }
 
-// load loads the named programs onto the object's maps, side by side: the
-// verifier takes its time for each.
-func (o *Object) load(names ...string) (map[string]*ebpf.Collection, error) {
-	loaded := make([]*ebpf.Collection, len(names))
-	errs := make([]error, len(names))
+// load loads the named programs onto the object's maps, as many side by side as
+// there are processors: the verifier takes its time for each. The kernel's own
+// types are read once for each of those parts.
+func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
+	parts := min(runtime.NumCPU(), len(names))
+	programs := make([]map[string]*ebpf.Program, parts)
+	errs := make([]error, parts)
 	var group sync.WaitGroup
-	for i, name := range names {
+	for part := range parts {
 		group.Go(func() {
-			spec := o.spec.Copy()
-			for other := range spec.Programs {
-				if other != name {
-					delete(spec.Programs, other)
-				}
+			spec := *o.spec
+			spec.Programs = map[string]*ebpf.ProgramSpec{}
+			for i := part; i < len(names); i += parts {
+				spec.Programs[names[i]] = o.spec.Programs[names[i]]
 			}
-			loaded[i], errs[i] = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs})
-			if errs[i] != nil {
-				errs[i] = fmt.Errorf("loading %s: %w", name, errs[i])
+			collection, err := ebpf.NewCollectionWithOptions(spec.Copy(), ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs})
+			if err != nil {
+				errs[part] = fmt.Errorf("loading programs: %w", err)
+				return
 			}
+			programs[part] = collection.Programs
+			collection.Programs = nil
+			collection.Close()
 		})
 	}
 	group.Wait()
-	collections := map[string]*ebpf.Collection{}
-	for i, name := range names {
-		if loaded[i] != nil {
-			collections[name] = loaded[i]
-		}
+	all := map[string]*ebpf.Program{}
+	for _, p := range programs {
+		maps.Copy(all, p)
 	}
 	if err := errors.Join(errs...); err != nil {
-		closeCollections(collections)
+		closePrograms(all)
 		return nil, err
 	}
-	return collections, nil
+	return all, nil
 }
 
-func closeCollections(collections map[string]*ebpf.Collection) {
-	for _, c := range collections {
-		c.Close()
+func closePrograms(programs map[string]*ebpf.Program) {
+	for _, p := range programs {
+		p.Close()
 	}
 }
 
@@ -196,12 +202,13 @@ func (o *Object) TrackTasks() error {
 
 // iterate runs a program over all tasks and returns how many it marked.
 func (o *Object) iterate(name string) (marked uint64, err error) {
-	collections, err := o.load(name)
+	spec := *o.spec
+	spec.Programs = map[string]*ebpf.ProgramSpec{name: o.spec.Programs[name]}
+	collection, err := ebpf.NewCollectionWithOptions(spec.Copy(), ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs})
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("loading %s: %w", name, err)
 	}
-	defer closeCollections(collections)
-	collection := collections[name]
+	defer collection.Close()
 	iterator, err := link.AttachIter(link.IterOptions{Program: collection.Programs[name]})
 	if err != nil {
 		return 0, fmt.Errorf("attaching %s: %w", name, err)
@@ -229,23 +236,27 @@ func (o *Object) iterate(name string) (marked uint64, err error) {
 
 // Attach loads LSM programs and attaches them. All are attached or none.
 func (o *Object) Attach(names ...string) (_ []link.Link, err error) {
-	collections, err := o.load(names...)
+	programs, err := o.load(names...)
 	if err != nil {
 		return nil, err
 	}
-	defer closeCollections(collections)
-	var links []link.Link
-	defer func() {
-		if err != nil {
-			CloseLinks(links)
-		}
-	}()
-	for _, name := range names {
-		l, err := link.AttachLSM(link.LSMOptions{Program: collections[name].Programs[name]})
-		if err != nil {
-			return nil, fmt.Errorf("attaching %s: %w", name, err)
-		}
-		links = append(links, l)
+	defer closePrograms(programs)
+	// Side by side, since the kernel waits for other tasks at each.
+	links := make([]link.Link, len(names))
+	errs := make([]error, len(names))
+	var group sync.WaitGroup
+	for i, name := range names {
+		group.Go(func() {
+			links[i], errs[i] = link.AttachLSM(link.LSMOptions{Program: programs[name]})
+			if errs[i] != nil {
+				errs[i] = fmt.Errorf("attaching %s: %w", name, errs[i])
+			}
+		})
+	}
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		attached := slices.DeleteFunc(links, func(l link.Link) bool { return l == nil })
+		return nil, errors.Join(err, CloseLinks(attached))
 	}
 	return links, nil
 }
@@ -375,13 +386,15 @@ func (o *Object) Close() error {
 	return err
 }
 
-// CloseLinks detaches programs.
+// CloseLinks detaches programs, side by side as [Object.Attach] does.
 func CloseLinks(links []link.Link) error {
-	var err error
-	for _, l := range links {
-		err = errors.Join(err, l.Close())
+	errs := make([]error, len(links))
+	var group sync.WaitGroup
+	for i, l := range links {
+		group.Go(func() { errs[i] = l.Close() })
 	}
-	return err
+	group.Wait()
+	return errors.Join(errs...)
 }
 
 // HasHook tells whether this kernel has an LSM hook.

@@ -5,7 +5,6 @@ package bpf
 import (
 	"errors"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -57,37 +56,10 @@ func TestVerifier(t *testing.T) {
 			t.Error(name, err)
 			continue
 		}
-		t.Log(name, time.Since(start).Round(time.Millisecond), c[name].Programs[name].VerifierLog)
-		closeCollections(c)
+		t.Log(name, time.Since(start).Round(time.Millisecond), c[name].VerifierLog)
+		closePrograms(c)
 	}
 	if err := o.Close(); err != nil {
 		t.Error(err)
 	}
-}
-
-func TestTogether(t *testing.T) {
-	o, err := Open(Options{HashKey: [2]uint64{1, 2}, AlertBytes: 1 << 16})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.programs.LogLevel = ebpf.LogLevelInstruction
-	o.programs.LogSizeStart = 200 << 20
-	for _, name := range []string{"path_rmdir"} {
-		c, err := o.load(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		function, lines := "main", 0
-		for line := range strings.Lines(c[name].Programs[name].VerifierLog) {
-			if strings.HasPrefix(line, "Validating ") {
-				t.Log(name, function, lines)
-				function, lines = strings.TrimSpace(line), 0
-			}
-			if len(line) > 4 && line[0] >= '0' && line[0] <= '9' && strings.Contains(line[:8], ": (") {
-				lines++
-			}
-		}
-		t.Log(name, function, lines)
-	}
-	o.Close()
 }

@@ -70,7 +70,7 @@ func (c *compiler) prepareMounts(name policy.Operation, entries []entry) (finish
 			name: name, entries: entries, dimensions: []dimension{byTarget, bySource, byType, byFlags},
 			header: bpf.Operation{
 				Automata: [3]bpf.State{start, sourceStart, typeStart},
-				Unknown:  uint32(byTarget.uncertain), Reserved: unknownSource,
+				Unknown:  uint32(byTarget.uncertain), UnknownSource: unknownSource,
 				Masks: c.tables.append(masks), MaskCount: uint32(len(masks)),
 			},
 		}, nil

@@ -174,6 +174,8 @@ type actor struct {
 	reports *json.Decoder
 	closers []io.Closer
 	output  *bytes.Buffer
+	// started counts the processes.
+	started int
 }
 
 // newActor returns an actor for environments, whose passed files it numbers.
@@ -208,6 +210,7 @@ func (a *actor) start() error {
 		a.command = nil
 		return fmt.Errorf("start the actor: %w", err)
 	}
+	a.started++
 	a.reports, a.closers = json.NewDecoder(in), []io.Closer{a.in, in}
 	return nil
 }
@@ -335,8 +338,8 @@ func forkSteps(flags uintptr, steps []step) (uintptr, unix.Errno) {
 		}
 		result, _, errno = unix.RawSyscall6(s[0], s[1], s[2], s[3], s[4], s[5], s[6])
 	}
-	unix.RawSyscall6(unix.SYS_EXIT_GROUP, uintptr(errno), 0, 0, 0, 0, 0)
 	for {
+		unix.RawSyscall6(unix.SYS_EXIT_GROUP, uintptr(errno), 0, 0, 0, 0, 0)
 	}
 }
 

@@ -98,7 +98,7 @@ func TestJudgement(t *testing.T) {
 	}
 }
 
-// TestExpandedIsValid keeps the policies parseable where the policy package is at hand: the caller of Run does so.
+// TestPlaceholders finds a policy's rule about an object that its ways cannot have.
 func TestPlaceholders(t *testing.T) {
 	for _, p := range policies {
 		for _, match := range placeholder.FindAllStringSubmatch(p.text, -1) {

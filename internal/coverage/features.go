@@ -13,8 +13,7 @@ import (
 
 // features finds out once each what this kernel lacks. A probe says why, and nothing when the feature is there.
 type features struct {
-	kernel string
-	known  map[string]string
+	known map[string]string
 }
 
 var probes = map[string]func() string{

@@ -16,11 +16,10 @@ var acl = []byte{
 	32, 0, 6, 0, 255, 255, 255, 255,
 }
 
-// fileAttr is struct file_attr and, in its first 28 bytes, struct fsxattr.
+// fileAttr is struct file_attr; the rest is extents and a project, which stay as they are.
 type fileAttr struct {
-	xflags           uint64
-	extsize, nextent uint32
-	projid, cowext   uint32
+	xflags uint64
+	_      [4]uint32
 }
 
 // attributeWays change what the kernel keeps about a file.

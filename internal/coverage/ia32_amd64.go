@@ -50,8 +50,8 @@ func forkInt80(nr uint32) (uintptr, unix.Errno) {
 	if rawInt80(nr, 0, 0, 0) > 0 {
 		status = done
 	}
-	unix.RawSyscall6(unix.SYS_EXIT_GROUP, status, 0, 0, 0, 0, 0)
 	for {
+		unix.RawSyscall6(unix.SYS_EXIT_GROUP, status, 0, 0, 0, 0, 0)
 	}
 }
 

@@ -52,7 +52,8 @@ func image(nr, want uint32, interp string) []byte {
 	}
 	start := uint64(ehsize + segments*phsize)
 	interpAt := start + uint64(len(text))
-	size := interpAt + uint64(len(interp)) + 1
+	// A whole page: kernels before 6.10 clear what follows an interpreter's data in its last page, which must be writable then.
+	const size = uint64(4096)
 	var b bytes.Buffer
 	b.WriteString("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")
 	put := func(values ...any) {
@@ -67,8 +68,8 @@ func image(nr, want uint32, interp string) []byte {
 	}
 	put(uint32(ptLoad), uint32(5), uint64(0), uint64(base), uint64(base), size, size, uint64(0x1000))
 	b.Write(text)
-	b.WriteString(interp + "\x00")
-	return b.Bytes()
+	b.WriteString(interp)
+	return append(b.Bytes(), make([]byte, int(size)-b.Len())...)
 }
 
 // install writes a program that may be executed.

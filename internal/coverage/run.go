@@ -80,6 +80,7 @@ type runner struct {
 func Controls(t testing.TB, o Options) []Result {
 	t.Helper()
 	r := newRunner(t, o)
+	defer r.close()
 	var results []Result
 	for _, g := range r.groups() {
 		results = append(results, r.run(g, nil)...)
@@ -87,14 +88,25 @@ func Controls(t testing.TB, o Options) []Result {
 	return results
 }
 
-// Run runs every way under its policy. apply puts a policy set of one document in force before it returns; release lifts it
-// again. The results say how each way went; a bystander that was refused fails the test, and so does a way that
-// passes or fails without a documented reason.
+// Run runs every way without a policy, and then under its policy. apply puts a policy set of one YAML document in force before
+// it returns; release lifts it again. The results say how each way went under the policy. The test fails for
+// each way that passes without a documented reason, and for each whose control, bystander or setup fails.
 func Run(t testing.TB, o Options, apply func(yaml string) (release func(), err error)) []Result {
 	t.Helper()
 	r := newRunner(t, o)
+	defer r.close()
 	var results []Result
 	for _, g := range r.groups() {
+		// A way without a control proves nothing.
+		var sound []Way
+		for i, result := range r.run(g, nil) {
+			if result.Outcome == Failed {
+				results = append(results, result)
+			} else {
+				sound = append(sound, g.ways[i])
+			}
+		}
+		g.ways = sound
 		results = append(results, r.run(g, apply)...)
 	}
 	return results
@@ -109,31 +121,40 @@ func newRunner(t testing.TB, o Options) *runner {
 	if err := unix.Mount("coverage", Root, "tmpfs", 0, "mode=0755"); err != nil {
 		t.Fatal("mount the ways' file system:", err)
 	}
+	fatal := func(args ...any) {
+		t.Helper()
+		r.close()
+		t.Fatal(args...)
+	}
 	// Each way's mounts are its own business, but an event that reached a peer group would be everyone's.
 	if err := unix.Mount("", Root, "", unix.MS_PRIVATE, ""); err != nil {
-		t.Fatal(err)
+		fatal(err)
 	}
-	t.Cleanup(func() { unmountBelow(Root) })
 	program, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
-		t.Fatal(err)
+		fatal(err)
 	}
 	// Two files, since a hard link would be the same program.
 	for _, path := range []string{r.actor, r.outsider} {
 		if err := os.WriteFile(path, program, 0o755); err != nil {
-			t.Fatal(err)
+			fatal(err)
 		}
 	}
 	// Ways that have given up their rights still have to get at their directories.
 	unix.Umask(0o022)
-	r.features.kernel = o.Kernel
 	if r.features.missing("ext4") == "" {
 		if r.disk, err = mountDisk(Root); err != nil {
-			t.Fatal("make the ext4 file system:", err)
+			fatal("make the ext4 file system:", err)
 		}
-		t.Cleanup(func() { detachDisk(Root) })
 	}
 	return r
+}
+
+func (r *runner) close() {
+	if r.disk != "" {
+		detachDisk(Root)
+	}
+	unmountBelow(Root)
 }
 
 // group is the ways that run under one policy.
@@ -177,6 +198,7 @@ func (r *runner) run(g group, apply func(string) (func(), error)) []Result {
 		name = "policy"
 	}
 	base := fmt.Sprintf("%s-%d", name, g.policy)
+	begin := time.Now()
 	var trials []*trial
 	for i, w := range g.ways {
 		trials = append(trials, r.prepare(w, i, base))
@@ -211,6 +233,7 @@ func (r *runner) run(g group, apply func(string) (func(), error)) []Result {
 		}
 	}
 	act := newActor(r.actor, environments...)
+	ready := time.Now()
 	outsiders := make(map[string]bool)
 	for _, tr := range trials {
 		result := Result{Kernel: r.o.Kernel, Operation: tr.way.Operation, ID: tr.way.ID, Description: tr.way.Description}
@@ -232,6 +255,8 @@ func (r *runner) run(g group, apply func(string) (func(), error)) []Result {
 		results = append(results, result)
 	}
 	act.stop()
+	r.t.Logf("%s %d: %d ways set up in %v, run in %v by %d processes", name, g.policy, len(trials), ready.Sub(begin).Round(time.Millisecond),
+		time.Since(ready).Round(time.Millisecond), act.started)
 	release()
 	for _, tr := range trials {
 		r.finish(tr)
@@ -307,63 +332,6 @@ func (r *runner) finish(tr *trial) {
 			r.t.Errorf("%s: clean up: %v", tr.way.Row(), err)
 		}
 	}
-}
-
-// judge runs a way and its bystander.
-func (r *runner) judge(tr *trial, act *actor, policy bool) (Outcome, string) {
-	if tr.missing != "" {
-		return NotOffered, tr.missing
-	}
-	if tr.broken != nil {
-		return Failed, tr.broken.Error()
-	}
-	rep, err := r.do(tr.way, tr.protected, act)
-	if err != nil {
-		return Failed, err.Error()
-	}
-	outcome, why := judgement(tr.way, r.o.Kernel, rep, policy)
-	if outcome == Failed {
-		return outcome, why
-	}
-	if rep, err = r.do(tr.way, tr.free, act); err == nil && rep.Errno != 0 {
-		err = rep
-	}
-	if err != nil {
-		return Failed, "bystander: " + err.Error()
-	}
-	return outcome, why
-}
-
-// judgement says what a report means.
-func judgement(w Way, kernel string, rep report, policy bool) (Outcome, string) {
-	reason, documented := w.NotCovered[kernel]
-	if !documented {
-		reason, documented = w.NotCovered["*"]
-	}
-	switch {
-	case !policy && rep.Errno == 0:
-		return Control, ""
-	case !policy:
-		return Failed, "without a policy: " + rep.Error()
-	case rep.Errno == 0 && documented:
-		return NotCovered, reason
-	case rep.Errno == 0:
-		return Passed, "the effect was reached"
-	case rep.Errno == unix.EPERM && rep.Step:
-		return Refused, "at an earlier step: " + rep.Text
-	case rep.Errno == unix.EPERM:
-		return Refused, ""
-	}
-	return Failed, rep.Error()
-}
-
-// Error makes a report an error.
-func (r report) Error() string {
-	text := fmt.Sprintf("%s: %s", unix.ErrnoName(r.Errno), r.Text)
-	if r.Step {
-		return "an earlier step: " + text
-	}
-	return text
 }
 
 func (r *runner) do(w Way, e *Env, act *actor) (report, error) {

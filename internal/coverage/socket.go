@@ -105,11 +105,9 @@ func sendto(fd int, sa []byte, flags int, data ...byte) error {
 
 // message is a struct msghdr for an address.
 type message struct {
-	name       []byte
-	data       []byte
+	name, data []byte
 	iov        unix.Iovec
 	hdr        unix.Msghdr
-	sentLength uint32
 }
 
 func newMessage(sa []byte, control ...byte) *message {
@@ -136,9 +134,8 @@ func sendmsg(fd int, sa []byte, flags int, control ...byte) error {
 // sendmmsg sends several messages at once; the address of the last is the one that matters.
 func sendmmsg(fd int, addresses ...[]byte) error {
 	type mmsghdr struct {
-		hdr    unix.Msghdr
-		length uint32
-		_      [4]byte
+		hdr unix.Msghdr
+		_   [8]byte // what the kernel sent, and padding
 	}
 	vector := make([]mmsghdr, len(addresses))
 	var kept []*message

@@ -7,6 +7,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -30,6 +31,8 @@ func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
 type options struct {
 	kernels, run, tags string
+	// output is a file that gets the tests' output as well.
+	output string
 	timeout            time.Duration
 	// vmrun collects the flags that go on to vmrun.
 	vmrun    list
@@ -61,6 +64,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.kernels, "kernels", "all", "comma-separated `names` of the table's kernels")
 	f.StringVar(&o.run, "run", "", "run only the tests that match `REGEXP`")
 	f.StringVar(&o.tags, "tags", "", "build `tags`")
+	f.StringVar(&o.output, "output", "", "write the tests' output to `FILE` as well")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "`time` that a package's tests may take on one kernel")
 	for name, help := range map[string]string{
 		"packages": "Debian `packages` for the guest", "modules": "kernel `modules` to load", "append": "kernel `arguments`",
@@ -113,13 +117,22 @@ func run(ctx context.Context, o options) (bool, error) {
 	if err := build.Run(); err != nil {
 		return false, fmt.Errorf("build vmrun: %w; run the command inside the checkout of ebpfguard", err)
 	}
+	var out io.Writer = os.Stdout
+	if o.output != "" {
+		f, err := os.Create(o.output)
+		if err != nil {
+			return false, err
+		}
+		defer f.Close()
+		out = io.MultiWriter(os.Stdout, f)
+	}
 	var results []*result
 	for _, k := range kernels {
 		fmt.Printf("\n======== kernel %s ========\n", k.Name)
 		r := newResult(k.Name)
 		results = append(results, r)
 		start := time.Now()
-		r.err = test(ctx, o, k, vmrun, r)
+		r.err = test(ctx, o, k, vmrun, r, out)
 		r.elapsed = time.Since(start)
 		if ctx.Err() != nil {
 			break
@@ -146,7 +159,7 @@ func choose(names string) ([]vmtest.Kernel, error) {
 }
 
 // test runs `go test` in a process group of its own, so that ending it ends the runner and its guest as well.
-func test(ctx context.Context, o options, k vmtest.Kernel, vmrun string, r *result) error {
+func test(ctx context.Context, o options, k vmtest.Kernel, vmrun string, r *result, out io.Writer) error {
 	runner := append([]string{vmrun, "-kernel", k.Name}, o.vmrun...)
 	for i, arg := range runner {
 		quoted, err := quote(arg)
@@ -177,7 +190,7 @@ func test(ctx context.Context, o options, k vmtest.Kernel, vmrun string, r *resu
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	readErr := r.read(events, os.Stdout)
+	readErr := r.read(events, out)
 	if err := cmd.Wait(); err != nil {
 		return err
 	}
