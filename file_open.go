@@ -45,7 +45,7 @@ var fileOpen = operation{
 		{name: "path_link", effect: "link(2), from and to"},
 		{name: "path_rename", effect: "rename(2), from and to, exchange"},
 		{name: "path_chmod", effect: "chmod(2)"},
-		{name: "path_chown", effect: "chown(2)"},
+		{name: "path_chown", effect: "chown(2) (before 6.0 by inode_setattr)", optional: true},
 		{name: "inode_setattr", effect: "utimensat(2)"},
 		{name: "inode_setxattr", effect: "setxattr(2)"},
 		{name: "inode_removexattr", effect: "removexattr(2)"},

@@ -145,6 +145,9 @@ volatile const __u64 hash_key[2] = {};
 volatile const __u64 rename_lock_at = 0, mount_lock_at = 0;
 /* Which argument of these hooks is the dentry: later kernels have one more. */
 volatile const __u32 setattr_dentry = 0, setxattr_dentry = 0, removexattr_dentry = 0;
+/* path_chown takes structs by value, to which programs can be attached since 6.0
+ * only; before, inode_setattr judges changes of owner. */
+volatile const bool chown_by_path = true;
 /* How many arguments path_rename has. */
 volatile const __u32 rename_arguments = 5;
 

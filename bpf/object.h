@@ -61,16 +61,27 @@ __noinline __u64 any_mount(__u64 number)
 	return (__u64)mount + bpf_core_field_offset(struct mount, mnt);
 }
 
+/* The list of an inode's names is no longer in a union of that name on 7.x. */
+struct dentry___since_7 {
+	struct hlist_node d_alias;
+} __attribute__((preserve_access_index));
+
 /* collect_alias collects the place of an inode in its own filesystem as what is
  * above the file: overlayfs opens files of other filesystems under its own
  * path on kernels before 6.6. */
 static __always_inline void collect_alias(struct walk *walk, struct inode *inode)
 {
 	void *alias = BPF_CORE_READ(inode, i_dentry.first);
+	struct dentry___since_7 *newer = NULL;
+	__u64 dentry = (__u64)alias;
 
 	if (!alias)
 		return;
-	collect_above((__u64)alias - bpf_core_field_offset(struct dentry, d_u.d_alias));
+	if (bpf_core_field_exists(newer->d_alias))
+		dentry -= bpf_core_field_offset(struct dentry___since_7, d_alias);
+	else
+		dentry -= bpf_core_field_offset(struct dentry, d_u.d_alias);
+	collect_above(dentry);
 	walk->root = 0;
 }
 
@@ -253,16 +264,6 @@ static __always_inline bool set_object(struct walk *walk, __u64 mnt, __u64 dentr
 	walk->object.inode = inode;
 	walk->object.flags = flags;
 	return true;
-}
-
-/* decide_without_memory refuses what cannot be looked at, if any rule could. */
-static __always_inline int decide_without_memory(enum operation_id id, enum hook_id hook)
-{
-	__u64 begun = begin_judgement(id);
-
-	if (begun & ROW_ALLOWED)
-		return 0;
-	return conclude(begun >> 32 << 32 | UNDECIDED_DENY, id, hook, NULL);
 }
 
 /* decide_dentry judges a change of a file and concludes. */

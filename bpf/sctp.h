@@ -63,20 +63,21 @@ __noinline int judge_packed(__u32 id, __u32 family, __u32 total)
 static __always_inline int decide_packed(struct sock *sk, enum operation_id id, const void *addresses,
 					 __u32 total)
 {
-	struct socket_object object;
-	struct walk *walk;
+	struct walk *walk = current_walk();
+	struct socket_object *object;
 	__u16 family;
 	int i;
 
-	if (!object_begin(&object, sk))
+	if (!walk)
+		return decide_without_memory(id, HOOK_SCTP_BIND_CONNECT);
+	object = &walk->socket;
+	if (!object_begin(object, sk))
 		return 0; /* no such socket */
 	family = sk->__sk_common.skc_family;
-	walk = current_walk();
-	/* Without memory, or with more addresses than fit, nothing can be judged. */
-	if (!walk || total > MAX_PACKED ||
-	    bpf_probe_read_kernel(walk->name, mask_length(total), addresses)) {
-		object.unreadable = true;
-		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, &object);
+	/* With more addresses than fit, nothing can be judged. */
+	if (total > MAX_PACKED || bpf_probe_read_kernel(walk->name, mask_length(total), addresses)) {
+		object->unreadable = true;
+		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, object);
 	}
 	walk->sk = (__u64)sk;
 	walk->answer = NO_RULE_ALLOW;
@@ -86,10 +87,10 @@ static __always_inline int decide_packed(struct sock *sk, enum operation_id id, 
 	for (i = 0; i < MAX_PACKED / (int)sizeof(struct sockaddr_in); i++)
 		if (!judge_packed(id, family, total))
 			break; /* all are judged */
-	read_packed(&object, sk, id, family, walk, walk->strictest_at, total);
-	if (!object.port)
-		object.port = walk->port;
-	return conclude(walk->answer, id, HOOK_SCTP_BIND_CONNECT, &object);
+	read_packed(object, sk, id, family, walk, walk->strictest_at, total);
+	if (!object->port)
+		object->port = walk->port;
+	return conclude(walk->answer, id, HOOK_SCTP_BIND_CONNECT, object);
 }
 
 #endif

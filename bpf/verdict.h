@@ -293,4 +293,14 @@ static __always_inline int conclude(__u64 answer, enum operation_id id, enum hoo
 	return -EPERM;
 }
 
+/* decide_without_memory refuses what cannot be looked at, if any rule could. */
+static __always_inline int decide_without_memory(enum operation_id id, enum hook_id hook)
+{
+	__u64 begun = begin_judgement(id);
+
+	if (begun & ROW_ALLOWED)
+		return 0;
+	return conclude(begun >> 32 << 32 | UNDECIDED_DENY, id, hook, NULL);
+}
+
 #endif

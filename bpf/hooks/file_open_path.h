@@ -127,17 +127,20 @@ int BPF_PROG(path_chown, const struct path *path, unsigned int uid, unsigned int
 
 /* Changes of mode, owner and size come here too; they are judged where the
  * path is known. What is left are times, and what overlayfs and others do. */
-#define ATTR_JUDGED (1 << 0 | 1 << 1 | 1 << 2 | 1 << 3) /* ATTR_MODE, _UID, _GID, _SIZE */
+#define ATTR_OWNER (1 << 1 | 1 << 2) /* ATTR_UID, ATTR_GID */
+#define ATTR_JUDGED (1 << 0 | 1 << 3) /* ATTR_MODE, ATTR_SIZE */
 
 SEC("lsm/inode_setattr")
 int inode_setattr(unsigned long long *ctx)
 {
 	struct iattr *attr = (void *)PICK(ctx, setattr_dentry, 2, 1);
 	int ret = PICK(ctx, setattr_dentry, 3, 2);
+	unsigned int valid;
 
 	if (ret)
 		return ret;
-	if (BPF_CORE_READ(attr, ia_valid) & ATTR_JUDGED)
+	valid = BPF_CORE_READ(attr, ia_valid);
+	if (valid & ATTR_JUDGED || (chown_by_path && valid & ATTR_OWNER))
 		return 0; /* judged by path_chmod, path_chown, path_truncate or file_truncate */
 	return decide_dentry(HOOK_INODE_SETATTR, 0, PICK(ctx, setattr_dentry, 1, 0));
 }

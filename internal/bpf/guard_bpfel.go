@@ -530,6 +530,7 @@ const (
 	GuardProgTaskFixSetuid      = "task_fix_setuid"
 	GuardProgTaskFree           = "task_free"
 	GuardProgUsernsCreate       = "userns_create"
+	GuardVarChownByPath         = "chown_by_path"
 	GuardVarHashKey             = "hash_key"
 	GuardVarMarked              = "marked"
 	GuardVarMountLockAt         = "mount_lock_at"
@@ -656,6 +657,7 @@ type GuardMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type GuardVariableSpecs struct {
+	ChownByPath       *ebpf.VariableSpec `ebpf:"chown_by_path"`
 	HashKey           *ebpf.VariableSpec `ebpf:"hash_key"`
 	Marked            *ebpf.VariableSpec `ebpf:"marked"`
 	MountLockAt       *ebpf.VariableSpec `ebpf:"mount_lock_at"`
@@ -715,6 +717,7 @@ func (m *GuardMaps) Close() error {
 //
 // It can be passed to LoadGuardObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GuardVariables struct {
+	ChownByPath       *ebpf.Variable `ebpf:"chown_by_path"`
 	HashKey           *ebpf.Variable `ebpf:"hash_key"`
 	Marked            *ebpf.Variable `ebpf:"marked"`
 	MountLockAt       *ebpf.Variable `ebpf:"mount_lock_at"`

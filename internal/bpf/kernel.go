@@ -7,8 +7,12 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
 )
 
 // lockAddresses returns where the kernel counts renames and mounts
@@ -58,6 +62,11 @@ func hookArguments(variables map[string]any) error {
 			}
 		}
 	}
+	byPath, err := takesStructs()
+	if err != nil {
+		return err
+	}
+	variables[GuardVarChownByPath] = byPath
 	parameters, err := parametersOf("path_rename")
 	if err != nil {
 		return err
@@ -85,4 +94,38 @@ func parametersOf(hook string) ([]btf.FuncParam, error) {
 		return nil, fmt.Errorf("reading the kernel's BTF: %s is no function", hook)
 	}
 	return prototype.Params, nil
+}
+
+// takesStructs tells whether programs can be attached to functions that take
+// structs by value, by attaching one to such a hook.
+var takesStructs = sync.OnceValues(func() (bool, error) {
+	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "probe", Type: ebpf.LSM, AttachType: ebpf.AttachLSMMac, AttachTo: "path_chown", License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if errors.Is(err, unix.EINVAL) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("loading a program for path_chown: %w", err)
+	}
+	return true, program.Close()
+})
+
+// HasHook tells whether this kernel has an LSM hook to which programs can be
+// attached.
+func HasHook(name string) (bool, error) {
+	kernel, err := btf.LoadKernelSpec()
+	if err != nil {
+		return false, fmt.Errorf("reading the kernel's BTF: %w", err)
+	}
+	var function *btf.Func
+	err = kernel.TypeByName("bpf_lsm_"+name, &function)
+	if errors.Is(err, btf.ErrNotFound) {
+		return false, nil
+	}
+	if err == nil && name == "path_chown" {
+		return takesStructs()
+	}
+	return err == nil, err
 }

@@ -396,17 +396,3 @@ func CloseLinks(links []link.Link) error {
 	group.Wait()
 	return errors.Join(errs...)
 }
-
-// HasHook tells whether this kernel has an LSM hook.
-func HasHook(name string) (bool, error) {
-	kernel, err := btf.LoadKernelSpec()
-	if err != nil {
-		return false, fmt.Errorf("reading the kernel's BTF: %w", err)
-	}
-	var function *btf.Func
-	err = kernel.TypeByName("bpf_lsm_"+name, &function)
-	if errors.Is(err, btf.ErrNotFound) {
-		return false, nil
-	}
-	return err == nil, err
-}

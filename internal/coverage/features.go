@@ -142,13 +142,26 @@ func probeExt4() string {
 	return ""
 }
 
-// probeErofsFile asks for a mount that cannot succeed: without backing by files it wants a block device first.
+// probeErofsFile mounts an empty file, which cannot succeed: a kernel that takes block devices only says so first. The file has
+// to be on a file system whose pages can be read one by one, which a tmpfs's cannot.
 func probeErofsFile() string {
 	if why := filesystemProbe("erofs")(); why != "" {
 		return why
 	}
-	err := unix.Mount("/proc/self/exe", "/", "erofs", unix.MS_RDONLY, "")
-	if errors.Is(err, unix.ENOTBLK) {
+	dir, err := os.MkdirTemp("", "coverage")
+	if err != nil {
+		return err.Error()
+	}
+	defer os.Remove(dir)
+	if err := unix.Mount("coverage", dir, "ramfs", 0, ""); err != nil {
+		return err.Error()
+	}
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	file := dir + "/file"
+	if err := os.WriteFile(file, make([]byte, 8192), 0o600); err != nil {
+		return err.Error()
+	}
+	if err := unix.Mount(file, dir, "erofs", unix.MS_RDONLY, ""); errors.Is(err, unix.ENOTBLK) {
 		return "erofs only from block devices"
 	}
 	return ""

@@ -207,7 +207,7 @@ func openHandleWays() []Way {
 			Setup: secret, Meanwhile: drop, Do: byHandle("open", unix.O_RDONLY)},
 		{ID: "dropped", Disk: true, Description: "openat(2) after the inode was dropped from memory", Meanwhile: drop, Do: openFlags(unix.O_RDONLY)},
 		{ID: "dropped-link", Disk: true, Description: "a hard link from before the policy, after the inode was dropped from memory",
-			Setup: linkFrom("File"), Meanwhile: drop, Do: func(e *Env) error { return open(e.Path("linked"), unix.O_RDONLY) }},
+			Setup: linkFile, Meanwhile: drop, Do: func(e *Env) error { return open(e.Path("linked"), unix.O_RDONLY) }},
 	}
 }
 

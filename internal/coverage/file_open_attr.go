@@ -86,7 +86,7 @@ func attributeWays() []Way {
 		{ID: "fchmodat-glob", Object: "glob", Description: "fchmodat(2) of a file that a glob names", Do: func(e *Env) error {
 			return fails(call(unix.SYS_FCHMODAT, atCWD, str(e.File()), 0o644))
 		}},
-		{ID: "chown-hard-link", Description: "fchownat(2) of a hard link from before the policy", Setup: linkFrom("File"), Do: func(e *Env) error {
+		{ID: "chown-hard-link", Description: "fchownat(2) of a hard link from before the policy", Setup: linkFile, Do: func(e *Env) error {
 			return unix.Fchownat(cwd, e.Path("linked"), 1000, 1000, 0)
 		}},
 	}

@@ -12,7 +12,7 @@ func contentWays() []Way {
 	return []Way{
 		{ID: "truncate", Description: "truncate(2)", Do: func(e *Env) error { return unix.Truncate(e.File(), 10) }},
 		{ID: "truncate-tree", Object: "tree", Description: "truncate(2) below a protected directory", Do: func(e *Env) error { return unix.Truncate(e.File(), 10) }},
-		{ID: "truncate-hard-link", Description: "truncate(2) of a hard link from before the policy", Setup: linkFrom("File"), Do: func(e *Env) error {
+		{ID: "truncate-hard-link", Description: "truncate(2) of a hard link from before the policy", Setup: linkFile, Do: func(e *Env) error {
 			return unix.Truncate(e.Path("linked"), 10)
 		}},
 		{ID: "truncate-proc-fd", Description: "truncate(2) of /proc/self/fd of an O_PATH descriptor", Do: func(e *Env) error {
@@ -97,7 +97,7 @@ func revokeWays() []Way {
 		must(unix.Pipe2(p[:], unix.O_CLOEXEC))
 		return p[0], p[1]
 	}
-	mapping := reading("mapping", "memory that was mapped before (a guard cannot take it back)", func(_ *Env, fd int) error {
+	mapping := reading("mmap", "mmap(2) for reading", func(_ *Env, fd int) error {
 		m, err := unix.Mmap(fd, 0, 4096, unix.PROT_READ, unix.MAP_SHARED)
 		if err != nil {
 			return err
@@ -105,7 +105,6 @@ func revokeWays() []Way {
 		_ = m[0]
 		return nil
 	})
-	mapping.ID, mapping.Description = "revoke-mmap", "descriptor from before the policy: mmap(2) for reading"
 	return []Way{
 		reading("read", "read(2)", func(_ *Env, fd int) error { return fails(unix.Read(fd, buffer())) }),
 		reading("pread", "pread64(2)", func(_ *Env, fd int) error { return fails(unix.Pread(fd, buffer(), 0)) }),
@@ -132,7 +131,7 @@ func revokeWays() []Way {
 			b := buffer()
 			return forked(0, step{unix.SYS_READ, uintptr(fd), ptr(&b[0]), 16})
 		}),
-		reading("loop-read", "readahead(2), posix_fadvise(2) and read(2)", func(_ *Env, fd int) error {
+		reading("readahead", "readahead(2), posix_fadvise(2) and read(2)", func(_ *Env, fd int) error {
 			unix.Fadvise(fd, 0, 16, unix.FADV_WILLNEED)
 			return fails(unix.Read(fd, buffer()))
 		}),

@@ -43,7 +43,7 @@ func nameWays() []Way {
 		}},
 		{ID: "unlinkat-tree", Object: "tree", Description: "unlinkat(2) below a protected directory", Do: func(e *Env) error { return unix.Unlinkat(cwd, e.File(), 0) }},
 		{ID: "unlinkat-glob", Object: "glob", Description: "unlinkat(2) of a file that a glob names", Do: func(e *Env) error { return unix.Unlinkat(cwd, e.File(), 0) }},
-		{ID: "unlink-hard-link", Description: "unlinkat(2) of a hard link from before the policy", Setup: linkFrom("File"), Do: func(e *Env) error {
+		{ID: "unlink-hard-link", Description: "unlinkat(2) of a hard link from before the policy", Setup: linkFile, Do: func(e *Env) error {
 			return unix.Unlinkat(cwd, e.Path("linked"), 0)
 		}},
 		{ID: "removedir", Object: "dir", Description: "unlinkat(2), AT_REMOVEDIR", Setup: emptyDir, Do: func(e *Env) error { return unix.Unlinkat(cwd, e.File(), unix.AT_REMOVEDIR) }},

@@ -7,10 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// linkFrom makes a hard link of the way's file at linked, in Setup.
-func linkFrom(string) func(*Env) error {
-	return func(e *Env) error { return unix.Link(e.File(), e.Path("linked")) }
-}
+// linkFile makes a hard link of the way's file, at linked.
+func linkFile(e *Env) error { return unix.Link(e.File(), e.Path("linked")) }
 
 // openPathWays reach the file by another name.
 func openPathWays() []Way {
@@ -18,11 +16,11 @@ func openPathWays() []Way {
 		return func(e *Env) error { return open(e.Path("linked"), flags) }
 	}
 	return []Way{
-		{ID: "hard-link", Description: "a hard link from before the policy", Setup: linkFrom("File"), Do: linked(unix.O_RDONLY)},
-		{ID: "hard-link-write", Description: "a hard link from before the policy, write", Setup: linkFrom("File"), Do: linked(unix.O_WRONLY)},
-		{ID: "hard-link-tree", Object: "tree", Description: "a hard link from before the policy to a file below a protected directory", Setup: linkFrom("File"), Do: linked(unix.O_RDONLY)},
-		{ID: "hard-link-glob", Object: "glob", Description: "a hard link from before the policy to a file that a glob names", Setup: linkFrom("File"), Do: linked(unix.O_RDONLY)},
-		{ID: "hard-link-meanwhile", Description: "a hard link that another program makes under the policy", Meanwhile: linkFrom("File"), Do: linked(unix.O_RDONLY)},
+		{ID: "hard-link", Description: "a hard link from before the policy", Setup: linkFile, Do: linked(unix.O_RDONLY)},
+		{ID: "hard-link-write", Description: "a hard link from before the policy, write", Setup: linkFile, Do: linked(unix.O_WRONLY)},
+		{ID: "hard-link-tree", Object: "tree", Description: "a hard link from before the policy to a file below a protected directory", Setup: linkFile, Do: linked(unix.O_RDONLY)},
+		{ID: "hard-link-glob", Object: "glob", Description: "a hard link from before the policy to a file that a glob names", Setup: linkFile, Do: linked(unix.O_RDONLY)},
+		{ID: "hard-link-meanwhile", Description: "a hard link that another program makes under the policy", Meanwhile: linkFile, Do: linked(unix.O_RDONLY)},
 		{ID: "hard-link-into-glob", Object: "glob", Description: "a link that another program makes at a name that a glob protects", Meanwhile: func(e *Env) error {
 			must(os.Remove(e.File()))
 			return unix.Link(e.Other(), e.File())
@@ -112,7 +110,7 @@ func openPathWays() []Way {
 			must(os.Rename(e.Path("up2"), e.Path("up")))
 			return open(e.File(), unix.O_RDONLY)
 		}},
-		{ID: "case-nul", Description: "open right after a refused or permitted open of a neighbour (cached answers)", Do: func(e *Env) error {
+		{ID: "after-neighbour", Description: "open right after a refused or permitted open of a neighbour (cached answers)", Do: func(e *Env) error {
 			must(open(e.Other(), unix.O_RDONLY))
 			return open(e.File(), unix.O_RDONLY)
 		}},

@@ -44,7 +44,7 @@ func uringFileWays() []Way {
 			b := make([]byte, 16)
 			return fails(u.do(sqe{op: uringOpRead, flags: sqeFixedFile, addr: uint64(ptr(&b[0])), len: 16, keep: b}))
 		}},
-		{ID: "io-uring-personality", Needs: []string{"io_uring"}, Description: "openat through a ring that another program made and handed over", Setup: func(e *Env) error {
+		{ID: "io-uring-foreign-ring", Needs: []string{"io_uring"}, Description: "openat through a ring that another program made and handed over", Setup: func(e *Env) error {
 			u := need(newUring())
 			e.PassFD(u.fd)
 			return nil

@@ -200,7 +200,7 @@ func sendWays() []Way {
 			}
 			return sendto(fd, sockaddr(v4, e.Port()), 0)
 		}},
-		{ID: "udp-sendto-nothing", Description: "sendmsg(2), UDP, with MSG_CONFIRM|MSG_DONTROUTE", Setup: udp, Do: func(e *Env) error {
+		{ID: "udp4-sendmsg-flags", Description: "sendmsg(2), UDP, with MSG_CONFIRM|MSG_DONTROUTE", Setup: udp, Do: func(e *Env) error {
 			return sendmsg(udp4.socket(), sockaddr(v4, e.Port()), unix.MSG_CONFIRM|unix.MSG_DONTROUTE)
 		}},
 		{ID: "connected-before", Description: "write(2), UDP, on a socket that was connected before the policy", Setup: func(e *Env) error {
