@@ -24,7 +24,9 @@ func TestSmoke(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%+v", err)
 	}
-	t.Log("attached in", time.Since(start)); start = time.Now(); defer func() { s := time.Now(); m.Close(); t.Log("closed in", time.Since(s)) }()
+	t.Log("attached in", time.Since(start))
+	start = time.Now()
+	defer func() { s := time.Now(); m.Close(); t.Log("closed in", time.Since(s)) }()
 	alerts := hook.Alerts(context.Background())
 	go func() {
 		for a, err := range alerts {

@@ -36,6 +36,11 @@ const (
 	withoutBPF = "lockdown,capability,landlock,yama"
 )
 
+// operations are those of every kernel that can enforce anything.
+var operations = []string{
+	"file_open", "bprm_check_security", "sb_mount", "sb_remount", "sb_umount", "task_fix_setuid", "socket_bind", "socket_connect",
+}
+
 // Kernels lists every kernel the tests run on: the oldest supported one, the long-term series of current distributions,
 // the newest release, and one booted with an lsm= list that lacks bpf, where LSM programs load and have no effect.
 //
@@ -52,7 +57,7 @@ var Kernels = []Kernel{
 		Package:    `^linux-image-(5\.10\.0-\d+)-cloud-amd64$`,
 		CPU:        "max,cx16=off",
 		LSM:        withBPF,
-		Operations: []string{"socket_bind"},
+		Operations: operations,
 		Features:   []string{"bpf_lsm", "sctp", "smc", "udplite"},
 	},
 	{
@@ -62,7 +67,7 @@ var Kernels = []Kernel{
 		Package:    `^linux-image-(6\.1\.0-\d+)-cloud-amd64$`,
 		CPU:        "max,cx16=off",
 		LSM:        withBPF,
-		Operations: []string{"socket_bind"},
+		Operations: operations,
 		Features:   []string{"bpf_lsm", "task_storage", "mptcp", "sctp", "smc", "udplite"},
 	},
 	{
@@ -72,7 +77,7 @@ var Kernels = []Kernel{
 		Package:    `^linux-image-(6\.12\.\d+\+deb13(?:\.\d+)?)-cloud-amd64$`,
 		CPU:        "max,cx16=off",
 		LSM:        withBPF,
-		Operations: []string{"socket_bind"},
+		Operations: operations,
 		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
 	},
 	{
@@ -82,7 +87,7 @@ var Kernels = []Kernel{
 		Package:    `^linux-image-(6\.18\.\d+\+deb13(?:\.\d+)?)-cloud-amd64$`,
 		CPU:        "max,cx16=off",
 		LSM:        withBPF,
-		Operations: []string{"socket_bind"},
+		Operations: operations,
 		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "udplite"},
 	},
 	{
@@ -92,7 +97,7 @@ var Kernels = []Kernel{
 		Package:    `^linux-image-(7\.\d+\.\d+\+deb13(?:\.\d+)?)-cloud-amd64$`,
 		CPU:        "max",
 		LSM:        withBPF,
-		Operations: []string{"socket_bind"},
+		Operations: operations,
 		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp"},
 	},
 	{

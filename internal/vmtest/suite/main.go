@@ -32,8 +32,8 @@ func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 type options struct {
 	kernels, run, tags string
 	// output is a file that gets the tests' output as well.
-	output string
-	timeout            time.Duration
+	output  string
+	timeout time.Duration
 	// vmrun collects the flags that go on to vmrun.
 	vmrun    list
 	packages []string
