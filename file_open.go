@@ -32,6 +32,7 @@ var fileOpen = operation{
 		{name: "file_open", effect: "open(2), creat(2), openat2(2), open_by_handle_at(2), exec, io_uring, overlayfs"},
 		{name: "file_receive", effect: "a descriptor received over a Unix socket, pidfd_getfd(2)"},
 		{name: "file_permission", effect: "use of a descriptor opened before (rules with revoke)", revoke: true},
+		{name: "mmap_file", program: "revoke_mmap", effect: "mapping a descriptor opened before (rules with revoke)", revoke: true},
 		{name: "file_truncate", effect: "ftruncate(2), also on a descriptor", optional: true},
 		{name: "file_ioctl", effect: "chattr: FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR"},
 		{name: "mmap_file", effect: "mapping to be executed"},

@@ -42,7 +42,7 @@ enum abi_sizes {
 	/* Programs with `descendants` that one policy set can tell apart. */
 	MAX_MARKS = 64,
 	/* Groups that are judged when a process sets its supplementary groups. */
-	MAX_GROUPS = 32,
+	MAX_GROUPS = 1024,
 };
 
 enum operation_id {

@@ -69,6 +69,9 @@ enum {
 #define IPPROTO_MPTCP 262
 #define SCTP_SOCKOPT_BINDX_ADD 100
 
+/* include/linux/fs.h */
+#define SB_KERNMOUNT (1 << 22)
+
 /* include/uapi/linux/magic.h */
 #define PROC_SUPER_MAGIC 0x9fa0
 #define SYSFS_MAGIC 0x62656572

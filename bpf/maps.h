@@ -79,6 +79,8 @@ struct walk {
 	__u32 reserved;
 	/* The superblock whose mount or remount is judged already. */
 	__u64 judged;
+	/* Where a mount comes from, where the kernel has no string of it. */
+	__u8 source[MAX_NAME + 1];
 };
 
 /* Where a task's alert is put together; made at its first alert. */

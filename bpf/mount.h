@@ -65,6 +65,9 @@ static __always_inline __u32 flags_of_mount(struct vfsmount *mnt)
 /* The automata for single names. */
 enum { SOURCE = 1, TYPE = 2 };
 
+/* The source of an object that could not be found out. */
+#define SOURCE_UNKNOWN 1
+
 /* read_string reads the object's source or type into the walk's name; false
  * when it is longer than a name or cannot be read. */
 __noinline int read_string(__u32 automaton)
@@ -76,6 +79,8 @@ __noinline int read_string(__u32 automaton)
 	if (!walk)
 		return false;
 	string = automaton == SOURCE ? (void *)walk->object.source : walk->object.type;
+	if ((__u64)string == SOURCE_UNKNOWN)
+		return false;
 	walk->name_length = 0;
 	if (!string)
 		return true;
@@ -187,6 +192,25 @@ static __always_inline int decide_mount(enum operation_id id, enum hook_id hook)
 static __always_inline const char *type_of(struct super_block *sb)
 {
 	return BPF_CORE_READ(sb, s_type, name);
+}
+
+/* write_source writes a path into the walk's source and tells whether it fits. */
+__noinline int write_source(__u64 mnt, __u64 dentry)
+{
+	struct report *report = current_report();
+	struct walk *walk = current_walk();
+	__u64 length;
+
+	if (!report || !walk)
+		return false;
+	length = copy_path(0, mnt, dentry);
+	barrier_var(length);
+	if (length > MAX_NAME)
+		return false;
+	if (bpf_probe_read_kernel(walk->source, mask_length(length), report->paths))
+		return false;
+	walk->source[mask_length(length)] = 0;
+	return true;
 }
 
 /* has_other_mounts tells whether a superblock has more than one mount. */

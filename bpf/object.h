@@ -210,7 +210,7 @@ static __always_inline __u64 accesses_verdict(__u32 id, __u64 begun, __u64 class
 /* traits_of returns what a program is of enum trait_flags. */
 static __always_inline __u32 traits_of(__u32 flags, __u64 classes)
 {
-	if (classes & (CLASSES_SHM | CLASSES_DELETED | CLASSES_NOWHERE))
+	if (classes & (CLASSES_SHM | CLASSES_DELETED | CLASSES_FILELESS))
 		flags |= TRAIT_FILELESS;
 	return flags;
 }

@@ -29,6 +29,8 @@ enum chain_flags {
 	CHAIN_DELETED = 1 << 2,
 	/* The mount is internal to the kernel or detached. */
 	CHAIN_NOWHERE = 1 << 3,
+	/* ... and no filesystem of the system holds the file. */
+	CHAIN_FILELESS = 1 << 4,
 };
 
 /* In a chain: the root of a mount, which has no name. */
@@ -47,13 +49,18 @@ static __always_inline int place_of(struct mount *mount)
 	struct user_namespace *owner = NULL;
 	int level = 1;
 
-	/* NULL for a detached mount, an error pointer for an internal one. */
-	if (!ns || (__u64)ns >= (__u64)-MAX_ERRNO)
-		return CHAIN_NO_PATH | CHAIN_NOWHERE;
+	/* NULL for a detached mount, an error pointer for an internal one: of the
+	 * kernel's own filesystem (memfd), or overlayfs's view of another. */
+	if (!ns)
+		return CHAIN_NO_PATH | CHAIN_NOWHERE | CHAIN_FILELESS;
+	if ((__u64)ns >= (__u64)-MAX_ERRNO)
+		return CHAIN_NO_PATH | CHAIN_NOWHERE |
+		       (BPF_CORE_READ(mount, mnt.mnt_sb, s_flags) & SB_KERNMOUNT ? CHAIN_FILELESS :
+										   0);
 	/* A mount that is not yet part of a tree (fsmount, open_tree): its
 	 * namespace has no number, on kernels that have such a field. */
 	if (bpf_core_field_exists(ns->seq) && !BPF_CORE_READ(ns, seq))
-		return CHAIN_NO_PATH | CHAIN_NOWHERE;
+		return CHAIN_NO_PATH | CHAIN_NOWHERE | CHAIN_FILELESS;
 	if (BPF_CORE_READ_INTO(&owner, ns, user_ns) || !owner)
 		return CHAIN_NO_PATH;
 	/* Only the initial user namespace is at level 0. */

@@ -28,7 +28,7 @@ enum classes_flags {
 #define CLASSES_UNKNOWN (1ULL << 48)
 #define CLASSES_SHM (1ULL << 49)
 #define CLASSES_DELETED (1ULL << 50)
-#define CLASSES_NOWHERE (1ULL << 51)
+#define CLASSES_FILELESS (1ULL << 51)
 
 static __always_inline struct state state_of(__u64 number)
 {
@@ -285,8 +285,8 @@ __noinline __u64 run_chain(__u32 dimension, __u64 start, __u32 flags, __u64 inod
 		classes |= CLASSES_SHM;
 	if (flags & CHAIN_DELETED)
 		classes |= CLASSES_DELETED;
-	if (flags & CHAIN_NOWHERE)
-		classes |= CLASSES_NOWHERE;
+	if (flags & CHAIN_FILELESS)
+		classes |= CLASSES_FILELESS;
 	if (flags & CHAIN_UNKNOWN || walk->flags)
 		classes |= CLASSES_UNKNOWN;
 	return classes;

@@ -334,6 +334,7 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 	} else {
 		label(current_task(), &walk->next, BPF_NOEXIST);
 	}
+	walk->exec = 0;
 	return 0;
 }
 

@@ -65,12 +65,17 @@ static __always_inline bool is_underneath(struct file *file)
 SEC("lsm/file_open")
 int BPF_PROG(program_open, struct file *file, int ret)
 {
+	struct walk *walk;
+
 	if (ret)
 		return ret;
 	if (!(file->f_flags & FMODE_EXEC_FLAG))
 		return 0; /* not opened to be started */
-	if (!is_underneath(file))
-		return 0; /* bprm_check_security judges it, or it is a library */
+	/* The program itself is judged by bprm_check_security; what an exec that is
+	 * on its way opens besides are interpreters, of scripts and of ELF. */
+	walk = current_walk();
+	if (!is_underneath(file) && !(walk && walk->exec))
+		return 0;
 	return decide_loaded(file, HOOK_FILE_OPEN);
 }
 

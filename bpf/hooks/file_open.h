@@ -28,7 +28,11 @@
 #define MAY_WRITE 2
 #define MAY_READ 4
 #define MAY_APPEND 8
+#define PROT_READ 1
+#define PROT_WRITE 2
 #define PROT_EXEC 4
+#define MAP_TYPE 0xf
+#define MAP_PRIVATE 2
 #define FS_IOC_SETFLAGS 0x40086602
 #define FS_IOC32_SETFLAGS 0x40046602
 #define FS_IOC_FSSETXATTR 0x401c5820
@@ -76,13 +80,26 @@ int BPF_PROG(file_receive, struct file *file, int ret)
 	return decide_file(file, HOOK_FILE_RECEIVE, wanted_by(file));
 }
 
-/* Attached while a rule has `revoke`; only such rules count. */
+/* decide_use judges the use of a descriptor: only rules with `revoke` count. */
+static __always_inline int decide_use(struct file *file, enum hook_id hook, __u32 wanted)
+{
+	struct walk *walk = current_walk();
+	__u64 answer;
+
+	if (!set_object(walk, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
+			(__u64)file->f_inode, wanted))
+		return decide_without_memory(OPERATION_FILE_OPEN, hook);
+	answer = judge_cached(file, walk, wanted);
+	if (!(answer & (FLAG_REVOKE | FLAG_UNDECIDED)) && (__u32)answer != CHANGED)
+		return 0; /* no rule that revokes */
+	return conclude(answer, OPERATION_FILE_OPEN, hook, NULL);
+}
+
+/* Attached while a rule has `revoke`. */
 SEC("lsm/file_permission")
 int BPF_PROG(file_permission, struct file *file, int mask, int ret)
 {
-	struct walk *walk = current_walk();
 	__u32 wanted = 0;
-	__u64 answer;
 
 	if (ret)
 		return ret;
@@ -92,13 +109,7 @@ int BPF_PROG(file_permission, struct file *file, int mask, int ret)
 		wanted |= ACCESS_WRITE;
 	if (!wanted)
 		return 0; /* asks for nothing that file_open did not judge */
-	if (!set_object(walk, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
-			(__u64)file->f_inode, wanted))
-		return decide_without_memory(OPERATION_FILE_OPEN, HOOK_FILE_PERMISSION);
-	answer = judge_cached(file, walk, wanted);
-	if (!(answer & (FLAG_REVOKE | FLAG_UNDECIDED)) && (__u32)answer != CHANGED)
-		return 0; /* no rule that revokes */
-	return conclude(answer, OPERATION_FILE_OPEN, HOOK_FILE_PERMISSION, NULL);
+	return decide_use(file, HOOK_FILE_PERMISSION, wanted);
 }
 
 SEC("lsm/file_truncate")
@@ -128,6 +139,24 @@ int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long 
 	if (!file || !(prot & PROT_EXEC))
 		return 0; /* what may be read or written is settled at open */
 	return decide_file(file, HOOK_MMAP_FILE, ACCESS_EXEC);
+}
+
+/* Attached while a rule has `revoke`: mapping a file uses its descriptor. */
+SEC("lsm/mmap_file")
+int BPF_PROG(revoke_mmap, struct file *file, unsigned long reqprot, unsigned long prot,
+	     unsigned long flags, int ret)
+{
+	__u32 wanted = 0;
+
+	if (ret)
+		return ret;
+	if (prot & PROT_READ)
+		wanted |= ACCESS_READ;
+	if (prot & PROT_WRITE && (flags & MAP_TYPE) != MAP_PRIVATE)
+		wanted |= ACCESS_WRITE;
+	if (!file || !wanted)
+		return 0; /* gives no access to a file */
+	return decide_use(file, HOOK_MMAP_FILE, wanted);
 }
 
 SEC("lsm/file_mprotect")

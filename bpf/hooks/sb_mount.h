@@ -107,12 +107,16 @@ int BPF_PROG(move_mount, const struct path *from, const struct path *to, int ret
 	struct vfsmount *mnt = from->mnt;
 	struct mount *mount = mount_of(mnt);
 	bool moves = is_attached(mount);
+	__u64 source = (__u64)BPF_CORE_READ(mount, mnt_devname), shown = 0;
 	__u32 kind = MOUNT_MOVE;
 	const char *type = NULL;
+	struct walk *walk;
 
 	if (ret)
 		return ret;
-	if (!moves) {
+	if (moves) {
+		shown = as_number(mnt);
+	} else {
 		/* Made by fsmount, or a copy by open_tree: whose root is not that of
 		 * the filesystem, or which is not the filesystem's only mount. */
 		struct super_block *sb = BPF_CORE_READ(mnt, mnt_sb);
@@ -120,15 +124,22 @@ int BPF_PROG(move_mount, const struct path *from, const struct path *to, int ret
 		if (BPF_CORE_READ(mnt, mnt_root) != BPF_CORE_READ(sb, s_root) ||
 		    has_other_mounts(sb)) {
 			kind = MOUNT_BIND;
+			shown = any_mount((__u64)sb);
 		} else {
 			kind = MOUNT_NEW;
 			type = type_of(sb);
 		}
 		kind |= flags_of_mount(mnt);
 	}
-	if (!set_mount(current_walk(), (__u64)to->mnt, (__u64)to->dentry, kind,
-		       BPF_CORE_READ(mount, mnt_devname), type))
+	walk = current_walk();
+	if (!set_mount(walk, (__u64)to->mnt, (__u64)to->dentry, kind, NULL, type))
 		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_MOVE_MOUNT);
+	/* What is moved or shown is named by its path, as in mount(2). */
+	if (shown)
+		source = write_source(shown, (__u64)BPF_CORE_READ(from, dentry)) ?
+				 as_number(walk->source) :
+				 SOURCE_UNKNOWN;
+	walk->object.source = source;
 	return decide_mount(OPERATION_SB_MOUNT, HOOK_MOVE_MOUNT);
 }
 

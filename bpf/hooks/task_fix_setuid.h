@@ -247,6 +247,7 @@ int BPF_PROG(bprm_creds_from_file, struct linux_binprm *bprm, const struct file 
 	if (!(from >> 32) || !new->euid.val)
 		return 0; /* root already, or judged above */
 	more = capabilities_at(&new->cap_permitted) & ~capabilities_at(&old->cap_permitted);
+	more |= capabilities_at(&new->cap_effective) & ~capabilities_at(&old->cap_effective);
 	if (!more)
 		return 0;
 	return decide_uid(HOOK_BPRM_CREDS_FROM_FILE, MEANS_FILE_CAPABILITIES, from, 0);

@@ -29,7 +29,7 @@ const (
 	GuardAbiSizesMAX_KEYS           GuardAbiSizes = 4
 	GuardAbiSizesMAX_MASKS          GuardAbiSizes = 8
 	GuardAbiSizesMAX_MARKS          GuardAbiSizes = 64
-	GuardAbiSizesMAX_GROUPS         GuardAbiSizes = 32
+	GuardAbiSizesMAX_GROUPS         GuardAbiSizes = 1024
 )
 
 type GuardAccessFlags uint32
@@ -464,6 +464,7 @@ type GuardWalk struct {
 	Port        uint32
 	Reserved    uint32
 	Judged      uint64
+	Source      [256]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -513,6 +514,7 @@ const (
 	GuardProgProgramMprotect    = "program_mprotect"
 	GuardProgProgramOpen        = "program_open"
 	GuardProgRemountCall        = "remount_call"
+	GuardProgRevokeMmap         = "revoke_mmap"
 	GuardProgSbKernMount        = "sb_kern_mount"
 	GuardProgSbMount            = "sb_mount"
 	GuardProgSbPivotroot        = "sb_pivotroot"
@@ -620,6 +622,7 @@ type GuardProgramSpecs struct {
 	ProgramMprotect    *ebpf.ProgramSpec `ebpf:"program_mprotect"`
 	ProgramOpen        *ebpf.ProgramSpec `ebpf:"program_open"`
 	RemountCall        *ebpf.ProgramSpec `ebpf:"remount_call"`
+	RevokeMmap         *ebpf.ProgramSpec `ebpf:"revoke_mmap"`
 	SbKernMount        *ebpf.ProgramSpec `ebpf:"sb_kern_mount"`
 	SbMount            *ebpf.ProgramSpec `ebpf:"sb_mount"`
 	SbPivotroot        *ebpf.ProgramSpec `ebpf:"sb_pivotroot"`
@@ -769,6 +772,7 @@ type GuardPrograms struct {
 	ProgramMprotect    *ebpf.Program `ebpf:"program_mprotect"`
 	ProgramOpen        *ebpf.Program `ebpf:"program_open"`
 	RemountCall        *ebpf.Program `ebpf:"remount_call"`
+	RevokeMmap         *ebpf.Program `ebpf:"revoke_mmap"`
 	SbKernMount        *ebpf.Program `ebpf:"sb_kern_mount"`
 	SbMount            *ebpf.Program `ebpf:"sb_mount"`
 	SbPivotroot        *ebpf.Program `ebpf:"sb_pivotroot"`
@@ -825,6 +829,7 @@ func (p *GuardPrograms) Close() error {
 		p.ProgramMprotect,
 		p.ProgramOpen,
 		p.RemountCall,
+		p.RevokeMmap,
 		p.SbKernMount,
 		p.SbMount,
 		p.SbPivotroot,

@@ -177,6 +177,8 @@ func openHandleWays() []Way {
 		}
 	}
 	secret := func(e *Env) error { return fileHandle(e, e.File()) }
+	// A file that has no name in memory could be the protected one: it is refused whatever it is (rule 6).
+	byName := openFlags(unix.O_RDONLY)
 	drop := func(*Env) error {
 		unix.Sync()
 		return os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0)
@@ -200,11 +202,11 @@ func openHandleWays() []Way {
 		}, Do: byHandle("mnt", unix.O_RDONLY)},
 		{ID: "handle-ext4", Disk: true, Description: "open_by_handle_at(2), ext4", Setup: secret, Do: byHandle("", unix.O_RDONLY)},
 		{ID: "handle-dropped", Disk: true, Description: "open_by_handle_at(2) after the dentries were dropped: the file has no name in memory",
-			Setup: secret, Meanwhile: drop, Do: byHandle("open", unix.O_RDONLY)},
+			Setup: secret, Meanwhile: drop, Do: byHandle("open", unix.O_RDONLY), Bystander: byName},
 		{ID: "handle-dropped-deep", Disk: true, Object: "deep", Description: "open_by_handle_at(2) after the dentries were dropped, two directories down",
-			Setup: secret, Meanwhile: drop, Do: byHandle("open", unix.O_RDWR)},
+			Setup: secret, Meanwhile: drop, Do: byHandle("open", unix.O_RDWR), Bystander: byName},
 		{ID: "handle-dropped-tree", Disk: true, Object: "tree", Description: "open_by_handle_at(2) after the dentries were dropped, below a protected directory",
-			Setup: secret, Meanwhile: drop, Do: byHandle("open", unix.O_RDONLY)},
+			Setup: secret, Meanwhile: drop, Do: byHandle("open", unix.O_RDONLY), Bystander: byName},
 		{ID: "dropped", Disk: true, Description: "openat(2) after the inode was dropped from memory", Meanwhile: drop, Do: openFlags(unix.O_RDONLY)},
 		{ID: "dropped-link", Disk: true, Description: "a hard link from before the policy, after the inode was dropped from memory",
 			Setup: linkFile, Meanwhile: drop, Do: func(e *Env) error { return open(e.Path("linked"), unix.O_RDONLY) }},

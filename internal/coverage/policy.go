@@ -78,12 +78,16 @@ var policies = []struct {
   - {to: {gids: [0, 4242]}}
 `},
 	// Ports 20000 to 29999 are those that the protected ways take; address ways use others.
-	{SocketBind, []string{"port", "address", "protocol"}, `
+	{SocketBind, []string{"port", "protocol"}, `
 - operation: socket_bind
   deny:
   - {ports: [20000-29999]}
-  - {addresses: [127.0.42.0/24, "fd42::/16"]}
   - {ports: [15000-15999], protocols: [udp]}
+`},
+	// By itself, since every unspecified address stands for these as well.
+	{SocketBind, []string{"address"}, `
+- operation: socket_bind
+  deny: {addresses: [127.0.42.0/24, "fd42::/16"]}
 `},
 	{SocketConnect, []string{"port", "address", "protocol"}, `
 - operation: socket_connect

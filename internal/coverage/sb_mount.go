@@ -152,8 +152,8 @@ func mountAPIWays() []Way {
 		}, Bystander: func(e *Env) error {
 			return moveTo(need(unix.Fsmount(newTmpfs(), unix.FSMOUNT_CLOEXEC, unix.MOUNT_ATTR_NOEXEC)), e.Point())
 		}},
-		{ID: "mount-setattr-shared", Needs: []string{"mount_setattr"}, Description: "mount_setattr(2), propagation", Setup: onPoint, Do: setattr(unix.MountAttr{Propagation: unix.MS_SHARED}, 0)},
-		{ID: "mount-setattr-shared-recursive", Needs: []string{"mount_setattr"}, Description: "mount_setattr(2), AT_RECURSIVE, propagation", Setup: onPoint,
+		{ID: "mount-setattr-shared", NotCovered: setattrReason, Needs: []string{"mount_setattr"}, Description: "mount_setattr(2), propagation", Setup: onPoint, Do: setattr(unix.MountAttr{Propagation: unix.MS_SHARED}, 0)},
+		{ID: "mount-setattr-shared-recursive", NotCovered: setattrReason, Needs: []string{"mount_setattr"}, Description: "mount_setattr(2), AT_RECURSIVE, propagation", Setup: onPoint,
 			Do: setattr(unix.MountAttr{Propagation: unix.MS_SHARED}, unix.AT_RECURSIVE)},
 		{ID: "open-tree-attr", Needs: []string{"open_tree_attr"}, Description: "open_tree_attr(2), move_mount(2)", Do: func(e *Env) error {
 			attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID}
