@@ -6,18 +6,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
+	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// guard is a manager with socket_bind attached, and its alerts.
+// guard is a manager with its hooks and alerts. All but socket_bind are nil
+// unless every operation is attached.
 type guard struct {
 	*ebpfguard.Manager
-	bind   *ebpfguard.Hook[ebpfguard.SocketBind, ebpfguard.SocketBindAlert]
+	files    *ebpfguard.Hook[ebpfguard.FileOpen, ebpfguard.FileOpenAlert]
+	programs *ebpfguard.Hook[ebpfguard.BprmCheckSecurity, ebpfguard.BprmCheckSecurityAlert]
+	mounts   *ebpfguard.Hook[ebpfguard.SbMount, ebpfguard.SbMountAlert]
+	remounts *ebpfguard.Hook[ebpfguard.SbRemount, ebpfguard.SbRemountAlert]
+	umounts  *ebpfguard.Hook[ebpfguard.SbUmount, ebpfguard.SbUmountAlert]
+	setuid   *ebpfguard.Hook[ebpfguard.TaskFixSetuid, ebpfguard.TaskFixSetuidAlert]
+	bind     *ebpfguard.Hook[ebpfguard.SocketBind, ebpfguard.SocketBindAlert]
+	connect  *ebpfguard.Hook[ebpfguard.SocketConnect, ebpfguard.SocketConnectAlert]
+	// alerts are those of socket_bind, others those of all other operations.
 	alerts chan ebpfguard.SocketBindAlert
+	others chan ebpfguard.Alert
 	errs   chan error
 }
 
@@ -25,22 +37,26 @@ type guard struct {
 // verifier takes its time, above all in emulation and on old kernels.
 var shared, small *guard
 
+// sharedGuard has all operations attached.
 func sharedGuard(t *testing.T) *guard {
 	t.Helper()
-	vmtest.Require(t, "socket_bind")
+	for _, o := range policy.Operations() {
+		vmtest.Require(t, string(o))
+	}
 	if shared == nil {
 		// Room for every alert of TestEveryDenialIsAccountedFor.
-		shared = makeGuard(t, ebpfguard.Options{AlertBytes: 32 << 20})
+		shared = makeGuard(t, ebpfguard.Options{AlertBytes: 32 << 20}, policy.Operations()...)
 	}
 	return shared
 }
 
-// smallGuard is shared too; its alert buffer is too small for a burst.
+// smallGuard is shared too; it has socket_bind only, and its alert buffer is too
+// small for a burst.
 func smallGuard(t *testing.T) *guard {
 	t.Helper()
 	vmtest.Require(t, "socket_bind")
 	if small == nil {
-		small = makeGuard(t, ebpfguard.Options{AlertBytes: 64 << 10})
+		small = makeGuard(t, ebpfguard.Options{AlertBytes: 64 << 10}, policy.SocketBind)
 	}
 	return small
 }
@@ -56,11 +72,11 @@ func closeShared() error {
 	return err
 }
 
-// newGuard makes a guard that lasts as long as the test.
+// newGuard makes a guard with socket_bind that lasts as long as the test.
 func newGuard(t *testing.T, options ebpfguard.Options) *guard {
 	t.Helper()
 	vmtest.Require(t, "socket_bind")
-	g := makeGuard(t, options)
+	g := makeGuard(t, options, policy.SocketBind)
 	t.Cleanup(func() {
 		if err := g.Close(); err != nil {
 			t.Error(err)
@@ -69,35 +85,74 @@ func newGuard(t *testing.T, options ebpfguard.Options) *guard {
 	return g
 }
 
-func makeGuard(t *testing.T, options ebpfguard.Options) *guard {
+func makeGuard(t *testing.T, options ebpfguard.Options, operations ...policy.Operation) *guard {
 	t.Helper()
 	m, err := ebpfguard.NewManager(options)
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &guard{Manager: m, alerts: make(chan ebpfguard.SocketBindAlert, 1<<17), errs: make(chan error, 1<<10)}
-	if g.bind, err = m.AttachSocketBind(); err != nil {
+	g := &guard{
+		Manager: m, alerts: make(chan ebpfguard.SocketBindAlert, 1<<17), others: make(chan ebpfguard.Alert, 1<<17), errs: make(chan error, 1<<10),
+	}
+	if err := g.attach(operations); err != nil {
 		m.Close()
 		t.Fatalf("%+v", err)
 	}
-	alerts := g.bind.Alerts(context.Background())
+	alerts := m.Alerts(context.Background())
 	go func() {
 		for alert, err := range alerts {
 			if err != nil {
 				g.errs <- err
-				continue
+			} else if bind, ok := alert.(ebpfguard.SocketBindAlert); ok {
+				g.alerts <- bind
+			} else {
+				g.others <- alert
 			}
-			g.alerts <- alert
 		}
 	}()
 	return g
 }
 
-// next returns the next alert.
+func (g *guard) attach(operations []policy.Operation) (err error) {
+	if err := g.Attach(operations...); err != nil {
+		return err
+	}
+	if slices.Contains(operations, policy.FileOpen) {
+		err = g.attachOthers()
+	}
+	var bindErr error
+	g.bind, bindErr = g.AttachSocketBind()
+	return errors.Join(err, bindErr)
+}
+
+func (g *guard) attachOthers() error {
+	errs := make([]error, 7)
+	g.files, errs[0] = g.AttachFileOpen()
+	g.programs, errs[1] = g.AttachBprmCheckSecurity()
+	g.mounts, errs[2] = g.AttachSbMount()
+	g.remounts, errs[3] = g.AttachSbRemount()
+	g.umounts, errs[4] = g.AttachSbUmount()
+	g.setuid, errs[5] = g.AttachTaskFixSetuid()
+	g.connect, errs[6] = g.AttachSocketConnect()
+	return errors.Join(errs...)
+}
+
+// next returns the next alert of socket_bind.
 func (g *guard) next(t *testing.T) ebpfguard.SocketBindAlert {
 	t.Helper()
+	return nextOf[ebpfguard.SocketBindAlert](t, g, g.alerts)
+}
+
+// nextOther returns the next alert of another operation.
+func (g *guard) nextOther(t *testing.T) ebpfguard.Alert {
+	t.Helper()
+	return nextOf[ebpfguard.Alert](t, g, g.others)
+}
+
+func nextOf[A any](t *testing.T, g *guard, alerts chan A) A {
+	t.Helper()
 	select {
-	case alert := <-g.alerts:
+	case alert := <-alerts:
 		return alert
 	case err := <-g.errs:
 		t.Fatal(err)
@@ -113,7 +168,23 @@ func (g *guard) quiet(t *testing.T) {
 	select {
 	case alert := <-g.alerts:
 		t.Errorf("an alert that should not be: %v", alert)
+	case alert := <-g.others:
+		t.Errorf("an alert that should not be: %v", alert)
 	case <-time.After(100 * time.Millisecond):
+	}
+}
+
+// drain takes all alerts that are still to come, of a test that they do not
+// matter to.
+func (g *guard) drain() {
+	for {
+		select {
+		case <-g.alerts:
+		case <-g.others:
+		case <-g.errs:
+		case <-time.After(200 * time.Millisecond):
+			return
+		}
 	}
 }
 
@@ -134,4 +205,17 @@ func (g *guard) add(t *testing.T, policies ...ebpfguard.SocketBind) {
 			}
 		})
 	}
+}
+
+// use applies a policy set for the length of a test.
+func (g *guard) use(t *testing.T, set ...policy.Policy) {
+	t.Helper()
+	if _, err := g.Apply(set); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := g.Apply(nil); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -184,8 +184,11 @@ static __always_inline int decide_mount(enum operation_id id, enum hook_id hook)
 	__u64 answer = CHANGED;
 	int i;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++) {
+		if (i)
+			refresh_class();
 		answer = judge_mount_once(id);
+	}
 	return conclude(answer, id, hook, NULL);
 }
 

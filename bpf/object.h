@@ -247,8 +247,11 @@ static __always_inline __u64 judge_file(enum operation_id id, __u32 flags)
 	__u64 answer = CHANGED;
 	int i;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++) {
+		if (i)
+			refresh_class();
 		answer = judge_once(id, flags);
+	}
 	return answer;
 }
 

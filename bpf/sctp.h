@@ -66,7 +66,7 @@ static __always_inline int decide_packed(struct sock *sk, enum operation_id id, 
 	struct walk *walk = current_walk();
 	struct socket_object *object;
 	__u16 family;
-	int i;
+	int i, try;
 
 	if (!walk)
 		return decide_without_memory(id, HOOK_SCTP_BIND_CONNECT);
@@ -80,13 +80,21 @@ static __always_inline int decide_packed(struct sock *sk, enum operation_id id, 
 		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, object);
 	}
 	walk->sk = (__u64)sk;
-	walk->answer = NO_RULE_ALLOW;
-	walk->strictest_at = 0;
-	walk->next_at = 0;
-	walk->port = id == OPERATION_SOCKET_BIND ? sk->__sk_common.skc_num : 0;
-	for (i = 0; i < MAX_PACKED / (int)sizeof(struct sockaddr_in); i++)
-		if (!judge_packed(id, family, total))
-			break; /* all are judged */
+	walk->answer = CHANGED;
+	for (try = 0; try < MAX_TRIES && (__u32)walk->answer == CHANGED; try++) {
+		if (try) {
+			refresh_class();
+			/* That made use of the walk's name. */
+			bpf_probe_read_kernel(walk->name, mask_length(total), addresses);
+		}
+		walk->answer = NO_RULE_ALLOW;
+		walk->strictest_at = 0;
+		walk->next_at = 0;
+		walk->port = id == OPERATION_SOCKET_BIND ? sk->__sk_common.skc_num : 0;
+		for (i = 0; i < MAX_PACKED / (int)sizeof(struct sockaddr_in); i++)
+			if (!judge_packed(id, family, total))
+				break; /* all are judged */
+	}
 	read_packed(object, sk, id, family, walk, walk->strictest_at, total);
 	if (!object->port)
 		object->port = walk->port;

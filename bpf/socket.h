@@ -139,7 +139,8 @@ __noinline __u64 judge_socket(__u32 id, __u64 first, __u64 second, __u64 packed)
 	return judgement.number | (verdict4 == CHANGED ? CHANGED : stricter(verdict, verdict4));
 }
 
-/* ask returns the verdict on an object and the generation that decided. */
+/* ask returns the verdict on an object and the generation that decided, or
+ * CHANGED. */
 static __always_inline __u64 ask(enum operation_id id, const struct socket_object *object)
 {
 	const __u64 *address = (const __u64 *)object->address;
@@ -151,12 +152,9 @@ static __always_inline __u64 ask(enum operation_id id, const struct socket_objec
 		.family = object->family,
 		.dual_stack = object->dual_stack,
 	};
-	__u64 answer = CHANGED;
-	int i;
+	__u64 answer = judge_socket(id, address[0], address[1], *(__u64 *)&packed);
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
-		answer = judge_socket(id, address[0], address[1], *(__u64 *)&packed);
-	if (object->unreadable && (__u32)answer != NO_RULE_ALLOW)
+	if (object->unreadable && (__u32)answer != NO_RULE_ALLOW && (__u32)answer != CHANGED)
 		return answer >> 32 << 32 | UNDECIDED_DENY;
 	return answer;
 }
@@ -165,7 +163,15 @@ static __always_inline __u64 ask(enum operation_id id, const struct socket_objec
 static __always_inline int decide_socket(enum operation_id id, enum hook_id hook,
 					 const struct socket_object *object)
 {
-	return conclude(ask(id, object), id, hook, object);
+	__u64 answer = CHANGED;
+	int i;
+
+	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++) {
+		if (i)
+			refresh_class();
+		answer = ask(id, object);
+	}
+	return conclude(answer, id, hook, object);
 }
 
 #endif

@@ -20,8 +20,21 @@
 #define MAX_TRIES 8
 
 /* What begin_judgement returns in its lower half instead of a row. */
-#define ROW_CHANGED 0x7ffffffe
+#define ROW_CHANGED 0x7ffffffe /* call refresh_class and begin anew */
 #define ROW_DAMAGED 0x7fffffff
+
+/* refresh_class looks up what the current task is in the generation in force;
+ * a judgement that finds that it does not know asks for it and begins anew. */
+__noinline int refresh_class(void)
+{
+	struct subject *subject = current_subject();
+	struct walk *walk = current_walk();
+
+	/* Without memory the judgements fail, closed. */
+	if (subject && walk)
+		classify(subject, walk, SLOT_FORCE, current_uid());
+	return 0;
+}
 
 /*
  * begin_judgement looks up everything that does not depend on the object. It
@@ -33,11 +46,9 @@ static __always_inline __u64 begin_judgement(__u32 id)
 	void *tables = tables_in(SLOT_FORCE);
 	const struct generation *generation;
 	const struct operation *operation;
-	const struct subjects *subjects;
 	struct subject *subject;
-	struct walk *walk;
 	__u64 class, row, number;
-	__u32 rows, uid;
+	__u32 rows;
 
 	if (!tables)
 		return ROW_DAMAGED;
@@ -49,24 +60,12 @@ static __always_inline __u64 begin_judgement(__u32 id)
 	if (!rows)
 		return ROW_ALLOWED;
 	number = generation->number;
-	uid = current_uid();
-	subject = current_subject();
-	if (!subject) {
-		subjects = (const void *)line_at(tables, generation->subjects);
-		if (!subjects)
-			return ROW_DAMAGED;
-		class = subjects->unknown + class_of_user(tables, subjects, uid);
-	} else {
-		class = subject->class;
-		if (class >> 32 != number || subject->uid != uid) {
-			walk = current_walk();
-			if (!walk)
-				return number << 32 | ROW_DAMAGED;
-			class = classify(subject, walk, SLOT_FORCE, uid);
-			if (class >> 32 != number)
-				return ROW_CHANGED;
-		}
-	}
+	subject = task_get(&tasks, current_task());
+	if (!subject)
+		return ROW_CHANGED;
+	class = subject->class;
+	if (class >> 32 != number || subject->uid != current_uid())
+		return ROW_CHANGED;
 	row = word_at(tables, rows + (__u32)class);
 	if (row == NOT_FOUND)
 		return number << 32 | ROW_DAMAGED;

@@ -58,8 +58,11 @@ static __always_inline int decide_id(__u32 hook, __u32 means, __u64 from, __u64 
 	struct walk *walk;
 	int i;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++) {
+		if (i)
+			refresh_class();
 		answer = judge_ids(from, to);
+	}
 	if ((__u32)answer == NO_RULE_ALLOW)
 		return 0;
 	walk = current_walk();
