@@ -72,16 +72,18 @@ func (e errand) run(o *outcome) error {
 
 // changes are the errands that change a file or a mount.
 var changes = map[string]func(a []string) error{
-	"mkdir":    func(a []string) error { return unix.Mkdir(a[0], 0o755) },
-	"rmdir":    func(a []string) error { return unix.Rmdir(a[0]) },
-	"mknod":    func(a []string) error { return unix.Mknod(a[0], unix.S_IFREG|0o644, 0) },
-	"fifo":     func(a []string) error { return unix.Mkfifo(a[0], 0o644) },
-	"socket":   bindSocket,
-	"symlink":  func(a []string) error { return unix.Symlink(a[0], a[1]) },
-	"link":     func(a []string) error { return unix.Link(a[0], a[1]) },
-	"unlink":   func(a []string) error { return unix.Unlink(a[0]) },
-	"rename":   func(a []string) error { return unix.Rename(a[0], a[1]) },
-	"exchange": func(a []string) error { return unix.Renameat2(unix.AT_FDCWD, a[0], unix.AT_FDCWD, a[1], unix.RENAME_EXCHANGE) },
+	"mkdir":   func(a []string) error { return unix.Mkdir(a[0], 0o755) },
+	"rmdir":   func(a []string) error { return unix.Rmdir(a[0]) },
+	"mknod":   func(a []string) error { return unix.Mknod(a[0], unix.S_IFREG|0o644, 0) },
+	"fifo":    func(a []string) error { return unix.Mkfifo(a[0], 0o644) },
+	"socket":  bindSocket,
+	"symlink": func(a []string) error { return unix.Symlink(a[0], a[1]) },
+	"link":    func(a []string) error { return unix.Link(a[0], a[1]) },
+	"unlink":  func(a []string) error { return unix.Unlink(a[0]) },
+	"rename":  func(a []string) error { return unix.Rename(a[0], a[1]) },
+	"exchange": func(a []string) error {
+		return unix.Renameat2(unix.AT_FDCWD, a[0], unix.AT_FDCWD, a[1], unix.RENAME_EXCHANGE)
+	},
 	"truncate": func(a []string) error { return unix.Truncate(a[0], 0) },
 	"chmod":    func(a []string) error { return unix.Chmod(a[0], 0o755) },
 	"chown":    func(a []string) error { return unix.Chown(a[0], 0, 0) },
@@ -91,9 +93,12 @@ var changes = map[string]func(a []string) error{
 	"chdir":    func(a []string) error { return unix.Chdir(a[0]) },
 	"bind":     func(a []string) error { return unix.Mount(a[0], a[1], "", unix.MS_BIND|unix.MS_REC, "") },
 	"tmpfs":    func(a []string) error { return unix.Mount("test", a[0], "tmpfs", 0, "") },
-	"move":     func(a []string) error { return unix.Mount(a[0], a[1], "", unix.MS_MOVE, "") },
-	"detach":   func(a []string) error { return unix.Unmount(a[0], unix.MNT_DETACH) },
-	"umount":   func(a []string) error { return unix.Unmount(a[0], 0) },
+	"overlay": func(a []string) error { // lower directories, mount point
+		return unix.Mount("test", a[1], "overlay", unix.MS_RDONLY, "lowerdir="+a[0])
+	},
+	"move":   func(a []string) error { return unix.Mount(a[0], a[1], "", unix.MS_MOVE, "") },
+	"detach": func(a []string) error { return unix.Unmount(a[0], unix.MNT_DETACH) },
+	"umount": func(a []string) error { return unix.Unmount(a[0], 0) },
 	// A mount namespace of its own.
 	"unshare": func([]string) error {
 		if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf/link"
@@ -25,6 +26,10 @@ type Options struct {
 	// 300 bytes. Alerts that do not fit are counted and lost; their verdicts
 	// stand.
 	AlertBytes uint32
+	// AllowGaps applies policies that this kernel cannot enforce fully. Without
+	// it they are refused with an error that wraps [ErrNotSupported] and says
+	// what is not covered.
+	AllowGaps bool
 }
 
 // Manager enforces one policy set on this kernel. Several managers, in one
@@ -182,6 +187,15 @@ func (m *Manager) apply(set []policy.Policy) (Changes, error) {
 			if m.attached[r.Operation] == nil {
 				return Changes{}, fmt.Errorf("policy %q: %s: %w; attach it first", p.Name, r.Operation, ErrNotAttached)
 			}
+		}
+	}
+	if !m.options.AllowGaps {
+		missing, err := gaps(set)
+		if err != nil {
+			return Changes{}, err
+		}
+		if len(missing) > 0 {
+			return Changes{}, fmt.Errorf("%w: %s; change the rules, use a later kernel, or set Options.AllowGaps (--allow-gaps) to enforce the rest", ErrNotSupported, strings.Join(missing, "; "))
 		}
 	}
 	if m.object == nil { // an empty set, and nothing attached

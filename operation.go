@@ -2,6 +2,7 @@ package ebpfguard
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -32,6 +33,9 @@ type hook struct {
 	// optional says that a kernel may lack the hook because it lacks what
 	// the hook guards, or has another hook for it.
 	optional bool
+	// gap tells whether a pattern that denies is not enforced fully without
+	// the hook; nil when the kernel has another way then.
+	gap func(policy.Pattern) bool
 	// revoke says that only rules with [policy.Rule.Revoke] need the hook:
 	// it is attached while there are any.
 	revoke bool
@@ -84,4 +88,33 @@ func (o *operation) available() (programs, revoke []string, err error) {
 		}
 	}
 	return programs, revoke, nil
+}
+
+// gaps returns what this kernel cannot enforce of a policy set, each as a
+// sentence. A hook that a kernel lacks because it lacks what the hook guards is
+// no gap.
+func gaps(set []policy.Policy) ([]string, error) {
+	var all []string
+	for _, op := range operations {
+		for _, h := range op.hooks {
+			if h.gap == nil {
+				continue
+			}
+			ok, err := bpf.HasHook(h.name)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				continue
+			}
+			for _, p := range set {
+				for i, r := range p.Rules {
+					if r.Operation == op.name && slices.ContainsFunc(r.Deny, h.gap) {
+						all = append(all, fmt.Sprintf("policy %q rule %d (%s): not covered on this kernel: %s, since it has no LSM hook %s", p.Name, i, op.name, h.effect, h.name))
+					}
+				}
+			}
+		}
+	}
+	return all, nil
 }

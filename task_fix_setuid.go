@@ -2,6 +2,7 @@ package ebpfguard
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -30,10 +31,10 @@ var taskFixSetuid = operation{
 	hooks: []hook{
 		{name: "task_fix_setuid", effect: "setuid(2), setreuid(2), setresuid(2), setfsuid(2)"},
 		{name: "task_fix_setgid", effect: "setgid(2), setregid(2), setresgid(2), setfsgid(2)"},
-		{name: "task_fix_setgroups", effect: "setgroups(2)", optional: true},
+		{name: "task_fix_setgroups", effect: "setgroups(2)", optional: true, gap: namesGroups},
 		{name: "bprm_creds_from_file", effect: "set-user-ID and set-group-ID programs, file capabilities"},
 		{name: "capset", effect: "raising capabilities"},
-		{name: "userns_create", effect: "making a user namespace", optional: true},
+		{name: "userns_create", effect: "making a user namespace", optional: true, gap: namesRoot},
 	},
 	alert: func(c AlertContext, r record) Alert { return TaskFixSetuidAlert{c, credentialsOf(r)} },
 }
@@ -96,3 +97,19 @@ func ToRoot() []policy.CredentialsPattern {
 
 // AllCredentials selects every change of identity.
 func AllCredentials() []policy.CredentialsPattern { return []policy.CredentialsPattern{{All: true}} }
+
+// namesGroups tells whether a pattern concerns changes of groups.
+func namesGroups(p policy.Pattern) bool {
+	c := p.(policy.CredentialsPattern)
+	return c.All || isEmpty(c.To.UIDs)
+}
+
+// namesRoot tells whether a pattern concerns becoming root.
+func namesRoot(p policy.Pattern) bool {
+	c := p.(policy.CredentialsPattern)
+	root := func(r policy.IDRange) bool { return r.Contains(0) }
+	return c.All || isEmpty(c.To.UIDs) && isEmpty(c.To.GIDs) ||
+		slices.ContainsFunc(c.To.UIDs.Ranges, root) || slices.Contains(c.To.UIDs.Names, "root")
+}
+
+func isEmpty(ids policy.IDs) bool { return len(ids.Ranges) == 0 && len(ids.Names) == 0 }

@@ -29,7 +29,7 @@ func TestCoverage(t *testing.T) {
 	if pattern := os.Getenv("EBPFGUARD_WAYS"); pattern != "" {
 		o.Match = regexp.MustCompile(pattern)
 	}
-	m, err := ebpfguard.NewManager(ebpfguard.Options{AlertBytes: 32 << 20})
+	m, err := ebpfguard.NewManager(ebpfguard.Options{AlertBytes: 32 << 20, AllowGaps: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,421 @@
+//go:build vm
+
+package ebpfguard_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// warm opens a file until what is known of it is kept.
+func warm(t *testing.T, d *doer, e ...string) {
+	t.Helper()
+	for range 3 {
+		passed(t, d, e[0], e[1:]...)
+	}
+}
+
+// warmRefused does the same with a file that is refused.
+func (g *fileGuard) warmRefused(t *testing.T, d *doer, e ...string) {
+	t.Helper()
+	for range 3 {
+		g.refused(t, d, e[0], e[1:]...)
+	}
+}
+
+// testCache changes what an answer depends on, each time after the former answer
+// was given several times.
+func testCache(t *testing.T, g *fileGuard) {
+	f := newFileTest(t)
+	p := func(name string) string { return f.dir + "/" + name }
+	for _, name := range []string{"open/file", "open/dir/file", "open/dir/sub/file", "shut/file"} {
+		write(t, p(name), "")
+	}
+	t.Run("policies", func(t *testing.T) {
+		file := []string{"open", p("open/file"), "r"}
+		for range 3 {
+			g.apply(t)
+			warm(t, f.actor, file...)
+			g.apply(t, f.deny("other"))
+			warm(t, f.actor, file...)
+			g.apply(t, f.deny("open/file"))
+			g.warmRefused(t, f.actor, file...)
+			g.apply(t, f.deny("open/"), allowFiles("but", f.subject, p("open/file")))
+			warm(t, f.actor, file...)
+			audit := f.deny("open/file")
+			audit.Mode = policy.ModeAudit
+			g.apply(t, audit)
+			warm(t, f.actor, file...)
+			for range 3 {
+				g.next(t)
+			}
+			g.apply(t, f.deny("**/file"))
+			g.warmRefused(t, f.actor, file...)
+			warm(t, f.other, file...)
+		}
+	})
+	g.apply(t, f.deny("shut/", "**/named"))
+	rename := func(t *testing.T, from, to string) {
+		t.Helper()
+		check(t, os.Rename(p(from), p(to)))
+	}
+	t.Run("a file is renamed", func(t *testing.T) {
+		d := startDoer(t, f.program)
+		passed(t, d, "hold", "file", p("open/file"), "path")
+		for _, e := range [][]string{{"open", p("open/file"), "r"}, {"open-fd", "file", "r"}} {
+			warm(t, d, e...)
+		}
+		for _, to := range []string{"shut/moved", "open/named", "shut/named"} {
+			rename(t, "open/file", to)
+			g.warmRefused(t, d, "open-fd", "file", "r")
+			g.warmRefused(t, d, "open", p(to), "r")
+			rename(t, to, "open/file")
+			warm(t, d, "open-fd", "file", "r")
+			warm(t, d, "open", p("open/file"), "r")
+			warm(t, f.other, "open", p("open/file"), "r")
+		}
+	})
+	t.Run("a directory is renamed", func(t *testing.T) {
+		d := startDoer(t, f.program)
+		passed(t, d, "hold", "sub", p("open/dir/sub"), "path")
+		passed(t, d, "chdir", p("open/dir"))
+		for _, move := range [][2]string{{"open/dir", "shut/dir"}, {"open/dir", "open/named"}, {"open", "shut/open"}} {
+			warm(t, d, "openat", "sub", "file", "r")
+			warm(t, d, "open", "file", "r")
+			rename(t, move[0], move[1])
+			if move[1] == "open/named" { // a directory of that name is no tree
+				warm(t, d, "openat", "sub", "file", "r")
+			} else {
+				g.warmRefused(t, d, "openat", "sub", "file", "r")
+				g.warmRefused(t, d, "open", "file", "w")
+			}
+			rename(t, move[1], move[0])
+		}
+		warm(t, d, "openat", "sub", "file", "r")
+	})
+	t.Run("a directory is exchanged", func(t *testing.T) {
+		d := startDoer(t, f.program)
+		passed(t, d, "hold", "open", p("open"), "path")
+		passed(t, d, "hold", "shut", p("shut"), "path")
+		check(t, os.WriteFile(p("shut/file"), nil, 0o644))
+		warm(t, d, "openat", "open", "file", "r")
+		g.warmRefused(t, d, "openat", "shut", "file", "r")
+		passed(t, f.other, "exchange", p("open"), p("shut"))
+		g.warmRefused(t, d, "openat", "open", "file", "r") // by its name
+		g.warmRefused(t, d, "openat", "shut", "file", "r") // by what it is
+		passed(t, f.other, "exchange", p("open"), p("shut"))
+		warm(t, d, "openat", "open", "file", "r")
+		g.warmRefused(t, d, "openat", "shut", "file", "r")
+	})
+	t.Run("a file is replaced", func(t *testing.T) {
+		g.apply(t, f.deny("shut/", "open/exact"))
+		write(t, p("open/exact"), "")
+		g.warmRefused(t, f.actor, "open", p("open/exact"), "r")
+		write(t, p("open/next"), "")
+		warm(t, f.actor, "open", p("open/next"), "r")
+		rename(t, "open/next", "open/exact")
+		g.warmRefused(t, f.actor, "open", p("open/exact"), "r")
+		check(t, os.Remove(p("open/exact")))
+		write(t, p("open/exact"), "")
+		g.warmRefused(t, f.actor, "open", p("open/exact"), "r")
+		check(t, os.Remove(p("open/exact")))
+	})
+}
+
+// testCacheOfLinks has files with several names.
+func testCacheOfLinks(t *testing.T, g *fileGuard) {
+	f := newFileTest(t)
+	p := func(name string) string { return f.dir + "/" + name }
+	write(t, p("open/file"), "")
+	check(t, os.MkdirAll(p("shut"), 0o755))
+	tree, exact := f.deny("shut/"), f.deny("shut/link")
+	g.apply(t, tree)
+	warm(t, f.actor, "open", p("open/file"), "r")
+	check(t, os.Link(p("open/file"), p("shut/link")))
+	for range 3 { // by turns, since the file keeps one of both
+		g.refused(t, f.actor, "open", p("shut/link"), "r")
+		passed(t, f.actor, "open", p("open/file"), "r")
+	}
+	g.apply(t, exact) // now it is a name of the file
+	g.warmRefused(t, f.actor, "open", p("open/file"), "r")
+	g.warmRefused(t, f.actor, "open", p("shut/link"), "r")
+	check(t, os.Remove(p("shut/link")))
+	g.warmRefused(t, f.actor, "open", p("open/file"), "r") // until policies are applied again
+	g.apply(t, exact)
+	warm(t, f.actor, "open", p("open/file"), "r")
+	check(t, os.Link(p("open/file"), p("shut/link")))
+	warm(t, f.actor, "open", p("open/file"), "r")
+	g.warmRefused(t, f.actor, "open", p("shut/link"), "r")
+	check(t, os.Remove(p("open/file")))
+	g.warmRefused(t, f.actor, "open", p("shut/link"), "r")
+
+	// Threads open one file by two names at once: no answer is the other's.
+	check(t, os.Link(p("shut/link"), p("open/file")))
+	g.apply(t, tree)
+	const times = 500
+	var paths []string
+	for range 6 {
+		paths = append(paths, p("open/file"), p("shut/link"))
+	}
+	o := passed(t, f.actor, "hammer", strconv.Itoa(times), paths...)
+	for i, refused := range o.Counts {
+		if want := i % 2 * times; refused != want {
+			t.Errorf("%s: %d of %d refused, want %d", paths[i], refused, times, want)
+		}
+	}
+	if n := g.drain(); n != 6*times {
+		t.Errorf("%d alerts", n)
+	}
+}
+
+// testCacheOfMounts moves mounts.
+func testCacheOfMounts(t *testing.T, g *fileGuard) {
+	f := newFileTest(t)
+	p := func(name string) string { return f.dir + "/" + name }
+	for _, name := range []string{"open/file", "open/m/file", "open/n/x", "shut/m/file"} {
+		write(t, p(name), "")
+	}
+	g.apply(t, f.deny("shut/"))
+	// in starts the actor in a mount namespace of its own, and a bystander in there too.
+	in := func(t *testing.T) (d, mover *doer) {
+		t.Helper()
+		d, mover = startDoer(t, f.program), startDoer(t, "/proc/self/exe")
+		passed(t, d, "unshare")
+		passed(t, mover, "setns", strconv.Itoa(d.pid))
+		return d, mover
+	}
+	t.Run("a mount is moved", func(t *testing.T) {
+		d, mover := in(t)
+		passed(t, mover, "tmpfs", p("open/m"))
+		passed(t, mover, "open", p("open/m/file"), "create")
+		passed(t, d, "hold", "m", p("open/m"), "path")
+		for range 3 {
+			warm(t, d, "openat", "m", "file", "r")
+			passed(t, mover, "move", p("open/m"), p("shut/m"))
+			g.warmRefused(t, d, "openat", "m", "file", "r")
+			g.warmRefused(t, d, "open", p("shut/m/file"), "r")
+			passed(t, mover, "move", p("shut/m"), p("open/m"))
+		}
+		warm(t, d, "openat", "m", "file", "r")
+	})
+	t.Run("a mount above is moved", func(t *testing.T) {
+		d, mover := in(t)
+		passed(t, mover, "tmpfs", p("open/m"))
+		passed(t, mover, "mkdir", p("open/m/n"))
+		passed(t, mover, "tmpfs", p("open/m/n"))
+		passed(t, mover, "open", p("open/m/n/file"), "create")
+		passed(t, d, "hold", "n", p("open/m/n"), "path")
+		warm(t, d, "openat", "n", "file", "r")
+		passed(t, mover, "move", p("open/m"), p("shut/m"))
+		g.warmRefused(t, d, "openat", "n", "file", "r")
+	})
+	t.Run("something is mounted over it", func(t *testing.T) {
+		d, mover := in(t)
+		passed(t, d, "hold", "open", p("open"), "path")
+		warm(t, d, "open", p("open/m/file"), "r")
+		warm(t, d, "openat", "open", "m/file", "r")
+		passed(t, mover, "bind", p("shut/m"), p("open/m"))
+		g.warmRefused(t, d, "open", p("open/m/file"), "r")
+		g.warmRefused(t, d, "openat", "open", "m/file", "r")
+		passed(t, mover, "umount", p("open/m"))
+		warm(t, d, "open", p("open/m/file"), "r")
+		// The other way round: another file has the protected name.
+		g.warmRefused(t, d, "open", p("shut/m/file"), "r")
+		passed(t, mover, "bind", p("open/m"), p("shut/m"))
+		g.warmRefused(t, d, "open", p("shut/m/file"), "r")
+		warm(t, d, "open", p("open/m/file"), "r")
+		passed(t, mover, "umount", p("shut/m"))
+		g.warmRefused(t, d, "open", p("shut/m/file"), "r")
+	})
+	t.Run("a file is mounted over a file", func(t *testing.T) {
+		d, mover := in(t)
+		warm(t, d, "open", p("open/file"), "r")
+		passed(t, mover, "bind", p("shut/m/file"), p("open/file"))
+		g.warmRefused(t, d, "open", p("open/file"), "r")
+		passed(t, mover, "umount", p("open/file"))
+		warm(t, d, "open", p("open/file"), "r")
+	})
+	t.Run("a mount is removed", func(t *testing.T) {
+		d, mover := in(t)
+		passed(t, mover, "tmpfs", p("shut/m"))
+		passed(t, mover, "open", p("shut/m/file"), "create")
+		passed(t, d, "hold", "m", p("shut/m"), "path")
+		g.warmRefused(t, d, "openat", "m", "file", "r")
+		passed(t, mover, "detach", p("shut/m"))
+		// It came after the policy and is nowhere: nothing says that it was protected.
+		warm(t, d, "openat", "m", "file", "r")
+	})
+	t.Run("a mount from before the policy is removed", func(t *testing.T) {
+		passed(t, f.other, "tmpfs", p("shut/m"))
+		passed(t, f.other, "open", p("shut/m/file"), "create")
+		g.apply(t, f.deny("shut/"))
+		d, mover := in(t)
+		passed(t, d, "hold", "m", p("shut/m"), "path")
+		g.warmRefused(t, d, "openat", "m", "file", "r")
+		passed(t, mover, "move", p("shut/m"), p("open/m"))
+		g.warmRefused(t, d, "openat", "m", "file", "r") // it is what was there
+		passed(t, mover, "detach", p("open/m"))
+		g.warmRefused(t, d, "openat", "m", "file", "r")
+		passed(t, f.other, "umount", p("shut/m"))
+	})
+	t.Run("the same mount moves elsewhere", func(t *testing.T) {
+		passed(t, f.other, "tmpfs", p("open/n"))
+		passed(t, f.other, "open", p("open/n/file"), "create")
+		d, mover := in(t)
+		warm(t, d, "open", p("open/n/file"), "r")
+		warm(t, f.actor, "open", p("open/n/file"), "r")
+		passed(t, mover, "move", p("open/n"), p("shut/m"))
+		g.warmRefused(t, d, "open", p("shut/m/file"), "r")
+		warm(t, f.actor, "open", p("open/n/file"), "r") // another namespace
+		g.refused(t, d, "open", p("shut/m/file"), "r")
+		passed(t, f.actor, "open", p("open/n/file"), "r")
+		d.stop()
+		mover.stop()
+		passed(t, f.other, "umount", p("open/n"))
+	})
+}
+
+// testCacheUnderRenames opens a file by several threads while a directory above
+// is renamed in and out of a protected one. No answer may be that of another
+// place than the one where the file was during the whole open.
+func testCacheUnderRenames(t *testing.T, g *fileGuard) {
+	f := newFileTest(t)
+	p := func(name string) string { return f.dir + "/" + name }
+	write(t, p("open/dir/sub/file"), "")
+	check(t, os.Mkdir(p("shut"), 0o755))
+	place, unmap, err := mapPlace(p("place"))
+	check(t, err)
+	defer unmap()
+	g.apply(t, f.deny("shut/"))
+	random := rand.New(rand.NewPCG(1, 2))
+	for _, slow := range []bool{true, false} {
+		t.Run(fmt.Sprintf("slow %v", slow), func(t *testing.T) {
+			place.Store(0)
+			d, bystander := startDoer(t, f.program), startDoer(t, "/proc/self/exe")
+			bystanderDone, done := make(chan outcome), make(chan outcome)
+			go func() { done <- d.do("watch", "4", p("place"), p("open/dir/sub"), "file") }()
+			go func() { bystanderDone <- bystander.do("watch", "1", p("place"), p("open/dir/sub"), "file") }()
+			alerts := 0
+			for range 1000 {
+				for _, move := range [][2]string{{"open/dir", "shut/dir"}, {"shut/dir", "open/dir"}} {
+					place.Add(1)
+					err := os.Rename(p(move[0]), p(move[1]))
+					place.Add(1)
+					if err != nil {
+						t.Error(err)
+					}
+					if slow {
+						time.Sleep(time.Duration(random.IntN(1000)) * time.Microsecond)
+					}
+					for more := true; more; {
+						select {
+						case <-g.alerts:
+							alerts++
+						default:
+							more = false
+						}
+					}
+				}
+			}
+			place.Store(placeEnd)
+			o, other := <-done, <-bystanderDone
+			if o.Errno != 0 || other.Errno != 0 {
+				t.Fatal(o, other)
+			}
+			alerts += g.drain()
+			t.Logf("wrongly passed %d, wrongly refused %d, rightly passed %d, rightly refused %d, meanwhile %d; %d alerts", o.Counts[0], o.Counts[1], o.Counts[2], o.Counts[3], o.Counts[4], alerts)
+			if o.Counts[0] != 0 || o.Counts[1] != 0 {
+				t.Error("an answer of another place")
+			}
+			if slow && (o.Counts[2] < 100 || o.Counts[3] < 100) {
+				t.Error("too few opens to tell")
+			}
+			if other.Counts[1] != 0 || other.Counts[3] != 0 {
+				t.Errorf("the bystander was refused: %v", other.Counts)
+			}
+		})
+	}
+	t.Run("a file elsewhere", func(t *testing.T) {
+		// While the kernel's names change all the time, the answers for others stay.
+		write(t, p("quiet/file"), "")
+		before, err := g.Stats(policy.FileOpen)
+		check(t, err)
+		stop, stopped := make(chan struct{}), make(chan int)
+		for i := range 2 {
+			write(t, p(fmt.Sprintf("rename-%d/x", i)), "")
+			go func() {
+				n := 0
+				for path := p(fmt.Sprintf("rename-%d/x", i)); ; n++ {
+					select {
+					case <-stop:
+						stopped <- n
+						return
+					default:
+					}
+					os.Rename(path, path+"y")
+					os.Rename(path+"y", path)
+				}
+			}()
+		}
+		const times = 5000
+		o := passed(t, f.actor, "hammer", strconv.Itoa(times), p("quiet/file"), p("quiet/file"))
+		close(stop)
+		renames := 2 * (<-stopped + <-stopped)
+		after, err := g.Stats(policy.FileOpen)
+		check(t, err)
+		t.Logf("%d renames; refused of %d: %v; undecided %d", renames, 2*times, o.Counts, after.Undecided-before.Undecided)
+		g.drain()
+		if o.Counts[0]+o.Counts[1] > times/100 {
+			t.Errorf("refused: %v", o.Counts)
+		}
+	})
+}
+
+// testCacheUnderPolicies opens two files by many threads while policies change
+// places: exactly one of both is denied by each, so no thread is ever refused
+// both or given both by one set.
+func testCacheUnderPolicies(t *testing.T, g *fileGuard) {
+	f := newFileTest(t)
+	p := func(name string) string { return f.dir + "/" + name }
+	for _, name := range []string{"x", "y", "always", "never"} {
+		write(t, p(name), "")
+	}
+	always := denyFiles("always", f.subject, p("always"))
+	g.apply(t, always)
+	finished := make(chan outcome)
+	const times = 2000
+	go func() {
+		finished <- f.actor.do("hammer", strconv.Itoa(times), p("always"), p("never"), p("always"), p("never"), p("x"), p("y"))
+	}()
+	applied := 0
+	var o outcome
+	for done := false; !done; {
+		_, err := g.Apply([]policy.Policy{always, f.deny([]string{"x", "y"}[applied%2])})
+		check(t, err)
+		applied++
+		select {
+		case o = <-finished:
+			done = true
+		default:
+		}
+	}
+	if o.Errno != 0 {
+		t.Fatal(o)
+	}
+	t.Logf("%d sets, refused %v of %d", applied, o.Counts, times)
+	for i, want := range []int{times, 0, times, 0} {
+		if o.Counts[i] != want {
+			t.Errorf("thread %d: %d refused, want %d", i, o.Counts[i], want)
+		}
+	}
+	if o.Counts[4] == 0 || o.Counts[5] == 0 || o.Counts[4] == times || o.Counts[5] == times {
+		t.Errorf("the sets did not alternate: %v", o.Counts)
+	}
+	g.drain()
+}
