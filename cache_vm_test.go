@@ -163,7 +163,7 @@ func testCacheOfLinks(t *testing.T, g *fileGuard) {
 	for range 6 {
 		paths = append(paths, p("open/file"), p("shut/link"))
 	}
-	o := passed(t, f.actor, "hammer", strconv.Itoa(times), paths...)
+	o := passed(t, f.actor, "hammer", append([]string{strconv.Itoa(times)}, paths...)...)
 	for i, refused := range o.Counts {
 		if want := i % 2 * times; refused != want {
 			t.Errorf("%s: %d of %d refused, want %d", paths[i], refused, times, want)

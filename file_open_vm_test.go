@@ -591,9 +591,9 @@ func testExceptions(t *testing.T, g *fileGuard) {
 			done = alert.Path == p("own/a")
 		}
 		delete(needs, p("own/a"))
-		t.Logf("a Go program opens %q", needs)
+		t.Logf("a Go program opens %v", needs)
 		if !needs[f.program] {
-			t.Errorf("it does not need itself: %q", needs)
+			t.Errorf("it does not need itself: %v", needs)
 		}
 		paths := []string{p("own/")}
 		for path := range needs {

@@ -41,6 +41,31 @@ static __always_inline bool is_unhashed(struct dentry *dentry)
 	return !BPF_CORE_READ(dentry, d_hash.pprev);
 }
 
+/* The mark of an anonymous namespace: seq is 0, since 6.18 its number, and 7.x
+ * has a field for it (fs/mount.h, is_anon_ns). */
+struct ns_common___since_6_18 {
+	__u64 ns_id;
+} __attribute__((preserve_access_index));
+struct mnt_namespace___since_7 {
+	bool is_anon;
+} __attribute__((preserve_access_index));
+
+/* is_anonymous tells whether a mount is not part of a tree yet (fsmount,
+ * open_tree). */
+static __always_inline bool is_anonymous(struct mnt_namespace *ns)
+{
+	struct mnt_namespace___since_7 *newest = (void *)ns;
+	struct ns_common___since_6_18 *newer = (void *)&ns->ns;
+
+	if (bpf_core_field_exists(newest->is_anon))
+		return BPF_CORE_READ(newest, is_anon);
+	if (bpf_core_field_exists(ns->seq))
+		return !BPF_CORE_READ(ns, seq);
+	if (bpf_core_field_exists(newer->ns_id))
+		return !BPF_CORE_READ(newer, ns_id);
+	return false;
+}
+
 /* place_of returns CHAIN_NO_PATH and CHAIN_NOWHERE as they apply to the topmost
  * mount of a path. */
 static __always_inline int place_of(struct mount *mount)
@@ -57,9 +82,7 @@ static __always_inline int place_of(struct mount *mount)
 		return CHAIN_NO_PATH | CHAIN_NOWHERE |
 		       (BPF_CORE_READ(mount, mnt.mnt_sb, s_flags) & SB_KERNMOUNT ? CHAIN_FILELESS :
 										   0);
-	/* A mount that is not yet part of a tree (fsmount, open_tree): its
-	 * namespace has no number, on kernels that have such a field. */
-	if (bpf_core_field_exists(ns->seq) && !BPF_CORE_READ(ns, seq))
+	if (is_anonymous(ns))
 		return CHAIN_NO_PATH | CHAIN_NOWHERE | CHAIN_FILELESS;
 	if (BPF_CORE_READ_INTO(&owner, ns, user_ns) || !owner)
 		return CHAIN_NO_PATH;

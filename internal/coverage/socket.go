@@ -189,7 +189,7 @@ func listen(k kind, address string) func(*Env) error {
 
 // connected makes a connection that is under way a success.
 func connected(err error) error {
-	if errors.Is(err, unix.EINPROGRESS) {
+	if errors.Is(err, unix.EINPROGRESS) || errors.Is(err, unix.EISCONN) { // the latter when it was quick
 		return nil
 	}
 	return err

@@ -41,7 +41,7 @@ type Config struct {
 	Append string
 	// ICount makes the guest's clock count instructions, on one CPU.
 	ICount bool
-	// CPUs defaults to 2, MemoryMiB to 2048, Timeout to 10 minutes.
+	// CPUs defaults to the kernel's in the table, MemoryMiB to 2048, Timeout to 10 minutes.
 	CPUs      int
 	MemoryMiB int
 	Timeout   time.Duration
@@ -52,7 +52,9 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	if c.CPUs == 0 {
+	if c.CPUs == 0 && c.Kernel.CPUs != 0 {
+		c.CPUs = c.Kernel.CPUs
+	} else if c.CPUs == 0 {
 		c.CPUs = 2
 	}
 	if c.ICount {

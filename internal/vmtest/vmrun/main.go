@@ -50,7 +50,7 @@ func parse(args []string) (options, []string, error) {
 	f.StringVar(&o.cpu, "cpu", "", "emulated cpu `model` instead of the table's")
 	f.StringVar(&o.config.Append, "append", "", "further kernel `arguments`")
 	f.BoolVar(&o.config.ICount, "icount", false, "let the guest's clock count instructions, on one cpu")
-	f.IntVar(&o.config.CPUs, "smp", 2, "`number` of cpus")
+	f.IntVar(&o.config.CPUs, "smp", 0, "`number` of cpus; the table's if 0")
 	f.IntVar(&o.config.MemoryMiB, "memory", 2048, "memory in `MiB`")
 	f.StringVar(&o.modules, "modules", "", "comma-separated kernel `modules` to load; NAME? where the kernel has it")
 	f.StringVar(&o.packages, "packages", "", "comma-separated Debian `packages` to have in the guest")
