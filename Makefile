@@ -11,10 +11,12 @@ RUN ?=
 KERNEL ?= 6.12
 
 # The packages with tests of the build tag vm. Each costs a boot per kernel.
-VM_TESTS ?= . ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
+VM_TESTS ?= . ./internal/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
 # What these tests need in the guest.
-VM_PACKAGES ?= dash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light
-VM_MODULES ?= sctp,smc?
+VM_PACKAGES ?= dash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light,e2fsprogs
+VM_MODULES ?= sctp,smc?,overlay,loop,erofs?,binfmt_misc,l2tp_ip?,dccp?,dccp_ipv4?
+# Where the tests' output goes as well, for the table of coverage.
+VM_OUTPUT ?= bin/test-vm.log
 
 FUZZ ?= Fuzz
 FUZZTIME ?= 30s
@@ -42,7 +44,15 @@ test-vm: bin/ebpfguard ## the kernel tests alone
 	$(GO) run ./internal/vmtest/suite -kernels '$(KERNELS)' -run '$(RUN)' -tags vm \
 		-packages '$(VM_PACKAGES)' -modules '$(VM_MODULES)' \
 		-add bin/ebpfguard:/usr/bin/ebpfguard -add examples:/src/examples -add demo:/src/demo \
-		$(VM_TESTS)
+		-output '$(VM_OUTPUT)' $(VM_TESTS)
+	@if grep -q '^ *coverage: ' '$(VM_OUTPUT)'; then \
+		$(GO) run ./internal/coverage/table -check docs/coverage.md $(if $(filter all,$(KERNELS)),,-partial) '$(VM_OUTPUT)'; \
+	fi
+
+.PHONY: coverage
+coverage: ## run every way on every kernel and write docs/coverage.md
+	@$(MAKE) --no-print-directory test-vm VM_TESTS=./internal/coverage/vm VM_OUTPUT=bin/coverage.log RUN=TestCoverage || true
+	$(GO) run ./internal/coverage/table -write docs/coverage.md bin/coverage.log
 
 .PHONY: check
 check: ## formatting, vet, staticcheck, generated code, unit tests with the race detector

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -12,7 +13,10 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,8 +36,9 @@ func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 type options struct {
 	kernels, run, tags string
 	// output is a file that gets the tests' output as well.
-	output  string
-	timeout time.Duration
+	output   string
+	timeout  time.Duration
+	parallel int
 	// vmrun collects the flags that go on to vmrun.
 	vmrun    list
 	packages []string
@@ -65,6 +70,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.run, "run", "", "run only the tests that match `REGEXP`")
 	f.StringVar(&o.tags, "tags", "", "build `tags`")
 	f.StringVar(&o.output, "output", "", "write the tests' output to `FILE` as well")
+	f.IntVar(&o.parallel, "parallel", runtime.NumCPU(), "`number` of kernels side by side")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "`time` that a package's tests may take on one kernel")
 	for name, help := range map[string]string{
 		"packages": "Debian `packages` for the guest", "modules": "kernel `modules` to load", "append": "kernel `arguments`",
@@ -126,21 +132,41 @@ func run(ctx context.Context, o options) (bool, error) {
 		defer f.Close()
 		out = io.MultiWriter(os.Stdout, f)
 	}
-	var results []*result
-	for _, k := range kernels {
-		fmt.Printf("\n======== kernel %s ========\n", k.Name)
-		r := newResult(k.Name)
-		results = append(results, r)
-		start := time.Now()
-		r.err = test(ctx, o, k, vmrun, r, out)
-		r.elapsed = time.Since(start)
+	start := time.Now()
+	results := testAll(ctx, o, kernels, vmrun, out)
+	fmt.Println()
+	writeSummary(os.Stdout, results, time.Since(start))
+	return succeeded(results), context.Cause(ctx)
+}
+
+// testAll tests several kernels side by side: much of what a guest does keeps one processor busy. The output of each is
+// printed in one piece when it is done.
+func testAll(ctx context.Context, o options, kernels []vmtest.Kernel, vmrun string, out io.Writer) []*result {
+	results := make([]*result, len(kernels))
+	places := make(chan struct{}, max(1, o.parallel))
+	var printing sync.Mutex
+	var group sync.WaitGroup
+	for i, k := range kernels {
+		places <- struct{}{}
+		results[i] = newResult(k.Name)
 		if ctx.Err() != nil {
 			break
 		}
+		fmt.Printf("kernel %s: started\n", k.Name)
+		group.Go(func() {
+			defer func() { <-places }()
+			var text bytes.Buffer
+			start := time.Now()
+			results[i].err = test(ctx, o, k, vmrun, results[i], &text)
+			results[i].elapsed = time.Since(start)
+			printing.Lock()
+			defer printing.Unlock()
+			fmt.Fprintf(out, "\n======== kernel %s ========\n", k.Name)
+			out.Write(text.Bytes())
+		})
 	}
-	fmt.Println()
-	writeSummary(os.Stdout, results)
-	return succeeded(results), context.Cause(ctx)
+	group.Wait()
+	return slices.DeleteFunc(results, func(r *result) bool { return r == nil })
 }
 
 func choose(names string) ([]vmtest.Kernel, error) {
@@ -159,7 +185,7 @@ func choose(names string) ([]vmtest.Kernel, error) {
 }
 
 // test runs `go test` in a process group of its own, so that ending it ends the runner and its guest as well.
-func test(ctx context.Context, o options, k vmtest.Kernel, vmrun string, r *result, out io.Writer) error {
+func test(ctx context.Context, o options, k vmtest.Kernel, vmrun string, r *result, out *bytes.Buffer) error {
 	runner := append([]string{vmrun, "-kernel", k.Name}, o.vmrun...)
 	for i, arg := range runner {
 		quoted, err := quote(arg)
@@ -168,7 +194,7 @@ func test(ctx context.Context, o options, k vmtest.Kernel, vmrun string, r *resu
 		}
 		runner[i] = quoted
 	}
-	// One guest at a time: an emulated one keeps every core of a small machine busy.
+	// One guest of a kernel at a time: -parallel says how many kernels.
 	args := []string{"test", "-json", "-p", "1", "-count=1", "-timeout", o.timeout.String(), "-exec", strings.Join(runner, " ")}
 	if o.run != "" {
 		args = append(args, "-run", o.run)
@@ -179,6 +205,7 @@ func test(ctx context.Context, o options, k vmtest.Kernel, vmrun string, r *resu
 	cmd := exec.CommandContext(ctx, "go", append(args, o.packages...)...)
 	// Tests run in a guest without a C library.
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	// What goes wrong while packages are built or guests booted; the tests' own output comes by the pipe.
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }

@@ -33,7 +33,7 @@ func TestSummary(t *testing.T) {
 	good.elapsed = 3 * time.Second
 
 	out.Reset()
-	writeSummary(&out, []*result{good, bad})
+	writeSummary(&out, []*result{good, bad}, 3*time.Second)
 	var rows []string
 	for line := range strings.Lines(out.String()) {
 		rows = append(rows, strings.Join(strings.Fields(line), " "))

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// writeSummary prints one row per test and one column per kernel.
-func writeSummary(w io.Writer, results []*result) {
+// writeSummary prints one row per test and one column per kernel, and what it took in all.
+func writeSummary(w io.Writer, results []*result, elapsed time.Duration) {
 	var rows []id
 	for _, r := range results {
 		for _, key := range r.order {
@@ -39,9 +39,8 @@ func writeSummary(w io.Writer, results []*result) {
 	t.Flush()
 
 	var p, f, s int
-	var elapsed time.Duration
 	for _, r := range results {
-		p, f, s, elapsed = p+r.count(passed), f+r.count(failed), s+r.count(skipped), elapsed+r.elapsed
+		p, f, s = p+r.count(passed), f+r.count(failed), s+r.count(skipped)
 		if len(r.tests) == 0 {
 			fmt.Fprintf(w, "kernel %s: no test ran; check the packages, -run and -tags\n", r.kernel)
 		} else if r.err != nil && r.count(failed) == 0 {
