@@ -96,7 +96,7 @@ static __always_inline __u64 judge_cached(struct file *file, struct walk *walk, 
 		}
 	}
 	answer = judge_file(id, flags);
-	if ((__u32)answer == CHANGED || walk->classes & CLASSES_UNKNOWN)
+	if ((__u32)answer == CHANGED || walk->classes & (CLASSES_UNKNOWN | CLASSES_CHANGED))
 		return answer;
 	record = bpf_inode_storage_get(&files, file->f_inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (record) { /* without memory the next open walks again */

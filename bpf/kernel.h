@@ -190,7 +190,12 @@ struct qstr {
 	};
 	const unsigned char *name;
 };
+/* include/linux/seqlock_types.h: under whatever name, it begins with the count */
+struct sequence_count {
+	unsigned int sequence;
+};
 struct dentry {
+	struct sequence_count d_seq;
 	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
 	struct qstr d_name;

@@ -138,7 +138,7 @@ __noinline __u32 class_of_flags(__u32 id, __u32 flags)
 }
 
 /* judge_mount_once judges the walk's object as a mount, once. */
-__noinline __u64 judge_mount_once(__u32 id)
+__noinline __u64 judge_mount_once(__u32 id, __u32 last)
 {
 	__u64 begun = begin_judgement(id), classes;
 	struct walk *walk = current_walk();
@@ -149,7 +149,7 @@ __noinline __u64 judge_mount_once(__u32 id)
 	if (!walk)
 		return begun >> 32 << 32 | UNDECIDED_DENY;
 	classes = object_classes(id);
-	if (classes & CLASSES_CHANGED)
+	if (classes & CLASSES_CHANGED && !last)
 		return CHANGED;
 	source = class_of_string(id, SOURCE);
 	type = class_of_string(id, TYPE);
@@ -187,7 +187,7 @@ static __always_inline int decide_mount(enum operation_id id, enum hook_id hook)
 	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++) {
 		if (i)
 			refresh_class();
-		answer = judge_mount_once(id);
+		answer = judge_mount_once(id, i == MAX_TRIES - 1);
 	}
 	return conclude(answer, id, hook, NULL);
 }

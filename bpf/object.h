@@ -10,7 +10,7 @@
 
 #include "verdict.h"
 
-/* What object_classes returns when something was renamed or mounted meanwhile. */
+/* What object_classes adds when something was renamed or mounted meanwhile. */
 #define CLASSES_CHANGED (1ULL << 63)
 
 /* sequences returns the counts of renames and mounts; an odd count says that
@@ -105,8 +105,6 @@ __noinline __u64 object_classes(__u32 id)
 	if (!dentry)
 		return 0; /* a mount that is nowhere yet: it has no target */
 	before = sequences();
-	if (is_odd(before))
-		return CLASSES_CHANGED;
 	if (!walk->object.mnt)
 		walk->object.mnt = any_mount((__u64)BPF_CORE_READ(dentry, d_sb));
 	flags = collect(walk->object.mnt, (__u64)dentry);
@@ -114,8 +112,8 @@ __noinline __u64 object_classes(__u32 id)
 		collect_alias(walk, (void *)walk->object.inode);
 	run_above(id);
 	classes = run_chain(id, start, flags, walk->object.inode);
-	if (sequences() != before)
-		return CLASSES_CHANGED;
+	if (is_odd(before) || sequences() != before)
+		classes |= CLASSES_CHANGED;
 	walk->sequences = before;
 	return classes;
 }
@@ -218,6 +216,14 @@ static __always_inline __u32 traits_of(__u32 flags, __u64 classes)
 /* Beside trait flags: the program is not started but brought in. */
 #define LOADED (1 << 31)
 
+/*
+ * The last try: where renames and mounts never stand still, what was found is
+ * taken. Each name was read while its file was not being renamed, else the
+ * object is unknown; at worst the path is one of which every part was true
+ * while it was looked at, which a process can have more cheaply.
+ */
+#define LAST (1 << 30)
+
 /* judge_once judges the walk's object once: as a file for the accesses in its
  * flags, or as a program. Mounts have their own, in mount.h. */
 __noinline __u64 judge_once(__u32 id, __u32 flags)
@@ -230,7 +236,7 @@ __noinline __u64 judge_once(__u32 id, __u32 flags)
 	if (!walk)
 		return begun >> 32 << 32 | UNDECIDED_DENY;
 	classes = object_classes(id);
-	if (classes & CLASSES_CHANGED)
+	if (classes & CLASSES_CHANGED && !(flags & LAST))
 		return CHANGED;
 	walk->classes = classes;
 	walk->generation = begun >> 32;
@@ -250,7 +256,7 @@ static __always_inline __u64 judge_file(enum operation_id id, __u32 flags)
 	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++) {
 		if (i)
 			refresh_class();
-		answer = judge_once(id, flags);
+		answer = judge_once(id, i == MAX_TRIES - 1 ? flags | LAST : flags);
 	}
 	return answer;
 }

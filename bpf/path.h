@@ -237,16 +237,30 @@ static __always_inline __u32 mask_length(__u32 length)
 	return length & MAX_NAME;
 }
 
-/* read_name reads the name of a dentry into the walk; 0 when it cannot. */
+/* sequence_of returns how often a dentry has been renamed; odd while it is. */
+static __always_inline __u32 sequence_of(__u64 dentry)
+{
+	__u32 sequence = 1;
+
+	bpf_probe_read_kernel(&sequence, sizeof(sequence),
+			      (void *)dentry + bpf_core_field_offset(struct dentry, d_seq));
+	return sequence;
+}
+
+/* read_name reads the name of a dentry into the walk; 0 when it cannot, also
+ * because it is just being renamed. */
 __noinline __u32 read_name(__u64 dentry)
 {
 	struct walk *walk = current_walk();
+	__u32 before = sequence_of(dentry);
 	__u32 length = BPF_CORE_READ((struct dentry *)dentry, d_name.len);
 	const unsigned char *name = BPF_CORE_READ((struct dentry *)dentry, d_name.name);
 
-	if (!walk || !length || length > MAX_NAME)
+	if (!walk || !length || length > MAX_NAME || before & 1)
 		return 0;
 	if (bpf_probe_read_kernel(walk->name, mask_length(length), name))
+		return 0;
+	if (sequence_of(dentry) != before)
 		return 0;
 	walk->name_length = length;
 	return length;
