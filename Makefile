@@ -13,7 +13,7 @@ KERNEL ?= 6.12
 # The packages with tests of the build tag vm. Each costs a boot per kernel.
 VM_TESTS ?= . ./internal/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
 # What these tests need in the guest.
-VM_PACKAGES ?= dash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light,e2fsprogs
+VM_PACKAGES ?= dash,bash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light,passwd,sudo,util-linux,mount,e2fsprogs
 VM_MODULES ?= sctp,smc?,overlay,loop,erofs?,binfmt_misc,l2tp_ip?,dccp?,dccp_ipv4?
 # Where the tests' output goes as well, for the table of coverage.
 VM_OUTPUT ?= bin/test-vm.log

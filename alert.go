@@ -166,6 +166,14 @@ func plain(s string) string {
 	return s
 }
 
+// location returns the path of an object as text.
+func location(path string) string {
+	if path == "" {
+		return "an unknown path"
+	}
+	return plain(path)
+}
+
 // hookName returns the name of a hook by its enum hook_id (bpf/abi.h): that of
 // the constant in small letters.
 func hookName(id uint32) string { return bpf.HookNames[bpf.GuardHookId(id)] }

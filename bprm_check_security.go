@@ -63,7 +63,7 @@ func programOf(r record) programObject {
 }
 
 func (o programObject) text() string {
-	text := plain(o.Path)
+	text := location(o.Path)
 	if o.Fileless {
 		text += " (fileless)"
 	}

@@ -84,7 +84,7 @@ func (o fileObject) MarshalJSON() ([]byte, error) {
 
 func fileOf(r record) fileObject { return fileObject{r.path, policy.Access(r.Flags)} }
 
-func (o fileObject) text() string { return o.Access.String() + " " + plain(o.Path) }
+func (o fileObject) text() string { return o.Access.String() + " " + location(o.Path) }
 
 // Files selects the files at these paths: exact ones, directories with all
 // below them ("/etc/ssl/"), globs ("/home/*/.ssh/id_*", "/srv/**/*.key").

@@ -1,4 +1,4 @@
-//go:build vm
+//go:build vm && full
 
 package ebpfguard_test
 
@@ -46,6 +46,8 @@ func TestFiles(t *testing.T) {
 type fileGuard struct {
 	*ebpfguard.Manager
 	alerts chan ebpfguard.Alert
+	// owner is the test whose policies are in force.
+	owner *testing.T
 }
 
 func newFileGuard(t *testing.T) *fileGuard {
@@ -65,7 +67,7 @@ func newFileGuard(t *testing.T) *fileGuard {
 		t.Fatalf("%+v", err)
 	}
 	t.Logf("attached in %v", time.Since(start))
-	g := &fileGuard{m, make(chan ebpfguard.Alert, 1<<16)}
+	g := &fileGuard{Manager: m, alerts: make(chan ebpfguard.Alert, 1<<16)}
 	alerts := m.Alerts(context.Background())
 	go func() {
 		for alert, err := range alerts {
@@ -78,17 +80,22 @@ func newFileGuard(t *testing.T) *fileGuard {
 	return g
 }
 
-// apply puts a set in force for the length of the test, at whose end all alerts
-// must have been looked at.
+// apply puts a set in force until the test applies another one or ends. By then
+// all alerts must have been looked at.
 func (g *fileGuard) apply(t *testing.T, set ...policy.Policy) {
 	t.Helper()
-	if _, err := g.Apply(set); err != nil {
-		t.Fatal(err)
+	former, outer := g.Policies(), g.owner
+	_, err := g.Apply(set)
+	check(t, err)
+	if outer == t {
+		return
 	}
+	g.owner = t
 	t.Cleanup(func() {
-		if _, err := g.Apply(nil); err != nil {
+		if _, err := g.Apply(former); err != nil {
 			t.Error(err)
 		}
+		g.owner = outer
 		g.quiet(t)
 	})
 }

@@ -49,6 +49,9 @@ type OperationSupport struct {
 	Operation policy.Operation `json:"operation"`
 	Supported bool             `json:"supported"`
 	Hooks     []HookSupport    `json:"hooks"`
+	// NotCovered are the ways to the operation's effect that pass on this
+	// kernel; docs/hooks.md has all of them.
+	NotCovered []Uncovered `json:"not_covered,omitempty"`
 	// Detail says why the operation is not supported.
 	Detail string `json:"detail,omitempty"`
 }
@@ -58,6 +61,16 @@ type HookSupport struct {
 	Name      string `json:"name"`
 	Available bool   `json:"available"`
 	Effect    string `json:"effect"`
+	// Detail says of a hook that is not available why that is no gap; empty
+	// when it is one.
+	Detail string `json:"detail,omitempty"`
+}
+
+// Uncovered is an effect that nobody is asked about.
+type Uncovered struct {
+	Effect string `json:"effect"`
+	// Reason says why, and what to do where something can be done.
+	Reason string `json:"reason"`
 }
 
 // Err returns nil when the kernel can enforce policies, and else an error that
@@ -84,23 +97,11 @@ func Probe() Report {
 		r.add(probeLSM(r.LSMs)...)
 	}
 	if r.complete() {
-		r.add(probeRingBuffer(), probeLabels())
+		r.add(probeRingBuffer(), probeLabels(), probePaths())
 	}
 	r.Enforcing = r.complete()
 	for _, op := range operations {
-		s := OperationSupport{Operation: op.name, Supported: r.Enforcing}
-		for _, h := range op.hooks {
-			ok, _ := bpf.HasHook(h.name) // without BTF none is known to exist
-			s.Hooks = append(s.Hooks, HookSupport{h.name, ok, h.effect})
-			if !ok && !h.optional {
-				s.Supported = false
-				s.Detail = fmt.Sprintf("the kernel has no LSM hook %s", h.name)
-			}
-		}
-		if !r.Enforcing {
-			s.Detail = "nothing can be enforced on this kernel as it is"
-		}
-		r.Operations = append(r.Operations, s)
+		r.Operations = append(r.Operations, op.support(r.Enforcing))
 	}
 	return r
 }
@@ -219,6 +220,17 @@ func probeLabels() Check {
 	}
 	if hash, err := bpf.UsesHash(); err == nil && hash {
 		c.Detail = fmt.Sprintf("in a hash of at most %d tasks (this kernel's task storage is missing or not safe)", bpf.MaxHashTasks)
+	}
+	return c
+}
+
+// probePaths tells whether what is known of a file's path is kept.
+func probePaths() Check {
+	c := Check{Name: "paths of files", OK: true, Detail: "kept from one open to the next until something is renamed or mounted"}
+	if !bpf.KeepsPaths() {
+		c.OK = false
+		c.Detail = "walked at each open: the addresses of rename_lock and mount_lock in /proc/kallsyms cannot be read"
+		c.Remedy = "run with CAP_SYSLOG and with kernel.kptr_restrict below 2"
 	}
 	return c
 }

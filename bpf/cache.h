@@ -95,6 +95,9 @@ static __always_inline __u64 judge_cached(struct file *file, struct walk *walk, 
 				return answer;
 		}
 	}
+	/* A judgement that is over early, because the task turns out to be one
+	 * that no rule concerns, leaves what was found for the object before. */
+	walk->classes = CLASSES_UNKNOWN;
 	answer = judge_file(id, flags);
 	if ((__u32)answer == CHANGED || walk->classes & (CLASSES_UNKNOWN | CLASSES_CHANGED))
 		return answer;

@@ -77,6 +77,7 @@ enum {
 #define SYSFS_MAGIC 0x62656572
 #define TMPFS_MAGIC 0x01021994
 #define RAMFS_MAGIC 0x858458f6
+#define HUGETLBFS_MAGIC 0x958458f6
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 

@@ -66,6 +66,8 @@ struct walk {
 	 * sctp_bindx(3); whatever starts within the first MAX_NAME bytes may be a
 	 * sockaddr_in6 long. */
 	__u32 name_length;
+	/* Names among what the chain holds. */
+	__u32 components;
 	__u64 name[(MAX_NAME + 1) / 8 + 4];
 	struct socket_object socket;
 	__u32 reserved2;

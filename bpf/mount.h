@@ -208,7 +208,7 @@ __noinline int write_source(__u64 mnt, __u64 dentry)
 		return false;
 	length = copy_path(0, mnt, dentry);
 	barrier_var(length);
-	if (length > MAX_NAME)
+	if (!length || length > MAX_NAME)
 		return false;
 	if (bpf_probe_read_kernel(walk->source, mask_length(length), report->paths))
 		return false;

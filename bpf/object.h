@@ -33,7 +33,7 @@ static __always_inline bool is_odd(__u64 sequences)
 
 /* Since 6.18 the mounts of a superblock are linked otherwise. */
 struct mount___since_6_18 {
-	struct mount *mnt_next_for_sb;
+	struct mount___since_6_18 *mnt_next_for_sb;
 } __attribute__((preserve_access_index));
 struct super_block___since_6_18 {
 	struct mount *s_mounts;
@@ -47,11 +47,20 @@ __noinline __u64 any_mount(__u64 number)
 	struct super_block___since_6_18 *newer = (void *)sb;
 	struct mount___since_6_18 *mount = NULL;
 	struct list_head *first;
+	int i;
 
 	if (bpf_core_field_exists(mount->mnt_next_for_sb)) {
 		mount = (void *)BPF_CORE_READ(newer, s_mounts);
 		if (!mount)
 			return 0;
+		/* The newest comes first: rather one that has a place. */
+		for (i = 0; i < MAX_MOUNTS; i++) {
+			struct mount___since_6_18 *next = BPF_CORE_READ(mount, mnt_next_for_sb);
+
+			if (!next || !(place_of((void *)mount) & CHAIN_NOWHERE))
+				break;
+			mount = next;
+		}
 	} else {
 		first = BPF_CORE_READ(sb, s_mounts.next);
 		if (!first || first == (void *)sb + bpf_core_field_offset(struct super_block, s_mounts))

@@ -186,6 +186,9 @@ __noinline int collect_next(void)
 		add_link(walk, count, (__u64)dentry | CHAIN_ROOT);
 		return COLLECTED_ASTRAY;
 	}
+	if (walk->components >= MAX_COMPONENTS)
+		return COLLECTED_TOO_MANY;
+	walk->components++;
 	add_link(walk, count, (__u64)dentry);
 	walk->dentry = (__u64)parent;
 	return COLLECTED_MORE;
@@ -201,7 +204,7 @@ __noinline int collect(__u64 mnt, __u64 file)
 
 	if (!walk)
 		return CHAIN_UNKNOWN;
-	walk->count = 0;
+	walk->count = walk->components = 0;
 	walk->root = MAX_CHAIN;
 	walk->above_count = 0;
 	if (!dentry || !mnt)
@@ -216,8 +219,10 @@ __noinline int collect(__u64 mnt, __u64 file)
 		if (collected != COLLECTED_MORE)
 			break;
 	}
-	if (collected != COLLECTED_ALL && collected != COLLECTED_ASTRAY)
+	if (collected != COLLECTED_ALL && collected != COLLECTED_ASTRAY) {
+		walk->count = 0; /* the end of a path is no path */
 		return CHAIN_UNKNOWN;
+	}
 	flags |= place_of((void *)walk->mount);
 	if (collected == COLLECTED_ASTRAY) {
 		dentry = (void *)walk->dentry;
@@ -369,6 +374,8 @@ __noinline __u32 copy_path(__u32 at, __u64 mnt, __u64 dentry)
 		return at;
 	/* Untrusted paths are reported as well: a person can judge them. */
 	collect(mnt, dentry);
+	if (!walk->count)
+		return at;
 	walk->left = walk->count;
 	for (i = 0; i < MAX_CHAIN; i++) {
 		if (!walk->left || at > limit)

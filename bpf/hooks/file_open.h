@@ -70,6 +70,19 @@ int BPF_PROG(file_open, struct file *file, int ret)
 	return decide_file(file, HOOK_FILE_OPEN, wanted_by(file));
 }
 
+/* is_no_file tells whether a descriptor stands for a socket, a pipe, an event or
+ * whatever else has a descriptor and is no file, so that no rule about files
+ * concerns it. The kernel keeps these in filesystems of its own, in which
+ * memory (memfd, System V) counts as a file. */
+static __always_inline bool is_no_file(struct file *file)
+{
+	struct super_block *sb = BPF_CORE_READ(file, f_path.mnt, mnt_sb);
+	__u64 magic = BPF_CORE_READ(sb, s_magic);
+
+	return BPF_CORE_READ(sb, s_flags) & SB_KERNMOUNT && magic != TMPFS_MAGIC &&
+	       magic != HUGETLBFS_MAGIC;
+}
+
 SEC("lsm/file_receive")
 int BPF_PROG(file_receive, struct file *file, int ret)
 {
@@ -77,6 +90,8 @@ int BPF_PROG(file_receive, struct file *file, int ret)
 		return ret;
 	if (file->f_mode & FMODE_PATH)
 		return 0; /* gives no access: what is opened by it is judged */
+	if (is_no_file(file))
+		return 0; /* no rule can concern it */
 	return decide_file(file, HOOK_FILE_RECEIVE, wanted_by(file));
 }
 
@@ -86,6 +101,8 @@ static __always_inline int decide_use(struct file *file, enum hook_id hook, __u3
 	struct walk *walk = current_walk();
 	__u64 answer;
 
+	if (is_no_file(file))
+		return 0; /* no rule can concern it */
 	if (!set_object(walk, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
 			(__u64)file->f_inode, wanted))
 		return decide_without_memory(OPERATION_FILE_OPEN, hook);

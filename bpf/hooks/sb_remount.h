@@ -42,9 +42,9 @@ int BPF_PROG(sb_remount, struct super_block *sb, void *options, int ret)
 		walk->judged = 0;
 		return 0; /* by mount(2), allowed a moment ago */
 	}
+	/* The hook does not tell what is asked for: it may become either. */
 	if (!set_mount(walk, (__u64)mnt, (__u64)BPF_CORE_READ(mnt, mnt_root),
-		       options_of(BPF_CORE_READ(sb, s_flags) & MS_RDONLY, false, false, false), NULL,
-		       type_of(sb)))
+		       MOUNT_RO | options_of(false, false, false, false), NULL, type_of(sb)))
 		return decide_without_memory(OPERATION_SB_REMOUNT, HOOK_SB_REMOUNT);
 	return decide_mount(OPERATION_SB_REMOUNT, HOOK_SB_REMOUNT);
 }

@@ -19,7 +19,9 @@ func newCheckCommand() *cobra.Command {
 		Long: `Tell what this kernel can enforce, and how to enable what it lacks.
 
 Tries what enforcement needs by doing it, for which it has to be root, and
-leaves nothing behind. The exit code is 1 when this kernel cannot enforce.`,
+leaves nothing behind. Then it lists, operation by operation, what this kernel
+covers by which hook, and what it does not. The exit code is 1 when this kernel
+cannot enforce at all.`,
 		Example: `  sudo ebpfguard check
   sudo ebpfguard check --output json`,
 		Args: cobra.NoArgs,
@@ -73,7 +75,7 @@ func describe(report ebpfguard.Report) string {
 	for _, o := range report.Operations {
 		name, enforced := string(o.Operation), yesNo(o.Supported)
 		for _, h := range o.Hooks {
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", name, enforced, h.Name, yesNo(h.Available), h.Effect)
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", name, enforced, h.Name, yesNo(h.Available), covers(h))
 			name, enforced = "", ""
 		}
 		if len(o.Hooks) == 0 {
@@ -86,7 +88,37 @@ func describe(report ebpfguard.Report) string {
 			fmt.Fprintf(&b, "%s: %s\n", o.Operation, o.Detail)
 		}
 	}
+	b.WriteString(describeGaps(report.Operations))
 	return trimLines(b.String())
+}
+
+// covers says what a hook is for and, if this kernel lacks it, what that means.
+func covers(h ebpfguard.HookSupport) string {
+	switch {
+	case h.Available:
+		return h.Effect
+	case h.Detail != "":
+		return fmt.Sprintf("%s (%s)", h.Effect, h.Detail)
+	}
+	return h.Effect + " (NOT COVERED)"
+}
+
+// describeGaps lists what passes on this kernel whatever the policies say.
+func describeGaps(operations []ebpfguard.OperationSupport) string {
+	var b strings.Builder
+	for _, o := range operations {
+		if len(o.NotCovered) == 0 {
+			continue
+		}
+		if b.Len() == 0 {
+			b.WriteString("\nNot covered on this kernel, and why (docs/hooks.md):\n")
+		}
+		fmt.Fprintf(&b, "\n%s\n", o.Operation)
+		for _, gap := range o.NotCovered {
+			b.WriteString(wrapFrom("- ", gap.Effect+": "+gap.Reason) + "\n")
+		}
+	}
+	return b.String()
 }
 
 // checkVerdict is the first line: whether the kernel can enforce, and if not, why.
@@ -135,19 +167,23 @@ func firstLine(s string) string {
 
 // wrap breaks the text into indented lines of about 80 characters. It breaks no
 // words: some are to be copied.
-func wrap(text string) string {
+func wrap(text string) string { return wrapFrom("", text) }
+
+// wrapFrom is wrap for the item of a list, which begins so.
+func wrapFrom(bullet, text string) string {
 	const width = 80
+	indent := "  " + bullet
 	var lines []string
 	line := ""
 	for word := range strings.FieldsSeq(text) {
 		if line != "" && len(line)+1+len(word) > width {
-			lines = append(lines, "  "+line)
-			line = word
+			lines = append(lines, indent+line)
+			indent, line = strings.Repeat(" ", len(indent)), word
 			continue
 		}
 		line = strings.TrimPrefix(line+" "+word, " ")
 	}
-	return strings.Join(append(lines, "  "+line), "\n")
+	return strings.Join(append(lines, indent+line), "\n")
 }
 
 // trimLines removes the blanks that fill up the last column of a table.

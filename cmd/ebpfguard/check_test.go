@@ -27,7 +27,17 @@ func able() ebpfguard.Report {
 			Supported: true,
 			Hooks: []ebpfguard.HookSupport{
 				{Name: "socket_bind", Available: true, Effect: "bind(2)"},
-				{Name: "sctp_bind_connect", Effect: "sctp_bindx(3)"},
+				{Name: "sctp_bind_connect", Effect: "sctp_bindx(3)", Detail: "the kernel has no SCTP"},
+			},
+		}, {
+			Operation: policy.TaskFixSetuid,
+			Supported: true,
+			Hooks: []ebpfguard.HookSupport{
+				{Name: "task_fix_setuid", Available: true, Effect: "setuid(2)"},
+				{Name: "task_fix_setgroups", Effect: "setgroups(2)"},
+			},
+			NotCovered: []ebpfguard.Uncovered{
+				{Effect: "setgroups(2)", Reason: "this kernel has no LSM hook task_fix_setgroups; a kernel that is newer than 6.0 has it"},
 			},
 		}},
 	}
@@ -54,9 +64,17 @@ CHECK         RESULT          DETAIL
 bpf LSM       yes             active
 task storage  no, not needed  a hash is used instead
 
-OPERATION    ENFORCED  HOOK               ON THIS KERNEL  COVERS
-socket_bind  yes       socket_bind        yes             bind(2)
-                       sctp_bind_connect  no              sctp_bindx(3)
+OPERATION        ENFORCED  HOOK                ON THIS KERNEL  COVERS
+socket_bind      yes       socket_bind         yes             bind(2)
+                           sctp_bind_connect   no              sctp_bindx(3) (the kernel has no SCTP)
+task_fix_setuid  yes       task_fix_setuid     yes             setuid(2)
+                           task_fix_setgroups  no              setgroups(2) (NOT COVERED)
+
+Not covered on this kernel, and why (docs/hooks.md):
+
+task_fix_setuid
+  - setgroups(2): this kernel has no LSM hook task_fix_setgroups; a kernel that is
+    newer than 6.0 has it
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)

@@ -3,12 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"net/netip"
 	"path"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -17,116 +17,230 @@ import (
 type explainFlags struct {
 	files     []string
 	operation string
-	binary    string
-	unknown   bool
-	address   string
-	port      uint16
-	automatic string
-	protocol  string
-	dualStack bool
+	process   processFlags
+	object    objectFlags
 	output    output
+
+	users, groups func(name string) (uint32, error)
 }
 
 func newExplainCommand() *cobra.Command {
 	flags := explainFlags{output: outputText}
+	flags.users, flags.groups = policy.SystemNames()
 	cmd := &cobra.Command{
 		Use:   "explain [-p] FILE|DIR ...",
 		Short: "Tell which rule decides an operation, and why, without a kernel",
 		Long: `Tell which rule decides an operation, and why, without a kernel.
 
 Prints the verdict, the rule that decided and every pattern that matches with
-the reason why it won or lost. The address 0.0.0.0 or :: and port 0 stand for
-every value that the kernel may choose.`,
-		Example: `  # May sshd listen on port 22 of every address?
-  ebpfguard explain -p policies/ --binary /usr/sbin/sshd --port 22
+the reason why it won or lost. The operation can be left out where the rules of
+the policies that the other flags fit are all for one.
 
-  # The same for IPv6 and IPv4 with one socket, in JSON.
-  ebpfguard explain -p policies/ --binary /usr/sbin/sshd --address :: --dual-stack --port 22 --output json
+Nothing is looked up on this machine but the numbers of users and groups: write
+paths as the process sees them, without symbolic links (/usr/bin/bash and not
+/bin/bash). To bind, the address 0.0.0.0 or :: and port 0 stand for every value
+that the kernel may choose.`,
+		Example: `  # May cat read the password hashes? And by another name of the file?
+  ebpfguard explain -p policies/ --operation file_open --binary /usr/bin/cat --path /etc/shadow
+  ebpfguard explain -p policies/ --operation file_open --path /tmp/link --alias /etc/shadow --access read,write
 
-  # What if the process cannot be identified and the kernel chooses the port?
-  ebpfguard explain -p policies/ --unknown --address 10.0.0.1 --protocol udp`,
+  # May a web server start a shell, or something that an exploit left in memory?
+  ebpfguard explain -p policies/ --operation bprm_check_security --binary /usr/sbin/nginx --path /usr/bin/dash
+  ebpfguard explain -p policies/ --operation bprm_check_security --binary /usr/sbin/nginx --fileless
+
+  # May mount put a file system there that allows set-user-ID programs?
+  ebpfguard explain -p policies/ --operation sb_mount --source /dev/sdb1 --target /media/stick --type vfat --flags new,rw,nodev
+
+  # May somebody whom nginx started become root?
+  ebpfguard explain -p policies/ --operation task_fix_setuid --ancestor /usr/sbin/nginx --uid www-data --to-uid root
+
+  # May sshd listen on port 22 of every address, with one socket for IPv6 and IPv4?
+  ebpfguard explain -p policies/ --operation socket_bind --binary /usr/sbin/sshd --address :: --dual-stack --port 22
+
+  # May a script connect there? In JSON. And a process that cannot be identified?
+  ebpfguard explain -p policies/ --operation socket_connect --binary /usr/bin/python3.11 --script /usr/bin/cloud-init --address 169.254.169.254 --port 80 -o json
+  ebpfguard explain -p policies/ --operation socket_connect --unknown --address 10.0.0.1 --port 53 --protocol udp`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.files = append(flags.files, args...)
-			request, err := flags.request()
-			if err != nil {
-				return &usageError{err}
-			}
-			return explain(cmd.OutOrStdout(), flags.files, request, flags.output)
+			return flags.explain(cmd.OutOrStdout(), cmd.Flags())
 		},
 	}
 	policyFlag(cmd, &flags.files)
 	f := cmd.Flags()
-	f.StringVar(&flags.operation, "operation", string(policy.SocketBind), "the operation, by the `name` of its hook")
-	f.StringVar(&flags.binary, "binary", "", "the `path` of the program; by default one that no policy names")
-	f.BoolVar(&flags.unknown, "unknown", false, "the process cannot be identified")
-	f.StringVar(&flags.address, "address", "0.0.0.0", "the local `address`")
-	f.Uint16Var(&flags.port, "port", 0, "the local `port`; 0 is a port that the kernel chooses")
-	f.StringVar(&flags.automatic, "automatic", policy.DefaultAutomatic.String(), "the `ports` from which the kernel chooses")
-	f.StringVar(&flags.protocol, "protocol", policy.TCP.String(), "the `protocol`: tcp, udp, udplite, sctp, dccp, icmp, raw or other")
-	f.BoolVar(&flags.dualStack, "dual-stack", false, "the socket at :: takes IPv4 as well")
+	f.SortFlags = false
+	names := make([]string, 0, len(policy.Operations()))
+	for _, o := range policy.Operations() {
+		names = append(names, string(o))
+	}
+	f.StringVar(&flags.operation, "operation", "", "the `operation`: "+strings.Join(names, ", "))
 	f.VarP(&flags.output, "output", "o", "the `format`: text or json")
-	cmd.MarkFlagsMutuallyExclusive("binary", "unknown")
+	flags.process.add(f)
+	flags.object.add(f)
+	for _, known := range []string{"binary", "script", "ancestor", "cgroup"} {
+		cmd.MarkFlagsMutuallyExclusive(known, "unknown")
+	}
 	return cmd
 }
 
-// request returns the operation that the flags describe.
-func (f explainFlags) request() (policy.Request, error) {
-	request := policy.Request{
-		Process:   policy.Process{Binary: f.binary, Unknown: f.unknown},
-		Operation: policy.Operation(f.operation),
-	}
+// explain prints how the operation that the flags describe is decided.
+func (f *explainFlags) explain(w io.Writer, given *pflag.FlagSet) error {
 	if len(f.files) == 0 {
-		return request, fmt.Errorf("no policy is given; name a file or directory with -p")
+		return usagef("no policy is given; name a file or directory with -p")
 	}
-	if !request.Operation.Known() {
-		return request, fmt.Errorf("--operation %q is not enforced by this version of ebpfguard; choose from %v", f.operation, policy.Operations())
-	}
-	if f.binary != "" && (!path.IsAbs(f.binary) || path.Clean(f.binary) != f.binary) {
-		return request, fmt.Errorf("--binary %q is not an absolute and clean path; write one such as /usr/sbin/sshd", f.binary)
-	}
-	address, err := netip.ParseAddr(f.address)
-	if err != nil {
-		return request, fmt.Errorf("--address %q is no address; write one such as 10.0.0.1 or ::1", f.address)
-	}
-	protocol := policy.OtherProtocol
-	if f.protocol != policy.OtherProtocol.String() {
-		if protocol, err = policy.ParseProtocol(f.protocol); err != nil {
-			return request, fmt.Errorf("--protocol: %w", err)
+	operation := policy.Operation(f.operation)
+	if f.operation != "" {
+		if !operation.Known() {
+			return usagef("--operation %q is not enforced by this version of ebpfguard; choose from %v", f.operation, policy.Operations())
+		}
+		if err := fits(operation, given); err != nil {
+			return err
 		}
 	}
-	automatic, err := parseRange(f.automatic)
+	// What can be said without the policies first.
+	process, err := f.process.process(f.users)
 	if err != nil {
-		return request, err
+		return &usageError{err}
 	}
-	request.Object = policy.Socket{
-		Address: address, Port: f.port, Automatic: automatic,
-		Protocol: protocol, DualStack: f.dualStack,
-	}
-	return request, nil
-}
-
-func parseRange(s string) (policy.PortRange, error) {
-	first, last, ok := strings.Cut(s, "-")
-	if !ok {
-		last = first
-	}
-	a, err1 := strconv.ParseUint(first, 10, 16)
-	b, err2 := strconv.ParseUint(last, 10, 16)
-	if err1 != nil || err2 != nil || a == 0 || a > b {
-		return policy.PortRange{}, fmt.Errorf("--automatic %q is no range of ports; write one such as %v", s, policy.DefaultAutomatic)
-	}
-	return policy.PortRange{First: uint16(a), Last: uint16(b)}, nil
-}
-
-func explain(w io.Writer, paths []string, request policy.Request, format output) error {
-	set, err := policy.Load(paths...)
+	set, err := policy.Load(f.files...)
 	if err != nil {
 		return fmt.Errorf("explain: the policies cannot be used:\n%w", err)
 	}
-	explanation := policy.Explain(set, request)
-	if format == outputJSON {
+	if f.operation == "" {
+		if operation, err = theOperation(set, given); err != nil {
+			return err
+		}
+	}
+	object, err := f.object.object(operation, given, process, f.users, f.groups)
+	if err != nil {
+		return &usageError{err}
+	}
+	if set, err = f.resolve(set, operation); err != nil {
+		return fmt.Errorf("explain: the policies cannot be used:\n%w", err)
+	}
+	explanation := policy.Explain(set, policy.Request{Process: process, Operation: operation, Object: object})
+	if f.output == outputJSON {
 		return printJSON(w, explanation)
 	}
 	_, err = io.WriteString(w, explanation.String())
 	return err
+}
+
+// fits tells whether the flags about the object are those of the operation.
+func fits(operation policy.Operation, given *pflag.FlagSet) error {
+	var err error
+	given.Visit(func(f *pflag.Flag) {
+		owners := ownersOf(f.Name)
+		if err == nil && owners != nil && !slices.Contains(owners, operation) {
+			err = usagef("--%s is not about %s; it is for %s", f.Name, operation, join(owners, "and"))
+		}
+	})
+	return err
+}
+
+// theOperation returns the only operation that there are rules for, of those
+// that the flags fit.
+func theOperation(set []policy.Policy, given *pflag.FlagSet) (policy.Operation, error) {
+	var fitting, found []policy.Operation
+	for _, o := range policy.Operations() {
+		if fits(o, given) != nil {
+			continue
+		}
+		fitting = append(fitting, o)
+		if concerns(set, o) {
+			found = append(found, o)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(fitting) == 0:
+		return "", usagef("no operation has all of these flags; run 'ebpfguard explain --help' to see whose they are")
+	case len(found) > 1:
+		fitting = found
+	}
+	return "", usagef("--operation is missing; add one of %s", join(fitting, "or"))
+}
+
+func concerns(set []policy.Policy, o policy.Operation) bool {
+	return slices.ContainsFunc(set, func(p policy.Policy) bool {
+		return slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Operation == o })
+	})
+}
+
+// resolve finds the numbers of the names in the policies that count. Others may
+// name users that this machine has not.
+func (f *explainFlags) resolve(set []policy.Policy, o policy.Operation) ([]policy.Policy, error) {
+	resolved := slices.Clone(set)
+	for i := range set {
+		if !concerns(set[i:i+1], o) {
+			continue
+		}
+		one, err := policy.ResolveNames(set[i:i+1], f.users, f.groups)
+		if err != nil {
+			return nil, err
+		}
+		resolved[i] = one[0]
+	}
+	return resolved, nil
+}
+
+// processFlags describe the process.
+type processFlags struct {
+	binary, script, uid, cgroup string
+	ancestors                   []string
+	unknown                     bool
+}
+
+func (p *processFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&p.binary, "binary", "", "process: the `path` of its program; by default one that no policy names")
+	f.StringVar(&p.script, "script", "", "process: the `path` of the script that the program runs")
+	f.StringArrayVar(&p.ancestors, "ancestor", nil, "process: the `path` of a program or script that it descends from (can be repeated)")
+	f.StringVar(&p.uid, "uid", "0", "process: its real user, a `name` or number")
+	f.StringVar(&p.cgroup, "cgroup", "", "process: the `path` of its control group, such as /system.slice/nginx.service")
+	f.BoolVar(&p.unknown, "unknown", false, "process: it cannot be identified")
+}
+
+func (p *processFlags) process(users func(string) (uint32, error)) (policy.Process, error) {
+	result := policy.Process{Binary: p.binary, Script: p.script, Ancestors: p.ancestors, Cgroup: p.cgroup, Unknown: p.unknown}
+	paths := map[string][]string{"binary": {p.binary}, "script": {p.script}, "ancestor": p.ancestors, "cgroup": {p.cgroup}}
+	for _, name := range []string{"binary", "script", "ancestor", "cgroup"} {
+		for _, path := range paths[name] {
+			if err := checkPath(name, path); err != nil {
+				return result, err
+			}
+		}
+	}
+	var err error
+	result.UID, err = parseID("uid", p.uid, users)
+	return result, err
+}
+
+// pathExamples are what to write instead of what is no path.
+var pathExamples = map[string]string{
+	"binary": "/usr/sbin/sshd", "script": "/usr/local/bin/backup.sh", "ancestor": "/usr/sbin/sshd",
+	"cgroup": "/system.slice/nginx.service", "path": "/etc/shadow", "alias": "/etc/shadow", "target": "/mnt",
+}
+
+// checkPath tells what is wrong with the path of a flag; an empty one is none.
+func checkPath(flag, p string) error {
+	if p == "" || path.IsAbs(p) && path.Clean(p) == p {
+		return nil
+	}
+	return fmt.Errorf("--%s %q is not an absolute and clean path; write one such as %s", flag, p, pathExamples[flag])
+}
+
+// join lists operations as a sentence does.
+func join(operations []policy.Operation, last string) string {
+	var b strings.Builder
+	for i, o := range operations {
+		switch {
+		case i == 0:
+		case i == len(operations)-1:
+			b.WriteString(" " + last + " ")
+		default:
+			b.WriteString(", ")
+		}
+		b.WriteString(string(o))
+	}
+	return b.String()
 }

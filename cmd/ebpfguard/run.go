@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -21,11 +22,12 @@ import (
 
 // runFlags are the flags of run.
 type runFlags struct {
-	files  []string
-	audit  bool
-	ready  string
-	alerts string
-	output output
+	files     []string
+	audit     bool
+	allowGaps bool
+	ready     string
+	alerts    string
+	output    output
 }
 
 func newRunCommand() *cobra.Command {
@@ -39,9 +41,14 @@ Prints an alert to the standard output for each operation that is refused or,
 with audit, would have been. Enforcement ends with the command: at SIGINT or
 SIGTERM it detaches, prints the totals to the standard error and exits with 0.
 
+Only the operations that the policies have rules for are attached, so that the
+others cost nothing. Policies that this kernel cannot enforce fully are refused,
+unless --allow-gaps is given: then what is not covered is printed, and the rest
+enforced. "ebpfguard check" tells what this kernel covers.
+
 SIGHUP reads the policies again and opens the file of --alerts anew. They replace
 the former ones at once; if anything is wrong with them, the former ones stay in
-force.`,
+force. An operation that they are the first to have rules for is attached before.`,
 		Example: `  # Enforce, and see what is refused.
   sudo ebpfguard run -p policies/
 
@@ -61,7 +68,7 @@ force.`,
 			// Enforcement goes on when the reader of the alerts ends.
 			signal.Ignore(syscall.SIGPIPE)
 			r := newRunner(flags, cmd.OutOrStdout(), cmd.ErrOrStderr())
-			r.open = openManager
+			r.open, r.gaps = openManager(flags.allowGaps), ebpfguard.Gaps
 			r.reload, r.end = reload, end
 			// A second signal ends at once.
 			r.ending = func() { signal.Stop(end) }
@@ -71,6 +78,7 @@ force.`,
 	policyFlag(cmd, &flags.files)
 	f := cmd.Flags()
 	f.BoolVar(&flags.audit, "audit", false, "refuse nothing; raise alerts for what would be refused")
+	f.BoolVar(&flags.allowGaps, "allow-gaps", false, "enforce as much of the policies as this kernel can")
 	f.StringVar(&flags.ready, "ready-file", "", "write `FILE` when every policy is in force, remove it at the end")
 	f.StringVar(&flags.alerts, "alerts", "", "append the alerts to `FILE` as well, as JSON lines")
 	f.VarP(&flags.output, "output", "o", "the `format` of the alerts on the standard output: text or json")
@@ -86,18 +94,21 @@ type guard interface {
 	Close() error
 }
 
-func openManager() (guard, error) {
-	m, err := ebpfguard.NewManager(ebpfguard.Options{})
-	if err != nil {
-		return nil, err
+func openManager(allowGaps bool) func() (guard, error) {
+	return func() (guard, error) {
+		m, err := ebpfguard.NewManager(ebpfguard.Options{AllowGaps: allowGaps})
+		if err != nil {
+			return nil, err
+		}
+		return m, nil
 	}
-	return m, nil
 }
 
 // runner enforces policies until it is told to end.
 type runner struct {
 	flags  runFlags
 	open   func() (guard, error)
+	gaps   func([]policy.Policy) ([]string, error) // ebpfguard.Gaps
 	reload <-chan os.Signal
 	end    <-chan os.Signal
 	ending func()
@@ -114,6 +125,7 @@ func newRunner(flags runFlags, stdout, stderr io.Writer) *runner {
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	return &runner{
 		flags:  flags,
+		gaps:   func([]policy.Policy) ([]string, error) { return nil, nil },
 		ending: func() {},
 		alerts: newAlertWriter(log, stdout, flags.output),
 		ready:  readyFile(flags.ready),
@@ -230,8 +242,12 @@ func (r *runner) load() ([]policy.Policy, error) {
 }
 
 // attach attaches the operations that the policies need. What is attached
-// stays: an operation that no policy concerns is allowed.
+// stays: an operation that no policy concerns is allowed. Policies that will be
+// refused for their gaps attach nothing.
 func (r *runner) attach(set []policy.Policy) error {
+	if err := r.checkGaps(set); err != nil {
+		return err
+	}
 	var needed []policy.Operation
 	for _, p := range set {
 		for _, rule := range p.Rules {
@@ -247,6 +263,23 @@ func (r *runner) attach(set []policy.Policy) error {
 		return err
 	}
 	r.operations = append(r.operations, needed...)
+	return nil
+}
+
+// checkGaps tells what this kernel cannot enforce, as an error unless that is
+// accepted.
+func (r *runner) checkGaps(set []policy.Policy) error {
+	gaps, err := r.gaps(set)
+	if err != nil || len(gaps) == 0 {
+		return err
+	}
+	if !r.flags.allowGaps {
+		return fmt.Errorf("the policies are %w by this kernel as they are:\n%s\nchange the rules, use a later kernel, or add --allow-gaps to enforce the rest",
+			ebpfguard.ErrNotSupported, strings.Join(gaps, "\n"))
+	}
+	for _, gap := range gaps {
+		r.log.Warn("the policies are enforced with a gap", "gap", gap)
+	}
 	return nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -464,5 +465,66 @@ func TestRunOutputBlocked(t *testing.T) {
 	s.stop()
 	if stderr := s.stderr.String(); !strings.HasSuffix(stderr, ", 3 alerts lost\n") {
 		t.Errorf("totals:\n%s", stderr)
+	}
+}
+
+// TestRunGaps expects that policies with gaps are only enforced where that is
+// wanted.
+func TestRunGaps(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.yaml")
+	writePolicy(t, file, "one", "22")
+	gaps := func(set []policy.Policy) ([]string, error) {
+		return []string{"policy " + set[0].Name + ": no hook"}, nil
+	}
+	g := newFakeGuard(t)
+	r := newRunner(runFlags{files: []string{file}, output: outputText}, io.Discard, io.Discard)
+	r.open, r.gaps = func() (guard, error) { return g, nil }, gaps
+	err := r.run()
+	if !errors.Is(err, ebpfguard.ErrNotSupported) || !strings.Contains(err.Error(), "policy one: no hook\n") || !strings.Contains(err.Error(), "--allow-gaps") {
+		t.Errorf("error %v", err)
+	}
+	if len(g.attached) > 0 || !g.closed {
+		t.Errorf("attached %v, closed %v", g.attached, g.closed)
+	}
+	var log buffer
+	r = newRunner(runFlags{files: []string{file}, allowGaps: true}, io.Discard, &log)
+	r.guard, r.gaps = newFakeGuard(t), gaps
+	if err := r.again(); err != nil {
+		t.Error(err)
+	}
+	if text := log.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, `gap="policy one: no hook"`) {
+		t.Errorf("log: %s", text)
+	}
+}
+
+// TestRunAttaches expects that what is attached is what the policies need, at a
+// reload as well.
+func TestRunAttaches(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.yaml")
+	writePolicy(t, file, "one", "22")
+	g := newFakeGuard(t)
+	s := start(t, g, runFlags{files: []string{file}}, nil)
+	<-g.applied
+	text := `apiVersion: ebpfguard.io/v1alpha1
+kind: Policy
+metadata: {name: two}
+spec:
+  subject: {}
+  rules:
+  - operation: socket_bind
+    deny: {ports: [22]}
+  - operation: file_open
+    deny: {paths: [/etc/shadow]}
+  - operation: sb_mount
+    allow: all
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.reload <- syscall.SIGHUP
+	<-g.applied
+	s.stop()
+	if want := []policy.Operation{policy.SocketBind, policy.FileOpen, policy.SbMount}; !slices.Equal(g.attached, want) {
+		t.Errorf("attached %v, want %v", g.attached, want)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,10 +20,11 @@ func newValidateCommand() *cobra.Command {
 		Short: "Check policies without a kernel",
 		Long: `Check policies without a kernel and without privileges.
 
-Prints how many policies and rules there are, and a warning for each rule that
-can have no effect. Every problem is printed with its file, line and column to
-the standard error; the exit code is 1 then. A directory stands for its *.yaml
-and *.yml files, - for the standard input.`,
+Prints how many policies and rules there are, how many addresses each file of
+addresses_from gave, and a warning for each rule that can have no effect. Every
+problem is printed with its file, line and column to the standard error; the exit
+code is 1 then. A directory stands for its *.yaml and *.yml files, - for the
+standard input.`,
 		Example: `  ebpfguard validate /etc/ebpfguard/policies
   ebpfguard validate -p ssh.yaml -p web.yaml --output json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -44,10 +47,41 @@ func policyFlag(cmd *cobra.Command, files *[]string) {
 
 // validation is what validate prints as JSON.
 type validation struct {
-	Policies int       `json:"policies"`
-	Rules    int       `json:"rules"`
-	Errors   []finding `json:"errors"`
-	Warnings []finding `json:"warnings"`
+	Policies int `json:"policies"`
+	Rules    int `json:"rules"`
+	// Lists are the patterns with addresses_from.
+	Lists    []addressList `json:"lists,omitempty"`
+	Errors   []finding     `json:"errors"`
+	Warnings []finding     `json:"warnings"`
+}
+
+// addressList is what the files of one pattern gave. An address or network that
+// is there twice counts once.
+type addressList struct {
+	Source  string   `json:"source"`
+	Policy  string   `json:"policy"`
+	Rule    int      `json:"rule"`
+	Files   []string `json:"files"`
+	Entries int      `json:"entries"`
+}
+
+func (l addressList) String() string {
+	return fmt.Sprintf("%s: policy %q: rule %d: %s from %s", l.Source, l.Policy, l.Rule, count(l.Entries, "address or network", "addresses and networks"), strings.Join(l.Files, ", "))
+}
+
+// addressLists returns the patterns with addresses_from.
+func addressLists(set []policy.Policy) []addressList {
+	var lists []addressList
+	for _, p := range set {
+		for i, r := range p.Rules {
+			for _, pattern := range slices.Concat(r.Allow, r.Deny) {
+				if s, ok := pattern.(policy.SocketPattern); ok && len(s.AddressesFrom) > 0 {
+					lists = append(lists, addressList{r.Source, p.Name, i, s.AddressesFrom, len(s.Listed)})
+				}
+			}
+		}
+	}
+	return lists
 }
 
 // finding is an error or a warning. Rule is -1 when it is about no rule.
@@ -60,7 +94,7 @@ type finding struct {
 
 func validate(w io.Writer, paths []string, format output) error {
 	set, err := policy.Load(paths...)
-	result := validation{Policies: len(set), Errors: findings(err), Warnings: []finding{}}
+	result := validation{Policies: len(set), Lists: addressLists(set), Errors: findings(err), Warnings: []finding{}}
 	for _, p := range set {
 		result.Rules += len(p.Rules)
 	}
@@ -81,6 +115,9 @@ func validate(w io.Writer, paths []string, format output) error {
 	}
 	for _, warning := range warnings {
 		fmt.Fprintln(w, warning)
+	}
+	for _, list := range result.Lists {
+		fmt.Fprintln(w, list)
 	}
 	_, err = fmt.Fprintf(w, "ok: %s, %s\n", count(result.Policies, "policy", "policies"), count(result.Rules, "rule", "rules"))
 	return err

@@ -453,7 +453,7 @@ type GuardWalk struct {
 	Classes     uint64
 	Sequences   uint64
 	NameLength  uint32
-	_           [4]byte
+	Components  uint32
 	Name        [36]uint64
 	Socket      GuardSocketObject
 	Reserved2   uint32

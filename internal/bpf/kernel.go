@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -75,23 +76,59 @@ func hookArguments(variables map[string]any) error {
 	return nil
 }
 
-// parametersOf returns the parameters of a hook; none if there is no such hook.
-func parametersOf(hook string) ([]btf.FuncParam, error) {
-	kernel, err := btf.LoadKernelSpec()
-	if err != nil {
-		return nil, fmt.Errorf("reading the kernel's BTF: %w", err)
+// hooks are what is known of the kernel's LSM hooks. Its type information is
+// megabytes that take a while to read, so what was found is kept, and all of it
+// for the next question, but not for ever.
+var hooks = struct {
+	sync.Mutex
+	kernel *btf.Spec
+	known  map[string]*btf.FuncProto // nil for a hook that there is not
+}{known: map[string]*btf.FuncProto{}}
+
+// keepTypes is for how long the kernel's type information is kept.
+const keepTypes = 10 * time.Second
+
+// hookType returns the type of the function that programs for a hook are
+// attached to; nil if there is no such hook.
+func hookType(name string) (*btf.FuncProto, error) {
+	hooks.Lock()
+	defer hooks.Unlock()
+	if prototype, ok := hooks.known[name]; ok {
+		return prototype, nil
+	}
+	if hooks.kernel == nil {
+		kernel, err := btf.LoadKernelSpec()
+		if err != nil {
+			return nil, fmt.Errorf("reading the kernel's BTF: %w", err)
+		}
+		hooks.kernel = kernel
+		time.AfterFunc(keepTypes, func() {
+			hooks.Lock()
+			defer hooks.Unlock()
+			hooks.kernel = nil
+		})
 	}
 	var function *btf.Func
-	err = kernel.TypeByName("bpf_lsm_"+hook, &function)
-	if errors.Is(err, btf.ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
+	err := hooks.kernel.TypeByName("bpf_lsm_"+name, &function)
+	if err != nil && !errors.Is(err, btf.ErrNotFound) {
 		return nil, fmt.Errorf("reading the kernel's BTF: %w", err)
 	}
-	prototype, ok := function.Type.(*btf.FuncProto)
-	if !ok {
-		return nil, fmt.Errorf("reading the kernel's BTF: %s is no function", hook)
+	var prototype *btf.FuncProto
+	if err == nil {
+		var ok bool
+		if prototype, ok = function.Type.(*btf.FuncProto); !ok {
+			return nil, fmt.Errorf("reading the kernel's BTF: %s is no function", name)
+		}
+	}
+	hooks.known[name] = prototype
+	return prototype, nil
+}
+
+// parametersOf returns the parameters of a hook; none if there is no such hook.
+func parametersOf(hook string) ([]btf.FuncParam, error) {
+	prototype, err := hookType(hook)
+	if err != nil || prototype == nil {
+		return nil, err
 	}
 	return prototype.Params, nil
 }
@@ -115,17 +152,12 @@ var takesStructs = sync.OnceValues(func() (bool, error) {
 // HasHook tells whether this kernel has an LSM hook to which programs can be
 // attached.
 func HasHook(name string) (bool, error) {
-	kernel, err := btf.LoadKernelSpec()
-	if err != nil {
-		return false, fmt.Errorf("reading the kernel's BTF: %w", err)
+	prototype, err := hookType(name)
+	if err != nil || prototype == nil {
+		return false, err
 	}
-	var function *btf.Func
-	err = kernel.TypeByName("bpf_lsm_"+name, &function)
-	if errors.Is(err, btf.ErrNotFound) {
-		return false, nil
-	}
-	if err == nil && name == "path_chown" {
+	if name == "path_chown" {
 		return takesStructs()
 	}
-	return err == nil, err
+	return true, nil
 }

@@ -37,6 +37,8 @@ type Object struct {
 	tables *ebpf.Map
 	hits   uint32
 	rules  int
+	// marker is mark_tasks, once it was needed.
+	marker *ebpf.Collection
 	// programs is how programs are loaded; tests ask for the verifier's statistics.
 	programs ebpf.ProgramOptions
 }
@@ -196,42 +198,50 @@ func (o *Object) TrackTasks() error {
 		return err
 	}
 	o.links = append(o.links, tracking...)
-	_, err = o.iterate(GuardProgLabelTasks)
-	return err
+	labels, err := o.loadIterator(GuardProgLabelTasks)
+	if err != nil {
+		return err
+	}
+	defer labels.Close()
+	return iterate(labels, GuardProgLabelTasks)
 }
 
-// iterate runs a program over all tasks and returns how many it marked.
-func (o *Object) iterate(name string) (marked uint64, err error) {
+// loadIterator loads a program over all tasks.
+func (o *Object) loadIterator(name string) (*ebpf.Collection, error) {
 	spec := *o.spec
 	spec.Programs = map[string]*ebpf.ProgramSpec{name: o.spec.Programs[name]}
 	collection, err := ebpf.NewCollectionWithOptions(spec.Copy(), ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs})
 	if err != nil {
-		return 0, fmt.Errorf("loading %s: %w", name, err)
+		return nil, fmt.Errorf("loading %s: %w", name, err)
 	}
-	defer collection.Close()
+	return collection, nil
+}
+
+// iterate runs a program over all tasks until it marks no more of them.
+func iterate(collection *ebpf.Collection, name string) error {
 	iterator, err := link.AttachIter(link.IterOptions{Program: collection.Programs[name]})
 	if err != nil {
-		return 0, fmt.Errorf("attaching %s: %w", name, err)
+		return fmt.Errorf("attaching %s: %w", name, err)
 	}
 	defer iterator.Close()
 	// What a run changed may matter for tasks that it had passed already.
-	for {
-		before := marked
+	for before, marked := uint64(1), uint64(0); before != marked; {
+		if err := collection.Variables[GuardVarMarked].Get(&before); err != nil {
+			return fmt.Errorf("reading %s: %w", GuardVarMarked, err)
+		}
 		tasks, err := iterator.Open()
 		if err != nil {
-			return 0, fmt.Errorf("running %s over all tasks: %w", name, err)
+			return fmt.Errorf("running %s over all tasks: %w", name, err)
 		}
 		_, err = io.Copy(io.Discard, tasks)
 		if err = errors.Join(err, tasks.Close()); err != nil {
-			return 0, fmt.Errorf("running %s over all tasks: %w", name, err)
+			return fmt.Errorf("running %s over all tasks: %w", name, err)
 		}
 		if err := collection.Variables[GuardVarMarked].Get(&marked); err != nil {
-			return 0, fmt.Errorf("reading %s: %w", GuardVarMarked, err)
-		}
-		if marked == before {
-			return marked, nil
+			return fmt.Errorf("reading %s: %w", GuardVarMarked, err)
 		}
 	}
+	return nil
 }
 
 // Attach loads LSM programs and attaches them. All are attached or none.
@@ -330,8 +340,14 @@ func (o *Object) markTasks() error {
 			return fmt.Errorf("clearing marks: %w", err)
 		}
 	}
-	_, err := o.iterate(GuardProgMarkTasks)
-	return err
+	if o.marker == nil {
+		marker, err := o.loadIterator(GuardProgMarkTasks)
+		if err != nil {
+			return err
+		}
+		o.marker = marker
+	}
+	return iterate(o.marker, GuardProgMarkTasks)
 }
 
 // Hits returns how often each rule of the generation in force has decided
@@ -376,13 +392,16 @@ func (o *Object) Counters(operation int) (Counters, error) {
 func (o *Object) Close() error {
 	err := CloseLinks(o.links)
 	o.links = nil
+	if o.marker != nil {
+		o.marker.Close()
+	}
 	for _, m := range o.maps {
 		err = errors.Join(err, m.Close())
 	}
 	if o.tables != nil {
 		err = errors.Join(err, o.tables.Close())
 	}
-	o.maps, o.tables = nil, nil
+	o.maps, o.tables, o.marker = nil, nil, nil
 	return err
 }
 

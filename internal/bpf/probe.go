@@ -56,3 +56,10 @@ func ProbeLSM() (ran bool, err error) {
 	}
 	return count > 0, nil
 }
+
+// KeepsPaths tells whether the kernel's counts of renames and mounts can be
+// found, without which nothing of a file's path is kept (bpf/cache.h).
+func KeepsPaths() bool {
+	renames, mounts := lockAddresses()
+	return renames != 0 && mounts != 0
+}

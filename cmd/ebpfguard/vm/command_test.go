@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
+	"github.com/ebpfguard/ebpfguard/policy"
 )
 
 // command is where the guest has the built command.
@@ -75,17 +76,46 @@ func TestCheck(t *testing.T) {
 		t.Errorf("stderr: %s", stderr.Bytes())
 	}
 
-	out, err = exec.Command(command, "check", "--output", "json").Output()
-	var report struct {
-		Enforcing bool
-		LSMs      []string
+	report := readCheck(t)
+	if report.Enforcing != enforce || len(report.LSMs) == 0 || len(report.Operations) != len(policy.Operations()) {
+		t.Errorf("%+v", report)
 	}
-	if jsonErr := json.Unmarshal(out, &report); jsonErr != nil {
-		t.Fatal(jsonErr)
+	for _, o := range report.Operations {
+		if o.Supported != enforce || len(o.Hooks) == 0 {
+			t.Errorf("%+v", o)
+		}
 	}
-	if report.Enforcing != enforce || (exitCode(err) == 0) != enforce || len(report.LSMs) == 0 {
+	if enforce && !strings.Contains(string(out), "no_args: the kernel itself gives such a program an empty argument") {
+		t.Error("it does not say what is not covered")
+	}
+}
+
+// checkReport is what check prints as JSON.
+type checkReport struct {
+	Enforcing  bool
+	LSMs       []string
+	Operations []struct {
+		Operation string
+		Supported bool
+		Hooks     []struct {
+			Name      string
+			Available bool
+		}
+	}
+}
+
+// readCheck runs check, whose exit code agrees with what it prints.
+func readCheck(t *testing.T) checkReport {
+	t.Helper()
+	out, err := exec.Command(command, "check", "--output", "json").Output()
+	var report checkReport
+	if err := json.Unmarshal(out, &report); err != nil {
+		t.Fatal(err)
+	}
+	if (exitCode(err) == 0) != report.Enforcing {
 		t.Errorf("%v, %+v", err, report)
 	}
+	return report
 }
 
 func TestRunUnsupported(t *testing.T) {
@@ -177,8 +207,14 @@ func startGuard(t *testing.T, dir string, flags ...string) *guard {
 	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { g.exited <- g.cmd.Wait() }()
-	t.Cleanup(func() { _ = g.cmd.Process.Kill() })
+	go func() {
+		g.exited <- g.cmd.Wait()
+		close(g.exited)
+	}()
+	t.Cleanup(func() {
+		_ = g.cmd.Process.Kill()
+		<-g.exited
+	})
 	g.await("the ready file", func() bool {
 		_, err := os.Stat(filepath.Join(dir, "ready"))
 		return err == nil

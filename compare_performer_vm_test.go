@@ -1,0 +1,331 @@
+//go:build vm && full
+
+package ebpfguard_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// A performer is a process of a very small program, which makes the system calls
+// that it finds in memory it shares with the test, and nothing else: a Go program
+// would trip over the policies that it is there for. Many calls are told at a
+// time, so that thousands are made in a second, even in emulation.
+type performer struct {
+	name string
+	// process is what policies see of it; alias is another name of its program
+	// by a hard link.
+	process policy.Process
+	alias   string
+	ids
+	pid    int
+	memory []byte
+	file   *os.File
+	batch  *batch
+}
+
+// ids are the identity of a performer.
+type ids struct{ uid, euid, suid, gid, egid, sgid uint32 }
+
+// The layout of the memory: how many batches were wanted and how many are done,
+// two words, then the calls, then what they point to. A call is its number, six
+// arguments, its result, and by how many bytes to go on further when the result
+// is positive: in the parent, past what a child does. A negative number ends the
+// batch.
+const (
+	performerAt   = 0x10000000
+	performerSize = 1 << 20
+	callsAt       = 64
+	callSize      = 9 * 8
+	dataAt        = 1 << 19
+	maxCalls      = (dataAt-callsAt)/callSize - 1
+	performerFD   = 3
+)
+
+// performerText is the program for x86-64:
+//
+//	    mmap(performerAt, performerSize, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_FIXED, performerFD, 0)
+//	wait:
+//	    while wanted == done: futex(&wanted, FUTEX_WAIT, done)
+//	    for call := &calls[0]; call.number >= 0; call++ {
+//	        call.result = syscall(call.number, call.args...)
+//	        if call.result > 0: call += call.skip
+//	    }
+//	    done++
+//	    futex(&done, FUTEX_WAKE, 1)
+//	    goto wait
+var performerText = []byte{
+	0xbf, 0x00, 0x00, 0x00, 0x10, // mov edi, performerAt
+	0xbe, 0x00, 0x00, 0x10, 0x00, // mov esi, performerSize
+	0xba, 0x03, 0x00, 0x00, 0x00, // mov edx, PROT_READ|PROT_WRITE
+	0x41, 0xba, 0x11, 0x00, 0x00, 0x00, // mov r10d, MAP_SHARED|MAP_FIXED
+	0x41, 0xb8, performerFD, 0x00, 0x00, 0x00, // mov r8d, performerFD
+	0x45, 0x31, 0xc9, // xor r9d, r9d
+	0xb8, 0x09, 0x00, 0x00, 0x00, // mov eax, SYS_MMAP
+	0x0f, 0x05, // syscall
+	0xbb, 0x00, 0x00, 0x00, 0x10, // mov ebx, performerAt
+	// wait:
+	0x8b, 0x13, // mov edx, [rbx]
+	0x3b, 0x53, 0x04, // cmp edx, [rbx+4]
+	0x75, 0x11, // jne run
+	0xb8, 0xca, 0x00, 0x00, 0x00, // mov eax, SYS_FUTEX
+	0x48, 0x89, 0xdf, // mov rdi, rbx
+	0x31, 0xf6, // xor esi, esi: FUTEX_WAIT
+	0x45, 0x31, 0xd2, // xor r10d, r10d: no timeout
+	0x0f, 0x05, // syscall
+	0xeb, 0xe8, // jmp wait
+	// run:
+	0x4c, 0x8d, 0x63, callsAt, // lea r12, [rbx+callsAt]
+	// next:
+	0x49, 0x8b, 0x04, 0x24, // mov rax, [r12]
+	0x48, 0x85, 0xc0, // test rax, rax
+	0x78, 0x35, // js done
+	0x49, 0x8b, 0x7c, 0x24, 0x08, // mov rdi, [r12+8]
+	0x49, 0x8b, 0x74, 0x24, 0x10, // mov rsi, [r12+16]
+	0x49, 0x8b, 0x54, 0x24, 0x18, // mov rdx, [r12+24]
+	0x4d, 0x8b, 0x54, 0x24, 0x20, // mov r10, [r12+32]
+	0x4d, 0x8b, 0x44, 0x24, 0x28, // mov r8, [r12+40]
+	0x4d, 0x8b, 0x4c, 0x24, 0x30, // mov r9, [r12+48]
+	0x0f, 0x05, // syscall
+	0x49, 0x89, 0x44, 0x24, 0x38, // mov [r12+56], rax
+	0x49, 0x83, 0xc4, callSize, // add r12, callSize
+	0x48, 0x85, 0xc0, // test rax, rax
+	0x7e, 0xc9, // jle next
+	0x4d, 0x03, 0x64, 0x24, 0xf8, // add r12, [r12-8]
+	0xeb, 0xc2, // jmp next
+	// done:
+	0xff, 0x43, 0x04, // inc dword [rbx+4]
+	0xb8, 0xca, 0x00, 0x00, 0x00, // mov eax, SYS_FUTEX
+	0x48, 0x8d, 0x7b, 0x04, // lea rdi, [rbx+4]
+	0xbe, 0x01, 0x00, 0x00, 0x00, // mov esi, FUTEX_WAKE
+	0xba, 0x01, 0x00, 0x00, 0x00, // mov edx, 1
+	0x0f, 0x05, // syscall
+	0xeb, 0x8c, // jmp wait
+}
+
+// performerProgram returns the program as an ELF file of one page.
+func performerProgram() []byte {
+	const base, headers = 0x400000, 64 + 56
+	var b bytes.Buffer
+	b.WriteString("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+	for _, v := range []any{
+		uint16(2), uint16(62), uint32(1), uint64(base + headers), uint64(64), uint64(0), uint32(0), // ET_EXEC, EM_X86_64
+		uint16(64), uint16(56), uint16(1), uint16(64), uint16(0), uint16(0),
+		uint32(1), uint32(5), uint64(0), uint64(base), uint64(base), uint64(4096), uint64(4096), uint64(4096), // PT_LOAD
+	} {
+		binary.Write(&b, binary.LittleEndian, v)
+	}
+	b.Write(performerText)
+	return append(b.Bytes(), make([]byte, 4096-b.Len())...)
+}
+
+// makeProgram makes a program of its own at a path.
+func makeProgram(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(path) })
+}
+
+// newPerformer makes the memory of a performer that is still to be started.
+func newPerformer(t *testing.T, name string, process policy.Process) *performer {
+	t.Helper()
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &performer{name: name, process: process, file: os.NewFile(uintptr(fd), name), batch: newBatch()}
+	t.Cleanup(func() { p.file.Close() })
+	if err := p.file.Truncate(performerSize); err != nil {
+		t.Fatal(err)
+	}
+	if p.memory, err = unix.Mmap(fd, 0, performerSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Munmap(p.memory) })
+	return p
+}
+
+// start starts the program, or script, in a mount namespace of its own and in the
+// control group of its process. What is passed has the numbers from 4 on.
+func (p *performer) start(t *testing.T, program string, passed ...*os.File) {
+	t.Helper()
+	group, err := os.Open("/sys/fs/cgroup" + p.process.Cgroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer group.Close()
+	command := exec.Command(program)
+	command.ExtraFiles = append([]*os.File{p.file}, passed...)
+	command.SysProcAttr = &syscall.SysProcAttr{
+		Unshareflags: unix.CLONE_NEWNS, UseCgroupFD: true, CgroupFD: int(group.Fd()),
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.pid = command.Process.Pid
+	t.Cleanup(func() { command.Process.Kill(); command.Wait() })
+}
+
+func (p *performer) word(i int) *uint32 { return (*uint32)(unsafe.Pointer(&p.memory[4*i])) }
+
+// begin has the performer make the calls of its batch, end waits until they are
+// made. In between, other performers can do the same.
+func (p *performer) begin() {
+	p.batch.write(p.memory)
+	atomic.AddUint32(p.word(0), 1)
+	futex(p.word(0), futexWake, 1, nil)
+}
+
+const (
+	futexWait = 0
+	futexWake = 1
+)
+
+func futex(word *uint32, operation int, value uint32, timeout *unix.Timespec) {
+	unix.Syscall6(unix.SYS_FUTEX, uintptr(unsafe.Pointer(word)), uintptr(operation), uintptr(value), uintptr(unsafe.Pointer(timeout)), 0, 0)
+}
+
+func (p *performer) end() error {
+	for deadline := time.Now().Add(time.Minute); ; {
+		done := atomic.LoadUint32(p.word(1))
+		if done == atomic.LoadUint32(p.word(0)) {
+			return nil
+		}
+		futex(p.word(1), futexWait, done, &unix.Timespec{Sec: 1})
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
+		if err != nil || bytes.Contains(state, []byte(") Z ")) {
+			return fmt.Errorf("performer %s has ended", p.name)
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("performer %s hangs", p.name)
+		}
+	}
+}
+
+// perform makes the calls of the batch and begins another.
+func (p *performer) perform(t *testing.T) {
+	t.Helper()
+	p.begin()
+	if err := p.end(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// must makes one call, which has to succeed, and returns its result.
+func (p *performer) must(t *testing.T, number uintptr, args ...uintptr) int64 {
+	t.Helper()
+	call := p.batch.call(number, args...)
+	p.perform(t)
+	result := p.result(call)
+	if result < 0 {
+		t.Fatalf("performer %s: system call %d: %v", p.name, number, unix.Errno(-result))
+	}
+	p.batch = newBatch()
+	return result
+}
+
+// notMade is the result of a call that was not made or did not return.
+const notMade = 1 << 62
+
+func (p *performer) result(call int) int64 {
+	return int64(binary.LittleEndian.Uint64(p.memory[callsAt+callSize*call+56:]))
+}
+
+// load returns the word at an address in the batch's data.
+func (p *performer) load(at uintptr) uint32 {
+	return binary.LittleEndian.Uint32(p.memory[at-performerAt:])
+}
+
+// batch is a list of system calls and what they point to.
+type batch struct {
+	calls []call
+	data  []byte
+	texts map[string]uintptr
+}
+
+type call struct {
+	number uintptr
+	args   [6]uintptr
+	skip   int
+}
+
+func newBatch() *batch { return &batch{texts: map[string]uintptr{}} }
+
+// call adds a call and returns its index.
+func (b *batch) call(number uintptr, args ...uintptr) int {
+	c := call{number: number}
+	copy(c.args[:], args)
+	b.calls = append(b.calls, c)
+	return len(b.calls) - 1
+}
+
+// child adds calls that a child makes, and returns where its status will be.
+func (b *batch) child(add func()) (status uintptr) {
+	clone := b.call(unix.SYS_CLONE, unix.CLONE_VM|unix.CLONE_VFORK|uintptr(unix.SIGCHLD))
+	add()
+	b.call(unix.SYS_EXIT, 0)
+	b.calls[clone].skip = len(b.calls) - 1 - clone
+	status = b.bytes(make([]byte, 4))
+	b.call(unix.SYS_WAIT4, ^uintptr(0), status, 0, 0)
+	return status
+}
+
+// bytes returns the address of data.
+func (b *batch) bytes(data []byte) uintptr {
+	for len(b.data)%8 != 0 {
+		b.data = append(b.data, 0)
+	}
+	at := uintptr(performerAt + dataAt + len(b.data))
+	b.data = append(b.data, data...)
+	return at
+}
+
+// text returns the address of a string.
+func (b *batch) text(s string) uintptr {
+	at, ok := b.texts[s]
+	if !ok {
+		at = b.bytes(append([]byte(s), 0))
+		b.texts[s] = at
+	}
+	return at
+}
+
+// write writes the batch as the program reads it.
+func (b *batch) write(memory []byte) {
+	if len(b.calls) > maxCalls || dataAt+len(b.data) > len(memory) {
+		panic("the batch does not fit")
+	}
+	at := callsAt
+	put := func(v uint64) {
+		binary.LittleEndian.PutUint64(memory[at:], v)
+		at += 8
+	}
+	for _, c := range b.calls {
+		put(uint64(c.number))
+		for _, a := range c.args {
+			put(uint64(a))
+		}
+		put(notMade)
+		put(uint64(c.skip * callSize))
+	}
+	put(1 << 63)
+	copy(memory[dataAt:], b.data)
+}
