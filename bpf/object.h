@@ -63,7 +63,8 @@ __noinline __u64 any_mount(__u64 number)
 		}
 	} else {
 		first = BPF_CORE_READ(sb, s_mounts.next);
-		if (!first || first == (void *)sb + bpf_core_field_offset(struct super_block, s_mounts))
+		if (!first ||
+		    first == (void *)sb + bpf_core_field_offset(struct super_block, s_mounts))
 			return 0;
 		mount = (void *)first - bpf_core_field_offset(struct mount, mnt_instance);
 	}

@@ -80,8 +80,8 @@ static __always_inline int place_of(struct mount *mount)
 		return CHAIN_NO_PATH | CHAIN_NOWHERE | CHAIN_FILELESS;
 	if ((__u64)ns >= (__u64)-MAX_ERRNO)
 		return CHAIN_NO_PATH | CHAIN_NOWHERE |
-		       (BPF_CORE_READ(mount, mnt.mnt_sb, s_flags) & SB_KERNMOUNT ? CHAIN_FILELESS :
-										   0);
+		       (BPF_CORE_READ(mount, mnt.mnt_sb, s_flags) & SB_KERNMOUNT ? CHAIN_FILELESS
+										 : 0);
 	if (is_anonymous(ns))
 		return CHAIN_NO_PATH | CHAIN_NOWHERE | CHAIN_FILELESS;
 	if (BPF_CORE_READ_INTO(&owner, ns, user_ns) || !owner)

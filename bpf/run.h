@@ -219,8 +219,7 @@ __noinline int pass(__u32 dimension, __u64 inode)
 	walk->left = left;
 	link = link_at(walk, left);
 	dentry = (void *)(link & ~CHAIN_ROOT);
-	if (!(link & CHAIN_ROOT) &&
-	    !(walk->path.accept & walk->file.accept & STATE_STAYS)) {
+	if (!(link & CHAIN_ROOT) && !(walk->path.accept & walk->file.accept & STATE_STAYS)) {
 		if (!read_name((__u64)dentry))
 			walk->flags |= RUN_FAILED;
 		pass_name(walk);

@@ -60,8 +60,8 @@ __noinline int judge_packed(__u32 id, __u32 family, __u32 total)
 }
 
 /* decide_packed judges packed addresses and concludes. */
-static __always_inline int decide_packed(struct sock *sk, enum operation_id id, const void *addresses,
-					 __u32 total)
+static __always_inline int decide_packed(struct sock *sk, enum operation_id id,
+					 const void *addresses, __u32 total)
 {
 	struct walk *walk = current_walk();
 	struct socket_object *object;
@@ -75,7 +75,8 @@ static __always_inline int decide_packed(struct sock *sk, enum operation_id id, 
 		return 0; /* no such socket */
 	family = sk->__sk_common.skc_family;
 	/* With more addresses than fit, nothing can be judged. */
-	if (total > MAX_PACKED || bpf_probe_read_kernel(walk->name, mask_length(total), addresses)) {
+	if (total > MAX_PACKED ||
+	    bpf_probe_read_kernel(walk->name, mask_length(total), addresses)) {
 		object->unreadable = true;
 		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, object);
 	}

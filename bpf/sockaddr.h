@@ -158,8 +158,8 @@ static __always_inline bool read_sockaddr(struct socket_object *object, struct s
  * ends a connection (only IPv4's datagrams take it for AF_INET: net/ipv4/udp.c,
  * raw.c).
  */
-static __always_inline bool read_remote(struct socket_object *object, struct sock *sk,
-					__u16 family, const void *address, __u32 length)
+static __always_inline bool read_remote(struct socket_object *object, struct sock *sk, __u16 family,
+					const void *address, __u32 length)
 {
 	struct sockaddr_in6 addr = {};
 	__u32 *words = (__u32 *)object->address;

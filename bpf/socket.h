@@ -82,9 +82,9 @@ static __always_inline __u32 judge_address(const struct judgement *judgement, __
 			     protocol, 0);
 	if (!(verdict & FLAG_ANY_PORT) || object->port || !has_ports(object->protocol))
 		return verdict;
-	automatic = judge_automatic(judgement->id, judgement->number | judgement->row, address,
-				    protocol,
-				    object->automatic_first << 16 | object->automatic_last);
+	automatic =
+		judge_automatic(judgement->id, judgement->number | judgement->row, address,
+				protocol, object->automatic_first << 16 | object->automatic_last);
 	return automatic == CHANGED ? CHANGED : stricter(verdict, automatic);
 }
 
@@ -116,17 +116,17 @@ __noinline __u64 judge_socket(__u32 id, __u64 first, __u64 second, __u64 packed)
 		return judgement.number | UNDECIDED_DENY;
 	if (generation->number != begun >> 32)
 		return CHANGED;
-	protocol = word_at(judgement.tables,
-			   intervals->tables[TABLE_PROTOCOLS].at + object->protocol);
+	protocol =
+		word_at(judgement.tables, intervals->tables[TABLE_PROTOCOLS].at + object->protocol);
 	port = class_in_intervals(judgement.tables, intervals->tables[TABLE_PORTS].at,
 				  intervals->tables[TABLE_PORTS].count,
 				  has_ports(object->protocol) ? object->port : NO_PORT);
 	if (protocol == NOT_FOUND || port == NOT_FOUND)
 		return judgement.number | UNDECIDED_DENY;
 	if (object->family == 6) {
-		address = class_in_intervals6(judgement.tables, intervals->tables[TABLE_ADDRESSES6].at,
-					      intervals->tables[TABLE_ADDRESSES6].count, first,
-					      second);
+		address = class_in_intervals6(
+			judgement.tables, intervals->tables[TABLE_ADDRESSES6].at,
+			intervals->tables[TABLE_ADDRESSES6].count, first, second);
 		verdict = judge_address(&judgement, address, port, protocol, object);
 		if (!object->dual_stack || verdict == CHANGED)
 			return judgement.number | verdict;

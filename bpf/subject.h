@@ -185,8 +185,7 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 				run_text(walk, slot, number_of(subjects->programs), script_end,
 					 program_end));
 	if (script_end) {
-		program = unite(tables, subjects, program,
-				class_of_file(slot, walk->spare.script));
+		program = unite(tables, subjects, program, class_of_file(slot, walk->spare.script));
 		program = unite(tables, subjects, program,
 				run_text(walk, slot, number_of(subjects->programs), 0, script_end));
 	}
@@ -197,8 +196,7 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 		marks = word_at(tables, at) & 0xffffffff;
 		marks |= word_at(tables, at + 1) << 32;
 		walk->spare.marks |= marks;
-		marks = walk->spare.marks &
-			((__u64)subjects->marks[1] << 32 | subjects->marks[0]);
+		marks = walk->spare.marks & ((__u64)subjects->marks[1] << 32 | subjects->marks[0]);
 		if (marks) {
 			struct sip sip;
 			__u64 found;

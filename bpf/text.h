@@ -90,8 +90,7 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *node)
 __noinline int collect_cgroup(__u64 task)
 {
 	struct walk *walk = current_walk();
-	struct kernfs_node *node =
-		BPF_CORE_READ((struct task_struct *)task, cgroups, dfl_cgrp, kn);
+	struct kernfs_node *node = BPF_CORE_READ((struct task_struct *)task, cgroups, dfl_cgrp, kn);
 	int i;
 
 	if (!walk)
@@ -165,7 +164,8 @@ __noinline int text_next(__u32 slot)
 
 /* run_text runs the automaton that starts in `start` over the bytes from `at`
  * to `end` of the text of the walk's spare subject, and returns the class. */
-static __always_inline __u32 run_text(struct walk *walk, __u32 slot, __u64 start, __u32 at, __u32 end)
+static __always_inline __u32 run_text(struct walk *walk, __u32 slot, __u64 start, __u32 at,
+				      __u32 end)
 {
 	int i;
 

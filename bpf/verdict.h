@@ -66,7 +66,7 @@ static __always_inline __u64 begin_judgement(__u32 id)
 	class = subject->class;
 	if (class >> 32 != number || subject->uid != current_uid())
 		return ROW_CHANGED;
-	row = word_at(tables, rows + (__u32)class);
+	row = word_at(tables, rows + (__u32) class);
 	if (row == NOT_FOUND)
 		return number << 32 | ROW_DAMAGED;
 	return number << 32 | row;

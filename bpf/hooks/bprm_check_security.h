@@ -55,8 +55,7 @@ static __always_inline int decide_loaded(struct file *file, enum hook_id hook)
  * path, or since 6.6 under that of a mount that nobody sees. */
 static __always_inline bool is_underneath(struct file *file)
 {
-	struct mount *mount =
-		(void *)file->f_path.mnt - bpf_core_field_offset(struct mount, mnt);
+	struct mount *mount = (void *)file->f_path.mnt - bpf_core_field_offset(struct mount, mnt);
 
 	return file->f_inode != BPF_CORE_READ(file, f_path.dentry, d_inode) ||
 	       place_of(mount) & CHAIN_NOWHERE;

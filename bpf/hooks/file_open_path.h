@@ -19,17 +19,17 @@
  * and the verifier only takes constant ones, so each is read by itself; only
  * the one that exists is ever seen by the verifier, which knows the flag.
  */
-#define PICK(ctx, flag, with, without)                    \
-	({                                                \
-		unsigned long long picked_;               \
-		if (flag) {                               \
-			picked_ = (ctx)[with];            \
-			barrier_var(picked_);             \
-		} else {                                  \
-			picked_ = (ctx)[without];         \
-			barrier_var(picked_);             \
-		}                                         \
-		picked_;                                  \
+#define PICK(ctx, flag, with, without)            \
+	({                                        \
+		unsigned long long picked_;       \
+		if (flag) {                       \
+			picked_ = (ctx)[with];    \
+			barrier_var(picked_);     \
+		} else {                          \
+			picked_ = (ctx)[without]; \
+			barrier_var(picked_);     \
+		}                                 \
+		picked_;                          \
 	})
 
 SEC("lsm/path_truncate")
@@ -57,7 +57,8 @@ int BPF_PROG(path_rmdir, const struct path *dir, struct dentry *dentry, int ret)
 }
 
 SEC("lsm/path_mkdir")
-int BPF_PROG(path_mkdir, const struct path *dir, struct dentry *dentry, unsigned short mode, int ret)
+int BPF_PROG(path_mkdir, const struct path *dir, struct dentry *dentry, unsigned short mode,
+	     int ret)
 {
 	if (ret)
 		return ret;
@@ -94,8 +95,8 @@ int BPF_PROG(path_link, struct dentry *old, const struct path *dir, struct dentr
 }
 
 SEC("lsm/path_rename")
-int BPF_PROG(path_rename, const struct path *old_dir, struct dentry *old, const struct path *new_dir,
-	     struct dentry *new)
+int BPF_PROG(path_rename, const struct path *old_dir, struct dentry *old,
+	     const struct path *new_dir, struct dentry *new)
 {
 	/* What came before is the last argument: the fifth on 5.10, then the
 	 * sixth. */
@@ -106,7 +107,7 @@ int BPF_PROG(path_rename, const struct path *old_dir, struct dentry *old, const 
 	ret = decide_dentry(HOOK_PATH_RENAME, (__u64)old_dir->mnt, (__u64)old);
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_PATH_RENAME, (__u64)new_dir->mnt, (__u64)new);
+	return decide_dentry(HOOK_PATH_RENAME, (__u64)new_dir->mnt, (__u64) new);
 }
 
 SEC("lsm/path_chmod")
@@ -127,7 +128,7 @@ int BPF_PROG(path_chown, const struct path *path, unsigned int uid, unsigned int
 
 /* Changes of mode, owner and size come here too; they are judged where the
  * path is known. What is left are times, and what overlayfs and others do. */
-#define ATTR_OWNER (1 << 1 | 1 << 2) /* ATTR_UID, ATTR_GID */
+#define ATTR_OWNER (1 << 1 | 1 << 2)  /* ATTR_UID, ATTR_GID */
 #define ATTR_JUDGED (1 << 0 | 1 << 3) /* ATTR_MODE, ATTR_SIZE */
 
 SEC("lsm/inode_setattr")

@@ -42,8 +42,8 @@ static __always_inline __u64 name_of_type(const char *type)
 	return name;
 }
 
-static __always_inline int decide_call(const char *source, const struct path *path, const char *type,
-				       unsigned long flags)
+static __always_inline int decide_call(const char *source, const struct path *path,
+				       const char *type, unsigned long flags)
 {
 	__u32 kind = kind_of_call(flags), result = kind;
 
@@ -136,9 +136,9 @@ int BPF_PROG(move_mount, const struct path *from, const struct path *to, int ret
 		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_MOVE_MOUNT);
 	/* What is moved or shown is named by its path, as in mount(2). */
 	if (shown)
-		source = write_source(shown, (__u64)BPF_CORE_READ(from, dentry)) ?
-				 as_number(walk->source) :
-				 SOURCE_UNKNOWN;
+		source = write_source(shown, (__u64)BPF_CORE_READ(from, dentry))
+				 ? as_number(walk->source)
+				 : SOURCE_UNKNOWN;
 	walk->object.source = source;
 	return decide_mount(OPERATION_SB_MOUNT, HOOK_MOVE_MOUNT);
 }
@@ -148,7 +148,8 @@ int BPF_PROG(sb_pivotroot, const struct path *old, const struct path *new, int r
 {
 	if (ret)
 		return ret;
-	if (!set_mount(current_walk(), (__u64)new->mnt, (__u64)new->dentry, MOUNT_PIVOT, NULL, NULL))
+	if (!set_mount(current_walk(), (__u64) new->mnt, (__u64) new->dentry, MOUNT_PIVOT, NULL,
+		       NULL))
 		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_SB_PIVOTROOT);
 	return decide_mount(OPERATION_SB_MOUNT, HOOK_SB_PIVOTROOT);
 }

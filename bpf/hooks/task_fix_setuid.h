@@ -47,8 +47,8 @@ __noinline __u64 judge_ids(__u64 from, __u64 to)
 	if (classes[0] == NOT_FOUND || classes[1] == NOT_FOUND || classes[2] == NOT_FOUND ||
 	    classes[3] == NOT_FOUND)
 		return number | UNDECIDED_DENY;
-	return number | verdict_at(tables, operation, begun, classes[0], classes[1], classes[2],
-				   classes[3]);
+	return number |
+	       verdict_at(tables, operation, begun, classes[0], classes[1], classes[2], classes[3]);
 }
 
 /* decide_id judges one id that changes and concludes. */
@@ -107,8 +107,7 @@ int BPF_PROG(task_fix_setuid, struct cred *new, const struct cred *old, int flag
 
 	if (ret)
 		return ret;
-	if (uid != old->uid.val &&
-	    decide_uid(HOOK_TASK_FIX_SETUID, MEANS_SETUID, from, uid))
+	if (uid != old->uid.val && decide_uid(HOOK_TASK_FIX_SETUID, MEANS_SETUID, from, uid))
 		return -EPERM;
 	if (is_news(euid, old->euid.val, uid, old->uid.val) &&
 	    decide_uid(HOOK_TASK_FIX_SETUID, MEANS_SETUID, from, euid))
@@ -132,8 +131,7 @@ int BPF_PROG(task_fix_setgid, struct cred *new, const struct cred *old, int flag
 
 	if (ret)
 		return ret;
-	if (gid != old->gid.val &&
-	    decide_gid(HOOK_TASK_FIX_SETGID, MEANS_SETGID, from, gid))
+	if (gid != old->gid.val && decide_gid(HOOK_TASK_FIX_SETGID, MEANS_SETGID, from, gid))
 		return -EPERM;
 	if (is_news(egid, old->egid.val, gid, old->gid.val) &&
 	    decide_gid(HOOK_TASK_FIX_SETGID, MEANS_SETGID, from, egid))
