@@ -15,6 +15,8 @@ VM_TESTS ?= . ./internal/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./interna
 # What these tests need in the guest.
 VM_PACKAGES ?= dash,bash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light,passwd,sudo,util-linux,mount,e2fsprogs
 VM_MODULES ?= sctp,smc?,overlay,loop,erofs?,binfmt_misc,l2tp_ip?,dccp?,dccp_ipv4?
+# vm, or vm,full for the tests as well that have not run on every kernel yet.
+VM_TAGS ?= vm
 # Where the tests' output goes as well, for the table of coverage.
 VM_OUTPUT ?= bin/test-vm.log
 
@@ -41,7 +43,7 @@ test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN
 .PHONY: test-vm
 test-vm: bin/ebpfguard ## the kernel tests alone
 	@scripts/install-tools vm
-	$(GO) run ./internal/vmtest/suite -kernels '$(KERNELS)' -run '$(RUN)' -tags vm \
+	$(GO) run ./internal/vmtest/suite -kernels '$(KERNELS)' -run '$(RUN)' -tags '$(VM_TAGS)' \
 		-packages '$(VM_PACKAGES)' -modules '$(VM_MODULES)' \
 		-add bin/ebpfguard:/usr/bin/ebpfguard -add examples:/src/examples -add demo:/src/demo \
 		-output '$(VM_OUTPUT)' $(VM_TESTS)
