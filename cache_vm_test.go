@@ -319,8 +319,10 @@ func testCacheUnderRenames(t *testing.T, g *fileGuard) {
 			place.Store(0)
 			d, bystander := startDoer(t, f.program), startDoer(t, "/proc/self/exe")
 			bystanderDone, done := make(chan outcome), make(chan outcome)
-			go func() { done <- d.do("watch", "4", p("place"), p("open/dir/sub"), "file") }()
-			go func() { bystanderDone <- bystander.do("watch", "1", p("place"), p("open/dir/sub"), "file") }()
+			passed(t, d, "hold", "sub", p("open/dir/sub"), "path")
+			passed(t, bystander, "hold", "sub", p("open/dir/sub"), "path")
+			go func() { done <- d.do("watch", "4", p("place"), "sub", "file") }()
+			go func() { bystanderDone <- bystander.do("watch", "1", p("place"), "sub", "file") }()
 			alerts := 0
 			for range 1000 {
 				for _, move := range [][2]string{{"open/dir", "shut/dir"}, {"shut/dir", "open/dir"}} {
@@ -333,14 +335,7 @@ func testCacheUnderRenames(t *testing.T, g *fileGuard) {
 					if slow {
 						time.Sleep(time.Duration(random.IntN(1000)) * time.Microsecond)
 					}
-					for more := true; more; {
-						select {
-						case <-g.alerts:
-							alerts++
-						default:
-							more = false
-						}
-					}
+					alerts += g.forget()
 				}
 			}
 			place.Store(placeEnd)
@@ -430,7 +425,7 @@ func testCacheUnderPolicies(t *testing.T, g *fileGuard) {
 	for i := range sets {
 		_, err := g.Apply([]policy.Policy{always, f.deny([]string{"x", "y"}[i%2])})
 		check(t, err)
-		g.drain()
+		g.forget()
 	}
 	close(stop)
 	o := <-finished

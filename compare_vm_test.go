@@ -1,92 +1,469 @@
-//go:build vm
+//go:build vm && full
 
 package ebpfguard_test
 
 import (
 	"flag"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/policytest"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
 var (
 	compareSeed  = flag.Uint64("compare.seed", 0, "first seed of TestKernelAgreesWithDecide; 0 chooses one")
-	compareCount = flag.Int("compare.count", 2400, "operations that TestKernelAgreesWithDecide compares")
+	compareCount = flag.Int("compare.count", 20_000, "decisions that TestKernelAgreesWithDecide compares at least")
+	compareTime  = flag.Duration("compare.time", 0, "compare for this time instead")
 )
 
 // TestKernelAgreesWithDecide compares what the kernel does with the reference
-// semantics, for random policies and operations.
+// semantics, for random policies and operations: the verdict by what becomes of
+// the system call, and everything else by the alert and the counters of rules.
 func TestKernelAgreesWithDecide(t *testing.T) {
-	g := sharedGuard(t)
-	t.Cleanup(func() { g.Apply(nil) })
-	binaries := []string{copyProgram(t, "/tmp/programs/a"), copyProgram(t, "/tmp/programs/sub/b"), copyProgram(t, "/tmp/programs/c")}
-	actors := map[string]*actor{}
-	for _, b := range binaries {
-		actors[b] = startActor(t, b)
-	}
 	seed := *compareSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
 	fmt.Printf("TestKernelAgreesWithDecide: seed %d (repeat with -compare.seed=%d)\n", seed, seed)
-	const perSet = 20
-	verdicts := map[policy.Verdict]int{}
-	compared := 0
-	for compared < *compareCount {
-		r := policytest.New(seed, binaries[:2]...)
-		seed++
-		set := r.Set()
-		if _, err := g.Apply(set); err != nil {
-			t.Fatalf("seed %d: %v", seed-1, err)
+	all := worlds(t)
+	performers := cast(t)
+	for _, p := range performers {
+		p.settle(t, all)
+	}
+	g := sharedGuard(t)
+	t.Cleanup(func() { g.Apply(nil) })
+	alerts := g.divert(t)
+	s := &score{decisions: map[policy.Operation]map[string]int{}, outcomes: map[string]map[string]int{}}
+	start := time.Now()
+	for ; !s.done(time.Since(start)) && !t.Failed(); seed++ {
+		c := newComparison(seed, all)
+		if c == nil {
+			continue
 		}
-		for range perSet {
-			compared++
-			binary := binaries[r.IntN(len(binaries))]
-			socket := r.Socket()
-			a := action{Family: unix.AF_INET, Type: unix.SOCK_STREAM, Address: socket.Address, Port: socket.Port, V6Only: !socket.DualStack}
-			if socket.Address.Is6() {
-				a.Family = unix.AF_INET6
-				a.V6Only = a.V6Only && !socket.Address.Is4In6()
-			}
-			if socket.Protocol == policy.UDP {
-				a.Type = unix.SOCK_DGRAM
-				socket.DualStack = true // may still become so (bpf/sockaddr.h, object_finish)
-			}
-			want := policy.Decide(set, policy.Request{Process: policy.Process{Binary: binary}, Operation: policy.SocketBind, Object: socket})
-			got := actors[binary].do(a)
-			fail := func(format string, args ...any) {
-				t.Errorf("seed %d: %s: bind %v: %s\nDecide: %+v\n%s", seed-1, binary, socket, fmt.Sprintf(format, args...), want, policy.Format(set))
-			}
-			verdicts[want.Verdict]++
-			if got.denied() != (want.Verdict == policy.Deny) {
-				fail("the kernel says %v", got)
-			}
-			if want.Verdict == policy.Allow {
-				if got.Errno != 0 && got.Errno != unix.EADDRINUSE {
-					fail("not done: %v", got)
-				}
-				continue
-			}
-			alert := g.next(t)
-			rule := set[want.Policy]
-			if alert.Verdict != want.Verdict || alert.Policy != rule.Name || alert.Rule != want.Rule || alert.Undecided != want.Undecided || alert.Binary != binary {
-				fail("alert %v", alert)
-			}
-			if t.Failed() {
-				t.FailNow()
+		if _, err := g.Apply(c.set); err != nil {
+			t.Fatalf("seed %d: %v\n%s", seed, err, policy.Format(c.set))
+		}
+		s.sets++
+		c.compare(t, g, performers, alerts, s)
+	}
+	s.report(t, time.Since(start))
+}
+
+// score counts what was compared.
+type score struct {
+	sets, total int
+	// decisions by operation and verdict, outcomes of calls by what was tried.
+	decisions map[policy.Operation]map[string]int
+	outcomes  map[string]map[string]int
+}
+
+func (s *score) done(elapsed time.Duration) bool {
+	if *compareTime > 0 {
+		return elapsed > *compareTime
+	}
+	return s.total >= *compareCount
+}
+
+func (s *score) decision(operation policy.Operation, d policy.Decision) {
+	s.total++
+	if s.decisions[operation] == nil {
+		s.decisions[operation] = map[string]int{}
+	}
+	what := d.Verdict.String()
+	if d.Undecided {
+		what += " undecided"
+	}
+	s.decisions[operation][what]++
+}
+
+func (s *score) outcome(what, outcome string) {
+	if s.outcomes[what] == nil {
+		s.outcomes[what] = map[string]int{}
+	}
+	s.outcomes[what][outcome]++
+}
+
+func (s *score) report(t *testing.T, elapsed time.Duration) {
+	fmt.Printf("TestKernelAgreesWithDecide: %d decisions under %d policy sets compared in %.0f s\n", s.total, s.sets, elapsed.Seconds())
+	for _, o := range policy.Operations() {
+		fmt.Printf("  %-20s %v\n", o, s.decisions[o])
+	}
+	if testing.Verbose() {
+		for _, what := range slices.Sorted(maps.Keys(s.outcomes)) {
+			fmt.Printf("    %-20s %v\n", what, s.outcomes[what])
+		}
+	}
+	if t.Failed() || s.total < 10_000 {
+		return
+	}
+	for _, o := range policy.Operations() {
+		for _, v := range []policy.Verdict{policy.Allow, policy.Audit, policy.Deny, policy.Kill} {
+			if s.decisions[o][v.String()] < 10 {
+				t.Errorf("only %d decisions about %s were to %v: the random policies do not test enough", s.decisions[o][v.String()], o, v)
 			}
 		}
 	}
-	g.quiet(t)
-	fmt.Printf("TestKernelAgreesWithDecide: %d operations compared: %v\n", compared, verdicts)
-	for _, v := range []policy.Verdict{policy.Allow, policy.Audit, policy.Deny} {
-		if verdicts[v] < compared/20 {
-			t.Errorf("only %d of %d operations were to %v: the random policies do not test enough", verdicts[v], compared, v)
+}
+
+// comparison is about one policy set.
+type comparison struct {
+	r     policytest.Random
+	seed  uint64
+	set   []policy.Policy
+	world *world
+	// executes says that files are started, so that nobody writes to them
+	// meanwhile.
+	executes bool
+	hits     map[string]uint64
+}
+
+// anchor is a policy about nobody, for which the hook of rules with revoke stays
+// attached.
+var anchor = policy.Policy{Name: "anchor", Subject: policy.Subject{Binaries: []string{"/nowhere/program"}}, Rules: []policy.Rule{{
+	Operation: policy.FileOpen, Deny: []policy.Pattern{policy.FilePattern{Paths: []string{"/nowhere/file"}}}, Revoke: true,
+}}}
+
+// newComparison draws a policy set; nil when that is too small.
+func newComparison(seed uint64, all []*world) *comparison {
+	r := policytest.New(seed)
+	c := &comparison{seed: seed, world: all[r.IntN(len(all))], executes: r.IntN(2) == 0, hits: map[string]uint64{}}
+	o := policytest.Options{
+		Root: c.world.root, Binaries: []string{programA, programB, script, interpreter}, Confined: true,
+	}
+	switch r.IntN(3) {
+	case 0: // all operations
+	case 1:
+		o.Operations = []policy.Operation{policy.Operations()[r.IntN(len(policy.Operations()))], policy.FileOpen}
+	default:
+		o.Operations = []policy.Operation{policy.Operations()[r.IntN(len(policy.Operations()))], policy.Operations()[r.IntN(len(policy.Operations()))]}
+	}
+	// What the test and the rest of the system do not do may be forbidden to
+	// everyone.
+	o.Confined = slices.Contains(o.Operations, policy.FileOpen) || slices.Contains(o.Operations, policy.BprmCheckSecurity) || o.Operations == nil
+	c.r = policytest.With(seed, o)
+	c.set = c.r.Set()
+	if len(c.set) < 2 && c.r.IntN(5) > 0 {
+		return nil
+	}
+	if o.Operations == nil {
+		for len(c.set) < 8 { // some rules of each
+			more := c.r.Set()
+			for i := range more {
+				more[i].Name = fmt.Sprintf("q%d", len(c.set)+i)
+			}
+			c.set = append(c.set, more...)
+		}
+	}
+	for i := range c.set {
+		// A manager can tell the descendants of 64 different lists apart in its
+		// life, and to find the descendants takes a while.
+		s := &c.set[i].Subject
+		if s.Descendants && c.r.IntN(2) == 0 {
+			s.Binaries = s.Binaries[:1]
+		} else {
+			s.Descendants = false
+		}
+	}
+	c.set = append(c.set, anchor)
+	return c
+}
+
+// hasHook tells whether the kernel has a hook that not every kernel has.
+func (c *comparison) hasHook(name string) bool {
+	ok, err := bpf.HasHook(name)
+	return ok && err == nil
+}
+
+// trialsEach is how many trials a performer has under each policy set.
+const trialsEach = 14
+
+// expected is a trial and what has to come of it.
+type expected struct {
+	trial
+	performer *performer
+	// decisions are those that are made, want the strictest verdict.
+	decisions []policy.Decision
+	want      policy.Verdict
+	call      int
+	status    uintptr // of the child that makes it, 0 if the performer does
+}
+
+func (c *comparison) compare(t *testing.T, g *guard, performers []*performer, alerts <-chan ebpfguard.Alert, s *score) {
+	var all []*expected
+	count := 0
+	for _, p := range performers {
+		p.batch = newBatch()
+		for range trialsEach {
+			e, ok := c.expect(p)
+			if !ok {
+				continue
+			}
+			all = append(all, e)
+			for i, d := range e.decisions {
+				s.decision(e.asked[i].operation, d)
+				if d.Verdict != policy.Allow {
+					count++
+					c.hits[fmt.Sprint(c.set[d.Policy].Name, d.Rule)]++
+				}
+			}
+		}
+		p.begin()
+	}
+	for _, p := range performers {
+		if err := p.end(); err != nil {
+			t.Errorf("seed %d: %v\n%s", c.seed, err, policy.Format(c.set))
+		}
+	}
+	got := collect(t, alerts, count)
+	for _, e := range all {
+		if problem := c.check(e, got, s); problem != "" {
+			t.Errorf("seed %d: performer %s (%+v, %+v): %s: %s\n%s\n%s", c.seed, e.performer.name, e.performer.seen(c.set), e.performer.ids, e.what, problem,
+				c.explain(e), policy.Format(c.set))
+			break // what follows is out of step
+		}
+	}
+	for pid, more := range got {
+		if len(more) > 0 && !t.Failed() {
+			t.Errorf("seed %d: alerts about process %d that should not be: %v\n%s", c.seed, pid, more, policy.Format(c.set))
+		}
+	}
+	c.checkHits(t, g)
+}
+
+// expect draws a trial and adds it to the performer's batch.
+func (c *comparison) expect(p *performer) (*expected, bool) {
+	operations := c.r.Operations
+	if c.r.IntN(8) == 0 {
+		operations = policy.Operations()
+	}
+	kinds := attempts[operations[c.r.IntN(len(operations))]]
+	drawn, ok := kinds[c.r.IntN(len(kinds))](c, p)
+	if !ok {
+		return nil, false
+	}
+	e := &expected{trial: drawn, performer: p, want: policy.Allow}
+	for _, q := range e.asked {
+		d := c.decide(p, q)
+		e.decisions = append(e.decisions, d)
+		e.want = max(e.want, d.Verdict)
+		if d.Verdict >= policy.Deny {
+			break
+		}
+	}
+	if e.want == policy.Kill {
+		e.status = p.batch.child(func() { e.call = e.make(p.batch) })
+	} else {
+		e.call = e.make(p.batch)
+	}
+	return e, true
+}
+
+// decide asks the reference semantics.
+func (c *comparison) decide(p *performer, q question) policy.Decision {
+	request := policy.Request{Process: p.seen(c.set), Operation: q.operation, Object: q.object}
+	d := policy.Decide(c.set, request)
+	switch {
+	case q.held && !d.Revoke:
+		return policy.NoRule()
+	case q.loaded:
+		return c.decideNamed(request)
+	}
+	return d
+}
+
+// decideNamed decides about a program that is loaded: by each of its names only
+// the rules count that name it.
+func (c *comparison) decideNamed(request policy.Request) policy.Decision {
+	program := request.Object.(policy.Program)
+	names := append([]string{program.Path}, program.Aliases...)
+	if program.Unknown {
+		names = []string{""}
+	}
+	known := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !isSelected(c.set, request.Operation, name) })
+	if len(known) == 0 {
+		known = names[:1]
+	}
+	strictest := policy.NoRule()
+	for _, name := range known {
+		one := program
+		one.Path, one.Aliases = name, nil
+		request.Object = one
+		d := policy.Decide(c.set, request)
+		if d.NamesObject || d.Undecided {
+			strictest = policy.Stricter(strictest, d)
+		}
+	}
+	return strictest
+}
+
+// isSelected tells whether a path of the operation's rules selects the name.
+func isSelected(set []policy.Policy, operation policy.Operation, name string) bool {
+	return slices.ContainsFunc(pathsOf(set, operation), func(text string) bool {
+		p, err := policy.ParsePathPattern(text)
+		return err == nil && p.Match(name)
+	})
+}
+
+// collect takes the alerts that have to come, by the performer that they are
+// about.
+func collect(t *testing.T, alerts <-chan ebpfguard.Alert, count int) map[uint32][]ebpfguard.Alert {
+	got := map[uint32][]ebpfguard.Alert{}
+	take := func(a ebpfguard.Alert) {
+		context := a.Context()
+		got[context.PID] = append(got[context.PID], a)
+	}
+	timeout := time.After(10 * time.Second)
+	for range count {
+		select {
+		case a := <-alerts:
+			take(a)
+		case <-timeout:
+			t.Errorf("%d alerts expected", count)
+			return got
+		}
+	}
+	for {
+		select {
+		case a := <-alerts:
+			take(a)
+		default:
+			return got
+		}
+	}
+}
+
+// check compares what came of a trial, and takes its alerts.
+func (c *comparison) check(e *expected, got map[uint32][]ebpfguard.Alert, s *score) string {
+	result := e.performer.result(e.call)
+	errno := unix.Errno(0)
+	if result < 0 {
+		errno = unix.Errno(-result)
+	}
+	outcome := "done"
+	if errno != 0 {
+		outcome = unix.ErrnoName(errno)
+	}
+	s.outcome(e.what, outcome)
+	killed := e.status != 0 && e.performer.load(e.status)&0x7f == uint32(unix.SIGKILL)
+	switch {
+	case e.want == policy.Kill && !killed:
+		return "not killed: " + outcome
+	case e.want == policy.Deny && errno != unix.EPERM:
+		return "not refused: " + outcome
+	case e.want < policy.Deny && result == notMade:
+		return "the call was not made or did not return"
+	case e.want < policy.Deny && errno == unix.EPERM:
+		return "refused"
+	case e.want < policy.Deny && errno != 0 && !slices.Contains(e.fails, errno):
+		return "failed: " + outcome
+	}
+	for i, d := range e.decisions {
+		if d.Verdict == policy.Allow {
+			continue
+		}
+		a := e.take(got)
+		if a == nil {
+			return fmt.Sprintf("no alert about question %d", i)
+		}
+		context := a.Context()
+		if context.Operation != e.asked[i].operation || context.Verdict != d.Verdict || context.Policy != c.set[d.Policy].Name || context.Rule != d.Rule || context.Undecided != d.Undecided {
+			return fmt.Sprintf("alert about question %d: %v", i, a)
+		}
+		if problem := differs(a, e.asked[i]); problem != "" {
+			return fmt.Sprintf("alert about question %d: %s: %v", i, problem, a)
+		}
+	}
+	return ""
+}
+
+// take returns the next alert about the performer or, if a child makes the call,
+// about a child.
+func (e *expected) take(got map[uint32][]ebpfguard.Alert) ebpfguard.Alert {
+	pid := uint32(e.performer.pid)
+	if len(got[pid]) == 0 || e.status != 0 || e.asked[0].operation == policy.TaskFixSetuid {
+		for child, list := range got {
+			if child != pid && len(list) > 0 && list[0].Context().PPID == uint32(e.performer.pid) && (pid == uint32(e.performer.pid) || child < pid) {
+				pid = child
+			}
+		}
+	}
+	list := got[pid]
+	if len(list) == 0 {
+		return nil
+	}
+	got[pid] = list[1:]
+	return list[0]
+}
+
+// differs tells whether the alert's object is another than that of the question.
+func differs(a ebpfguard.Alert, q question) string {
+	var got, want string
+	switch o := q.object.(type) {
+	case policy.File:
+		a := a.(ebpfguard.FileOpenAlert)
+		got, want = a.Access.String(), o.Access.String()
+		got, want = addPath(q, o.Names, got, want, a.Path)
+	case policy.Program:
+		a := a.(ebpfguard.BprmCheckSecurityAlert)
+		got, want = fmt.Sprint(a.Fileless, a.NoArgs), fmt.Sprint(o.Fileless, o.NoArgs)
+		got, want = addPath(q, o.Names, got, want, a.Path)
+	case policy.Mount:
+		var target string
+		var flags policy.MountFlags
+		switch a := a.(type) {
+		case ebpfguard.SbMountAlert:
+			got, target, flags = fmt.Sprintf("%q %q", a.Source, a.Type), a.Target, a.Flags
+		case ebpfguard.SbRemountAlert:
+			got, target, flags = fmt.Sprintf("%q %q", a.Source, a.Type), a.Target, a.Flags
+		case ebpfguard.SbUmountAlert:
+			got, target, flags = fmt.Sprintf("%q %q", a.Source, a.Type), a.Target, a.Flags&(policy.MountDetach|policy.MountForce)
+		}
+		got, want = addPath(q, o.Target, got, fmt.Sprintf("%q %q", o.Source, o.Type), target)
+		got, want = got+flags.String(), want+o.Flags.String()
+	case policy.Credentials:
+		a := a.(ebpfguard.TaskFixSetuidAlert)
+		got, want = fmt.Sprint(a.FromUID, a.FromGID, a.To), fmt.Sprint(o.FromUID, o.FromGID, o.To)
+	}
+	if got != want {
+		return fmt.Sprintf("%s instead of %s", got, want)
+	}
+	return ""
+}
+
+func addPath(q question, names policy.Names, got, want, path string) (string, string) {
+	if q.pathless || names.Unknown || names.Path == "" {
+		return got, want
+	}
+	return got + " " + path, want + " " + names.Path
+}
+
+// explain tells what was asked and what Decide says.
+func (c *comparison) explain(e *expected) string {
+	var b strings.Builder
+	for i, d := range e.decisions {
+		fmt.Fprintf(&b, "question %d: %s: %+v\n  Decide: %+v\n", i, e.asked[i].operation, e.asked[i].object, d)
+	}
+	return b.String()
+}
+
+// checkHits compares the counters of the set's rules.
+func (c *comparison) checkHits(t *testing.T, g *guard) {
+	stats, err := g.RuleStats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range stats {
+		if want := c.hits[fmt.Sprint(r.Policy, r.Rule)]; r.Hits != want && !t.Failed() {
+			t.Errorf("seed %d: %d hits of policy %s rule %d, not %d\n%s", c.seed, r.Hits, r.Policy, r.Rule, want, policy.Format(c.set))
 		}
 	}
 }

@@ -41,8 +41,9 @@ type spot struct {
 	foreign bool
 	// mount is equal for spots on the same mount.
 	mount string
-	// ways says that there are several mounts of its filesystem, so that a hook
-	// that tells none finds another path.
+	// data says that the file is written to, and not started.
+	data bool
+	// fd is what performers keep of it open, for writing too if it is data.
 	fd int
 }
 
@@ -103,7 +104,7 @@ func (w *world) makeFile(t *testing.T, at string) {
 	if err := os.WriteFile(at, []byte(content), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	w.spots = append(w.spots, spot{path: at, kind: isFile, mount: w.root})
+	w.spots = append(w.spots, spot{path: at, kind: isFile, data: strings.HasSuffix(at, ".txt"), mount: w.root})
 }
 
 func (w *world) at(name string) *spot {
@@ -173,7 +174,7 @@ func manyNames(t *testing.T) *world {
 	}
 	w.makeFile(t, outside+"/out/file")
 	link(in("g.txt"), outside+"/out/link")
-	w.spots = append(w.spots, spot{path: outside + "/out/link", kind: isFile, links: []string{in("g.txt")}, mount: w.root})
+	w.spots = append(w.spots, spot{path: outside + "/out/link", kind: isFile, links: []string{in("g.txt")}, data: true, mount: w.root})
 
 	deep := in("a") + strings.Repeat("/d", policyComponents)
 	if err := os.MkdirAll(deep, 0o755); err != nil {
@@ -366,6 +367,7 @@ func cast(t *testing.T) []*performer {
 	a.batch.calls[clone].skip = 2
 	a.perform(t)
 	d.pid = int(a.result(clone))
+	t.Cleanup(func() { unix.Kill(d.pid, unix.SIGKILL) })
 	a.batch = newBatch()
 	a.must(t, unix.SYS_CLOSE, performerFD+1)
 	return []*performer{a, b, c, s, l, u, d}
@@ -390,9 +392,10 @@ const (
 // settle prepares a performer, before there are policies.
 func (p *performer) settle(t *testing.T, all []*world) {
 	t.Helper()
+	p.must(t, unix.SYS_CLOSE_RANGE, openedFD, uintptr(unchanged), 0)
 	fd := firstFD
 	for _, w := range all {
-		if w.prepare != nil {
+		if w.prepare != nil && len(p.process.Ancestors) == 0 { // else it is in its ancestor's mount namespace
 			w.prepare(t, p)
 		}
 		for i := range w.spots {
@@ -400,7 +403,11 @@ func (p *performer) settle(t *testing.T, all []*world) {
 			if s.kind != isFile || s.foreign {
 				continue
 			}
-			opened := p.must(t, unix.SYS_OPEN, p.batch.text(s.path), unix.O_RDWR, 0)
+			mode := unix.O_RDONLY
+			if s.data {
+				mode = unix.O_RDWR
+			}
+			opened := p.must(t, unix.SYS_OPEN, p.batch.text(s.path), uintptr(mode), 0)
 			p.must(t, unix.SYS_DUP3, uintptr(opened), uintptr(fd), 0)
 			p.must(t, unix.SYS_CLOSE, uintptr(opened))
 			s.fd = fd

@@ -1,20 +1,28 @@
 // Package ebpfguard blocks, in the kernel and before it happens, what a policy
-// forbids. eBPF programs on hooks of the Linux security modules (LSM) decide;
-// policies are values, and need no knowledge of the kernel:
+// forbids: to open or change files, to start programs, to mount, to change
+// identity, to bind and to connect. eBPF programs on hooks of the Linux security
+// modules (LSM) decide; policies are values, and need no knowledge of the kernel:
 //
 //	m, err := ebpfguard.NewManager(ebpfguard.Options{})
-//	bind, err := m.AttachSocketBind()
-//	alerts := bind.Alerts(ctx) // before policies, so that none is missed
-//	err = bind.AddPolicy(ebpfguard.SocketBind{
+//	files, err := m.AttachFileOpen()
+//	alerts := files.Alerts(ctx) // before policies, so that none is missed
+//	err = files.AddPolicy(ebpfguard.FileOpen{
 //		Subject: ebpfguard.Everyone(),
-//		Deny:    ebpfguard.Ports(22),
+//		Deny:    ebpfguard.Files("/etc/shadow"),
 //	}) // enforced when this returns
+//
+// Each operation has a policy type, an alert type and a method to attach it:
+// [FileOpen], [BprmCheckSecurity], [SbMount], [SbRemount], [SbUmount],
+// [TaskFixSetuid], [SocketBind] and [SocketConnect]. [Manager.Apply] replaces the
+// policies of all operations in one step, and takes what package policy reads from
+// YAML.
 //
 // A refused operation fails with EPERM and raises an alert. Which rule decides
 // is described in docs/semantics.md and computed by [policy.Decide], without a
-// kernel; package policy also reads policies from YAML, for [Manager.Apply].
+// kernel.
 //
 // The library needs Linux 5.10 or later with bpf among the active security
-// modules, and root. [NewManager] says precisely what is missing. The library
-// never logs, exits or panics on input.
+// modules, and root. [NewManager] says precisely what is missing, [Probe] what
+// the kernel covers, [Gaps] what of a policy set it does not. The library never
+// logs, exits or panics on input.
 package ebpfguard

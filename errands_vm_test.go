@@ -26,6 +26,9 @@ var modes = map[string]int{
 // heldFiles are the descriptors that a doer keeps, by the names that tests give them.
 var heldFiles = map[string]int{}
 
+// heldHandle is the handle that a doer keeps.
+var heldHandle unix.FileHandle
+
 func (e errand) run(o *outcome) error {
 	a := e.Args
 	switch e.Do {
@@ -35,12 +38,12 @@ func (e errand) run(o *outcome) error {
 		return openAt(heldFiles[a[0]], a[1], a[2])
 	case "open-fd": // through /proc
 		return openAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", heldFiles[a[0]]), a[1])
-	case "open-handle": // a file by its handle, below a kept directory of its mount
-		handle, _, err := unix.NameToHandleAt(heldFiles[a[0]], a[1], 0)
-		if err != nil {
-			return fmt.Errorf("handle: %v", err)
-		}
-		return opened(unix.OpenByHandleAt(heldFiles[a[0]], handle, modes[a[2]]|unix.O_CLOEXEC))
+	case "handle": // keeps that of a file below a descriptor that is kept
+		var err error
+		heldHandle, _, err = unix.NameToHandleAt(heldFiles[a[0]], a[1], 0)
+		return err
+	case "open-handle": // of the mount of a descriptor that is kept
+		return opened(unix.OpenByHandleAt(heldFiles[a[0]], heldHandle, modes[a[1]]|unix.O_CLOEXEC))
 	case "hold":
 		fd, err := unix.Open(a[1], modes[a[2]]|unix.O_CLOEXEC, 0o644)
 		heldFiles[a[0]] = fd
@@ -62,7 +65,7 @@ func (e errand) run(o *outcome) error {
 	case "hammer":
 		return hammer(o, number(a[0]), a[1:])
 	case "watch":
-		return watchPlaces(o, number(a[0]), a[1], a[2], a[3])
+		return watchPlaces(o, number(a[0]), a[1], heldFiles[a[2]], a[3])
 	}
 	if change, ok := changes[e.Do]; ok {
 		return change(a)
@@ -92,6 +95,7 @@ var changes = map[string]func(a []string) error{
 	"chroot":   func(a []string) error { return unix.Chroot(a[0]) },
 	"chdir":    func(a []string) error { return unix.Chdir(a[0]) },
 	"bind":     func(a []string) error { return unix.Mount(a[0], a[1], "", unix.MS_BIND|unix.MS_REC, "") },
+	"ext4":     func(a []string) error { return unix.Mount(a[0], a[1], "ext4", 0, "") },
 	"tmpfs":    func(a []string) error { return unix.Mount("test", a[0], "tmpfs", 0, "") },
 	"overlay": func(a []string) error { // lower directories, mount point
 		return unix.Mount("test", a[1], "overlay", unix.MS_RDONLY, "lowerdir="+a[0])
@@ -266,23 +270,18 @@ func mapPlace(path string) (*atomic.Uint64, func(), error) {
 	return (*atomic.Uint64)(unsafe.Pointer(&m[0])), func() { unix.Munmap(m) }, nil
 }
 
-// watchPlaces opens a file below a directory, whose place the test changes
+// watchPlaces opens a file below a directory that is kept, whose place the test changes
 // meanwhile, by several threads until the test ends it. The word at place counts
 // up when a change begins and when it has returned; so an open that sees the same even number
 // before and after was all the while in one place, and is told its answer.
 // Counts: wrongly passed, wrongly refused, rightly passed, rightly refused,
 // neither.
-func watchPlaces(o *outcome, threads int, place, directory, name string) error {
+func watchPlaces(o *outcome, threads int, place string, dir int, name string) error {
 	word, unmap, err := mapPlace(place)
 	if err != nil {
 		return err
 	}
 	defer unmap()
-	dir, err := unix.Open(directory, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(dir)
 	var counts [5]atomic.Int64
 	var group sync.WaitGroup
 	for range threads {

@@ -71,6 +71,94 @@ func ExampleSocketPatterns() {
 	// Output: {ports: [8000-8999], addresses: [127.0.0.0/8], protocols: [tcp]}
 }
 
+// Nobody reads the password hashes but the programs that need them; who has the
+// file open already can read no more.
+func ExampleFiles() {
+	everyone := ebpfguard.FileOpen{
+		Name:    "no-hashes",
+		Subject: ebpfguard.Everyone(),
+		Deny:    ebpfguard.Files("/etc/shadow", "/etc/gshadow"),
+		Revoke:  true,
+		Message: "password hashes are for login programs",
+	}
+	login := ebpfguard.FileOpen{
+		Name:    "but-login",
+		Subject: ebpfguard.Binaries("/usr/bin/login", "/usr/bin/passwd"),
+		Allow:   ebpfguard.Files("/etc/shadow", "/etc/gshadow"),
+	}
+	fmt.Println(everyone.Deny[0], login.Allow[0])
+	// Output: {paths: [/etc/shadow, /etc/gshadow]} {paths: [/etc/shadow, /etc/gshadow]}
+}
+
+// What a web server has started, and what that has started, never becomes root.
+// Whoever tries is killed.
+func ExampleDescendants() {
+	p := ebpfguard.TaskFixSetuid{
+		Subject: ebpfguard.Descendants("/usr/sbin/nginx"),
+		Deny: []policy.CredentialsPattern{{
+			From: policy.Identity{UIDs: policy.IDs{Ranges: []policy.IDRange{{First: 1, Last: policy.MaxID}}}},
+			To:   policy.Identity{UIDs: policy.IDs{Names: []string{"root"}}},
+		}},
+		Verdict: policy.Kill,
+	}
+	fmt.Println(policy.Subject(p.Subject), p.Deny[0])
+	// Output: {binaries: [/usr/sbin/nginx], descendants: true} {from: {uids: [1-4294967294]}, to: {uids: [root]}}
+}
+
+// The most specific object decides: all is forbidden but what is named.
+func ExamplePrograms() {
+	p := ebpfguard.BprmCheckSecurity{
+		Name:    "only-backups",
+		Subject: ebpfguard.Subject{Users: policy.IDs{Names: []string{"backup"}}, Cgroups: []string{"/system.slice/backup.service"}},
+		Allow:   ebpfguard.Programs("/usr/bin/tar", "/usr/bin/zstd"),
+		Deny:    ebpfguard.AllPrograms(),
+	}
+	fmt.Println(policy.Subject(p.Subject), p.Allow[0], p.Deny[0])
+	// Output: {users: [backup], cgroups: [/system.slice/backup.service]} {paths: [/usr/bin/tar, /usr/bin/zstd]} all
+}
+
+// A mount has the opposite of each option that it lacks: suid is the absence of
+// nosuid.
+func ExampleSbMount() {
+	p := ebpfguard.SbMount{
+		Subject: ebpfguard.Everyone(),
+		Deny:    []policy.MountPattern{{Targets: []string{"/media/"}, Flags: policy.MountSUID | policy.MountDev}},
+	}
+	fmt.Println(p.Deny[0])
+	// Output: {targets: [/media/], flags: [suid, dev]}
+}
+
+// Addresses come from a file, as from a policy's addresses_from.
+func ExampleSocketConnect() {
+	const file = "examples/blocklist.txt"
+	listed, err := policy.LoadAddresses(file)
+	if err != nil {
+		log.Fatal(err) // file:line: what is wrong
+	}
+	p := ebpfguard.SocketConnect{
+		Subject: ebpfguard.Everyone(),
+		Deny:    ebpfguard.SocketPatterns{{AddressesFrom: []string{file}, Listed: listed}},
+	}
+	fmt.Println(len(p.Deny[0].Listed), p.Deny[0])
+	// Output: 4 {addresses_from: [examples/blocklist.txt]}
+}
+
+// Which rule decides can be asked without a kernel.
+func ExampleSocketBind() {
+	p := policy.Policy{
+		Name:    "no-ssh",
+		Subject: policy.Subject{Everyone: true},
+		Rules:   []policy.Rule{{Operation: policy.SocketBind, Deny: []policy.Pattern{ebpfguard.Ports(22)[0]}}},
+	}
+	decision := policy.Decide([]policy.Policy{p}, policy.Request{
+		Process:   policy.Process{Binary: "/usr/bin/nc"},
+		Operation: policy.SocketBind,
+		Object:    policy.Socket{Address: netip.MustParseAddr("::"), Port: 22, Protocol: policy.TCP},
+	})
+	fmt.Println(decision.Verdict)
+	// Output: deny
+}
+
 // Policies in YAML are applied as one set.
 func ExampleManager_Apply() {
 	set, err := policy.Load("examples/no-rogue-sshd.yaml")

@@ -4,7 +4,6 @@ package ebpfguard_test
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,7 +17,6 @@ import (
 	"time"
 
 	"github.com/ebpfguard/ebpfguard"
-	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -33,60 +31,44 @@ func TestFiles(t *testing.T) {
 		{"binaries", testBinaries}, {"scripts", testScripts}, {"descendants", testDescendants}, {"users", testUsers},
 		{"cgroups", testCgroups}, {"combined", testCombinedSubjects}, {"name at exec", testNameAtExec},
 		{"verdicts", testVerdicts}, {"rule statistics", testRuleStats}, {"revoke", testRevoke}, {"unsupported", testUnsupported},
-		{"paths", testPaths}, {"depth", testDepth}, {"length", testLength}, {"future", testFuture}, {"identity", testIdentity},
+		{"paths", testPaths}, {"depth", testDepth}, {"length", testLength}, {"future", testFuture}, {"identity", testIdentity}, {"disk", testDisk},
 		{"two names", testTwoNames}, {"exceptions", testExceptions},
 		{"cache", testCache}, {"cache of mounts", testCacheOfMounts}, {"cache of hard links", testCacheOfLinks},
 		{"cache under renames", testCacheUnderRenames}, {"cache under policies", testCacheUnderPolicies},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, g) })
 	}
+	t.Logf("%d policy sets applied in %v", g.applied, g.applying)
 }
 
-// fileGuard is a manager with all operations attached, and its alerts.
+// fileGuard is the shared guard while TestFiles has all its alerts.
 type fileGuard struct {
 	*ebpfguard.Manager
-	alerts chan ebpfguard.Alert
+	alerts <-chan ebpfguard.Alert
 	// owner is the test whose policies are in force.
 	owner *testing.T
+	// applied counts the sets, applying is the time that it took.
+	applied  int
+	applying time.Duration
 }
 
 func newFileGuard(t *testing.T) *fileGuard {
 	t.Helper()
-	vmtest.Require(t, "file_open")
-	m, err := ebpfguard.NewManager(ebpfguard.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 	start := time.Now()
-	if err := m.Attach(policy.Operations()...); err != nil {
-		t.Fatalf("%+v", err)
-	}
+	shared := sharedGuard(t)
 	t.Logf("attached in %v", time.Since(start))
-	g := &fileGuard{Manager: m, alerts: make(chan ebpfguard.Alert, 1<<16)}
-	alerts := m.Alerts(context.Background())
-	go func() {
-		for alert, err := range alerts {
-			if err != nil {
-				panic(err)
-			}
-			g.alerts <- alert
-		}
-	}()
-	return g
+	return &fileGuard{Manager: shared.Manager, alerts: shared.divert(t)}
 }
 
 // apply puts a set in force until the test applies another one or ends. By then
 // all alerts must have been looked at.
 func (g *fileGuard) apply(t *testing.T, set ...policy.Policy) {
 	t.Helper()
-	former, outer := g.Policies(), g.owner
+	former, outer, start := g.Policies(), g.owner, time.Now()
 	_, err := g.Apply(set)
 	check(t, err)
+	g.applied++
+	g.applying += time.Since(start)
 	if outer == t {
 		return
 	}
@@ -125,7 +107,18 @@ func (g *fileGuard) quiet(t *testing.T) {
 	}
 }
 
-// drain forgets the alerts so far.
+// forget drops the alerts that are there and returns how many.
+func (g *fileGuard) forget() int {
+	for n := 0; ; n++ {
+		select {
+		case <-g.alerts:
+		default:
+			return n
+		}
+	}
+}
+
+// drain drops the alerts until no more come.
 func (g *fileGuard) drain() int {
 	for n := 0; ; n++ {
 		select {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,6 +32,8 @@ type guard struct {
 	alerts chan ebpfguard.SocketBindAlert
 	others chan ebpfguard.Alert
 	errs   chan error
+	// diverted gets all alerts instead, if it is set.
+	diverted atomic.Pointer[chan ebpfguard.Alert]
 }
 
 // shared is the guard of the tests that do not need one of their own: the
@@ -103,6 +106,8 @@ func makeGuard(t *testing.T, options ebpfguard.Options, operations ...policy.Ope
 		for alert, err := range alerts {
 			if err != nil {
 				g.errs <- err
+			} else if diverted := g.diverted.Load(); diverted != nil {
+				*diverted <- alert
 			} else if bind, ok := alert.(ebpfguard.SocketBindAlert); ok {
 				g.alerts <- bind
 			} else {
@@ -186,6 +191,15 @@ func (g *guard) drain() {
 			return
 		}
 	}
+}
+
+// divert returns all alerts for the length of a test.
+func (g *guard) divert(t *testing.T) <-chan ebpfguard.Alert {
+	t.Helper()
+	alerts := make(chan ebpfguard.Alert, 1<<17)
+	g.diverted.Store(&alerts)
+	t.Cleanup(func() { g.diverted.Store(nil) })
+	return alerts
 }
 
 // add adds policies for the length of a test.

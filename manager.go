@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math/bits"
 	"slices"
 	"strings"
 	"sync"
@@ -55,7 +56,7 @@ type Manager struct {
 	rules  []compile.Rule
 	hits   ruleHits
 	// marks are the bits of lists of binaries whose descendants policies
-	// select. Tasks keep them, so they are not used again.
+	// select or selected.
 	marks map[string]uint
 
 	// history is under its own lock: alerts are decoded while a policy set
@@ -209,6 +210,9 @@ func (m *Manager) publish(set []policy.Policy) (Changes, error) {
 	if err != nil {
 		return Changes{}, err
 	}
+	if err := m.forgetMarks(set); err != nil {
+		return Changes{}, err
+	}
 	number := m.number + 1
 	compiled, err := compile.Compile(resolved, compile.Options{Number: number, Key: m.key, Resolve: resolve, Mounts: mounts, Mark: m.mark})
 	if err != nil {
@@ -234,15 +238,50 @@ func (m *Manager) publish(set []policy.Policy) (Changes, error) {
 // mark returns the bit by which tasks remember that they descend from a list of
 // binaries.
 func (m *Manager) mark(binaries string) (uint, bool) {
-	bit, ok := m.marks[binaries]
-	if !ok {
-		if len(m.marks) >= bpf.MaxMarks {
-			return 0, false
-		}
-		bit = uint(len(m.marks))
-		m.marks[binaries] = bit
+	if bit, ok := m.marks[binaries]; ok {
+		return bit, true
 	}
-	return bit, true
+	taken := uint64(0)
+	for _, bit := range m.marks {
+		taken |= 1 << bit
+	}
+	bit := bits.TrailingZeros64(^taken)
+	if bit >= bpf.MaxMarks {
+		return 0, false
+	}
+	m.marks[binaries] = uint(bit)
+	return uint(bit), true
+}
+
+// forgetMarks frees the bits of lists of binaries of former sets when there are
+// too few for the next one. Until then tasks remember what they descend from,
+// in case that a policy comes back.
+func (m *Manager) forgetMarks(next []policy.Policy) error {
+	used, fresh := map[string]bool{}, 0
+	for _, p := range slices.Concat(m.set, next) {
+		if key := compile.MarkKey(p.Subject); p.Subject.Descendants && !used[key] {
+			used[key] = true
+			if _, ok := m.marks[key]; !ok {
+				fresh++
+			}
+		}
+	}
+	if len(m.marks)+fresh <= bpf.MaxMarks {
+		return nil
+	}
+	kept, forgotten := map[string]uint{}, uint64(0)
+	for key, bit := range m.marks {
+		if used[key] {
+			kept[key] = bit
+		} else {
+			forgotten |= 1 << bit
+		}
+	}
+	if err := m.object.ForgetMarks(forgotten); err != nil {
+		return err
+	}
+	m.marks = kept
+	return nil
 }
 
 // attachRevoke attaches the hooks that rules with revoke need, before the set is

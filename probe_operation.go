@@ -47,6 +47,7 @@ func (o *operation) support(enforcing bool) OperationSupport {
 // withoutHook says of hooks that a kernel may lack why nothing is missing then.
 var withoutHook = map[string]string{
 	"file_truncate":      "path_truncate is asked instead",
+	"file_ioctl_compat":  "file_ioctl is asked instead",
 	"path_chown":         "inode_setattr is asked instead",
 	"inode_set_acl":      "inode_setxattr is asked instead",
 	"inode_remove_acl":   "inode_removexattr is asked instead",

@@ -3,7 +3,9 @@
 package ebpfguard_test
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -89,15 +91,40 @@ func testBinaries(t *testing.T, g *fileGuard) {
 		passed(t, d, "exec", dir+"/one")
 		g.refused(t, d, "open", secret, "r")
 	})
+	t.Run("in a user's mount namespace", func(t *testing.T) {
+		check(t, os.Chmod(filepath.Dir(dir), 0o755))
+		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
+		start := func(program string) *doer {
+			return startDoerWith(t, &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, UidMappings: ids, GidMappings: ids}, program)
+		}
+		g.apply(t, denyFiles("test", ebpfguard.Binaries(dir+"/one"), secret))
+		g.refused(t, start(dir+"/one"), "open", secret, "r")
+		passed(t, start(dir+"/two"), "open", secret, "r")
+		// There a path proves nothing, so only a program that is named itself is known.
+		g.apply(t, denyFiles("test", ebpfguard.Binaries(dir+"/on*"), secret))
+		passed(t, start(dir+"/one"), "open", secret, "r")
+		g.refused(t, startDoer(t, dir+"/one"), "open", secret, "r")
+	})
 	t.Run("too deep", func(t *testing.T) {
 		deep := copyProgram(t, dir+strings.Repeat("/d", 80)+"/one")
 		at64 := copyProgram(t, dir+strings.Repeat("/d", 63-strings.Count(dir, "/"))+"/one")
-		g.apply(t, denyFiles("test", ebpfguard.Binaries(dir+"/**/one"), secret))
+		// An unknown program is not let run its own file, which nobody knows either.
+		g.apply(t, filePolicy("test", ebpfguard.Binaries(dir+"/**/one"), policy.Rule{
+			Deny: []policy.Pattern{policy.FilePattern{Paths: []string{secret}, Access: policy.Read}},
+		}))
 		g.refused(t, startDoer(t, at64), "open", secret, "r")
 		d := startDoer(t, deep)
 		g.undecided(t, d, "open", secret, "r")
+		passed(t, d, "open", secret, "w")
 		passed(t, d, "exec", dir+"/two")
 		passed(t, d, "open", secret, "r")
+		g.apply(t, denyFiles("test", ebpfguard.Binaries(dir+"/**/one"), secret))
+		if err := exec.Command(deep).Run(); err == nil || !strings.Contains(err.Error(), "signal: ") {
+			t.Errorf("it was started: %v", err)
+		}
+		if alert := g.next(t).Context(); !alert.Undecided {
+			t.Errorf("alert %v", alert)
+		}
 	})
 }
 
@@ -249,6 +276,24 @@ func testDescendants(t *testing.T, g *fileGuard) {
 		g.apply(t, ofOne, allowFiles("but", ebpfguard.Binaries(three), secret), allowFiles("cgroup", ebpfguard.Subject{Cgroups: []string{"/"}}, secret))
 		g.refused(t, start(t, one, two), "open", secret, "r")
 		passed(t, start(t, one, three), "open", secret, "r")
+	})
+	t.Run("more lists than there are marks, one after the other", func(t *testing.T) {
+		g.apply(t, ofOne)
+		orphan := start(t, one, two)
+		passed(t, orphan, "orphan", three)
+		for i := range 9 {
+			var set []policy.Policy
+			for j := range 8 {
+				name := fmt.Sprintf("list-%d-%d", i, j)
+				set = append(set, denyFiles(name, ebpfguard.Descendants(dir+"/"+name), secret))
+			}
+			g.apply(t, set...)
+			passed(t, orphan, "open", secret, "r")
+		}
+		g.apply(t, ofTwo)
+		passed(t, orphan, "open", second, "r")
+		g.refused(t, start(t, two, three), "open", second, "r")
+		passed(t, start(t, one, three), "open", second, "r")
 	})
 	t.Run("of a script and of a directory", func(t *testing.T) {
 		script := write(t, dir+"/scripts/script", "#!"+three+"\n")

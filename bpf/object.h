@@ -39,6 +39,9 @@ struct super_block___since_6_18 {
 	struct mount *s_mounts;
 } __attribute__((preserve_access_index));
 
+/* Mounts of a superblock that are looked at. */
+#define MAX_SEARCHED 128
+
 /* any_mount returns a mount of a superblock, for hooks that tell none: the
  * first, which in most cases is the only one. */
 __noinline __u64 any_mount(__u64 number)
@@ -46,6 +49,7 @@ __noinline __u64 any_mount(__u64 number)
 	struct super_block *sb = (void *)number;
 	struct super_block___since_6_18 *newer = (void *)sb;
 	struct mount___since_6_18 *mount = NULL;
+	struct mount___since_6_18 *best;
 	struct list_head *first;
 	int i;
 
@@ -53,14 +57,17 @@ __noinline __u64 any_mount(__u64 number)
 		mount = (void *)BPF_CORE_READ(newer, s_mounts);
 		if (!mount)
 			return 0;
-		/* The newest comes first: rather one that has a place. */
-		for (i = 0; i < MAX_MOUNTS; i++) {
-			struct mount___since_6_18 *next = BPF_CORE_READ(mount, mnt_next_for_sb);
-
-			if (!next || !(place_of((void *)mount) & CHAIN_NOWHERE))
-				break;
-			mount = next;
+		/* The newest comes first: rather the oldest of those that have a place
+		 * and show the whole filesystem. */
+		best = mount;
+		for (i = 0; i < MAX_SEARCHED && mount; i++) {
+			if (!(place_of((void *)mount) & CHAIN_NOWHERE) &&
+			    BPF_CORE_READ((struct mount *)mount, mnt.mnt_root) ==
+				    BPF_CORE_READ(sb, s_root))
+				best = mount;
+			mount = BPF_CORE_READ(mount, mnt_next_for_sb);
 		}
+		mount = best;
 	} else {
 		first = BPF_CORE_READ(sb, s_mounts.next);
 		if (!first ||

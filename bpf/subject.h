@@ -372,6 +372,8 @@ struct {
 
 /* How many tasks the last run of mark_tasks gave a mark. */
 __u64 marked = 0;
+/* Marks that mark_tasks takes away, since they are to stand for others. */
+__u64 forgotten = 0;
 
 /*
  * mark_tasks gives each task the marks of its program in the next generation
@@ -393,6 +395,8 @@ int mark_tasks(struct bpf_iter__task *ctx)
 	if (!subject)
 		return 0;
 	before = subject->marks;
+	if (before & forgotten)
+		subject->marks = before & ~forgotten;
 	classify(subject, walk, SLOT_NEXT, 0);
 	key = BPF_CORE_READ(task, real_parent, tgid);
 	inherited = bpf_map_lookup_elem(&marks, &key);

@@ -144,6 +144,12 @@ var examples = map[string][]attempt{
 		connect(by("/usr/bin/curl"), "127.0.0.1", 80, policy.Allow),
 		open(by("/usr/bin/cat"), read, policy.Allow, "/etc/shadow"),
 	},
+	"self-protection.yaml": {
+		open(by("/usr/bin/bash"), write, policy.Deny, "/proc/sys/kernel/ftrace_enabled"),
+		open(by("/usr/bin/bash"), write, policy.Deny, "/mnt/sys/kernel/ftrace_enabled", "/proc/sys/kernel/ftrace_enabled"),
+		open(by("/usr/bin/bash"), read, policy.Allow, "/proc/sys/kernel/ftrace_enabled"),
+		open(by("/usr/bin/cp"), write, policy.Deny, "/usr/local/bin/ebpfguard"),
+	},
 	"original.yaml": {
 		open(by("/usr/bin/cat"), read, policy.Deny, "/root/s3cr3tdir/a/b"),
 		open(by("/usr/bin/cat"), read, policy.Allow, "/root/other"),

@@ -137,14 +137,28 @@ int BPF_PROG(file_truncate, struct file *file, int ret)
 	return decide_file(file, HOOK_FILE_TRUNCATE, ACCESS_WRITE);
 }
 
+static __always_inline int decide_ioctl(struct file *file, unsigned int cmd)
+{
+	if (cmd != FS_IOC_SETFLAGS && cmd != FS_IOC32_SETFLAGS && cmd != FS_IOC_FSSETXATTR)
+		return 0; /* changes nothing that a rule names */
+	return decide_file(file, HOOK_FILE_IOCTL, ACCESS_WRITE);
+}
+
 SEC("lsm/file_ioctl")
 int BPF_PROG(file_ioctl, struct file *file, unsigned int cmd, unsigned long arg, int ret)
 {
 	if (ret)
 		return ret;
-	if (cmd != FS_IOC_SETFLAGS && cmd != FS_IOC32_SETFLAGS && cmd != FS_IOC_FSSETXATTR)
-		return 0; /* changes nothing that a rule names */
-	return decide_file(file, HOOK_FILE_IOCTL, ACCESS_WRITE);
+	return decide_ioctl(file, cmd);
+}
+
+/* Of 32-bit processes; where this hook is missing, file_ioctl is asked. */
+SEC("lsm/file_ioctl_compat")
+int BPF_PROG(file_ioctl_compat, struct file *file, unsigned int cmd, unsigned long arg, int ret)
+{
+	if (ret)
+		return ret;
+	return decide_ioctl(file, cmd);
 }
 
 SEC("lsm/mmap_file")

@@ -84,7 +84,7 @@ func describe(report ebpfguard.Report) string {
 	}
 	t.Flush()
 	for _, o := range report.Operations {
-		if o.Detail != "" {
+		if o.Detail != "" && report.Enforcing {
 			fmt.Fprintf(&b, "%s: %s\n", o.Operation, o.Detail)
 		}
 	}

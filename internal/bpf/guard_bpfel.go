@@ -485,6 +485,7 @@ const (
 	GuardProgBprmCredsFromFile  = "bprm_creds_from_file"
 	GuardProgCapset             = "capset"
 	GuardProgFileIoctl          = "file_ioctl"
+	GuardProgFileIoctlCompat    = "file_ioctl_compat"
 	GuardProgFileMprotect       = "file_mprotect"
 	GuardProgFileOpen           = "file_open"
 	GuardProgFilePermission     = "file_permission"
@@ -533,6 +534,7 @@ const (
 	GuardProgTaskFree           = "task_free"
 	GuardProgUsernsCreate       = "userns_create"
 	GuardVarChownByPath         = "chown_by_path"
+	GuardVarForgotten           = "forgotten"
 	GuardVarHashKey             = "hash_key"
 	GuardVarMarked              = "marked"
 	GuardVarMountLockAt         = "mount_lock_at"
@@ -593,6 +595,7 @@ type GuardProgramSpecs struct {
 	BprmCredsFromFile  *ebpf.ProgramSpec `ebpf:"bprm_creds_from_file"`
 	Capset             *ebpf.ProgramSpec `ebpf:"capset"`
 	FileIoctl          *ebpf.ProgramSpec `ebpf:"file_ioctl"`
+	FileIoctlCompat    *ebpf.ProgramSpec `ebpf:"file_ioctl_compat"`
 	FileMprotect       *ebpf.ProgramSpec `ebpf:"file_mprotect"`
 	FileOpen           *ebpf.ProgramSpec `ebpf:"file_open"`
 	FilePermission     *ebpf.ProgramSpec `ebpf:"file_permission"`
@@ -661,6 +664,7 @@ type GuardMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type GuardVariableSpecs struct {
 	ChownByPath       *ebpf.VariableSpec `ebpf:"chown_by_path"`
+	Forgotten         *ebpf.VariableSpec `ebpf:"forgotten"`
 	HashKey           *ebpf.VariableSpec `ebpf:"hash_key"`
 	Marked            *ebpf.VariableSpec `ebpf:"marked"`
 	MountLockAt       *ebpf.VariableSpec `ebpf:"mount_lock_at"`
@@ -721,6 +725,7 @@ func (m *GuardMaps) Close() error {
 // It can be passed to LoadGuardObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GuardVariables struct {
 	ChownByPath       *ebpf.Variable `ebpf:"chown_by_path"`
+	Forgotten         *ebpf.Variable `ebpf:"forgotten"`
 	HashKey           *ebpf.Variable `ebpf:"hash_key"`
 	Marked            *ebpf.Variable `ebpf:"marked"`
 	MountLockAt       *ebpf.Variable `ebpf:"mount_lock_at"`
@@ -743,6 +748,7 @@ type GuardPrograms struct {
 	BprmCredsFromFile  *ebpf.Program `ebpf:"bprm_creds_from_file"`
 	Capset             *ebpf.Program `ebpf:"capset"`
 	FileIoctl          *ebpf.Program `ebpf:"file_ioctl"`
+	FileIoctlCompat    *ebpf.Program `ebpf:"file_ioctl_compat"`
 	FileMprotect       *ebpf.Program `ebpf:"file_mprotect"`
 	FileOpen           *ebpf.Program `ebpf:"file_open"`
 	FilePermission     *ebpf.Program `ebpf:"file_permission"`
@@ -800,6 +806,7 @@ func (p *GuardPrograms) Close() error {
 		p.BprmCredsFromFile,
 		p.Capset,
 		p.FileIoctl,
+		p.FileIoctlCompat,
 		p.FileMprotect,
 		p.FileOpen,
 		p.FilePermission,

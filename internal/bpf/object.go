@@ -312,7 +312,7 @@ func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool) (form
 			return nil, fmt.Errorf("staging tables: %w", err)
 		}
 		defer func() { err = errors.Join(err, generations.Delete(slotNext)) }()
-		if err := o.markTasks(); err != nil {
+		if err := o.markTasks(0); err != nil {
 			return nil, err
 		}
 	}
@@ -327,8 +327,13 @@ func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool) (form
 	return former, err
 }
 
-// markTasks gives the running tasks the marks of their ancestors.
-func (o *Object) markTasks() error {
+// ForgetMarks takes marks from all tasks, so that they can stand for something
+// else. The generation in force must not know them.
+func (o *Object) ForgetMarks(marks uint64) error { return o.markTasks(marks) }
+
+// markTasks gives the running tasks the marks of their ancestors, but for those
+// that are to be forgotten.
+func (o *Object) markTasks(forget uint64) error {
 	marks := o.maps[GuardMapMarks]
 	var process uint32
 	var stale []uint32
@@ -346,6 +351,9 @@ func (o *Object) markTasks() error {
 			return err
 		}
 		o.marker = marker
+	}
+	if err := o.marker.Variables[GuardVarForgotten].Set(forget); err != nil {
+		return fmt.Errorf("setting %s: %w", GuardVarForgotten, err)
 	}
 	return iterate(o.marker, GuardProgMarkTasks)
 }

@@ -22,6 +22,10 @@ type marks struct {
 	sets []uint64
 }
 
+// MarkKey returns the text that stands for the binaries of a subject with
+// descendants, for [Options.Mark].
+func MarkKey(s policy.Subject) string { return selectorKey(s.Binaries) }
+
 // add gives the binaries of a subject with descendants a mark.
 func (m *marks) add(selector int32, s policy.Subject, options Options) error {
 	if !s.Descendants || selector < 0 {
@@ -32,7 +36,7 @@ func (m *marks) add(selector int32, s policy.Subject, options Options) error {
 	}
 	bit, ok := uint(len(m.bits)), len(m.bits) < bpf.MaxMarks
 	if options.Mark != nil {
-		bit, ok = options.Mark(selectorKey(s.Binaries))
+		bit, ok = options.Mark(MarkKey(s))
 	}
 	if !ok || bit >= uint(bpf.MaxMarks) {
 		return fmt.Errorf("%w: policies select the descendants of more than %d different lists of binaries; put several into one policy", ErrTooLarge, bpf.MaxMarks)

@@ -107,6 +107,8 @@ func attributeWays() []Way {
 		return unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, noDump)
 	})
 	ways[len(ways)-1].Disk = true
+	reader("fs-ioc-setflags-ia32", "ioctl(2) FS_IOC32_SETFLAGS through int 0x80", func(_ *Env, fd int) error { return setflags32(fd) })
+	ways[len(ways)-1].Disk, ways[len(ways)-1].Needs = true, []string{"ia32"}
 	reader("fs-ioc-fssetxattr", "ioctl(2) FS_IOC_FSSETXATTR", func(_ *Env, fd int) error {
 		var a struct {
 			xflags, extsize, nextents, projid, cowextsize uint32

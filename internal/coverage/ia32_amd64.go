@@ -75,6 +75,12 @@ func execve32(e *Env) error {
 	return int80(execve, path, low(vector), 0)
 }
 
+// setflags32 is chattr(1) of a 32-bit process.
+func setflags32(fd int) error {
+	const ioctl, setflags, noDump = 54, 0x40046602, 0x40
+	return int80(ioctl, uint32(fd), setflags, lowWords(noDump))
+}
+
 func setuid32(id uint32) error { return int80(213, id, 0, 0) }
 
 func setuid16(id uint32) error { return int80(23, id, 0, 0) }

@@ -24,6 +24,8 @@ func mount32(*Env) error { panic("not on " + runtime.GOARCH) }
 
 func umount32(*Env) error { panic("not on " + runtime.GOARCH) }
 
+func setflags32(int) error { panic("not on " + runtime.GOARCH) }
+
 func setuid32(uint32) error { panic("not on " + runtime.GOARCH) }
 
 func setuid16(uint32) error { panic("not on " + runtime.GOARCH) }

@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -290,6 +292,16 @@ func policies(t *testing.T) (dir, folder string) {
 	return dir, folder
 }
 
+func write(t *testing.T, path string, mode os.FileMode, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
 type alert struct {
 	Operation, Verdict, Policy, Errno string
 	Process                           struct {
@@ -354,12 +366,35 @@ func TestRun(t *testing.T) {
 	wantAllowed(t, 23)
 	wantAllowed(t, 24)
 
-	g.stop("3 denied, 2 audited, 0 alerts lost")
+	// The first rule for an operation has it attached.
+	if err := errors.Join(os.MkdirAll("/mnt", 0o755), unix.Mount("none", "/mnt", "tmpfs", 0, "")); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(folder, "q.yaml"), 0o600, `apiVersion: ebpfguard.io/v1alpha1
+kind: Policy
+metadata: {name: keep-mnt}
+spec:
+  subject: {}
+  rules:
+  - operation: sb_umount
+    deny: {targets: [/mnt]}
+`)
+	g.signal(syscall.SIGHUP)
+	g.awaitLog("added=[keep-mnt]")
+	if err := unix.Unmount("/mnt", 0); !errors.Is(err, syscall.EPERM) {
+		t.Errorf("umount: %v, want EPERM", err)
+	}
+	wantAllowed(t, 24)
+
+	g.stop("4 denied, 3 audited, 0 alerts lost")
+	if err := unix.Unmount("/mnt", 0); err != nil {
+		t.Error(err)
+	}
 	verdicts := map[string]int{}
 	for _, a := range alerts(t, g.read("alerts")) {
 		verdicts[a.Verdict]++
 	}
-	if verdicts["deny"] != 3 || verdicts["audit"] != 2 {
+	if verdicts["deny"] != 4 || verdicts["audit"] != 3 {
 		t.Errorf("alerts %v", verdicts)
 	}
 }

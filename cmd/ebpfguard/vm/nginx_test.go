@@ -105,10 +105,12 @@ func (n *nginx) logged() string {
 
 func (n *nginx) signal(s syscall.Signal) {
 	n.t.Helper()
-	content, err := os.ReadFile(n.pid)
-	if err != nil {
-		n.t.Fatal(err)
-	}
+	var content []byte
+	n.until("a pid file", func() (there bool) { // during an upgrade it has another name
+		var err error
+		content, err = os.ReadFile(n.pid)
+		return err == nil && len(content) > 0
+	})
 	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
 	if err != nil {
 		n.t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -21,6 +22,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -30,7 +33,7 @@ const examples = "/src/examples"
 
 // used are the examples in force while the programs run. What they lack for a
 // story is in stories.
-var used = []string{"web-server.yaml", "protect-passwords.yaml", "removable-media.yaml", "keep-read-only.yaml", "keep-logs.yaml"}
+var used = []string{"web-server.yaml", "protect-passwords.yaml", "removable-media.yaml", "keep-read-only.yaml", "keep-logs.yaml", "self-protection.yaml"}
 
 const stories = `
 apiVersion: ebpfguard.io/v1alpha1
@@ -78,6 +81,8 @@ type attempt struct {
 	user uint32
 	// command is for /bin/sh; shows is what it prints when it succeeds.
 	command, shows string
+	// do is done instead of a command, by the test itself.
+	do func() error
 	// refusal is what it prints when it is refused, and alert what a line of the
 	// alerts holds then. Without them it succeeds under the policies as well;
 	// audited says that it does and that there is an alert all the same.
@@ -111,6 +116,12 @@ var attempts = []attempt{
 	{name: "passwd as root", command: "passwd -S tester", shows: "tester L"},
 	{name: "cat passwd", command: "cat /etc/passwd", shows: "root:x:0"},
 
+	{name: "ftrace", command: "echo 1 >/proc/sys/kernel/ftrace_enabled", refusal: "Operation not permitted",
+		alert: []string{`"operation":"file_open"`, `"policy":"self-protection"`, `"binary":"/usr/bin/dash"`, `"path":"/proc/sys/kernel/ftrace_enabled","access":["write"]`}},
+	{name: "ftrace in another proc", command: "mount -t proc proc /srv/one; echo 1 >/srv/one/sys/kernel/ftrace_enabled; status=$?; umount /srv/one; exit $status", refusal: "Operation not permitted",
+		alert: []string{`"policy":"self-protection"`, `"path":"/srv/one/sys/kernel/ftrace_enabled"`}},
+	{name: "cat ftrace", command: "cat /proc/sys/kernel/ftrace_enabled", shows: "1"},
+
 	// Mounting.
 	{name: "mount with suid", command: "mount -t tmpfs none /media/stick", refusal: "permission denied", undo: "umount /media/stick",
 		alert: []string{`"operation":"sb_mount","hook":"sb_mount","verdict":"deny","policy":"removable-media"`, `"binary":"/usr/bin/mount"`,
@@ -124,6 +135,15 @@ var attempts = []attempt{
 		alert: []string{`"policy":"removable-media"`, `"object":{"source":"/srv","target":"/mnt","flags":["bind"]}`}},
 	{name: "remount", command: "mount -o remount,rw /boot", refusal: "permission denied", undo: "mount -o remount,ro /boot",
 		alert: []string{`"operation":"sb_remount","hook":"sb_mount","verdict":"deny","policy":"keep-read-only"`, `"target":"/boot","type":"tmpfs","flags":["rw"`}},
+	{name: "remount by the new calls", do: remountWritable, refusal: "operation not permitted", undo: "mount -o remount,ro /boot",
+		alert: []string{`"operation":"sb_remount","hook":"sb_remount","verdict":"deny","policy":"keep-read-only"`, `"target":"/boot","type":"tmpfs","flags":["ro","rw"`}},
+	{name: "remount by the new calls after mount(2) failed", do: func() error {
+		if err := unix.Mount("", "/boot", "", unix.MS_REMOUNT|unix.MS_RDONLY, "nonsense"); err == nil {
+			return errors.New("tmpfs has an option nonsense")
+		}
+		return remountWritable()
+	}, refusal: "operation not permitted", undo: "mount -o remount,ro /boot",
+		alert: []string{`"operation":"sb_remount","hook":"sb_remount","verdict":"deny","policy":"keep-read-only"`}},
 	{name: "remount read-only", command: "mount -o remount,ro /boot"},
 	{name: "umount", command: "umount /var/log/audit", refusal: "Operation not permitted", undo: "mount -t tmpfs none /var/log/audit",
 		alert: []string{`"operation":"sb_umount","hook":"sb_umount","verdict":"deny","policy":"keep-logs"`, `"binary":"/usr/bin/umount"`, `"target":"/var/log/audit"`}},
@@ -150,8 +170,25 @@ var attempts = []attempt{
 	{name: "another program by ld.so", command: "/lib64/ld-linux-x86-64.so.2 /usr/bin/dash -c 'echo ran'", shows: "ran"},
 }
 
-// run runs the command and returns what it printed.
+// remountWritable does what later versions of mount(8) do for remount,rw.
+func remountWritable() error {
+	fd, err := unix.Fspick(unix.AT_FDCWD, "/boot", unix.FSPICK_CLOEXEC)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.FsconfigSetFlag(fd, "rw"); err != nil {
+		return err
+	}
+	return unix.FsconfigReconfigure(fd)
+}
+
+// run does the attempt and returns what was printed.
 func (a attempt) run() (string, error) {
+	if a.do != nil {
+		err := a.do()
+		return fmt.Sprint(err), err
+	}
 	cmd := exec.Command("/bin/sh", "-c", a.command)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	if a.user != 0 {
@@ -344,16 +381,6 @@ func preparePolicies(t *testing.T, folder string) {
 	t.Logf("%s", out)
 	if err != nil || !strings.Contains(string(out), "3 addresses") {
 		t.Errorf("validate: %v, %s", err, out)
-	}
-}
-
-func write(t *testing.T, path string, mode os.FileMode, content string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), mode); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -1,0 +1,554 @@
+//go:build vm && full
+
+package ebpfguard_test
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// question is what the kernel asks the guard about.
+type question struct {
+	operation policy.Operation
+	object    policy.Object
+	loaded    bool // only rules that name the object count
+	held      bool // only rules that revoke count
+	// pathless says that the hook does not tell by which path the file was
+	// reached.
+	pathless bool
+}
+
+// trial is something that a performer tries: system calls, one of which is
+// judged.
+type trial struct {
+	what string
+	// asked is what the guard is asked about, until it refuses something.
+	asked []question
+	// make adds the calls and returns which of them is judged.
+	make func(*batch) int
+	// fails are how the call fails when it is not refused; it may succeed, too.
+	fails []unix.Errno
+}
+
+// attempts are the kinds of trials of each operation.
+var attempts = map[policy.Operation][]func(*comparison, *performer) (trial, bool){
+	policy.FileOpen: {
+		(*comparison).open, (*comparison).open, (*comparison).open, (*comparison).open, (*comparison).change, (*comparison).change,
+		(*comparison).create, (*comparison).rename, (*comparison).held, (*comparison).mapped, (*comparison).memory,
+	},
+	policy.BprmCheckSecurity: {(*comparison).execute, (*comparison).execute, (*comparison).execute, (*comparison).mapped, (*comparison).executeMemory},
+	policy.SbMount: {
+		(*comparison).mountNew, (*comparison).mountNew, (*comparison).mountNew, (*comparison).mountBind, (*comparison).mountBind,
+		(*comparison).propagate, (*comparison).pivot,
+	},
+	policy.SbRemount:     {(*comparison).remount},
+	policy.SbUmount:      {(*comparison).umount},
+	policy.TaskFixSetuid: {(*comparison).setuid, (*comparison).setuid, (*comparison).setgid, (*comparison).setgroups},
+	policy.SocketBind:    {(*comparison).bind},
+	policy.SocketConnect: {(*comparison).connect, (*comparison).send},
+}
+
+// spotOf returns a spot of the world that the condition holds for.
+func (c *comparison) spotOf(condition func(spot) bool) (spot, bool) {
+	for range 20 {
+		if s := c.world.spots[c.r.IntN(len(c.world.spots))]; condition(s) {
+			return s, true
+		}
+	}
+	return spot{}, false
+}
+
+func (c *comparison) file(s spot, access policy.Access) question {
+	return question{operation: policy.FileOpen, object: policy.File{Names: s.file(c.set, policy.FileOpen), Access: access}}
+}
+
+func choose[T any](c *comparison, values ...T) T { return values[c.r.IntN(len(values))] }
+
+func (c *comparison) open(*performer) (trial, bool) {
+	s, ok := c.spotOf(func(s spot) bool { return s.kind != isAbsent })
+	flags, access := unix.O_RDONLY, policy.Read
+	if ok && s.kind == isFile && !s.foreign && (s.data || !c.executes) {
+		switch c.r.IntN(3) {
+		case 0:
+			flags, access = unix.O_WRONLY, policy.Write
+		case 1:
+			flags, access = unix.O_RDWR, policy.Read|policy.Write
+		}
+	}
+	asked := []question{c.file(s, access)}
+	if access == policy.Write && s.data && c.r.IntN(4) == 0 {
+		flags |= unix.O_TRUNC
+		asked = append(asked, c.file(s, policy.Write))
+	}
+	return trial{what: "open", asked: asked, make: func(b *batch) int {
+		call := b.call(unix.SYS_OPENAT, uintptr(0), b.text(s.path), uintptr(flags|unix.O_CLOEXEC), 0)
+		b.call(unix.SYS_CLOSE, openedFD)
+		return call
+	}}, ok
+}
+
+// openedFD is the number that a file gets that a performer opens.
+const openedFD = performerFD + 1
+
+// change changes an attribute of a file or directory.
+func (c *comparison) change(*performer) (trial, bool) {
+	s, ok := c.spotOf(func(s spot) bool { return s.kind != isAbsent && !s.foreign })
+	q := c.file(s, policy.Write)
+	way := choose(c, "chmod", "chown", "utimes", "setxattr", "truncate")
+	if way == "truncate" && (s.kind != isFile || c.executes && !s.data) {
+		way = "chmod"
+	}
+	// There the path is that of another mount of the filesystem: for the names
+	// that are known by identity it makes no difference.
+	pathless := way == "utimes" || way == "setxattr" || way == "chown" && !c.hasHook("path_chown")
+	if pathless && c.world.prepare != nil && len(s.names) > 0 {
+		return trial{}, false // and this path is not known by identity
+	}
+	q.pathless = pathless
+	return trial{what: way, asked: []question{q}, fails: []unix.Errno{unix.ENOSPC, unix.ETXTBSY}, make: func(b *batch) int {
+		at := b.text(s.path)
+		switch way {
+		case "chmod":
+			return b.call(unix.SYS_CHMOD, at, 0o755)
+		case "chown":
+			return b.call(unix.SYS_CHOWN, at, 0, 0)
+		case "utimes":
+			return b.call(unix.SYS_UTIMENSAT, 0, at, 0, 0)
+		case "setxattr":
+			return b.call(unix.SYS_SETXATTR, at, b.text("trusted.test"), b.text("value"), 5, 0)
+		}
+		return b.call(unix.SYS_TRUNCATE, at, uintptr(len(content)))
+	}}, ok
+}
+
+// create makes what there is no room for.
+func (c *comparison) create(*performer) (trial, bool) {
+	s, ok := c.spotOf(func(s spot) bool { return s.kind == isAbsent })
+	if !ok {
+		return trial{}, false
+	}
+	t := trial{asked: []question{c.file(s, policy.Write)}, fails: []unix.Errno{unix.ENOSPC}}
+	switch t.what = choose(c, "mkdir", "mknod", "symlink", "creat", "link"); t.what {
+	case "mkdir":
+		t.make = func(b *batch) int { return b.call(unix.SYS_MKDIR, b.text(s.path), 0o755) }
+	case "mknod":
+		t.make = func(b *batch) int { return b.call(unix.SYS_MKNOD, b.text(s.path), unix.S_IFIFO|0o644, 0) }
+	case "symlink":
+		t.make = func(b *batch) int { return b.call(unix.SYS_SYMLINK, b.text("f"), b.text(s.path)) }
+	case "creat":
+		t.make = func(b *batch) int {
+			return b.call(unix.SYS_OPEN, b.text(s.path), unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
+		}
+	case "link":
+		from, ok := c.spotOf(func(f spot) bool { return f.kind == isFile && f.mount == s.mount && !f.mounted })
+		if !ok {
+			return trial{}, false
+		}
+		t.asked = append([]question{c.file(from, policy.Write)}, t.asked...)
+		t.make = func(b *batch) int { return b.call(unix.SYS_LINK, b.text(from.path), b.text(s.path)) }
+	}
+	return t, true
+}
+
+// rename renames to the same name, or what cannot be renamed; rmdir and unlink
+// are for what is no directory, and for one. Nothing is changed by it.
+func (c *comparison) rename(*performer) (trial, bool) {
+	s, ok := c.spotOf(func(s spot) bool { return s.kind != isAbsent && s.path != c.world.root })
+	if !ok {
+		return trial{}, false
+	}
+	q := c.file(s, policy.Write)
+	t := trial{asked: []question{q}, fails: []unix.Errno{unix.ENOTDIR, unix.EISDIR, unix.EBUSY, unix.ENOTEMPTY, unix.EINVAL}}
+	switch t.what = choose(c, "rename", "remove", "rename over"); t.what {
+	case "rename":
+		t.asked = append(t.asked, q)
+		t.make = func(b *batch) int { return b.call(unix.SYS_RENAME, b.text(s.path), b.text(s.path)) }
+	case "remove":
+		remove := uintptr(unix.SYS_RMDIR)
+		if s.kind == isDirectory {
+			remove = unix.SYS_UNLINK
+		}
+		t.make = func(b *batch) int { return b.call(remove, b.text(s.path)) }
+	case "rename over":
+		over, ok := c.spotOf(func(o spot) bool {
+			return o.kind == isDirectory && o.mount == s.mount && s.kind == isFile && !o.mounted && !s.mounted && !strings.HasPrefix(s.path, o.path+"/")
+		})
+		if !ok {
+			return trial{}, false
+		}
+		t.asked = append(t.asked, c.file(over, policy.Write))
+		t.make = func(b *batch) int { return b.call(unix.SYS_RENAME, b.text(s.path), b.text(over.path)) }
+	}
+	return t, true
+}
+
+// held uses a descriptor that was opened before.
+func (c *comparison) held(*performer) (trial, bool) {
+	s, ok := c.spotOf(func(s spot) bool { return s.fd > 0 })
+	q := c.file(s, policy.Read)
+	q.held = true
+	what := "read what is open"
+	if s.data && c.r.IntN(2) == 0 {
+		what = "write what is open"
+		q.object = policy.File{Names: s.file(c.set, policy.FileOpen), Access: policy.Write}
+	}
+	return trial{what: what, asked: []question{q}, make: func(b *batch) int {
+		if what == "read what is open" {
+			return b.call(unix.SYS_PREAD64, uintptr(s.fd), b.bytes(make([]byte, 8)), 1, 0)
+		}
+		return b.call(unix.SYS_PWRITE64, uintptr(s.fd), b.text(content), 1, 0)
+	}}, ok
+}
+
+// mapped maps an open file to be executed, which is both to execute it and to
+// bring in a program.
+func (c *comparison) mapped(*performer) (trial, bool) {
+	s, ok := c.spotOf(func(s spot) bool { return s.fd > 0 && !s.data })
+	program := c.program(s)
+	program.loaded = true
+	const somewhere = 0x20000000
+	return trial{what: "map", asked: []question{program, c.file(s, policy.Exec)}, make: func(b *batch) int {
+		return b.call(unix.SYS_MMAP, somewhere, 4096, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE|unix.MAP_FIXED, uintptr(s.fd), 0)
+	}}, ok
+}
+
+func (c *comparison) memory(*performer) (trial, bool) {
+	q := question{operation: policy.FileOpen, object: policy.File{Access: policy.Read}}
+	return trial{what: "open a memfd", asked: []question{q}, make: func(b *batch) int {
+		call := b.call(unix.SYS_OPEN, b.text("/proc/self/fd/"+itoa(memoryFD)), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		b.call(unix.SYS_CLOSE, openedFD)
+		return call
+	}}, true
+}
+
+func (c *comparison) program(s spot) question {
+	return question{operation: policy.BprmCheckSecurity, object: policy.Program{Names: s.file(c.set, policy.BprmCheckSecurity), Fileless: c.world.fileless}}
+}
+
+// arguments returns a call's list of arguments, or no argument at all.
+func (c *comparison) arguments() (list func(*batch) uintptr, none bool) {
+	if c.r.IntN(4) > 0 {
+		return func(b *batch) uintptr {
+			return b.bytes(append(binary.LittleEndian.AppendUint64(nil, uint64(b.text("x"))), make([]byte, 8)...))
+		}, false
+	}
+	k, _ := vmtest.Guest()
+	// Later kernels put an empty one there before anybody is asked.
+	return func(*batch) uintptr { return 0 }, k.Name == "5.10"
+}
+
+// execute starts what is no program after all.
+func (c *comparison) execute(*performer) (trial, bool) {
+	s, ok := c.spotOf(func(s spot) bool { return s.kind == isFile && !s.data && !s.foreign })
+	arguments, none := c.arguments()
+	q := c.program(s)
+	object := q.object.(policy.Program)
+	object.NoArgs = none
+	q.object = object
+	return trial{what: "execve", asked: []question{c.file(s, policy.Exec), q}, fails: []unix.Errno{unix.ENOEXEC}, make: func(b *batch) int {
+		return b.call(unix.SYS_EXECVE, b.text(s.path), arguments(b), 0)
+	}}, ok && c.executes
+}
+
+func (c *comparison) executeMemory(*performer) (trial, bool) {
+	arguments, none := c.arguments()
+	asked := []question{
+		{operation: policy.FileOpen, object: policy.File{Access: policy.Exec}},
+		{operation: policy.BprmCheckSecurity, object: policy.Program{Fileless: true, NoArgs: none}},
+	}
+	return trial{what: "execve of a memfd", asked: asked, fails: []unix.Errno{unix.ENOEXEC}, make: func(b *batch) int {
+		return b.call(unix.SYS_EXECVEAT, memoryFD, b.text(""), arguments(b), 0, unix.AT_EMPTY_PATH)
+	}}, true
+}
+
+// target returns a directory or file and its names as a mount's target.
+func (c *comparison) target(operation policy.Operation, condition func(spot) bool) (spot, policy.Names, bool) {
+	s, ok := c.spotOf(func(s spot) bool { return s.kind != isAbsent && condition(s) })
+	return s, s.file(c.set, operation), ok
+}
+
+// options returns options of a mount, and the same as flags of mount(2).
+func (c *comparison) options() (uintptr, policy.MountFlags) {
+	var call uintptr
+	var flags policy.MountFlags
+	for _, o := range []struct {
+		call    uintptr
+		on, off policy.MountFlags
+	}{
+		{unix.MS_RDONLY, policy.MountReadOnly, policy.MountReadWrite},
+		{unix.MS_NOSUID, policy.MountNoSUID, policy.MountSUID},
+		{unix.MS_NODEV, policy.MountNoDev, policy.MountDev},
+		{unix.MS_NOEXEC, policy.MountNoExec, policy.MountExec},
+		{unix.MS_NOATIME, policy.MountNoAtime, 0},
+		{unix.MS_SYNCHRONOUS, policy.MountSync, 0},
+	} {
+		if c.r.IntN(3) == 0 {
+			call |= o.call
+			flags |= o.on
+		} else {
+			flags |= o.off
+		}
+	}
+	return call, flags
+}
+
+// mountCall is a call of mount(2) that fails after it was judged.
+func mountCall(what string, operation policy.Operation, m policy.Mount, at, source, kind string, flags uintptr, fails ...unix.Errno) trial {
+	return trial{what: what, asked: []question{{operation: operation, object: m}}, fails: fails, make: func(b *batch) int {
+		optional := func(s string) uintptr {
+			if s == "" {
+				return 0
+			}
+			return b.text(s)
+		}
+		return b.call(unix.SYS_MOUNT, optional(source), b.text(at), optional(kind), flags, b.text("no_such_option"))
+	}}
+}
+
+func anywhere(spot) bool { return true }
+
+func (c *comparison) mountNew(*performer) (trial, bool) {
+	s, names, ok := c.target(policy.SbMount, anywhere)
+	flags, options := c.options()
+	random := c.r.Mount(policy.SbMount)
+	m := policy.Mount{Source: random.Source, Target: names, Type: choose(c, "tmpfs", "proc", "overlay", "ext4", "fuse.sshfs", ""), Flags: policy.MountNew | options}
+	t := mountCall("mount", policy.SbMount, m, s.path, m.Source, m.Type, flags,
+		unix.EINVAL, unix.ENODEV, unix.ENOENT, unix.ENOTBLK, unix.ENOTDIR, unix.EACCES, unix.EBUSY)
+	if m.Type == "fuse.sshfs" {
+		m.Type = "fuse"
+		t.asked[0].object = m
+	}
+	return t, ok
+}
+
+func (c *comparison) mountBind(*performer) (trial, bool) {
+	s, names, ok := c.target(policy.SbMount, anywhere)
+	m := policy.Mount{Source: c.r.Mount(policy.SbMount).Source, Target: names}
+	flags := uintptr(unix.MS_BIND)
+	m.Flags = policy.MountBind
+	switch c.r.IntN(3) {
+	case 0:
+		flags |= unix.MS_REC
+		m.Flags |= policy.MountRecursive
+	case 1:
+		flags, m.Flags = unix.MS_MOVE, policy.MountMove
+	}
+	if m.Source == "/dev" {
+		m.Source = "/dev/nothing"
+	}
+	return mountCall("bind or move", policy.SbMount, m, s.path, m.Source, "", flags, unix.ENOENT, unix.EINVAL, unix.ENOTDIR), ok
+}
+
+func (c *comparison) propagate(*performer) (trial, bool) {
+	s, names, ok := c.target(policy.SbMount, anywhere)
+	kinds := []uintptr{unix.MS_SLAVE, unix.MS_PRIVATE, unix.MS_UNBINDABLE}
+	i := c.r.IntN(len(kinds))
+	m := policy.Mount{Target: names, Flags: []policy.MountFlags{policy.MountSlave, policy.MountPrivate, policy.MountUnbindable}[i]}
+	flags := kinds[i]
+	if c.r.IntN(2) == 0 {
+		flags |= unix.MS_REC
+		m.Flags |= policy.MountRecursive
+	}
+	return mountCall("propagation", policy.SbMount, m, s.path, choose(c, "none", ""), "", flags, unix.EINVAL), ok
+}
+
+func (c *comparison) pivot(*performer) (trial, bool) {
+	s, names, ok := c.target(policy.SbMount, func(s spot) bool { return s.kind == isDirectory })
+	m := policy.Mount{Target: names, Flags: policy.MountPivot}
+	return trial{what: "pivot_root", asked: []question{{operation: policy.SbMount, object: m}}, fails: []unix.Errno{unix.EINVAL, unix.EBUSY}, make: func(b *batch) int {
+		return b.call(unix.SYS_PIVOT_ROOT, b.text(s.path), b.text("/proc"))
+	}}, ok
+}
+
+func (c *comparison) remount(*performer) (trial, bool) {
+	s, names, ok := c.target(policy.SbRemount, func(s spot) bool { return !s.foreign })
+	flags, options := c.options()
+	m := policy.Mount{Source: c.r.Mount(policy.SbRemount).Source, Target: names, Type: "tmpfs", Flags: options}
+	flags |= unix.MS_REMOUNT
+	if !s.mounted && s.path != c.world.root && c.r.IntN(2) == 0 {
+		flags |= unix.MS_BIND
+		m.Flags |= policy.MountBind
+	}
+	return mountCall("remount", policy.SbRemount, m, s.path, m.Source, "", flags, unix.EINVAL), ok
+}
+
+// umount asks for the mount to expire, which fails after it was judged: it is
+// busy or, with another flag, that is impossible.
+func (c *comparison) umount(*performer) (trial, bool) {
+	s, names, ok := c.target(policy.SbUmount, func(s spot) bool { return s.mounted && (s.fd > 0 || s.foreign || s.kind == isDirectory) })
+	flags, call := c.r.Mount(policy.SbUmount).Flags, uintptr(unix.MNT_EXPIRE)
+	if s.fd == 0 && flags == 0 { // nothing keeps it busy
+		flags = policy.MountDetach
+	}
+	if flags&policy.MountDetach != 0 {
+		call |= unix.MNT_DETACH
+	}
+	if flags&policy.MountForce != 0 {
+		call |= unix.MNT_FORCE
+	}
+	m := policy.Mount{Target: names, Type: "tmpfs", Flags: flags}
+	if s.foreign {
+		m.Type = "proc"
+	}
+	return trial{what: "umount", asked: []question{{operation: policy.SbUmount, object: m}}, fails: []unix.Errno{unix.EINVAL, unix.EBUSY, unix.EAGAIN}, make: func(b *batch) int {
+		return b.call(unix.SYS_UMOUNT2, b.text(s.path), call)
+	}}, ok
+}
+
+var someIDs = []uint32{0, 1, 10, 1000, 1001, 65534, policy.MaxID}
+
+const unchanged = ^uint32(0)
+
+// identities returns new real, effective and saved ids, and the questions about
+// those that change.
+func (c *comparison) identities(p *performer, before [3]uint32, group bool) (after [3]uint32, asked []question) {
+	for i := range after {
+		after[i] = choose(c, append(someIDs, unchanged)...)
+	}
+	if c.r.IntN(3) == 0 {
+		after = [3]uint32{after[0], after[0], after[0]}
+	}
+	var changed []uint32
+	for i, id := range after {
+		if id != unchanged && id != before[i] && !slices.Contains(changed, id) {
+			changed = append(changed, id)
+			asked = append(asked, p.becomes(id, group))
+		}
+	}
+	return after, asked
+}
+
+func (p *performer) becomes(id uint32, group bool) question {
+	return question{operation: policy.TaskFixSetuid, object: policy.Credentials{FromUID: p.euid, FromGID: p.egid, To: id, Group: group}}
+}
+
+func (c *comparison) setuid(p *performer) (trial, bool) {
+	after, asked := c.identities(p, [3]uint32{p.uid, p.euid, p.suid}, false)
+	return identityTrial("setresuid", asked, func(b *batch) int {
+		return b.call(unix.SYS_SETRESUID, uintptr(after[0]), uintptr(after[1]), uintptr(after[2]))
+	})
+}
+
+func (c *comparison) setgid(p *performer) (trial, bool) {
+	after, asked := c.identities(p, [3]uint32{p.gid, p.egid, p.sgid}, true)
+	return identityTrial("setresgid", asked, func(b *batch) int {
+		return b.call(unix.SYS_SETRESGID, uintptr(after[0]), uintptr(after[1]), uintptr(after[2]))
+	})
+}
+
+func (c *comparison) setgroups(p *performer) (trial, bool) {
+	var groups []uint32
+	for range c.r.IntN(4) {
+		groups = append(groups, choose(c, someIDs...))
+	}
+	slices.Sort(groups)
+	groups = slices.Compact(groups)
+	var asked []question
+	var list []byte
+	for _, g := range groups {
+		asked = append(asked, p.becomes(g, true))
+		list = binary.LittleEndian.AppendUint32(list, g)
+	}
+	if !c.hasHook("task_fix_setgroups") {
+		asked = nil
+	}
+	return identityTrial("setgroups", asked, func(b *batch) int {
+		return b.call(unix.SYS_SETGROUPS, uintptr(len(groups)), b.bytes(list))
+	})
+}
+
+// identityTrial is made in a child, which takes its identity with it.
+func identityTrial(what string, asked []question, add func(*batch) int) (trial, bool) {
+	return trial{what: what, asked: asked, make: func(b *batch) (call int) {
+		b.child(func() { call = add(b) })
+		return call
+	}}, true
+}
+
+// socket adds a socket for a trial and returns the question's object as well.
+func (c *comparison) socket() (policy.Socket, action) {
+	s := c.r.Socket()
+	a := action{Family: unix.AF_INET, Type: unix.SOCK_STREAM, Address: s.Address, Port: s.Port}
+	if s.Address.Is6() {
+		a.Family = unix.AF_INET6
+	}
+	if s.Protocol == policy.UDP {
+		a.Type = unix.SOCK_DGRAM
+	}
+	return s, a
+}
+
+func (b *batch) socket(a action, v6only bool) {
+	b.call(unix.SYS_SOCKET, uintptr(a.Family), uintptr(a.Type|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC), 0)
+	option := func(level, name int, value byte) {
+		b.call(unix.SYS_SETSOCKOPT, openedFD, uintptr(level), uintptr(name), b.bytes([]byte{value, 0, 0, 0}), 4)
+	}
+	option(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	option(unix.SOL_IP, unix.IP_FREEBIND, 1)
+	if a.Family == unix.AF_INET6 {
+		option(unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
+		only := byte(0)
+		if v6only {
+			only = 1
+		}
+		option(unix.SOL_IPV6, unix.IPV6_V6ONLY, only)
+	}
+}
+
+func (c *comparison) bind(*performer) (trial, bool) {
+	s, a := c.socket()
+	v6only := !s.DualStack && !s.Address.Is4In6()
+	if s.Protocol == policy.UDP {
+		s.DualStack = true // may still become so (bpf/sockaddr.h, object_finish)
+	}
+	return trial{what: "bind", asked: []question{{operation: policy.SocketBind, object: s}}, fails: []unix.Errno{unix.EADDRINUSE}, make: func(b *batch) int {
+		b.socket(a, v6only)
+		address := a.sockaddr(a.Address)
+		call := b.call(unix.SYS_BIND, openedFD, b.bytes(address), uintptr(len(address)))
+		b.call(unix.SYS_CLOSE, openedFD)
+		return call
+	}}, true
+}
+
+// unreachable are the errors of addresses that lead nowhere.
+var unreachable = []unix.Errno{
+	unix.ECONNREFUSED, unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EADDRNOTAVAIL, unix.EINVAL, unix.EACCES, unix.EINPROGRESS, unix.EAFNOSUPPORT,
+}
+
+func (c *comparison) remote() (policy.Socket, action) {
+	s, a := c.socket()
+	if s.Address.Unmap().IsUnspecified() && s.Address.Is4In6() {
+		s.Address = netip.MustParseAddr("::ffff:127.0.0.1")
+	}
+	return s, a
+}
+
+func (c *comparison) connect(*performer) (trial, bool) {
+	s, a := c.remote()
+	return trial{what: "connect", asked: []question{{operation: policy.SocketConnect, object: s}}, fails: unreachable, make: func(b *batch) int {
+		b.socket(a, false)
+		address := a.sockaddr(a.Address)
+		call := b.call(unix.SYS_CONNECT, openedFD, b.bytes(address), uintptr(len(address)))
+		b.call(unix.SYS_CLOSE, openedFD)
+		return call
+	}}, true
+}
+
+func (c *comparison) send(*performer) (trial, bool) {
+	s, a := c.remote()
+	s.Protocol, a.Type = policy.UDP, unix.SOCK_DGRAM
+	return trial{what: "sendto", asked: []question{{operation: policy.SocketConnect, object: s}}, fails: unreachable, make: func(b *batch) int {
+		b.socket(a, false)
+		address := a.sockaddr(a.Address)
+		call := b.call(unix.SYS_SENDTO, openedFD, b.text("x"), 1, 0, b.bytes(address), uintptr(len(address)))
+		b.call(unix.SYS_CLOSE, openedFD)
+		return call
+	}}, true
+}

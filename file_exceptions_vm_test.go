@@ -1,0 +1,126 @@
+//go:build vm && full
+
+package ebpfguard_test
+
+import (
+	"fmt"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// testExceptions writes denials with exceptions.
+func testExceptions(t *testing.T, g *fileGuard) {
+	f := newFileTest(t)
+	p := func(name string) string { return f.dir + "/" + name }
+	for _, name := range []string{"etc/shadow", "etc/ssl/key", "etc/ssl/private/key", "own/a", "own/sub/b", "else"} {
+		write(t, p(name), "")
+	}
+	t.Run("a directory for all but one", func(t *testing.T) {
+		set := []policy.Policy{denyFiles("etc", ebpfguard.Everyone(), p("etc/")), allowFiles("ssl", f.subject, p("etc/ssl/"))}
+		g.apply(t, set...)
+		passed(t, f.actor, "open", p("etc/ssl/key"), "rw")
+		passed(t, f.actor, "open", p("etc/ssl/private/key"), "r")
+		for _, name := range []string{"etc", "etc/shadow"} {
+			g.refused(t, f.actor, "open", p(name), "r")
+		}
+		for _, name := range []string{"etc", "etc/shadow", "etc/ssl", "etc/ssl/key", "etc/ssl/private/key"} {
+			g.refused(t, f.other, "open", p(name), "r")
+		}
+		passed(t, f.other, "open", p("else"), "r")
+		g.apply(t, append(set, denyFiles("private", ebpfguard.Everyone(), p("etc/ssl/private/")))...)
+		g.refused(t, f.actor, "open", p("etc/ssl/private/key"), "r")
+		passed(t, f.actor, "open", p("etc/ssl/key"), "r")
+		// A less specific exception lifts nothing.
+		g.apply(t, set[0], allowFiles("all", f.subject))
+		g.refused(t, f.actor, "open", p("etc/shadow"), "r")
+	})
+	t.Run("read but not write", func(t *testing.T) {
+		g.apply(t, filePolicy("write", f.subject, policy.Rule{Deny: []policy.Pattern{policy.FilePattern{Paths: []string{p("own/")}, Access: policy.Write}}}))
+		passed(t, f.actor, "open", p("own/a"), "r")
+		for _, e := range [][]string{{"open", p("own/a"), "w"}, {"open", p("own/a"), "rw"}, {"open", p("own/a"), "trunc"}, {"unlink", p("own/a")}, {"chmod", p("own/a")}, {"utimes", p("own/a")}, {"setxattr", p("own/a")}} {
+			g.refused(t, f.actor, e[0], e[1:]...)
+		}
+	})
+	t.Run("run but not read", func(t *testing.T) {
+		write(t, p("own/tool"), "")
+		tool := copyProgram(t, p("own/tool"))
+		g.apply(t, filePolicy("read", f.subject, policy.Rule{Deny: []policy.Pattern{policy.FilePattern{Paths: []string{p("own/")}, Access: policy.Read | policy.Write}}}))
+		g.refused(t, f.actor, "open", tool, "r")
+		d := startDoer(t, f.program)
+		passed(t, d, "exec", tool)
+		passed(t, d, "open", tool, "r")
+		g.apply(t, filePolicy("exec", f.subject, policy.Rule{Deny: []policy.Pattern{policy.FilePattern{Paths: []string{p("own/")}, Access: policy.Exec}}}))
+		passed(t, f.actor, "open", tool, "r")
+		if alert := g.refused(t, f.actor, "exec", tool); alert.Access != policy.Exec {
+			t.Errorf("alert %v", alert)
+		}
+	})
+	t.Run("nothing but its own", func(t *testing.T) {
+		deny := denyFiles("all", f.subject)
+		// What the program needs to start is learnt from alerts.
+		learn := deny
+		learn.Mode = policy.ModeAudit
+		g.apply(t, learn)
+		passed(t, startDoer(t, f.program), "open", p("own/a"), "r")
+		needs := map[string]bool{}
+		for done := false; !done; {
+			alert := g.next(t).(ebpfguard.FileOpenAlert)
+			pid := fmt.Sprintf("/%d/", alert.PID)
+			needs[strings.Replace(alert.Path, pid, "/*/", 1)] = true
+			done = alert.Path == p("own/a")
+		}
+		delete(needs, p("own/a"))
+		t.Logf("a Go program opens %v", needs)
+		if !needs[f.program] {
+			t.Errorf("it does not need itself: %v", needs)
+		}
+		paths := []string{p("own/")}
+		for path := range needs {
+			paths = append(paths, path)
+		}
+		g.apply(t, deny, allowFiles("own", f.subject, paths...))
+		d := startDoer(t, f.program)
+		for _, name := range []string{"own/a", "own/sub/b"} {
+			passed(t, d, "open", p(name), "rw")
+		}
+		passed(t, d, "open", p("own/new"), "create")
+		for _, path := range []string{p("else"), p("etc"), "/etc/passwd", "/dev/null", "/proc/self/status", "/"} {
+			alert := g.refused(t, d, "open", path, "r")
+			if path == "/proc/self/status" {
+				path = fmt.Sprintf("/proc/%d/status", d.pid)
+			}
+			if alert.Path != path {
+				t.Errorf("alert %v, want path %s", alert, path)
+			}
+			passed(t, f.other, "open", path, "r")
+		}
+		g.refused(t, d, "open", p("elsewhere"), "create")
+		g.refused(t, d, "rename", p("own/new"), p("elsewhere"))
+		g.refused(t, d, "link", p("else"), p("own/else"))
+		// Without what it needs it does not come far.
+		g.apply(t, deny, allowFiles("own", f.subject, p("own/")))
+		if err := exec.Command(f.program).Run(); err == nil || !strings.Contains(err.Error(), "signal: ") {
+			t.Errorf("it was started: %v", err)
+		}
+		if n := g.drain(); n == 0 {
+			t.Error("no alert")
+		}
+	})
+	t.Run("many processes", func(t *testing.T) {
+		g.apply(t, f.deny("own/"))
+		for i := range 8 {
+			d := startDoer(t, f.program)
+			g.refused(t, d, "open", p("own/a"), "r")
+			o := passed(t, startDoer(t, "/proc/self/exe"), "hammer", strconv.Itoa(100), p("own/a"), p("own/a"))
+			if slices.Max(o.Counts) != 0 {
+				t.Errorf("%d: refused %v times", i, o.Counts)
+			}
+		}
+	})
+}
