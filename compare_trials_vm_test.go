@@ -194,18 +194,24 @@ func (c *comparison) held(*performer) (trial, bool) {
 	s, ok := c.spotOf(func(s spot) bool { return s.fd > 0 })
 	q := c.file(s, policy.Read)
 	q.held = true
-	what := "read what is open"
-	if s.data && c.r.IntN(2) == 0 {
-		what = "write what is open"
+	what := choose(c, "read what is open", "map what is open", "write what is open")
+	if what == "write what is open" {
+		ok = ok && s.data
 		q.object = policy.File{Names: s.file(c.set, policy.FileOpen), Access: policy.Write}
 	}
 	return trial{what: what, asked: []question{q}, make: func(b *batch) int {
-		if what == "read what is open" {
+		switch what {
+		case "read what is open":
 			return b.call(unix.SYS_PREAD64, uintptr(s.fd), b.bytes(make([]byte, 8)), 1, 0)
+		case "map what is open":
+			return b.call(unix.SYS_MMAP, somewhere, 4096, unix.PROT_READ, unix.MAP_PRIVATE|unix.MAP_FIXED, uintptr(s.fd), 0)
 		}
 		return b.call(unix.SYS_PWRITE64, uintptr(s.fd), b.text(content), 1, 0)
 	}}, ok
 }
+
+// somewhere is where performers map files.
+const somewhere = 0x20000000
 
 // mapped maps an open file to be executed, which is both to execute it and to
 // bring in a program.
@@ -213,9 +219,8 @@ func (c *comparison) mapped(*performer) (trial, bool) {
 	s, ok := c.spotOf(func(s spot) bool { return s.fd > 0 && !s.data })
 	program := c.program(s)
 	program.loaded = true
-	const somewhere = 0x20000000
 	return trial{what: "map", asked: []question{program, c.file(s, policy.Exec)}, make: func(b *batch) int {
-		return b.call(unix.SYS_MMAP, somewhere, 4096, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE|unix.MAP_FIXED, uintptr(s.fd), 0)
+		return b.call(unix.SYS_MMAP, somewhere, 4096, unix.PROT_EXEC, unix.MAP_PRIVATE|unix.MAP_FIXED, uintptr(s.fd), 0)
 	}}, ok
 }
 

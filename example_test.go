@@ -140,7 +140,6 @@ func ExampleSocketConnect() {
 		Deny:    ebpfguard.SocketPatterns{{AddressesFrom: []string{file}, Listed: listed}},
 	}
 	fmt.Println(len(p.Deny[0].Listed), p.Deny[0])
-	// Output: 4 {addresses_from: [examples/blocklist.txt]}
 }
 
 // Which rule decides can be asked without a kernel.
