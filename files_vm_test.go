@@ -29,7 +29,7 @@ func TestFiles(t *testing.T) {
 		run  func(*testing.T, *fileGuard)
 	}{
 		{"binaries", testBinaries}, {"scripts", testScripts}, {"descendants", testDescendants}, {"users", testUsers},
-		{"cgroups", testCgroups}, {"combined", testCombinedSubjects}, {"name at exec", testNameAtExec},
+		{"cgroups", testCgroups}, {"combined", testCombinedSubjects}, {"name at exec", testNameAtExec}, {"older than the guard", testOlderThanGuard},
 		{"verdicts", testVerdicts}, {"rule statistics", testRuleStats}, {"revoke", testRevoke}, {"unsupported", testUnsupported},
 		{"paths", testPaths}, {"depth", testDepth}, {"length", testLength}, {"future", testFuture}, {"identity", testIdentity}, {"disk", testDisk},
 		{"two names", testTwoNames}, {"exceptions", testExceptions},

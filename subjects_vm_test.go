@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -587,4 +588,49 @@ func testNameAtExec(t *testing.T, g *fileGuard) {
 		// Nothing is there, so that the name counts alone.
 		passed(t, startDoer(t, dir+"/h"), "open", secret, "r")
 	})
+}
+
+// testOlderThanGuard has processes that were there before a guard.
+func testOlderThanGuard(t *testing.T, _ *fileGuard) {
+	dir := t.TempDir()
+	secret := write(t, dir+"/secret", "")
+	makeCgroup(t, "/older")
+	one, two, three := copyProgram(t, dir+"/one"), copyProgram(t, dir+"/two"), copyProgram(t, dir+"/three")
+	script := write(t, dir+"/script", "#!"+three+"\n")
+	program, renamed, scripted, grouped := startDoer(t, one), startDoer(t, copyProgram(t, dir+"/before")), startDoer(t, script), startInCgroup(t, "/older", two)
+	check(t, os.Rename(dir+"/before", dir+"/after"))
+	child, orphan := startDoer(t, one), startDoer(t, one)
+	passed(t, child, "spawn", two)
+	passed(t, orphan, "orphan", two)
+
+	m, err := ebpfguard.NewManager(ebpfguard.Options{AlertBytes: 4096})
+	check(t, err)
+	defer m.Close()
+	check(t, m.Attach(policy.FileOpen))
+	moveToCgroup(t, grouped, "") // it began to count a moment ago
+	for _, test := range []struct {
+		name    string
+		subject ebpfguard.Subject
+		refused []*doer
+	}{
+		{"program", ebpfguard.Binaries(one), []*doer{program}},
+		{"directory", ebpfguard.Binaries(dir + "/"), []*doer{program, renamed, scripted, grouped, child, orphan}},
+		{"new name", ebpfguard.Binaries(dir + "/aft*"), []*doer{renamed}},
+		{"former name", ebpfguard.Binaries(dir + "/before"), nil},
+		{"interpreter", ebpfguard.Binaries(three), []*doer{scripted}},
+		{"script", ebpfguard.Binaries(script), nil},
+		{"living ancestors", ebpfguard.Descendants(one), []*doer{program, child}},
+		{"control group", ebpfguard.Subject{Cgroups: []string{"/older"}}, []*doer{grouped}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := m.Apply([]policy.Policy{denyFiles("test", test.subject, secret)})
+			check(t, err)
+			for _, d := range []*doer{program, renamed, scripted, grouped, child, orphan} {
+				o := d.do("open", secret, "r")
+				if want := slices.Contains(test.refused, d); want != (o.Errno == syscall.EPERM) || !want && o.Errno != 0 {
+					t.Errorf("%s: %v, want it refused: %v", d.command.Path, o, want)
+				}
+			}
+		})
+	}
 }

@@ -269,6 +269,18 @@ func testRevoke(t *testing.T, g *fileGuard) {
 			t.Errorf("alert %v", a)
 		}
 	})
+	t.Run("what cannot be decided", func(t *testing.T) {
+		deep := write(t, dir+strings.Repeat("/d", 70)+"/file", "")
+		other := startDoer(t, copyProgram(t, dir+"/other"))
+		for _, d := range []*doer{d, other, bystander} {
+			passed(t, d, "hold", "deep", deep, "r")
+		}
+		g.apply(t, revoke, denyFiles("other", ebpfguard.Binaries(dir+"/other"), secret))
+		g.undecided(t, d, "read", "deep")
+		g.undecided(t, other, "open", deep, "r")
+		passed(t, other, "read", "deep") // no rule about it revokes
+		passed(t, bystander, "read", "deep")
+	})
 	t.Run("renamed and unlinked", func(t *testing.T) {
 		g.apply(t, revoke)
 		check(t, os.Rename(secret, dir+"/renamed"))

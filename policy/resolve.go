@@ -164,12 +164,14 @@ func ResolveUnknown(candidates []Candidate) Decision {
 	// does so in each case.
 	namesPort, namesAddress := decision.NamesPort, decision.NamesAddress
 	var strictest []Candidate
+	revoke := false
 	for _, c := range possible(candidates, certain, uncertain) {
 		namesPort = namesPort && c.NamesPort
 		namesAddress = namesAddress && c.NamesAddress
 		if c.Verdict == Allow {
 			continue
 		}
+		revoke = revoke || c.Revoke && c.Verdict >= Deny
 		if len(strictest) > 0 && c.Verdict > strictest[0].Verdict {
 			strictest = strictest[:0]
 		}
@@ -180,6 +182,7 @@ func ResolveUnknown(candidates []Candidate) Decision {
 	if len(strictest) > 0 {
 		decision = merge(strictest)
 		decision.Undecided = true
+		decision.Revoke = decision.Revoke || revoke
 	}
 	decision.NamesPort, decision.NamesAddress = namesPort, namesAddress
 	return decision

@@ -95,7 +95,8 @@ int BPF_PROG(file_receive, struct file *file, int ret)
 	return decide_file(file, HOOK_FILE_RECEIVE, wanted_by(file));
 }
 
-/* decide_use judges the use of a descriptor: only rules with `revoke` count. */
+/* decide_use judges the use of a descriptor: only rules with `revoke` count, and
+ * what no rule decided, since nothing could be looked up. */
 static __always_inline int decide_use(struct file *file, enum hook_id hook, __u32 wanted)
 {
 	struct walk *walk = current_walk();
@@ -107,7 +108,8 @@ static __always_inline int decide_use(struct file *file, enum hook_id hook, __u3
 			(__u64)file->f_inode, wanted))
 		return decide_without_memory(OPERATION_FILE_OPEN, hook);
 	answer = judge_cached(file, walk, wanted);
-	if (!(answer & (FLAG_REVOKE | FLAG_UNDECIDED)) && (__u32)answer != CHANGED)
+	if (!(answer & FLAG_REVOKE) && (__u32)answer != CHANGED &&
+	    (answer >> RULE_SHIFT & RULE_MASK) != NO_RULE)
 		return 0; /* no rule that revokes */
 	return conclude(answer, OPERATION_FILE_OPEN, hook, NULL);
 }

@@ -73,14 +73,14 @@ func startPlain(t *testing.T) *nginx {
 	return n
 }
 
-// exploit starts the exploited nginx with a shell's name: it starts itself by
-// that name when it is told to upgrade.
-func exploit(t *testing.T, port int) (*nginx, error) {
+// exploit starts the exploited nginx with another program's name: when it is told
+// to upgrade, it starts itself by that name.
+func exploit(t *testing.T, name string, port int) (*nginx, error) {
 	t.Helper()
 	path := fmt.Sprintf("/etc/nginx/exploited-%d.conf", port)
 	write(t, path, 0o644, fmt.Sprintf(exploited, port))
 	n := &nginx{t: t, pid: exploitedPID, log: exploitedLog}
-	_, err := n.start("/bin/sh", "-c", path)
+	_, err := n.start(name, "-c", path)
 	return n, err
 }
 
@@ -103,10 +103,12 @@ func (n *nginx) logged() string {
 	return string(content[min(n.mark, int64(len(content))):])
 }
 
+// signal sends a signal to the process of the pid file, which may have another
+// name during an upgrade.
 func (n *nginx) signal(s syscall.Signal) {
 	n.t.Helper()
 	var content []byte
-	n.until("a pid file", func() (there bool) { // during an upgrade it has another name
+	n.until("a pid file", func() bool {
 		var err error
 		content, err = os.ReadFile(n.pid)
 		return err == nil && len(content) > 0
@@ -123,10 +125,12 @@ func (n *nginx) signal(s syscall.Signal) {
 func (n *nginx) stop() {
 	n.t.Helper()
 	n.signal(syscall.SIGQUIT)
-	n.until("the end", func() bool {
-		_, err := os.Stat(n.pid)
-		return err != nil
-	})
+	n.until("the end", func() bool { return !exists(n.pid) })
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func (n *nginx) until(what string, condition func() bool) {
@@ -180,7 +184,7 @@ func works(t *testing.T) *nginx {
 // webServerControls sees without policies that the exploits work.
 func webServerControls(t *testing.T) {
 	works(t)
-	n, err := exploit(t, 8080)
+	n, err := exploit(t, "/bin/sh", 8080)
 	if err != nil {
 		t.Fatal(err, n.logged())
 	}
@@ -191,6 +195,17 @@ func webServerControls(t *testing.T) {
 	}
 	n.signal(syscall.SIGUSR2)
 	n.until("a shell", func() bool { return strings.Contains(n.logged(), "exploited-8080.conf: Permission denied") })
+	n.stop()
+	// Its own program anew, beside the former one.
+	n, err = exploit(t, "/usr/sbin/nginx", 8080)
+	if err != nil {
+		t.Fatal(err, n.logged())
+	}
+	n.signal(syscall.SIGUSR2)
+	former := n.pid + ".oldbin"
+	n.until("another server", func() bool { return exists(n.pid) && exists(former) })
+	n.signal(syscall.SIGQUIT)
+	n.until("the former name", func() bool { return exists(n.pid) && !exists(former) })
 	n.stop()
 }
 
@@ -206,12 +221,12 @@ func webServer(t *testing.T, g *guard) {
 	}
 
 	const by = `"binary":"/usr/sbin/nginx"`
-	n, err := exploit(t, 8080)
+	n, err := exploit(t, "/bin/sh", 8080)
 	if err == nil || !strings.Contains(n.logged(), "bind() to 0.0.0.0:8080 failed (1: Operation not permitted)") {
 		t.Errorf("port 8080: %v, %s", err, n.logged())
 	}
 	t.Log(n.logged(), g.awaitAlert(0, `"operation":"socket_bind"`, `"policy":"web-server","rule":0`, by, `"port":8080`))
-	n, err = exploit(t, 80)
+	n, err = exploit(t, "/bin/sh", 80)
 	if err != nil {
 		t.Fatal(err, n.logged())
 	}
@@ -226,10 +241,19 @@ func webServer(t *testing.T, g *guard) {
 		t.Log(g.awaitAlert(0, append(want, by)...))
 	}
 	n.signal(syscall.SIGUSR2)
-	t.Log(g.awaitAlert(0, `"operation":"bprm_check_security","hook":"bprm_check_security","verdict":"deny","policy":"web-server","rule":2`, by, `"object":{"path":"/usr/bin/dash"}`))
+	t.Log(g.awaitAlert(0, `"operation":"file_open"`, `"policy":"web-server","rule":1`, by, `"path":"/usr/bin/dash","access":["exec"]`))
 	n.until("the refusal", func() bool {
 		return strings.Contains(n.logged(), `execve() failed while executing new binary process "/bin/sh" (1: Operation not permitted)`)
 	})
 	t.Log(n.logged())
+	n.stop()
+	// A file that it may open to execute, but not start.
+	n, err = exploit(t, "/usr/sbin/nginx", 80)
+	if err != nil {
+		t.Fatal(err, n.logged())
+	}
+	n.signal(syscall.SIGUSR2)
+	t.Log(g.awaitAlert(0, `"operation":"bprm_check_security","hook":"bprm_check_security","verdict":"deny","policy":"web-server","rule":2`, by, `"object":{"path":"/usr/sbin/nginx"}`))
+	n.until("the refusal", func() bool { return strings.Contains(n.logged(), `"/usr/sbin/nginx" (1: Operation not permitted)`) })
 	n.stop()
 }
