@@ -58,7 +58,8 @@ type Process struct {
 	// Comm is the thread's name. The process may choose it.
 	Comm string
 	// Binary is the path of the program and ParentBinary that of the
-	// parent's, each in its own mount namespace; empty for a kernel thread.
+	// parent's, each in its own mount namespace; empty for a kernel thread and
+	// for a path of more than 64 components.
 	Binary, ParentBinary string
 	// CgroupID is the inode number of the cgroup (v2), Cgroup its path below
 	// the cgroup mount; empty when the cgroup is gone or not visible.
@@ -158,7 +159,7 @@ func (c AlertContext) text(object string) string {
 
 func plain(s string) string {
 	if s == "" {
-		return "a kernel thread"
+		return "an unknown program"
 	}
 	if quoted := strconv.Quote(s); quoted != `"`+s+`"` {
 		return quoted

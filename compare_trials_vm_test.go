@@ -35,6 +35,8 @@ type trial struct {
 	make func(*batch) int
 	// fails are how the call fails when it is not refused; it may succeed, too.
 	fails []unix.Errno
+	// byChild says that a child makes the calls, since they change the process.
+	byChild bool
 }
 
 // attempts are the kinds of trials of each operation.
@@ -469,12 +471,9 @@ func (c *comparison) setgroups(p *performer) (trial, bool) {
 	})
 }
 
-// identityTrial is made in a child, which takes its identity with it.
+// identityTrial is made by a child, which takes its identity with it.
 func identityTrial(what string, asked []question, add func(*batch) int) (trial, bool) {
-	return trial{what: what, asked: asked, make: func(b *batch) (call int) {
-		b.child(func() { call = add(b) })
-		return call
-	}}, true
+	return trial{what: what, asked: asked, make: add, byChild: true}, true
 }
 
 // socket adds a socket for a trial and returns the question's object as well.

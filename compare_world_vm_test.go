@@ -200,6 +200,8 @@ func manyNames(t *testing.T) *world {
 		}
 	}
 	w.at("b/a/b").mounted = true
+	bound := w.at("../bound")
+	bound.names, bound.mount, bound.mounted = []string{in("b")}, outside+"/bound", true
 	shown := *w.at("a/b/c/f")
 	shown.path, shown.names, shown.mount = in("b/a/b/c/f"), []string{in("a/b/c/f")}, in("b/a/b")
 	w.spots = append(w.spots, shown)

@@ -140,6 +140,8 @@ enum state_flags {
  *   TAG_GLOB | state      a glob class -> state
  *   TAG_FILE | dimension  device, inode number, its generation -> state
  *   TAG_MARKS             set of marks -> index of the set
+ *   TAG_COVERS            two states -> there, if all names that a file has in
+ *                         the second are among those that it has in the first
  * A device is that of the superblock; for the filesystems that there is one of
  * (proc, sysfs) it is their magic number, whatever superblock it is.
  */
@@ -153,6 +155,7 @@ enum entry_tags {
 	TAG_GLOB,
 	TAG_FILE,
 	TAG_MARKS,
+	TAG_COVERS,
 };
 
 /* The dimensions in which files are known: what TAG_FILE is combined with.

@@ -297,6 +297,7 @@ struct css_set {
 struct task_struct {
 	struct css_set *cgroups;
 	int tgid;
+	unsigned int in_execve : 1;
 	struct mm_struct *mm;
 	struct task_struct *real_parent;
 	const struct cred *cred;

@@ -56,8 +56,8 @@ struct walk {
 	/* What has been passed of a text, and its end. */
 	__u32 at, end;
 	/* The states of the two runs: by the path, and by the identity of the
-	 * files on it; the latter's for what is above. */
-	struct state path, file, above_file;
+	 * files on it; and those of the latter for what is above. */
+	struct state path, file, above_path, above_file;
 	__u32 flags; /* enum run_flags */
 	/* The classes that the last judgement found, and what they hold for. */
 	__u32 generation;

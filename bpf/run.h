@@ -15,7 +15,7 @@
 #include "path.h"
 
 enum run_flags {
-	/* Three names that disagree: more than two cannot be followed. */
+	/* Three states that have names of their own each: two can be followed. */
 	RUN_AMBIGUOUS = 1 << 0,
 	/* A name could not be read. */
 	RUN_FAILED = 1 << 1,
@@ -147,6 +147,40 @@ static __always_inline bool is_same(struct state a, struct state b)
 	return number_of(a) == number_of(b);
 }
 
+/* covers tells whether the names of a state are among those of another. */
+__noinline int covers(__u64 all, __u64 some)
+{
+	struct sip sip;
+
+	sip_start(&sip);
+	sip_word(&sip, (__u64)TAG_COVERS << 32);
+	sip_word(&sip, all);
+	sip_word(&sip, some);
+	return find(SLOT_FORCE, sip_finish(&sip)) != NO_STATE;
+}
+
+/* join_third finds out which of the runs' states and another have the names of
+ * one of the others, so that it need not be followed. */
+__noinline int join_third(__u64 other)
+{
+	struct walk *walk = current_walk();
+	__u64 path, file;
+
+	if (!walk)
+		return 0;
+	path = number_of(walk->path);
+	file = number_of(walk->file);
+	if (covers(file, other) || covers(path, other))
+		return 0;
+	if (covers(other, file) || covers(path, file))
+		walk->file = state_of(other);
+	else if (covers(other, path) || covers(file, path))
+		walk->path = state_of(other);
+	else
+		walk->flags |= RUN_AMBIGUOUS;
+	return 0;
+}
+
 /* join gives the run by identity another state that it should be in as well. A
  * state that the run by path is in, too, need not be followed twice; and where
  * the path leads nowhere, its run has room for a name. */
@@ -162,7 +196,7 @@ static __always_inline void join(struct walk *walk, struct state other)
 		walk->path = file;
 		walk->file = other;
 	} else if (!is_same(other, walk->path)) {
-		walk->flags |= RUN_AMBIGUOUS;
+		join_third(number_of(other));
 	}
 }
 
@@ -180,26 +214,21 @@ static __always_inline void pass_name(struct walk *walk)
 	walk->file = state_of(file);
 }
 
-/* pass_above passes a dentry above the file's mount: by identity only. */
+/* pass_above passes a dentry above the file's mount: by identity only, so that
+ * both runs have room for its names. */
 __noinline int pass_above(__u32 dimension, __u64 link)
 {
 	struct walk *walk = current_walk();
 	struct dentry *dentry = (void *)(link & ~CHAIN_ROOT);
-	struct state found;
 
 	if (!walk)
 		return 0;
-	if (!(link & CHAIN_ROOT) && !is_dead(walk->file)) {
+	if (!(link & CHAIN_ROOT) && !(is_dead(walk->path) && is_dead(walk->file))) {
 		if (!read_name((__u64)dentry))
 			walk->flags |= RUN_FAILED;
-		walk->file = state_of(step(SLOT_FORCE, number_of(walk->file)));
+		pass_name(walk);
 	}
-	found = state_of(named_file(dimension, (__u64)BPF_CORE_READ(dentry, d_inode)));
-	if (is_dead(found) || is_same(found, walk->file))
-		return 0;
-	if (!is_dead(walk->file)) /* two names already, and those of the path to come */
-		walk->flags |= RUN_AMBIGUOUS;
-	walk->file = found;
+	join(walk, state_of(named_file(dimension, (__u64)BPF_CORE_READ(dentry, d_inode))));
 	return 0;
 }
 
@@ -227,13 +256,15 @@ __noinline int pass(__u32 dimension, __u64 inode)
 	if (left || !inode) /* the file itself may be another than the dentry's */
 		inode = (__u64)BPF_CORE_READ(dentry, d_inode);
 	join(walk, state_of(named_file(dimension, inode)));
-	if (left == walk->root)
+	if (left == walk->root) {
+		join(walk, walk->above_path);
 		join(walk, walk->above_file);
+	}
 	return true;
 }
 
 /* run_above runs over what lies above the file's mount, before run_chain; the
- * state is kept in above_file. */
+ * states are kept in above_path and above_file. */
 __noinline int run_above(__u32 dimension)
 {
 	struct walk *walk = current_walk();
@@ -253,6 +284,7 @@ __noinline int run_above(__u32 dimension)
 		walk->left = left;
 		pass_above(dimension, above_at(walk, left));
 	}
+	walk->above_path = walk->path;
 	walk->above_file = walk->file;
 	walk->file = state_of(DEAD);
 	return 0;

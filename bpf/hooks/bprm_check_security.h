@@ -52,29 +52,43 @@ static __always_inline int decide_loaded(struct file *file, enum hook_id hook)
 }
 
 /* is_underneath tells whether overlayfs opens a file of its own: under its own
- * path, or since 6.6 under that of a mount that nobody sees. */
+ * path, or since 6.6 under that of a mount that nobody sees. A memfd has none of
+ * either. */
 static __always_inline bool is_underneath(struct file *file)
 {
 	struct mount *mount = (void *)file->f_path.mnt - bpf_core_field_offset(struct mount, mnt);
 
 	return file->f_inode != BPF_CORE_READ(file, f_path.dentry, d_inode) ||
-	       place_of(mount) & CHAIN_NOWHERE;
+	       (place_of(mount) & (CHAIN_NOWHERE | CHAIN_FILELESS)) == CHAIN_NOWHERE;
+}
+
+/*
+ * is_under_way tells whether the exec that the task asked about last goes on:
+ * what it opens besides its program are interpreters, of scripts and of ELF. An
+ * exec that failed leaves its record. Until 6.8 the next one opens its program
+ * when it is on its way itself, as a rule with the memory of the failed one,
+ * cleared; else the program is judged here, too.
+ */
+static __always_inline bool is_under_way(void)
+{
+	struct walk *walk = current_walk();
+	struct linux_binprm *bprm;
+
+	if (!walk)
+		return true; /* who knows */
+	bprm = (void *)walk->exec;
+	return bprm && is_executing() && BPF_CORE_READ(bprm, file);
 }
 
 SEC("lsm/file_open")
 int BPF_PROG(program_open, struct file *file, int ret)
 {
-	struct walk *walk;
-
 	if (ret)
 		return ret;
 	if (!(file->f_flags & FMODE_EXEC_FLAG))
 		return 0; /* not opened to be started */
-	/* The program itself is judged by bprm_check_security; what an exec that is
-	 * on its way opens besides are interpreters, of scripts and of ELF. */
-	walk = current_walk();
-	if (!is_underneath(file) && !(walk && walk->exec))
-		return 0;
+	if (!is_underneath(file) && !is_under_way())
+		return 0; /* the program itself, for bprm_check_security */
 	return decide_loaded(file, HOOK_FILE_OPEN);
 }
 

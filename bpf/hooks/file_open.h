@@ -95,6 +95,21 @@ int BPF_PROG(file_receive, struct file *file, int ret)
 	return decide_file(file, HOOK_FILE_RECEIVE, wanted_by(file));
 }
 
+/* is_executing tells whether the task is on its way through execve(2). */
+static __always_inline bool is_executing(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return BPF_CORE_READ_BITFIELD_PROBED(task, in_execve);
+}
+
+/* is_started tells whether the kernel itself reads or maps the file because the
+ * task starts it, which was judged as execution. */
+static __always_inline bool is_started(struct file *file)
+{
+	return file->f_flags & FMODE_EXEC_FLAG && is_executing();
+}
+
 /* decide_use judges the use of a descriptor: only rules with `revoke` count, and
  * what no rule decided, since nothing could be looked up. */
 static __always_inline int decide_use(struct file *file, enum hook_id hook, __u32 wanted)
@@ -102,8 +117,8 @@ static __always_inline int decide_use(struct file *file, enum hook_id hook, __u3
 	struct walk *walk = current_walk();
 	__u64 answer;
 
-	if (is_no_file(file))
-		return 0; /* no rule can concern it */
+	if (is_no_file(file) || is_started(file))
+		return 0; /* no rule about its use can concern it */
 	if (!set_object(walk, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
 			(__u64)file->f_inode, wanted))
 		return decide_without_memory(OPERATION_FILE_OPEN, hook);

@@ -45,10 +45,11 @@ const (
 	StateGlobs = uint32(GuardStateFlagsSTATE_GLOBS)
 	StateShm   = uint32(GuardStateFlagsSTATE_SHM)
 
-	TagName  = uint64(GuardEntryTagsTAG_NAME)
-	TagGlob  = uint64(GuardEntryTagsTAG_GLOB)
-	TagFile  = uint64(GuardEntryTagsTAG_FILE)
-	TagMarks = uint64(GuardEntryTagsTAG_MARKS)
+	TagName   = uint64(GuardEntryTagsTAG_NAME)
+	TagGlob   = uint64(GuardEntryTagsTAG_GLOB)
+	TagFile   = uint64(GuardEntryTagsTAG_FILE)
+	TagMarks  = uint64(GuardEntryTagsTAG_MARKS)
+	TagCovers = uint64(GuardEntryTagsTAG_COVERS)
 
 	// Indices into [Tables].
 	TablePorts      = 0

@@ -93,10 +93,11 @@ type GuardEntry struct {
 type GuardEntryTags uint32
 
 const (
-	GuardEntryTagsTAG_NAME  GuardEntryTags = 1
-	GuardEntryTagsTAG_GLOB  GuardEntryTags = 2
-	GuardEntryTagsTAG_FILE  GuardEntryTags = 3
-	GuardEntryTagsTAG_MARKS GuardEntryTags = 4
+	GuardEntryTagsTAG_NAME   GuardEntryTags = 1
+	GuardEntryTagsTAG_GLOB   GuardEntryTags = 2
+	GuardEntryTagsTAG_FILE   GuardEntryTags = 3
+	GuardEntryTagsTAG_MARKS  GuardEntryTags = 4
+	GuardEntryTagsTAG_COVERS GuardEntryTags = 5
 )
 
 type GuardGeneration struct {
@@ -447,6 +448,7 @@ type GuardWalk struct {
 	End         uint32
 	Path        GuardState
 	File        GuardState
+	AbovePath   GuardState
 	AboveFile   GuardState
 	Flags       uint32
 	Generation  uint32

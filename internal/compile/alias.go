@@ -22,6 +22,8 @@ type aliases struct {
 	files     []alias
 	// queue holds the spots whose files' entries are still to get them.
 	queue []aliasSpot
+	// covered holds the pairs of states of addCovers.
+	covered map[[2]bpf.State]bool
 }
 
 type alias struct {
@@ -43,7 +45,7 @@ type aliasSpot struct {
 
 // addAliases adds the files to the dictionary.
 func (a *automaton) addAliases(dimension uint32) error {
-	l := &aliases{automaton: a, dimension: dimension, ids: map[Identity]int{}}
+	l := &aliases{automaton: a, dimension: dimension, ids: map[Identity]int{}, covered: map[[2]bpf.State]bool{}}
 	l.collect()
 	for len(l.queue) > 0 {
 		next := l.queue[0]
@@ -59,9 +61,36 @@ func (a *automaton) addAliases(dimension uint32) error {
 		if state := a.state(f.spots...); state != dead {
 			a.dictionary.add(a.key.file(dimension, f.identity), state)
 			a.filter.inodes = append(a.filter.inodes, f.identity.Inode)
+			l.addCovers(state, f.spots)
 		}
 	}
 	return nil
+}
+
+// maxCovered is of how many names each selection is told apart from the others;
+// of more names, each by itself.
+const maxCovered = 3
+
+// addCovers says of a state of several names that it stands for each of them as
+// well: the kernel may come to one of them by the path, to another by the place
+// in the filesystem and to all of them by what the file is, and follows two.
+func (l *aliases) addCovers(all bpf.State, spots []spot) {
+	if len(spots) < 2 {
+		return
+	}
+	add := func(some ...spot) {
+		state := l.state(some...)
+		if pair := [2]bpf.State{all, state}; state != dead && state != all && !l.covered[pair] {
+			l.covered[pair] = true
+			l.dictionary.add(l.key.covers(all, state), bpf.State{Number: 1})
+		}
+	}
+	for i, s := range spots {
+		add(s)
+		if len(spots) == maxCovered {
+			add(spots[(i+1)%maxCovered], spots[(i+2)%maxCovered])
+		}
+	}
 }
 
 // collect finds the files that are named by their places.

@@ -114,6 +114,7 @@ func (m machine) namedFile(dimension uint32, i Identity) bpf.State {
 type names struct {
 	path, file bpf.State
 	ambiguous  bool
+	covers     func(all, some bpf.State) bool
 }
 
 // join is that of bpf/run.h. States are the same only if number and class are: exact
@@ -125,14 +126,22 @@ func (n *names) join(other bpf.State) {
 		n.file = other
 	case n.path.Number == 0:
 		n.path, n.file = n.file, other
-	case other != n.path:
+	case other == n.path || n.covers(n.file, other) || n.covers(n.path, other):
+	case n.covers(other, n.file) || n.covers(n.path, n.file):
+		n.file = other
+	case n.covers(other, n.path) || n.covers(n.file, n.path):
+		n.path = other
+	default:
 		n.ambiguous = true
 	}
 }
 
 // walk runs over a path, of whose files identity tells what they are.
 func (m machine) walk(dimension uint32, start bpf.State, path string, identity func(path string) *Identity) names {
-	n := names{path: start, file: dead}
+	n := names{path: start, file: dead, covers: func(all, some bpf.State) bool {
+		_, ok := m.find(m.key.covers(all, some))
+		return ok
+	}}
 	at := ""
 	pass := func(path string) {
 		if i := identity(path); i != nil {

@@ -8,23 +8,20 @@ import (
 // preparePrograms is for bprm_check_security: path and traits.
 func (c *compiler) preparePrograms(name policy.Operation, entries []entry) (finish, error) {
 	paths := c.newPaths()
-	fileless := false
 	for i := range entries {
 		e := &entries[i]
 		p := e.pattern.(policy.ProgramPattern)
 		e.names(0, len(p.Paths) > 0)
 		e.names(1, p.Fileless || p.NoArgs)
 		e.namesObject = len(p.Paths) > 0 || p.Fileless
-		fileless = fileless || p.Fileless
 		if err := paths.addPaths(i, p.Paths); err != nil {
 			return nil, err
 		}
 	}
-	if fileless {
-		// What lies below /dev/shm is as good as a memfd.
-		shm := policy.PathPattern{Kind: policy.PathDir, Components: []string{"dev", "shm"}, Tree: true}
-		paths.addPath(shm, func(at int32, _ bool) { paths.nodes[at].shm = true })
-	}
+	// What lies below /dev/shm is as good as a memfd, and alerts say so whether a
+	// rule asks for it or not.
+	shm := policy.PathPattern{Kind: policy.PathDir, Components: []string{"dev", "shm"}, Tree: true}
+	paths.addPath(shm, func(at int32, _ bool) { paths.nodes[at].shm = true })
 	return func(id uint32) (*operation, error) {
 		start, byPath, err := paths.finish(c, name, id, "paths")
 		if err != nil {

@@ -86,6 +86,12 @@ func (k Key) file(dimension uint32, i Identity) uint64 {
 // marks returns the key of a set of marks.
 func (k Key) marks(set uint64) uint64 { return k.hash(bpf.TagMarks, 0, set) }
 
+// covers returns the key that says that the names of a state are among those of
+// another.
+func (k Key) covers(all, some bpf.State) uint64 {
+	return k.hash(bpf.TagCovers, 0, uint64(all.Accept)<<32|uint64(all.Number), uint64(some.Accept)<<32|uint64(some.Number))
+}
+
 // Identity is a file as the kernel knows it.
 type Identity struct {
 	// Device is the kernel's own number: major << 20 | minor; or the magic

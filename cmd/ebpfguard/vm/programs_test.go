@@ -145,7 +145,7 @@ var attempts = []attempt{
 	}, refusal: "operation not permitted", undo: "mount -o remount,ro /boot",
 		alert: []string{`"operation":"sb_remount","hook":"sb_remount","verdict":"deny","policy":"keep-read-only"`}},
 	{name: "remount read-only", command: "mount -o remount,ro /boot"},
-	{name: "umount", command: "umount /var/log/audit", refusal: "Operation not permitted", undo: "mount -t tmpfs none /var/log/audit",
+	{name: "umount", command: "umount /var/log/audit", refusal: "must be superuser to unmount", undo: "mount -t tmpfs none /var/log/audit",
 		alert: []string{`"operation":"sb_umount","hook":"sb_umount","verdict":"deny","policy":"keep-logs"`, `"binary":"/usr/bin/umount"`, `"target":"/var/log/audit"`}},
 	{name: "lazy umount", command: "mount -t tmpfs none /srv/two && umount -l /srv/two",
 		alert: []string{`"operation":"sb_umount"`, `"verdict":"audit","policy":"keep-logs"`, `"target":"/srv/two"`, `"detach"`}, audited: true},
