@@ -7,7 +7,7 @@ GO ?= go
 KERNELS ?= all
 # What the kernel tests match, as in go test -run.
 RUN ?=
-# The kernel of the demo.
+# The kernel of the demo and of fuzzing.
 KERNEL ?= 6.12
 
 # The packages with tests of the build tag vm. Each costs a boot per kernel.
@@ -15,8 +15,6 @@ VM_TESTS ?= . ./internal/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./interna
 # What these tests need in the guest.
 VM_PACKAGES ?= dash,bash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light,passwd,sudo,util-linux,mount,e2fsprogs
 VM_MODULES ?= sctp,smc?,overlay,loop,erofs?,binfmt_misc,l2tp_ip?,dccp?,dccp_ipv4?
-# vm, or vm,full for the tests as well that have not run on every kernel yet.
-VM_TAGS ?= vm
 # Where the tests' output goes as well, for the table of coverage.
 VM_OUTPUT ?= bin/test-vm.log
 
@@ -43,7 +41,7 @@ test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN
 .PHONY: test-vm
 test-vm: bin/ebpfguard ## the kernel tests alone
 	@scripts/install-tools vm
-	$(GO) run ./internal/vmtest/suite -kernels '$(KERNELS)' -run '$(RUN)' -tags '$(VM_TAGS)' \
+	$(GO) run ./internal/vmtest/suite -kernels '$(KERNELS)' -run '$(RUN)' -tags vm \
 		-packages '$(VM_PACKAGES)' -modules '$(VM_MODULES)' \
 		-add bin/ebpfguard:/usr/bin/ebpfguard -add examples:/src/examples -add demo:/src/demo \
 		-output '$(VM_OUTPUT)' $(VM_TESTS)
@@ -79,8 +77,8 @@ bench: ## benchmarks of the pure-Go half (BENCH=regexp); what a decision costs i
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./policy ./internal/compile
 
 .PHONY: fuzz
-fuzz: ## run each fuzz test for a while (FUZZ=regexp FUZZTIME=30s)
-	@GO='$(GO)' scripts/fuzz '$(FUZZ)' '$(FUZZTIME)'
+fuzz: ## run each fuzz test for a while, FuzzKernel in a kernel (FUZZ=regexp FUZZTIME=30s KERNEL=6.12)
+	@GO='$(GO)' scripts/fuzz '$(FUZZ)' '$(FUZZTIME)' '$(KERNEL)'
 
 .PHONY: clean
 clean: ## remove what was built

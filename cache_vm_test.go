@@ -1,4 +1,4 @@
-//go:build vm && full
+//go:build vm
 
 package ebpfguard_test
 

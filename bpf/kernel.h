@@ -242,6 +242,8 @@ struct mm_struct {
 	struct file *exe_file;
 };
 struct linux_binprm {
+	unsigned long vma_pages;
+	struct mm_struct *mm;
 	struct file *file;
 	struct cred *cred;
 	int argc;

@@ -40,7 +40,8 @@ struct walk {
 	 * its subject while that is classified. First, or clang computes the
 	 * address before it tests for NULL. */
 	struct subject next, spare;
-	__u64 exec; /* the struct linux_binprm that `next` is of */
+	/* The struct linux_binprm that `next` is of, and its new memory. */
+	__u64 exec, exec_mm;
 	struct object object;
 	/* The dentries from the file up to the root; the root of a mount is in it
 	 * too, with its lowest bit set, and has no name. */

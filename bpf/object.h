@@ -42,6 +42,16 @@ struct super_block___since_6_18 {
 /* Mounts of a superblock that are looked at. */
 #define MAX_SEARCHED 128
 
+/* is_whole tells whether a mount has a place and shows its whole filesystem.
+ * Global, so that the verifier checks it once and not for each mount. */
+__noinline int is_whole(__u64 number)
+{
+	struct mount *mount = (void *)number;
+
+	return !(place_of(mount) & CHAIN_NOWHERE) &&
+	       BPF_CORE_READ(mount, mnt.mnt_root) == BPF_CORE_READ(mount, mnt.mnt_sb, s_root);
+}
+
 /* any_mount returns a mount of a superblock, for hooks that tell none: the
  * first, which in most cases is the only one. */
 __noinline __u64 any_mount(__u64 number)
@@ -61,9 +71,7 @@ __noinline __u64 any_mount(__u64 number)
 		 * and show the whole filesystem. */
 		best = mount;
 		for (i = 0; i < MAX_SEARCHED && mount; i++) {
-			if (!(place_of((void *)mount) & CHAIN_NOWHERE) &&
-			    BPF_CORE_READ((struct mount *)mount, mnt.mnt_root) ==
-				    BPF_CORE_READ(sb, s_root))
+			if (is_whole((__u64)mount))
 				best = mount;
 			mount = BPF_CORE_READ(mount, mnt_next_for_sb);
 		}

@@ -292,6 +292,7 @@ int BPF_PROG(bprm_creds_for_exec, struct linux_binprm *bprm, int ret)
 	begin_subject(&walk->next);
 	add_program(walk, bprm->file);
 	walk->exec = (__u64)bprm;
+	walk->exec_mm = (__u64)bprm->mm;
 	return 0;
 }
 

@@ -65,9 +65,10 @@ static __always_inline bool is_underneath(struct file *file)
 /*
  * is_under_way tells whether the exec that the task asked about last goes on:
  * what it opens besides its program are interpreters, of scripts and of ELF. An
- * exec that failed leaves its record. Until 6.8 the next one opens its program
- * when it is on its way itself, as a rule with the memory of the failed one,
- * cleared; else the program is judged here, too.
+ * exec that failed leaves its record. Since 6.8 the next one opens its program
+ * before it is on its way; until then, what remains of the failed one has given
+ * back the pages of its arguments, or is the next one, with no file yet
+ * (fs/exec.c, free_bprm and alloc_bprm).
  */
 static __always_inline bool is_under_way(void)
 {
@@ -77,7 +78,8 @@ static __always_inline bool is_under_way(void)
 	if (!walk)
 		return true; /* who knows */
 	bprm = (void *)walk->exec;
-	return bprm && is_executing() && BPF_CORE_READ(bprm, file);
+	return bprm && is_executing() && BPF_CORE_READ(bprm, file) &&
+	       BPF_CORE_READ(bprm, vma_pages);
 }
 
 SEC("lsm/file_open")

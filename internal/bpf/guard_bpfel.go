@@ -422,6 +422,7 @@ type GuardWalk struct {
 	Next   GuardSubject
 	Spare  GuardSubject
 	Exec   uint64
+	ExecMm uint64
 	Object struct {
 		_        structs.HostLayout
 		Mnt      uint64

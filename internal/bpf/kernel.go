@@ -76,17 +76,36 @@ func hookArguments(variables map[string]any) error {
 	return nil
 }
 
-// hooks are what is known of the kernel's LSM hooks. Its type information is
-// megabytes that take a while to read, so what was found is kept, and all of it
-// for the next question, but not for ever.
-var hooks = struct {
+// types is the kernel's type information: megabytes that take a while to read,
+// so it is kept for the next question, but not for ever.
+var types struct {
 	sync.Mutex
-	kernel *btf.Spec
-	known  map[string]*btf.FuncProto // nil for a hook that there is not
-}{known: map[string]*btf.FuncProto{}}
+	cache *btf.Cache
+}
 
 // keepTypes is for how long the kernel's type information is kept.
 const keepTypes = 10 * time.Second
+
+// kernelTypes returns the kernel's type information.
+func kernelTypes() *btf.Cache {
+	types.Lock()
+	defer types.Unlock()
+	if types.cache == nil {
+		types.cache = btf.NewCache()
+		time.AfterFunc(keepTypes, func() {
+			types.Lock()
+			defer types.Unlock()
+			types.cache = nil
+		})
+	}
+	return types.cache
+}
+
+// hooks are what is known of the kernel's LSM hooks.
+var hooks = struct {
+	sync.Mutex
+	known map[string]*btf.FuncProto // nil for a hook that there is not
+}{known: map[string]*btf.FuncProto{}}
 
 // hookType returns the type of the function that programs for a hook are
 // attached to; nil if there is no such hook.
@@ -96,20 +115,12 @@ func hookType(name string) (*btf.FuncProto, error) {
 	if prototype, ok := hooks.known[name]; ok {
 		return prototype, nil
 	}
-	if hooks.kernel == nil {
-		kernel, err := btf.LoadKernelSpec()
-		if err != nil {
-			return nil, fmt.Errorf("reading the kernel's BTF: %w", err)
-		}
-		hooks.kernel = kernel
-		time.AfterFunc(keepTypes, func() {
-			hooks.Lock()
-			defer hooks.Unlock()
-			hooks.kernel = nil
-		})
+	kernel, err := kernelTypes().Kernel()
+	if err != nil {
+		return nil, fmt.Errorf("reading the kernel's BTF: %w", err)
 	}
 	var function *btf.Func
-	err := hooks.kernel.TypeByName("bpf_lsm_"+name, &function)
+	err = kernel.TypeByName("bpf_lsm_"+name, &function)
 	if err != nil && !errors.Is(err, btf.ErrNotFound) {
 		return nil, fmt.Errorf("reading the kernel's BTF: %w", err)
 	}

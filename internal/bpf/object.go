@@ -117,7 +117,7 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 // lock any more (6.2, the kernel function tells), and since that lock was
 // replaced by one in each storage (7.x, the lock's type tells).
 func UsesHash() (bool, error) {
-	kernel, err := btf.LoadKernelSpec()
+	kernel, err := kernelTypes().Kernel()
 	if err != nil {
 		return false, fmt.Errorf("reading the kernel's BTF: %w", err)
 	}
@@ -144,8 +144,7 @@ func UsesHash() (bool, error) {
 }
 
 // load loads the named programs onto the object's maps, as many side by side as
-// there are processors: the verifier takes its time for each. The kernel's own
-// types are read once for each of those parts.
+// there are processors: the verifier takes its time for each.
 func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
 	parts := min(runtime.NumCPU(), len(names))
 	programs := make([]map[string]*ebpf.Program, parts)
@@ -158,7 +157,7 @@ func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
 			for i := part; i < len(names); i += parts {
 				spec.Programs[names[i]] = o.spec.Programs[names[i]]
 			}
-			collection, err := ebpf.NewCollectionWithOptions(spec.Copy(), ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs})
+			collection, err := ebpf.NewCollectionWithOptions(spec.Copy(), ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs, Cache: kernelTypes()})
 			if err != nil {
 				errs[part] = fmt.Errorf("loading programs: %w", err)
 				return
@@ -210,7 +209,7 @@ func (o *Object) TrackTasks() error {
 func (o *Object) loadIterator(name string) (*ebpf.Collection, error) {
 	spec := *o.spec
 	spec.Programs = map[string]*ebpf.ProgramSpec{name: o.spec.Programs[name]}
-	collection, err := ebpf.NewCollectionWithOptions(spec.Copy(), ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs})
+	collection, err := ebpf.NewCollectionWithOptions(spec.Copy(), ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs, Cache: kernelTypes()})
 	if err != nil {
 		return nil, fmt.Errorf("loading %s: %w", name, err)
 	}
