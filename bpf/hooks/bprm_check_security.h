@@ -66,9 +66,9 @@ static __always_inline bool is_underneath(struct file *file)
  * is_under_way tells whether the exec that the task asked about last goes on:
  * what it opens besides its program are interpreters, of scripts and of ELF. An
  * exec that failed leaves its record. Since 6.8 the next one opens its program
- * before it is on its way; until then, what remains of the failed one has given
- * back the pages of its arguments, or is the next one, with no file yet
- * (fs/exec.c, free_bprm and alloc_bprm).
+ * before it is on its way. Until then, what remains of the failed one has given
+ * back the pages of its arguments, is the next one, which has no file yet, or
+ * something else (fs/exec.c, free_bprm and alloc_bprm).
  */
 static __always_inline bool is_under_way(void)
 {
@@ -79,7 +79,7 @@ static __always_inline bool is_under_way(void)
 		return true; /* who knows */
 	bprm = (void *)walk->exec;
 	return bprm && is_executing() && BPF_CORE_READ(bprm, file) &&
-	       BPF_CORE_READ(bprm, vma_pages);
+	       BPF_CORE_READ(bprm, vma_pages) && (__u64)BPF_CORE_READ(bprm, mm) == walk->exec_mm;
 }
 
 SEC("lsm/file_open")
