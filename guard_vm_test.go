@@ -193,12 +193,6 @@ func (g *guard) add(t *testing.T, policies ...ebpfguard.SocketBind) {
 	}
 }
 
-// nextOther returns the next alert of another operation.
-func (g *guard) nextOther(t *testing.T) ebpfguard.Alert {
-	t.Helper()
-	return nextOf[ebpfguard.Alert](t, g, g.others)
-}
-
 // drain takes all alerts that are still to come, of a test that they do not
 // matter to.
 func (g *guard) drain() {
