@@ -297,6 +297,7 @@ struct css_set {
 	struct cgroup *dfl_cgrp;
 };
 struct task_struct {
+	void *stack;
 	struct css_set *cgroups;
 	int tgid;
 	unsigned int in_execve : 1;
@@ -306,6 +307,19 @@ struct task_struct {
 	struct nsproxy *nsproxy;
 	struct pid *thread_pid;
 };
+
+/* arch/.../include/asm/ptrace.h: the number of the system call that is going on */
+struct pt_regs___x86 {
+	unsigned long orig_ax;
+};
+struct pt_regs___arm64 {
+	int syscallno;
+};
+struct pt_regs {
+};
+
+/* include/uapi/linux/bpf.h: a helper since 5.15 */
+enum bpf_func_id___task_pt_regs { BPF_FUNC_task_pt_regs___task_pt_regs = 175 };
 
 /* include/linux/bpf.h: the context of a bpf_iter over tasks */
 struct seq_file;

@@ -80,8 +80,9 @@ struct walk {
 	 * one: port 0 in another address means this port. */
 	__u32 port;
 	__u32 reserved;
-	/* The superblock whose mount or remount is judged already. */
+	/* The mount or remount that is judged already, and by which system call. */
 	__u64 judged;
+	__s64 judged_by;
 	/* Where a mount comes from, where the kernel has no string of it. */
 	__u8 source[MAX_NAME + 1];
 };

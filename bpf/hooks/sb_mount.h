@@ -72,8 +72,9 @@ int BPF_PROG(sb_mount, const char *source, const struct path *path, const char *
 		return 0; /* judged as sb_remount */
 	ret = decide_call(source, path, type, flags);
 	walk = current_walk();
-	if (!ret && walk && kind_of_call(flags) == MOUNT_NEW)
-		walk->judged = name_of_type(type);
+	if (walk)
+		remember_judged(walk,
+				!ret && kind_of_call(flags) == MOUNT_NEW ? name_of_type(type) : 0);
 	return ret;
 }
 
@@ -84,10 +85,8 @@ int BPF_PROG(sb_kern_mount, struct super_block *sb, int ret)
 
 	if (ret)
 		return ret;
-	if (walk && walk->judged == name_of_type(type_of(sb))) {
-		walk->judged = 0;
+	if (is_judged(walk, name_of_type(type_of(sb))))
 		return 0; /* by mount(2), allowed a moment ago */
-	}
 	if (!set_mount(walk, 0, 0,
 		       MOUNT_NEW | options_of(BPF_CORE_READ(sb, s_flags) & MS_RDONLY, false, false,
 					      false),

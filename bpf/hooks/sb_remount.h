@@ -25,8 +25,7 @@ int BPF_PROG(remount_call, const char *source, const struct path *path, const ch
 	if (!set_mount(walk, (__u64)path->mnt, (__u64)path->dentry, kind, source, type_of(sb)))
 		return decide_without_memory(OPERATION_SB_REMOUNT, HOOK_SB_MOUNT);
 	ret = decide_mount(OPERATION_SB_REMOUNT, HOOK_SB_MOUNT);
-	if (!ret && !(flags & MS_BIND))
-		walk->judged = (__u64)sb;
+	remember_judged(walk, ret || flags & MS_BIND ? 0 : as_number(sb));
 	return ret;
 }
 
@@ -38,10 +37,8 @@ int BPF_PROG(sb_remount, struct super_block *sb, void *options, int ret)
 
 	if (ret)
 		return ret;
-	if (walk && walk->judged == (__u64)sb) {
-		walk->judged = 0;
+	if (is_judged(walk, as_number(sb)))
 		return 0; /* by mount(2), allowed a moment ago */
-	}
 	/* The hook does not tell what is asked for: it may become either. */
 	if (!set_mount(walk, (__u64)mnt, (__u64)BPF_CORE_READ(mnt, mnt_root),
 		       MOUNT_RO | options_of(false, false, false, false), NULL, type_of(sb)))

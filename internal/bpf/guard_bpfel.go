@@ -467,6 +467,7 @@ type GuardWalk struct {
 	Port        uint32
 	Reserved    uint32
 	Judged      uint64
+	JudgedBy    int64
 	Source      [256]uint8
 }
 

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -138,6 +139,8 @@ var attempts = []attempt{
 	{name: "remount by the new calls", do: remountWritable, refusal: "operation not permitted", undo: "mount -o remount,ro /boot",
 		alert: []string{`"operation":"sb_remount","hook":"sb_remount","verdict":"deny","policy":"keep-read-only"`, `"target":"/boot","type":"tmpfs","flags":["ro","rw"`}},
 	{name: "remount by the new calls after mount(2) failed", do: func() error {
+		runtime.LockOSThread() // of which the guard remembers what it allowed
+		defer runtime.UnlockOSThread()
 		if err := unix.Mount("", "/boot", "", unix.MS_REMOUNT|unix.MS_RDONLY, "nonsense"); err == nil {
 			return errors.New("tmpfs has an option nonsense")
 		}
