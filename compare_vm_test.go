@@ -83,7 +83,11 @@ func (s *score) rare() []string {
 	var rare []string
 	for _, o := range policy.Operations() {
 		for _, v := range []policy.Verdict{policy.Allow, policy.Audit, policy.Deny, policy.Kill} {
-			if n := s.decisions[o][v.String()]; n < 10 {
+			enough := 10
+			if v == policy.Kill { // each costs a process
+				enough = 2
+			}
+			if n := s.decisions[o][v.String()] + s.decisions[o][v.String()+" undecided"]; n < enough {
 				rare = append(rare, fmt.Sprintf("%d decisions about %s to %v", n, o, v))
 			}
 		}
