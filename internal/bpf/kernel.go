@@ -77,28 +77,42 @@ func hookArguments(variables map[string]any) error {
 }
 
 // types is the kernel's type information: megabytes that take a while to read,
-// so it is kept for the next question, but not for ever.
+// so it is kept for the next question, but not for ever. Those who use it at the
+// same time need a copy each: what is read is decoded while it is looked at, and
+// not under a lock (cilium/ebpf 0.22).
 var types struct {
 	sync.Mutex
-	cache *btf.Cache
+	free    []*btf.Cache
+	forgets *time.Timer
 }
 
 // keepTypes is for how long the kernel's type information is kept.
 const keepTypes = 10 * time.Second
 
-// kernelTypes returns the kernel's type information.
-func kernelTypes() *btf.Cache {
+// takeTypes returns the kernel's type information, for [giveTypes] to take back.
+func takeTypes() *btf.Cache {
 	types.Lock()
 	defer types.Unlock()
-	if types.cache == nil {
-		types.cache = btf.NewCache()
-		time.AfterFunc(keepTypes, func() {
-			types.Lock()
-			defer types.Unlock()
-			types.cache = nil
-		})
+	if n := len(types.free); n > 0 {
+		c := types.free[n-1]
+		types.free = types.free[:n-1]
+		return c
 	}
-	return types.cache
+	return btf.NewCache()
+}
+
+func giveTypes(c *btf.Cache) {
+	types.Lock()
+	defer types.Unlock()
+	types.free = append(types.free, c)
+	if types.forgets != nil {
+		types.forgets.Stop()
+	}
+	types.forgets = time.AfterFunc(keepTypes, func() {
+		types.Lock()
+		defer types.Unlock()
+		types.free = nil
+	})
 }
 
 // hooks are what is known of the kernel's LSM hooks.
@@ -115,7 +129,9 @@ func hookType(name string) (*btf.FuncProto, error) {
 	if prototype, ok := hooks.known[name]; ok {
 		return prototype, nil
 	}
-	kernel, err := kernelTypes().Kernel()
+	cache := takeTypes()
+	defer giveTypes(cache)
+	kernel, err := cache.Kernel()
 	if err != nil {
 		return nil, fmt.Errorf("reading the kernel's BTF: %w", err)
 	}

@@ -117,7 +117,9 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 // lock any more (6.2, the kernel function tells), and since that lock was
 // replaced by one in each storage (7.x, the lock's type tells).
 func UsesHash() (bool, error) {
-	kernel, err := kernelTypes().Kernel()
+	cache := takeTypes()
+	defer giveTypes(cache)
+	kernel, err := cache.Kernel()
 	if err != nil {
 		return false, fmt.Errorf("reading the kernel's BTF: %w", err)
 	}
@@ -157,7 +159,7 @@ func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
 			for i := part; i < len(names); i += parts {
 				spec.Programs[names[i]] = o.spec.Programs[names[i]]
 			}
-			collection, err := ebpf.NewCollectionWithOptions(spec.Copy(), ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs, Cache: kernelTypes()})
+			collection, err := o.newCollection(&spec)
 			if err != nil {
 				errs[part] = fmt.Errorf("loading programs: %w", err)
 				return
@@ -177,6 +179,12 @@ func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
 		return nil, err
 	}
 	return all, nil
+}
+
+func (o *Object) newCollection(spec *ebpf.CollectionSpec) (*ebpf.Collection, error) {
+	cache := takeTypes()
+	defer giveTypes(cache)
+	return ebpf.NewCollectionWithOptions(spec.Copy(), ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs, Cache: cache})
 }
 
 func closePrograms(programs map[string]*ebpf.Program) {
@@ -209,7 +217,7 @@ func (o *Object) TrackTasks() error {
 func (o *Object) loadIterator(name string) (*ebpf.Collection, error) {
 	spec := *o.spec
 	spec.Programs = map[string]*ebpf.ProgramSpec{name: o.spec.Programs[name]}
-	collection, err := ebpf.NewCollectionWithOptions(spec.Copy(), ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs, Cache: kernelTypes()})
+	collection, err := o.newCollection(&spec)
 	if err != nil {
 		return nil, fmt.Errorf("loading %s: %w", name, err)
 	}
