@@ -52,6 +52,10 @@ func TestWriteAndCheck(t *testing.T) {
 			t.Errorf("the table lacks %q:\n%s", want, raw)
 		}
 	}
+	stderr.Reset()
+	if code := run([]string{"-write", doc + ".new", output(t, good[1:]...)}, &stdout, &stderr); code != 1 || !strings.Contains(stderr.String(), "not tried: file_open/open on 5.10;") {
+		t.Errorf("a gap: exit status %d, %s", code, &stderr)
+	}
 	change := func(i int, o coverage.Outcome) []coverage.Result {
 		changed := append([]coverage.Result(nil), good...)
 		changed[i].Outcome = o
