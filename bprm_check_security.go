@@ -13,14 +13,14 @@ type BprmCheckSecurity Rule[policy.ProgramPattern]
 // BprmCheckSecurityAlert tells that the start of a program was denied or audited.
 type BprmCheckSecurityAlert struct {
 	AlertContext
-	programObject
+	ProgramObject // Path, Fileless, NoArgs
 }
 
 // MarshalJSON returns the alert as docs/alerts.md describes it.
-func (a BprmCheckSecurityAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.programObject) }
+func (a BprmCheckSecurityAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.ProgramObject) }
 
 // String returns the alert as a line of text.
-func (a BprmCheckSecurityAlert) String() string { return a.AlertContext.text(a.programObject.text()) }
+func (a BprmCheckSecurityAlert) String() string { return a.AlertContext.text(a.ProgramObject.text()) }
 
 var bprmCheckSecurity = operation{
 	name: policy.BprmCheckSecurity,
@@ -46,8 +46,8 @@ func (m *Manager) AttachBprmCheckSecurity() (*Hook[BprmCheckSecurity, BprmCheckS
 		})
 }
 
-// programObject is the object of an alert about a program.
-type programObject struct {
+// ProgramObject is the object of a [BprmCheckSecurityAlert]: a program.
+type ProgramObject struct {
 	// Path is the program's, or that of the script or interpreter.
 	Path string `json:"path"`
 	// Fileless: no file of the system holds it (memfd, deleted, /dev/shm).
@@ -56,13 +56,13 @@ type programObject struct {
 	NoArgs bool `json:"no_args,omitempty"`
 }
 
-func programOf(r record) programObject {
-	return programObject{
+func programOf(r record) ProgramObject {
+	return ProgramObject{
 		r.path, r.Flags&uint32(bpf.GuardTraitFlagsTRAIT_FILELESS) != 0, r.Flags&uint32(bpf.GuardTraitFlagsTRAIT_NO_ARGS) != 0,
 	}
 }
 
-func (o programObject) text() string {
+func (o ProgramObject) text() string {
 	text := location(o.Path)
 	if o.Fileless {
 		text += " (fileless)"

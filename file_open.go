@@ -16,14 +16,14 @@ type FileOpen Rule[policy.FilePattern]
 // FileOpenAlert tells that an access to a file was denied or audited.
 type FileOpenAlert struct {
 	AlertContext
-	fileObject
+	FileObject // Path, Access
 }
 
 // MarshalJSON returns the alert as docs/alerts.md describes it.
-func (a FileOpenAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.fileObject) }
+func (a FileOpenAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.FileObject) }
 
 // String returns the alert as a line of text.
-func (a FileOpenAlert) String() string { return a.AlertContext.text(a.fileObject.text()) }
+func (a FileOpenAlert) String() string { return a.AlertContext.text(a.FileObject.text()) }
 
 var fileOpen = operation{
 	name: policy.FileOpen,
@@ -66,8 +66,8 @@ func (m *Manager) AttachFileOpen() (*Hook[FileOpen, FileOpenAlert], error) {
 		func(p policy.Policy, r policy.Rule) FileOpen { return FileOpen(ruleOf[policy.FilePattern](p, r)) })
 }
 
-// fileObject is the object of an alert about a file.
-type fileObject struct {
+// FileObject is the object of a [FileOpenAlert]: a file and what was wanted of it.
+type FileObject struct {
 	// Path is the file's path in the process's mount namespace; the last one
 	// it had if it is deleted.
 	Path string
@@ -76,16 +76,16 @@ type fileObject struct {
 }
 
 // MarshalJSON writes the kinds of access as a list.
-func (o fileObject) MarshalJSON() ([]byte, error) {
+func (o FileObject) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Path   string   `json:"path"`
 		Access []string `json:"access"`
 	}{o.Path, strings.Split(o.Access.String(), ", ")})
 }
 
-func fileOf(r record) fileObject { return fileObject{r.path, policy.Access(r.Flags)} }
+func fileOf(r record) FileObject { return FileObject{r.path, policy.Access(r.Flags)} }
 
-func (o fileObject) text() string { return o.Access.String() + " " + location(o.Path) }
+func (o FileObject) text() string { return o.Access.String() + " " + location(o.Path) }
 
 // Files selects the files at these paths: exact ones, directories with all
 // below them ("/etc/ssl/"), globs ("/home/*/.ssh/id_*", "/srv/**/*.key").

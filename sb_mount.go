@@ -18,14 +18,14 @@ type SbMount Rule[policy.MountPattern]
 // SbMountAlert tells that a mount was denied or audited.
 type SbMountAlert struct {
 	AlertContext
-	mountObject
+	MountObject // Source, Target, Type, Flags
 }
 
 // MarshalJSON returns the alert as docs/alerts.md describes it.
-func (a SbMountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.mountObject) }
+func (a SbMountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.MountObject) }
 
 // String returns the alert as a line of text.
-func (a SbMountAlert) String() string { return a.AlertContext.text(a.mountObject.text()) }
+func (a SbMountAlert) String() string { return a.AlertContext.text(a.MountObject.text()) }
 
 var sbMount = operation{
 	name: policy.SbMount,
@@ -47,19 +47,21 @@ func (m *Manager) AttachSbMount() (*Hook[SbMount, SbMountAlert], error) {
 		func(p policy.Policy, r policy.Rule) SbMount { return SbMount(ruleOf[policy.MountPattern](p, r)) })
 }
 
-// mountObject is the object of an alert about a mount.
-type mountObject struct {
-	// Source is what is mounted, as the process named it.
+// MountObject is the object of an [SbMountAlert], [SbRemountAlert] and [SbUmountAlert]: a
+// mount.
+type MountObject struct {
+	// Source is what is mounted, as the process named it; empty for an unmount.
 	Source string
 	// Target is where; empty for a mount that has no place yet.
 	Target string
 	// Type is the type of the filesystem, if known.
-	Type  string
+	Type string
+	// Flags are what is done, and the options; see docs/semantics.md.
 	Flags policy.MountFlags
 }
 
 // MarshalJSON writes the flags as a list.
-func (o mountObject) MarshalJSON() ([]byte, error) {
+func (o MountObject) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Source string   `json:"source,omitempty"`
 		Target string   `json:"target,omitempty"`
@@ -68,11 +70,11 @@ func (o mountObject) MarshalJSON() ([]byte, error) {
 	}{o.Source, o.Target, o.Type, strings.Split(o.Flags.String(), ", ")})
 }
 
-func mountOf(r record) mountObject {
-	return mountObject{r.source, r.path, unix.ByteSliceToString(r.Type[:]), policy.MountFlags(r.Flags)}
+func mountOf(r record) MountObject {
+	return MountObject{r.source, r.path, unix.ByteSliceToString(r.Type[:]), policy.MountFlags(r.Flags)}
 }
 
-func (o mountObject) text() string {
+func (o MountObject) text() string {
 	var parts []string
 	if o.Type != "" {
 		parts = append(parts, o.Type)

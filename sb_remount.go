@@ -13,14 +13,14 @@ type SbRemount Rule[policy.MountPattern]
 // SbRemountAlert tells that a remount was denied or audited.
 type SbRemountAlert struct {
 	AlertContext
-	mountObject
+	MountObject // Source, Target, Type, Flags
 }
 
 // MarshalJSON returns the alert as docs/alerts.md describes it.
-func (a SbRemountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.mountObject) }
+func (a SbRemountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.MountObject) }
 
 // String returns the alert as a line of text.
-func (a SbRemountAlert) String() string { return a.AlertContext.text(a.mountObject.text()) }
+func (a SbRemountAlert) String() string { return a.AlertContext.text(a.MountObject.text()) }
 
 var sbRemount = operation{
 	name: policy.SbRemount,

@@ -12,14 +12,14 @@ type SbUmount Rule[policy.MountPattern]
 // SbUmountAlert tells that an unmount was denied or audited.
 type SbUmountAlert struct {
 	AlertContext
-	mountObject
+	MountObject // Target, Type, Flags
 }
 
 // MarshalJSON returns the alert as docs/alerts.md describes it.
-func (a SbUmountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.mountObject) }
+func (a SbUmountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.MountObject) }
 
 // String returns the alert as a line of text.
-func (a SbUmountAlert) String() string { return a.AlertContext.text(a.mountObject.text()) }
+func (a SbUmountAlert) String() string { return a.AlertContext.text(a.MountObject.text()) }
 
 var sbUmount = operation{
 	name: policy.SbUmount,

@@ -36,8 +36,9 @@ func Addresses(prefixes ...netip.Prefix) SocketPatterns {
 	return SocketPatterns{{Addresses: prefixes}}
 }
 
-// socketObject is the object of an alert about a socket.
-type socketObject struct {
+// SocketObject is the object of a [SocketBindAlert] and of a [SocketConnectAlert]: the
+// local address, or the remote one.
+type SocketObject struct {
 	// Address and Port are those asked for. In socket_bind the unspecified
 	// address stands for every address, and port 0 for one that the kernel
 	// chooses.
@@ -48,11 +49,11 @@ type socketObject struct {
 	Protocol string `json:"protocol"`
 }
 
-func socketOf(s bpf.Socket) socketObject {
-	return socketObject{netip.AddrFrom16(s.Address).Unmap(), s.Port, protocolName(s)}
+func socketOf(s bpf.Socket) SocketObject {
+	return SocketObject{netip.AddrFrom16(s.Address).Unmap(), s.Port, protocolName(s)}
 }
 
-func (o socketObject) text() string {
+func (o SocketObject) text() string {
 	return netip.AddrPortFrom(o.Address, o.Port).String() + "/" + o.Protocol
 }
 

@@ -13,14 +13,14 @@ type SocketBind Rule[policy.SocketPattern]
 // SocketBindAlert tells that a bind was denied or audited.
 type SocketBindAlert struct {
 	AlertContext
-	socketObject
+	SocketObject // Address, Port, Protocol
 }
 
 // MarshalJSON returns the alert as docs/alerts.md describes it.
-func (a SocketBindAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.socketObject) }
+func (a SocketBindAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.SocketObject) }
 
 // String returns the alert as a line of text.
-func (a SocketBindAlert) String() string { return a.AlertContext.text(a.socketObject.text()) }
+func (a SocketBindAlert) String() string { return a.AlertContext.text(a.SocketObject.text()) }
 
 var socketBind = operation{
 	name: policy.SocketBind,

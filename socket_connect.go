@@ -13,14 +13,14 @@ type SocketConnect Rule[policy.SocketPattern]
 // SocketConnectAlert tells that a connection or datagram was denied or audited.
 type SocketConnectAlert struct {
 	AlertContext
-	socketObject
+	SocketObject // Address, Port, Protocol
 }
 
 // MarshalJSON returns the alert as docs/alerts.md describes it.
-func (a SocketConnectAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.socketObject) }
+func (a SocketConnectAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.SocketObject) }
 
 // String returns the alert as a line of text.
-func (a SocketConnectAlert) String() string { return a.AlertContext.text(a.socketObject.text()) }
+func (a SocketConnectAlert) String() string { return a.AlertContext.text(a.SocketObject.text()) }
 
 var socketConnect = operation{
 	name: policy.SocketConnect,

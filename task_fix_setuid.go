@@ -16,14 +16,14 @@ type TaskFixSetuid Rule[policy.CredentialsPattern]
 // TaskFixSetuidAlert tells that a change of identity was denied or audited.
 type TaskFixSetuidAlert struct {
 	AlertContext
-	credentialsObject
+	CredentialsObject // FromUID, FromGID, To, Means
 }
 
 // MarshalJSON returns the alert as docs/alerts.md describes it.
-func (a TaskFixSetuidAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.credentialsObject) }
+func (a TaskFixSetuidAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.CredentialsObject) }
 
 // String returns the alert as a line of text.
-func (a TaskFixSetuidAlert) String() string { return a.AlertContext.text(a.credentialsObject.text()) }
+func (a TaskFixSetuidAlert) String() string { return a.AlertContext.text(a.CredentialsObject.text()) }
 
 var taskFixSetuid = operation{
 	name: policy.TaskFixSetuid,
@@ -51,8 +51,8 @@ func (m *Manager) AttachTaskFixSetuid() (*Hook[TaskFixSetuid, TaskFixSetuidAlert
 		})
 }
 
-// credentialsObject is the object of an alert about a change of identity.
-type credentialsObject struct {
+// CredentialsObject is the object of a [TaskFixSetuidAlert]: an id that changes.
+type CredentialsObject struct {
 	// FromUID and FromGID are the effective ids before, of the initial user
 	// namespace.
 	FromUID uint32 `json:"from_uid"`
@@ -77,11 +77,11 @@ var meansNames = map[uint32]string{
 	uint32(bpf.GuardMeansIdMEANS_USER_NAMESPACE):    "user namespace",
 }
 
-func credentialsOf(r record) credentialsObject {
-	return credentialsObject{r.FromUid, r.FromGid, r.To, meansNames[r.Means]}
+func credentialsOf(r record) CredentialsObject {
+	return CredentialsObject{r.FromUid, r.FromGid, r.To, meansNames[r.Means]}
 }
 
-func (o credentialsObject) text() string {
+func (o CredentialsObject) text() string {
 	kind := "user"
 	if o.Means == "setgid" || o.Means == "setgroups" || o.Means == "set-group-ID program" {
 		kind = "group"
