@@ -10,12 +10,26 @@
 //		Subject: ebpfguard.Everyone(),
 //		Deny:    ebpfguard.Files("/etc/shadow"),
 //	}) // enforced when this returns
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	for alert, err := range alerts {
+//		if err != nil {
+//			log.Print(err) // some alerts were lost
+//			continue
+//		}
+//		fmt.Println(alert.PID, alert.Binary, alert.Access, alert.Path)
+//	}
+//
+// The first errors are not checked here, for shortness; the example of the package
+// checks all.
 //
 // Each operation has a policy type, an alert type and a method to attach it:
 // [FileOpen], [BprmCheckSecurity], [SbMount], [SbRemount], [SbUmount],
 // [TaskFixSetuid], [SocketBind] and [SocketConnect]. [Manager.Apply] replaces the
 // policies of all operations in one step, and takes what package policy reads from
-// YAML.
+// YAML. An alert has the fields of [AlertContext] and those of its object, such as
+// [FileObject].
 //
 // A refused operation fails with EPERM and raises an alert. Which rule decides
 // is described in docs/semantics.md and computed by [policy.Decide], without a
