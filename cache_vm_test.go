@@ -331,7 +331,7 @@ func testCacheUnderRenames(t *testing.T, g *fileGuard) {
 			go func() { done <- d.do("watch", "4", p("place"), "sub", "file") }()
 			go func() { bystanderDone <- bystander.do("watch", "1", p("place"), "sub", "file") }()
 			alerts := 0
-			for range 1000 {
+			for range 400 {
 				for _, move := range [][2]string{{"open/dir", "shut/dir"}, {"shut/dir", "open/dir"}} {
 					place.Add(1)
 					err := os.Rename(p(move[0]), p(move[1]))
