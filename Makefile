@@ -20,7 +20,11 @@ VM_OUTPUT ?= bin/test-vm.log
 
 FUZZ ?= Fuzz
 FUZZTIME ?= 30s
-BENCH ?= .
+# What is measured: names of kernels, regular expressions of setups and workloads, the most rules.
+BENCH_KERNELS ?= 6.1,6.12,7
+BENCH_SETUPS ?=
+BENCH_WORKLOADS ?=
+BENCH_RULES ?= 10000
 
 .PHONY: help
 help: ## list the targets
@@ -73,8 +77,14 @@ bin/ebpfguard:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/ebpfguard
 
 .PHONY: bench
-bench: ## benchmarks of the pure-Go half (BENCH=regexp); what a decision costs in the kernel is not measured yet
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./policy ./internal/compile
+bench: ## count the instructions that the guard costs and write docs/bench (BENCH_KERNELS=6.12 BENCH_RULES=100)
+	@scripts/install-tools vm
+	@scripts/install-tools generate
+	$(GO) run ./bench -kernels '$(BENCH_KERNELS)' -setups '$(BENCH_SETUPS)' -workloads '$(BENCH_WORKLOADS)' -rules '$(BENCH_RULES)' -write docs/bench
+
+.PHONY: bench-go
+bench-go: ## benchmarks of the pure-Go half: reading, compiling, deciding
+	$(GO) test -run '^$$' -bench . -benchmem ./policy ./internal/compile
 
 .PHONY: fuzz
 fuzz: ## run each fuzz test for a while, FuzzKernel in a kernel (FUZZ=regexp FUZZTIME=30s KERNEL=6.12)

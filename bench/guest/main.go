@@ -1,0 +1,145 @@
+// Command guest measures, in a virtual machine whose clock counts instructions,
+// what the guard costs the programs that it judges. It prints a line of JSON for
+// each result; bench/main.go runs it.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// result is how many instructions something takes, with a setup.
+type result struct {
+	Setup    string  `json:"setup"`
+	Workload string  `json:"workload"`
+	Value    float64 `json:"value"`
+}
+
+var (
+	setups = flag.String("setups", "", "measure only setups that match this `regexp`")
+	works  = flag.String("workloads", "", "measure only workloads that match this `regexp`")
+	most   = flag.Int("rules", 100_000, "measure with at most this `number` of rules")
+)
+
+func main() {
+	flag.Parse()
+	makeFiles()
+	// What comes first after the boot takes longer, whatever it is.
+	for _, w := range workloads {
+		w.run()
+	}
+	wanted := func(setup string) bool { return regexp.MustCompile(*setups).MatchString(setup) }
+
+	measure("nothing attached", "")
+	if wanted("empty programs") {
+		detach := attachEmpty()
+		measure("empty programs", "")
+		detach()
+	}
+	if !regexp.MustCompile(*setups).MatchString("") && !slices.ContainsFunc([]string{"no policies", "1 rule", "allowed", "denied"}, wanted) {
+		return
+	}
+	m, err := ebpfguard.NewManager(ebpfguard.Options{AlertBytes: 64 << 20, AllowGaps: true})
+	must(err)
+	for _, g := range groups {
+		must(m.Attach(g.operation))
+	}
+	if wanted("no policies") {
+		measure("no policies", "")
+	}
+	for _, g := range groups {
+		if !slices.ContainsFunc(workloads, func(w workload) bool { return w.group == g.name && w.wanted() }) {
+			continue
+		}
+		for n := 1; n <= min(g.most, *most); n *= 10 {
+			name := strconv.Itoa(n) + " rules"
+			if n == 1 {
+				name = "1 rule"
+			}
+			if wanted(name) {
+				apply(m, name, others(g.operation, g.other, n))
+				measure(name, g.name)
+			}
+		}
+		for _, deny := range []bool{false, true} {
+			name := map[bool]string{false: "allowed by a rule", true: "denied, with an alert"}[deny]
+			if wanted(name) {
+				apply(m, name, matching(g.operation, g.matching, deny))
+				measure(name, g.name)
+			}
+		}
+		_, err := m.Apply(nil)
+		must(err)
+	}
+	must(m.Close())
+}
+
+// apply applies a set and tells what it took.
+func apply(m *ebpfguard.Manager, name string, set []policy.Policy) {
+	start := time.Now()
+	_, err := m.Apply(set)
+	must(err)
+	fmt.Fprintf(os.Stderr, "# %s for %s applied in %d million instructions\n", name, set[0].Rules[0].Operation, time.Since(start).Milliseconds())
+	runtime.GC()
+	time.Sleep(time.Second) // until the kernel has freed the former set
+}
+
+func (w workload) wanted() bool { return regexp.MustCompile(*works).MatchString(w.name) }
+
+// measure measures the workloads of a group; all if it is empty.
+func measure(setup, group string) {
+	for _, w := range workloads {
+		if group != "" && w.group != group || !w.wanted() {
+			continue
+		}
+		line, err := json.Marshal(result{setup, w.name, w.run()})
+		must(err)
+		fmt.Println(string(line))
+	}
+}
+
+// attachEmpty attaches a program that does nothing to every hook that the guard
+// uses: less is not possible.
+func attachEmpty() (detach func()) {
+	var links []link.Link
+	hooks := []string{"task_alloc", "bprm_creds_for_exec", "bprm_committed_creds"}
+	for _, name := range bpf.HookNames {
+		if name != "file_permission" { // attached for rules that revoke only
+			hooks = append(hooks, name)
+		}
+	}
+	for _, name := range hooks {
+		if ok, err := bpf.HasHook(name); err != nil || !ok {
+			continue
+		}
+		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+			Type: ebpf.LSM, AttachType: ebpf.AttachLSMMac, AttachTo: name, License: "GPL",
+			Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+		})
+		must(err)
+		l, err := link.AttachLSM(link.LSMOptions{Program: p})
+		must(err)
+		must(p.Close())
+		links = append(links, l)
+	}
+	return func() {
+		for _, l := range links {
+			must(l.Close())
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// workload is something that bench/workload asks the kernel for.
+type workload struct {
+	// name is for people, command for the program.
+	name, command string
+	// group is the operation whose rules concern it.
+	group string
+	// times is how often it is done in a batch.
+	times int
+}
+
+// batches are in a measurement, of which the median counts.
+const batches = 5
+
+// coldFiles is how many files are opened for the first time.
+const coldFiles = 10_000
+
+var workloads = []workload{
+	{"open+close, depth 3", "open3", "file", 2000},
+	{"open+close, depth 10", "open10", "file", 2000},
+	{"open+close, never seen before", "open_cold", "file", coldFiles / batches},
+	{"open+close, each of 10,000", "open_warm", "file", coldFiles / batches},
+	{"stat", "stat", "file", 5000},
+	{"read", "read", "file", 5000},
+	{"write", "write", "file", 5000},
+	{"socket+bind+close", "bind", "bind", 1000},
+	{"connect, UDP", "connect_udp", "connect", 3000},
+	{"socket+connect+close, TCP", "connect_tcp", "connect", 300},
+	{"sendto, UDP", "sendto", "connect", 1000},
+	{"fork+exec+wait", "fork_exec", "exec", 100},
+	{"fork+wait", "fork", "exec", 150},
+	{"setuid(0)", "setuid", "setuid", 5000},
+	{"mount+umount", "mount", "mount", 100},
+}
+
+// Where the program lies in the guest, and where the files are that it uses: not
+// on the guest's root, which is a filesystem of its own kind.
+const (
+	workloadPath = "/bench-workload"
+	dir          = "/tmp/bench"
+)
+
+var (
+	program = filepath.Join(dir, "true")
+	target  = filepath.Join(dir, "mount")
+)
+
+func makeFiles() {
+	must(os.MkdirAll(dir, 0o755))
+	must(unix.Mount("bench", dir, "tmpfs", 0, ""))
+	content, err := os.ReadFile(workloadPath)
+	must(err)
+	must(os.WriteFile(program, content, 0o755)) // without arguments it ends at once
+	for _, path := range []string{dir + "/file", dir + strings.Repeat("/d", 7) + "/file"} {
+		must(os.MkdirAll(filepath.Dir(path), 0o755))
+		must(os.WriteFile(path, []byte("some text"), 0o644))
+	}
+	must(os.Mkdir(target, 0o755))
+}
+
+// makeColdFiles makes files that nobody has opened since.
+func makeColdFiles() {
+	cold := filepath.Join(dir, "cold")
+	must(os.RemoveAll(cold))
+	must(os.Mkdir(cold, 0o755))
+	for i := range coldFiles {
+		path := filepath.Join(cold, strconv.Itoa(i))
+		must(unix.Mknod(path, unix.S_IFREG|0o644, 0))
+	}
+}
+
+// run measures the workload: the instructions that it takes once.
+func (w workload) run() float64 {
+	if w.command == "open_cold" || w.command == "open_warm" {
+		makeColdFiles()
+	}
+	cmd := exec.Command(workloadPath, w.command, strconv.Itoa(w.times), strconv.Itoa(batches), dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		fatal(fmt.Errorf("%s: %w", w.name, err))
+	}
+	var all []float64
+	for _, line := range strings.Fields(string(out)) {
+		n, err := strconv.ParseFloat(line, 64)
+		must(err)
+		all = append(all, n/float64(w.times))
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+func must(err error) {
+	if err != nil {
+		fatal(err)
+	}
+}
+
+func fatal(err error) {
+	fmt.Fprintln(os.Stderr, "bench:", err)
+	os.Exit(1)
+}

@@ -1,0 +1,236 @@
+// Command bench measures what the guard costs the programs that it judges: in
+// virtual machines whose clock counts instructions, so that the figures repeat.
+//
+//	go run ./bench -kernels 6.1,6.12,7 -write docs/bench
+//	go run ./bench -kernels 6.12 -check bench/baseline.json
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
+)
+
+// tolerance is by how much a figure may be greater than in the baseline.
+const tolerance = 0.03
+
+type options struct {
+	kernels, setups, workloads string
+	rules                      int
+	write, check, baseline     string
+}
+
+// results are instructions by kernel, workload and setup.
+type results map[string]map[string]map[string]float64
+
+// nothing is the setup that the others are compared with.
+const nothing = "nothing attached"
+
+func main() {
+	var o options
+	flag.StringVar(&o.kernels, "kernels", "6.1,6.12,7", "comma-separated `names` of kernels")
+	flag.StringVar(&o.setups, "setups", "", "measure only setups that match this `regexp`")
+	flag.StringVar(&o.workloads, "workloads", "", "measure only workloads that match this `regexp`")
+	flag.IntVar(&o.rules, "rules", 100_000, "measure with at most this `number` of rules")
+	flag.StringVar(&o.write, "write", "", "write results.json, results.md and plots to this `folder`")
+	flag.StringVar(&o.check, "check", "", "fail when a figure is worse than in this `file`")
+	flag.StringVar(&o.baseline, "baseline", "", "write the figures to this `file`, for -check")
+	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "bench: unexpected argument %q; `bench -h` shows the flags\n", flag.Arg(0))
+		os.Exit(2)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	tmp, err := os.MkdirTemp("", "ebpfguard-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	if err := build(ctx, tmp); err != nil {
+		return err
+	}
+	all := results{}
+	for _, kernel := range strings.Split(o.kernels, ",") {
+		fmt.Fprintf(os.Stderr, "bench: measuring on kernel %s\n", kernel)
+		start := time.Now()
+		if all[kernel], err = measure(ctx, tmp, kernel, o); err != nil {
+			return fmt.Errorf("on kernel %s: %w", kernel, err)
+		}
+		fmt.Fprintf(os.Stderr, "bench: kernel %s took %v\n", kernel, time.Since(start).Round(time.Second))
+		printTable(os.Stdout, kernel, all[kernel])
+	}
+	if o.write != "" {
+		if err := write(o.write, all); err != nil {
+			return err
+		}
+	}
+	if o.baseline != "" {
+		return writeJSON(o.baseline, all)
+	}
+	if o.check != "" {
+		return check(o.check, all)
+	}
+	return nil
+}
+
+// build builds the programs of the guest.
+func build(ctx context.Context, tmp string) error {
+	for _, command := range []*exec.Cmd{
+		exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", filepath.Join(tmp, "guest"), "./bench/guest"),
+		exec.CommandContext(ctx, "clang", "-O2", "-Wall", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector",
+			"-o", filepath.Join(tmp, "workload"), "bench/workload/workload.c"),
+	} {
+		command.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := command.CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w\n%s", strings.Join(command.Args, " "), err, out)
+		}
+	}
+	return nil
+}
+
+func measure(ctx context.Context, tmp, kernel string, o options) (map[string]map[string]float64, error) {
+	k, err := vmtest.ByName(kernel)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	exit, err := vmtest.Run(ctx, vmtest.Config{
+		Kernel: k, ICount: true, MemoryMiB: 4096, Timeout: 2 * time.Hour,
+		Binary: filepath.Join(tmp, "guest"),
+		Args:   []string{"-setups", o.setups, "-workloads", o.workloads, "-rules", fmt.Sprint(o.rules)},
+		Files:  map[string]string{"/bench-workload": filepath.Join(tmp, "workload")},
+		Stdout: io.MultiWriter(&out, &progress{w: os.Stderr}), Stderr: os.Stderr,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if exit != 0 {
+		return nil, fmt.Errorf("the guest ended with %d:\n%s", exit, out.String())
+	}
+	figures := map[string]map[string]float64{}
+	lines := bufio.NewScanner(&out)
+	for lines.Scan() {
+		if !strings.HasPrefix(lines.Text(), "{") {
+			continue
+		}
+		var r struct {
+			Setup, Workload string
+			Value           float64
+		}
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			return nil, fmt.Errorf("result %q: %w", lines.Text(), err)
+		}
+		if figures[r.Workload] == nil {
+			figures[r.Workload] = map[string]float64{}
+		}
+		figures[r.Workload][r.Setup] = r.Value
+	}
+	return figures, lines.Err()
+}
+
+// progress passes on what is no result.
+type progress struct {
+	w    io.Writer
+	line []byte
+}
+
+func (p *progress) Write(b []byte) (int, error) {
+	for _, c := range b {
+		p.line = append(p.line, c)
+		if c != '\n' {
+			continue
+		}
+		if p.line[0] == '#' {
+			p.w.Write(p.line)
+		}
+		p.line = p.line[:0]
+	}
+	return len(b), nil
+}
+
+// check compares with the figures of a file what a setup adds to a workload.
+func check(file string, all results) error {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	var baseline results
+	if err := json.Unmarshal(content, &baseline); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	var worse []string
+	compared := 0
+	for kernel, figures := range all {
+		for workload, setups := range figures {
+			for setup, value := range setups {
+				before, ok := baseline[kernel][workload][setup]
+				if !ok {
+					continue
+				}
+				compared++
+				if value > before*(1+tolerance) {
+					worse = append(worse, fmt.Sprintf("%s, %s on %s: %.0f instructions, %.0f before", workload, setup, kernel, value, before))
+				}
+			}
+		}
+	}
+	slices.Sort(worse)
+	if len(worse) > 0 {
+		return fmt.Errorf("more than %.0f %% slower than in %s; if that has to be, `make bench-baseline` writes it anew:\n  %s",
+			100*tolerance, file, strings.Join(worse, "\n  "))
+	}
+	if compared == 0 {
+		return fmt.Errorf("%s has no figure of what was measured", file)
+	}
+	fmt.Printf("%d figures are at most %.0f %% above those of %s\n", compared, 100*tolerance, file)
+	return nil
+}
+
+func write(folder string, all results) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	if err := writeJSON(filepath.Join(folder, "results.json"), all); err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	for _, kernel := range slices.Sorted(maps.Keys(all)) {
+		printTable(&b, kernel, all[kernel])
+		name := filepath.Join(folder, "kernel-"+kernel+".svg")
+		if err := os.WriteFile(name, plot(kernel, all[kernel]), 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(filepath.Join(folder, "results.md"), b.Bytes(), 0o644)
+}
+
+func writeJSON(file string, all results) error {
+	content, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, append(content, '\n'), 0o644)
+}
