@@ -95,7 +95,7 @@ func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"empty", "", `p.yaml:1:1: the file contains no policy; begin one with apiVersion: ebpfguard.io/v1alpha1`},
 		{"comments only", "# a\n---\n# b\n", `p.yaml:1:1: the file contains no policy; begin one with apiVersion: ebpfguard.io/v1alpha1`},
-		{"no YAML", "a: b: c", `p.yaml:1:1: not valid YAML: mapping values are not allowed in this context; look at this line and the ones before it`},
+		{"no YAML", "a: b: c", `p.yaml:1:1: not valid YAML: mapping values are not allowed in this context; indent this line as the others of its mapping, and write values with a colon in quotes`},
 		{"a scalar", "hello", `p.yaml:1:1: a policy must be a mapping, not "hello"; write apiVersion: ebpfguard.io/v1alpha1`},
 		{"an empty list", "[]", `p.yaml:1:1: the list contains no policy; add one or begin with apiVersion: ebpfguard.io/v1alpha1`},
 		{"a list without tags", "- socket_bind: {}", `p.yaml:1:3: a policy in a list must be tagged with its operation, as in the original ebpfguard library; write - !socket_bind, or begin with apiVersion: ebpfguard.io/v1alpha1 instead of a list`},
@@ -166,7 +166,15 @@ p.yaml:9:13: policy "p": rule 0: unknown field "adresses" of pattern; did you me
 p.yaml:10:15: ` + rule0 + `unknown severity "no"; choose from info, low, medium, high, critical`},
 		{"duplicate name", subject("{}") + "---\n" + subject("{}"), `p.yaml:8:1: policy "p": the policy at p.yaml:1:1 has the same name; rename one of them`},
 		{"the second document", subject("{}") + "---\nkind: [", `p.yaml:8:1: not valid YAML: did not find expected node content; write values that begin with a colon in quotes, such as "::1", and close every bracket`},
-		{"an IPv6 address without quotes", address("::1"), `p.yaml:7:1: not valid YAML: did not find expected node content; write values that begin with a colon in quotes, such as "::1", and close every bracket`},
+		{"an IPv6 address without quotes", address("::1"), `p.yaml:8:5: not valid YAML: did not find expected node content; write values that begin with a colon in quotes, such as "::1", and close every bracket`},
+		{"a tab", ruled("operation: socket_bind\n\tdeny: all\nseverity: low"), `p.yaml:8:6: not valid YAML: found a tab character that violates indentation; indent with spaces, not with tabs`},
+		{"a bracket not closed", deny("{ports: [22") + "    severity: low\n", `p.yaml:8:5: not valid YAML: did not find expected ',' or ']'; close every bracket, and write values with brackets in quotes`},
+		{"a bracket not closed, later", deny("{ports: [22,\n  23\n  24: {}\n"), `p.yaml:9:7: not valid YAML: did not find expected ',' or ']'; close every bracket, and write values with brackets in quotes`},
+		{"braces in a list", deny("{paths: [/a/{b,c}, /x]}") + "    severity: low\n", `p.yaml:8:5: not valid YAML: did not find expected ',' or ']'; close every bracket, and write values with brackets in quotes`},
+		{"a space too few", strings.Replace(deny("all"), "    deny", "   deny", 1) + "    severity: low\n", `p.yaml:8:4: not valid YAML: did not find expected key; indent this line as the others of its list or mapping, and close no bracket that is not open`},
+		{"no such anchor", deny("*x") + "    severity: low\n", `p.yaml:8:5: not valid YAML: unknown anchor 'x' referenced; look at this line and the ones before it`},
+		{"a control character", deny("all\x01") + "    severity: low\n", `p.yaml:8:5: not valid YAML: control characters are not allowed; look at this line and the ones before it`},
+		{"in a large file", strings.Repeat("#"+strings.Repeat(" ", 1<<10)+"\n", 1<<10) + "a: b: c", `p.yaml:1025:1: not valid YAML: mapping values are not allowed in this context; indent this line as the others of its mapping, and write values with a colon in quotes`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			set, err := Parse("p.yaml", []byte(tt.text))
