@@ -136,7 +136,9 @@ func TestWarnings(t *testing.T) {
 	const (
 		nothingToLift = `rule 0: warning: the rule has no effect: no rule denies socket_bind, so there is nothing that it could lift; add a denial or remove the rule`
 		ruleIdle      = `rule 0: warning: the rule has no effect: whatever it selects is decided in the same way without it; remove it or make its patterns more specific`
-		patternIdle   = ` has no effect: whatever it selects is decided in the same way without it; remove it or make it more specific`
+		ruleIdleP     = `rule 0: warning: the rule has no effect: whatever it selects is decided in the same way without it, because of policy "p" rule 0; remove it or make its patterns more specific`
+		ruleIdleQ     = `rule 0: warning: the rule has no effect: whatever it selects is decided in the same way without it, because of policy "q" rule 0; remove it or make its patterns more specific`
+		patternIdle   = ` has no effect: whatever it selects is decided in the same way without it, because of another pattern of this rule; remove it or make it more specific`
 	)
 	for _, tt := range []struct {
 		name string
@@ -147,12 +149,12 @@ func TestWarnings(t *testing.T) {
 		{"allow just 80", set(everyone("p", patterns{ports(80)}, patterns{all()})), ``},
 		{"nothing is denied", set(everyone("p", patterns{ports(80)}, nil), everyone("q", patterns{all()}, nil)), "policy \"p\": " + nothingToLift + "\npolicy \"q\": " + nothingToLift},
 		{"nothing that it could lift", set(everyone("p", nil, patterns{ports(22)}), everyone("q", patterns{ports(80)}, nil)), `policy "q": ` + ruleIdle},
-		{"less specific than what it should lift", set(everyone("p", nil, patterns{ports(22)}), everyone("q", patterns{portRange(1, 1023)}, nil)), `policy "q": ` + ruleIdle},
+		{"less specific than what it should lift", set(everyone("p", nil, patterns{ports(22)}), everyone("q", patterns{portRange(1, 1023)}, nil)), `policy "q": ` + ruleIdleP},
 		{"denied for everyone and again for one", set(everyone("p", nil, patterns{ports(22)}), only("q", "/a", nil, patterns{ports(22)})), ``}, // another rule is reported
-		{"the same denial in two policies", set(everyone("p", nil, patterns{ports(22)}), everyone("q", nil, patterns{ports(22)})), `policy "q": ` + ruleIdle},
-		{"an audit under a denial", set(everyone("p", nil, patterns{ports(22)}), audited(everyone("q", nil, patterns{ports(22)}))), `policy "q": ` + ruleIdle},
-		{"a denial over an audit", set(audited(everyone("p", nil, patterns{ports(22)})), everyone("q", nil, patterns{ports(22)})), `policy "p": ` + ruleIdle},
-		{"a denial that is lifted entirely", set(everyone("p", nil, patterns{portRange(20, 21)}), everyone("q", patterns{ports(20, 21)}, nil)), `policy "p": ` + ruleIdle},
+		{"the same denial in two policies", set(everyone("p", nil, patterns{ports(22)}), everyone("q", nil, patterns{ports(22)})), `policy "q": ` + ruleIdleP},
+		{"an audit under a denial", set(everyone("p", nil, patterns{ports(22)}), audited(everyone("q", nil, patterns{ports(22)}))), `policy "q": ` + ruleIdleP},
+		{"a denial over an audit", set(audited(everyone("p", nil, patterns{ports(22)})), everyone("q", nil, patterns{ports(22)})), `policy "p": ` + ruleIdleQ},
+		{"a denial that is lifted entirely", set(everyone("p", nil, patterns{portRange(20, 21)}), everyone("q", patterns{ports(20, 21)}, nil)), `policy "p": ` + ruleIdleQ},
 		{"a denial that is lifted entirely in its rule", set(everyone("p", patterns{ports(20, 21)}, patterns{ports(22), portRange(20, 21)})), `policy "p": rule 0: warning: deny {ports: [20-21]}` + patternIdle},
 		{"a denial that is lifted for one", set(everyone("p", nil, patterns{ports(22)}), only("q", "/a", patterns{ports(22)}, nil)), ``},
 		{"a denial that is lifted in part", set(everyone("p", nil, patterns{portRange(20, 22)}), everyone("q", patterns{ports(20, 21)}, nil)), ``},
@@ -161,10 +163,12 @@ func TestWarnings(t *testing.T) {
 		{"a pattern twice", set(everyone("p", nil, patterns{ports(22), ports(23), ports(22)})), `policy "p": rule 0: warning: deny lists {ports: [22]} twice; remove one`},
 		{"a pattern within another", set(everyone("p", nil, patterns{ports(22), both(ports(22), protocol(UDP))})), `policy "p": rule 0: warning: deny {ports: [22], protocols: [udp]}` + patternIdle},
 		{"a pattern within another, which has to be more specific", set(everyone("p", patterns{portRange(1, 30)}, patterns{portRange(1, 100), ports(22)})), ``},
-		{"ports of a protocol without", set(everyone("p", nil, patterns{both(ports(22), protocol(ICMP)), ports(23)})), `policy "p": rule 0: warning: deny {ports: [22], protocols: [icmp]}` + patternIdle},
+		{"ports of a protocol without", set(everyone("p", nil, patterns{both(ports(22), protocol(ICMP)), ports(23)})), `policy "p": rule 0: warning: deny {ports: [22], protocols: [icmp]}` + strings.Replace(patternIdle, ", because of another pattern of this rule", "", 1)},
 		{"an exact path under its directory", set(fileRule("p", nil, patterns{paths("/a/"), paths("/a/b")})), `policy "p": rule 0: warning: deny {paths: [/a/b]}` + patternIdle},
 		{"an exact path that makes a name count", set(fileRule("p", patterns{paths("/b")}, patterns{allFiles, paths("/a")})), ``},
 		{"an access within another", set(fileRule("p", nil, patterns{paths("/a"), paths("/a").to(Read)})), `policy "p": rule 0: warning: deny {paths: [/a], access: [read]}` + patternIdle},
+		{"one of a pair is redundant", set(placed("p", everyone("p", patterns{ports(80)}, patterns{all()})), placed("q", everyone("q", patterns{ports(80)}, patterns{portRange(0, 9)}))), `q:7:5: policy "q": rule 0: warning: allow {ports: [80]} has no effect: whatever it selects is decided in the same way without it, because of policy "p" rule 0 (p:7:5); remove it or make it more specific`},
+		{"one of three", set(everyone("p", nil, patterns{ports(80)}), everyone("q", nil, patterns{ports(81, 82)}), everyone("r", nil, patterns{ports(80, 81, 82)})), `policy "r": rule 0: warning: the rule has no effect: whatever it selects is decided in the same way without it, because of policy "q" rule 0 and another rule; remove it or make its patterns more specific`},
 		{"globs are not followed", set(fileRule("p", nil, patterns{paths("/*"), paths("/?")})), ``},
 		{"but they may be there twice", set(fileRule("p", nil, patterns{paths("/*"), paths("/*")})), `policy "p": rule 0: warning: deny lists {paths: ["/*"]} twice; remove one`},
 		{"nothing is denied of files", set(fileRule("p", patterns{paths("/*")}, nil)), strings.ReplaceAll("policy \"p\": "+nothingToLift, "socket_bind", "file_open")},
@@ -174,7 +178,7 @@ func TestWarnings(t *testing.T) {
 		{"sources are easily evaded", set(ruleOf("p", everybody, SbMount, nil, patterns{MountPattern{Sources: []string{"/dev/sda"}}})), `policy "p": rule 0: warning: deny {sources: [/dev/sda]} compares the source as the process writes it, so a symbolic link or another path to the same source evades it; deny targets or types, or deny all and allow sources`},
 		{"sources of an exception", set(ruleOf("p", everybody, SbMount, patterns{MountPattern{Sources: []string{"/dev/sda"}}}, patterns{MountPattern{All: true}})), ``},
 		{"less specific subjects", set(ruleOf("p", Subject{Binaries: []string{"/a/"}}, FileOpen, nil, patterns{paths("/x")}), ruleOf("q", Subject{Binaries: []string{"/a/b"}}, FileOpen, patterns{paths("/x")}, nil)), ``},
-		{"an exception for a less specific subject", set(ruleOf("p", everybody, FileOpen, nil, patterns{paths("/x")}), ruleOf("q", Subject{Users: ids(0, 0)}, FileOpen, patterns{paths("/")}, nil)), `policy "q": ` + ruleIdle},
+		{"an exception for a less specific subject", set(ruleOf("p", everybody, FileOpen, nil, patterns{paths("/x")}), ruleOf("q", Subject{Users: ids(0, 0)}, FileOpen, patterns{paths("/")}, nil)), `policy "q": ` + ruleIdleP},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := Validate(tt.set); err != nil {
@@ -205,6 +209,12 @@ func TestWarningsBoundItsWork(t *testing.T) {
 	if w.work > maxWarningWork*11/10 {
 		t.Errorf("%d matches", w.work)
 	}
+}
+
+// placed returns the policy with a place for its rule.
+func placed(file string, p Policy) Policy {
+	p.Rules[0].Source = file + ":7:5"
+	return p
 }
 
 func fileRule(name string, allow, deny patterns) Policy {

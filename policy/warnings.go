@@ -71,11 +71,17 @@ type patternIndex struct {
 	index        int
 }
 
+// ruleIndex says which rule of a policy set is meant.
+type ruleIndex struct{ policy, rule int }
+
 type warner struct {
 	set      []Policy
 	warnings []foundWarning
 	// work counts the matches tried, limit is where to stop.
 	work, limit int
+	// instead counts how much of what the patterns last compared select each
+	// rule decides without them.
+	instead map[ruleIndex]int
 	// gone holds the patterns that have no effect, also without each other.
 	gone map[patternIndex]bool
 	// subjects and objects stand for all processes and objects of the
@@ -102,7 +108,7 @@ func (w *warner) operation(o Operation) {
 		case !denies && len(rule.Allow) > 0:
 			w.warn(i, j, "the rule has no effect: no rule denies "+string(o)+", so there is nothing that it could lift; add a denial or remove the rule")
 		case denies && w.rule(o, i, j):
-			w.warn(i, j, "the rule has no effect: whatever it selects is decided in the same way without it; remove it or make its patterns more specific")
+			w.warn(i, j, fmt.Sprintf("the rule has no effect: whatever it selects is decided in the same way without it%s; remove it or make its patterns more specific", w.because(i, j)))
 		case denies:
 			w.patterns(o, i, j)
 			w.evadable(i, j)
@@ -177,10 +183,39 @@ func (w *warner) patterns(o Operation, i, j int) {
 			case twice:
 				w.warn(i, j, fmt.Sprintf("%s lists %s twice; remove one", list.name, abbreviate(text)))
 			case idle:
-				w.warn(i, j, fmt.Sprintf("%s %s has no effect: whatever it selects is decided in the same way without it; remove it or make it more specific", list.name, abbreviate(text)))
+				w.warn(i, j, fmt.Sprintf("%s %s has no effect: whatever it selects is decided in the same way without it%s; remove it or make it more specific", list.name, abbreviate(text), w.because(i, j)))
 			}
 		}
 	}
+}
+
+// because names the rule that decides without patterns of a rule, which were just
+// found to have no effect: of several the one that decides most. It is empty where
+// none does.
+func (w *warner) because(i, j int) string {
+	rules := slices.SortedFunc(maps.Keys(w.instead), func(a, b ruleIndex) int {
+		return cmp.Or(cmp.Compare(w.instead[b], w.instead[a]), cmp.Compare(a.policy, b.policy), cmp.Compare(a.rule, b.rule))
+	})
+	others := slices.DeleteFunc(slices.Clone(rules), func(r ruleIndex) bool { return r == ruleIndex{i, j} })
+	switch {
+	case len(rules) == 0:
+		return ""
+	case len(others) == 0:
+		return ", because of another pattern of this rule"
+	}
+	r := referTo(w.set, others[0].policy, others[0].rule)
+	text := fmt.Sprintf(", because of policy %q rule %d", r.Policy, r.Rule)
+	if r.Source != "" {
+		text += " (" + r.Source + ")"
+	}
+	switch n := len(others) - 1; n {
+	case 0:
+	case 1:
+		text += " and another rule"
+	default:
+		text += fmt.Sprintf(" and %d other rules", n)
+	}
+	return text
 }
 
 // abbreviate returns a pattern as a warning shows it.
@@ -225,6 +260,7 @@ func (w *warner) same(o Operation, about []patternIndex, without, others map[pat
 		judges[i] = judge{operation: o, paths: pathsOf(reduced[i], o)}
 	}
 	dropped := w.dropped(judges)
+	w.instead = make(map[ruleIndex]int)
 	// What the patterns select concerns the processes of their policy, which
 	// is one; names that just one of the sets has paths for concern all.
 	var selected, named []Object
@@ -245,7 +281,8 @@ func (w *warner) same(o Operation, about []patternIndex, without, others map[pat
 			w.work += len(w.set) + len(judges[i].entries)
 		}
 		objects := named
-		if _, certain := s.match(about[0].policy); certain != no {
+		_, certain := s.match(about[0].policy)
+		if certain != no {
 			objects = slices.Concat(named, selected)
 		}
 		for _, object := range objects {
@@ -253,8 +290,11 @@ func (w *warner) same(o Operation, about []patternIndex, without, others map[pat
 			if w.work > w.limit {
 				return false
 			}
-			effect := judges[0].literal(object).effect()
-			if effect != judges[1].literal(object).effect() || dropped[nameOf(object)] && effect.Verdict != Allow {
+			effect, left := judges[0].literal(object).effect(), judges[1].literal(object)
+			if certain == yes && left.Policy >= 0 && !left.Undecided {
+				w.instead[ruleIndex{left.Policy, left.Rule}]++
+			}
+			if effect != left.effect() || dropped[nameOf(object)] && effect.Verdict != Allow {
 				return false
 			}
 		}
