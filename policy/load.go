@@ -24,12 +24,18 @@ func Load(paths ...string) ([]Policy, error) {
 	var set []Policy
 	var errs []error
 	lists := lists{}
+	loaded := make(map[string]bool)
 	for _, path := range paths {
 		files, err := filesOf(path)
 		if err != nil {
 			errs = append(errs, err)
 		}
 		for _, file := range files {
+			if loaded[filepath.Clean(file)] {
+				errs = append(errs, fmt.Errorf("load policies: %s is given twice; name it once", file))
+				continue
+			}
+			loaded[filepath.Clean(file)] = true
 			policies, err := loadFile(file, lists)
 			if err != nil {
 				errs = append(errs, err)

@@ -56,7 +56,7 @@ func ParsePathPattern(text string) (PathPattern, error) { return parsePathPatter
 
 // parsePathPattern is [ParsePathPattern] with what errors call the path.
 func parsePathPattern(what, text string) (PathPattern, error) {
-	err := checkPathText(text)
+	err := checkPathText(what, text)
 	p := splitPathPattern(text)
 	if err == nil {
 		err = p.check(text)
@@ -95,7 +95,7 @@ func isGlob(pattern string) bool { return strings.ContainsAny(pattern, "*?") }
 
 // checkPathText returns what keeps the text from being a path at all, as the end
 // of a sentence.
-func checkPathText(text string) error {
+func checkPathText(what, text string) error {
 	bare := text
 	if len(bare) > 1 {
 		bare = strings.TrimSuffix(bare, "/")
@@ -108,7 +108,7 @@ func checkPathText(text string) error {
 	case !utf8.ValidString(text):
 		return errors.New(" is not valid UTF-8; such paths cannot be written in a policy, rename the file or use a glob")
 	case !path.IsAbs(text):
-		return fmt.Errorf(" is not absolute; write the whole path, such as /usr/bin/%s", shorten(strings.TrimLeft(path.Base(text), "./")))
+		return fmt.Errorf(" is not absolute; write the whole path%s", absoluteExample(what, text))
 	case len(text) > maxPath:
 		return fmt.Errorf(" has %d bytes, but no path is longer than %d; shorten it", len(text), maxPath)
 	case path.Clean(bare) != bare || text == "//":
@@ -119,6 +119,30 @@ func checkPathText(text string) error {
 		return fmt.Errorf(" is not a clean path; write %s", shorten(clean))
 	}
 	return nil
+}
+
+// absoluteExample returns what is probably meant by a path that is not absolute,
+// as the end of a sentence, empty if nobody knows.
+func absoluteExample(what, text string) string {
+	clean := path.Clean("/" + text)
+	switch {
+	case text == "~" || strings.HasPrefix(text, "~/"):
+		return fmt.Sprintf(", such as /root%s, or /home/*%s of every user", shorten(text[1:]), shorten(text[1:]))
+	case strings.HasPrefix(text, "~"):
+		return ", such as /home/" + shorten(text[1:])
+	case strings.Trim(text, "*") == "":
+		return ", such as /"
+	case strings.HasPrefix(text, "."), strings.ContainsAny(text, `\:`), clean == "/":
+		return ", from / on"
+	case strings.HasPrefix(text, "*") && !strings.HasPrefix(text, "**"):
+		clean = "/**" + clean
+	case what == "binary" && !strings.Contains(text, "/"):
+		clean = "/usr/bin" + clean
+	}
+	if strings.HasSuffix(text, "/") {
+		clean += "/"
+	}
+	return ", such as " + shorten(clean)
 }
 
 // check returns what is wrong with the components of the pattern, which is

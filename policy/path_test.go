@@ -59,9 +59,14 @@ func TestPathPattern(t *testing.T) {
 func TestParsePathPatternErrors(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"":                                     `path "" is empty; write an absolute path such as /usr/sbin/sshd`,
-		"a/b":                                  `path "a/b" is not absolute; write the whole path, such as /usr/bin/b`,
-		"*":                                    `path "*" is not absolute; write the whole path, such as /usr/bin/*`,
-		"~/.ssh":                               `path "~/.ssh" is not absolute; write the whole path, such as /usr/bin/ssh`,
+		"a/b":                                  `path "a/b" is not absolute; write the whole path, such as /a/b`,
+		"*":                                    `path "*" is not absolute; write the whole path, such as /`,
+		"~/.ssh":                               `path "~/.ssh" is not absolute; write the whole path, such as /root/.ssh, or /home/*/.ssh of every user`,
+		"~me/a":                                `path "~me/a" is not absolute; write the whole path, such as /home/me/a`,
+		"etc/ssl/":                             `path "etc/ssl/" is not absolute; write the whole path, such as /etc/ssl/`,
+		"*.pem":                                `path "*.pem" is not absolute; write the whole path, such as /**/*.pem`,
+		"../a":                                 `path "../a" is not absolute; write the whole path, from / on`,
+		`C:\a`:                                 `path "C:\\a" is not absolute; write the whole path, from / on`,
 		"//":                                   `path "//" is not a clean path; write /`,
 		"/a//b":                                `path "/a//b" is not a clean path; write /a/b`,
 		"/a/./":                                `path "/a/./" is not a clean path; write /a/`,

@@ -8,13 +8,7 @@ import (
 // suggest returns advice for a name that is none of the known ones: the one
 // that was probably meant or else all of them.
 func suggest(name string, known []string) string {
-	best, distance := "", 3
-	for _, k := range known {
-		if d := editDistance(strings.ToLower(name), k); d < distance && d < min(len(k), len(name)) {
-			best, distance = k, d
-		}
-	}
-	if best != "" {
+	if best := nearest(name, known); best != "" {
 		return fmt.Sprintf("did you mean %s?", best)
 	}
 	switch len(known) {
@@ -24,6 +18,17 @@ func suggest(name string, known []string) string {
 		return "the only one is " + known[0]
 	}
 	return "choose from " + strings.Join(known, ", ")
+}
+
+// nearest returns the known name that was probably meant, empty if none was.
+func nearest(name string, known []string) string {
+	best, distance := "", 3
+	for _, k := range known {
+		if d := editDistance(strings.ToLower(name), k); d < distance && d < min(len(k), len(name)) {
+			best, distance = k, d
+		}
+	}
+	return best
 }
 
 // editDistance returns how many bytes have to be inserted, removed or replaced

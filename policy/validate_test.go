@@ -47,7 +47,7 @@ func TestValidate(t *testing.T) {
 		{"empty binaries", withPolicy(func(p *Policy) { p.Subject.Everyone = false; p.Subject.Binaries = []string{} }), `policy "p": the subject's binaries are empty, which selects nobody; name at least one or select everyone`},
 		{"two subjects", withPolicy(func(p *Policy) { p.Subject.Binaries = []string{"/a"} }), `policy "p": the subject is everyone and binaries at the same time; leave out one of them`},
 		{"empty binary", withBinaries(""), `policy "p": binary "" is empty; write an absolute path such as /usr/sbin/sshd`},
-		{"relative binary", withBinaries("a/b"), `policy "p": binary "a/b" is not absolute; write the whole path, such as /usr/bin/b`},
+		{"relative binary", withBinaries("a/b"), `policy "p": binary "a/b" is not absolute; write the whole path, such as /a/b`},
 		{"unclean binary", withBinaries("/a/../b"), `policy "p": binary "/a/../b" is not a clean path; write /b`},
 		{"root", withBinaries("/"), ``},
 		{"NUL", withBinaries("/a\x00b"), `policy "p": binary "/a\x00b" contains a NUL, which no path can; remove it`},

@@ -34,7 +34,7 @@ const maxProblems = 100
 func Parse(name string, data []byte) ([]Policy, error) { return parse(name, data, lists{}) }
 
 func parse(name string, data []byte, lists lists) ([]Policy, error) {
-	d := &decoder{file: name, budget: len(data) + 10_000, rule: -1, lists: lists}
+	d := &decoder{file: name, budget: len(data) + 10_000, rule: -1, lists: lists, misspelt: make(map[field]bool)}
 	var set []Policy
 	documents := yaml.NewDecoder(bytes.NewReader(data))
 	for {
@@ -81,8 +81,16 @@ type decoder struct {
 	// byte, so only a file whose aliases multiply it can use it up.
 	budget int
 	lists  lists
+	// misspelt holds the fields that were probably meant by unknown ones.
+	misspelt map[field]bool
 	// originals counts the policies in the form of the original library.
 	originals int
+}
+
+// field is a field of a mapping.
+type field struct {
+	mapping *yaml.Node
+	name    string
 }
 
 type problem struct {
@@ -241,6 +249,10 @@ func (d *decoder) mapping(n *yaml.Node, what, example string, known ...string) (
 	if !d.untagged(n) {
 		return nil, false
 	}
+	if isNull(n) {
+		d.fail(n, "%s has no value; write %s", what, example)
+		return nil, false
+	}
 	if n.Kind != yaml.MappingNode {
 		d.fail(n, "%s must be a mapping, not %s; write %s", what, kind(n), example)
 		return nil, false
@@ -263,6 +275,9 @@ func (d *decoder) mapping(n *yaml.Node, what, example string, known ...string) (
 			lines[name] = n.Content[i].Line
 			if !slices.Contains(known, name) {
 				d.unknownField(n.Content[i], what, name, known)
+				if meant := nearest(name, known); meant != "" {
+					d.misspelt[field{n, meant}] = true
+				}
 				continue
 			}
 			value, ok := d.follow(n.Content[i+1])
@@ -288,14 +303,26 @@ func (d *decoder) unknownField(n *yaml.Node, what, name string, known []string) 
 	d.fail(n, "unknown field %q of %s; %s", name, what, suggest(name, known))
 }
 
+// missing records that the mapping lacks the field, unless it is there misspelt,
+// which is a problem already.
+func (d *decoder) missing(n *yaml.Node, name, format string, args ...any) {
+	if !d.misspelt[field{n, name}] {
+		d.fail(n, format, args...)
+	}
+}
+
 // list returns the values of the node, which must be a list of at least one.
 func (d *decoder) list(n *yaml.Node, what string) []*yaml.Node {
 	if !d.untagged(n) {
 		return nil
 	}
+	if isNull(n) {
+		d.fail(n, "%s has no value; write a list", what)
+		return nil
+	}
 	if n.Kind != yaml.SequenceNode {
 		text := "..."
-		if n.Kind == yaml.ScalarNode && !isNull(n) {
+		if n.Kind == yaml.ScalarNode {
 			text = scalar(n.Value)
 			if n.ShortTag() != "!!str" {
 				text = n.Value

@@ -87,7 +87,7 @@ func (d *decoder) originalItem(n *yaml.Node) (Policy, bool) {
 	if value, ok := item["subject"]; ok {
 		p.Subject = d.originalSubject(value)
 	} else {
-		d.fail(n, "subject is missing; write subject: all")
+		d.missing(&plain, "subject", "subject is missing; write subject: all")
 	}
 	r := Rule{Operation: o, Source: p.Source}
 	if o == BprmCheckSecurity {
@@ -131,7 +131,7 @@ func (d *decoder) originalSubject(n *yaml.Node) Subject {
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" && n.Value == "all":
 		return Subject{Everyone: true}
 	case n.Kind == yaml.ScalarNode && customTag(n) == "binary":
-		path, ok := d.originalPath(n, n.Value)
+		path, ok := d.originalPath(n, "binary", n.Value)
 		if path == "/" {
 			d.fail(n, "subject cannot be the directory /; write all or !binary /usr/bin/name")
 		} else if ok {
@@ -152,7 +152,7 @@ func originalKind(n *yaml.Node) string {
 }
 
 // originalPath checks a path, in which every byte stands for itself.
-func (d *decoder) originalPath(n *yaml.Node, path string) (string, bool) {
+func (d *decoder) originalPath(n *yaml.Node, what, path string) (string, bool) {
 	if isGlob(path) {
 		d.fail(n, "%q has a * or ?, which stands for itself in this form; write a policy with apiVersion: %s", shorten(path), APIVersion)
 		return "", false
@@ -160,7 +160,7 @@ func (d *decoder) originalPath(n *yaml.Node, path string) (string, bool) {
 	if len(path) > 1 {
 		path = strings.TrimSuffix(path, "/")
 	}
-	_, err := ParsePathPattern(path)
+	_, err := parsePathPattern(what, path)
 	d.check(n, err)
 	return path, err == nil
 }
@@ -206,6 +206,9 @@ func (d *decoder) originalPatterns(n *yaml.Node, what string, o Operation) []Pat
 	switch {
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" && n.Value == "all":
 		return []Pattern{patternFor(o)}
+	case customTag(n) == tag && n.Kind == yaml.ScalarNode && n.Value != "":
+		d.fail(n, "!%s must be a list; write !%s [%s]", tag, tag, scalar(n.Value))
+		return nil
 	case customTag(n) != tag || n.Kind != yaml.SequenceNode:
 		d.fail(n, "%s cannot be %s; write all or !%s [...]", what, originalKind(n), tag)
 		return nil
@@ -219,7 +222,7 @@ func (d *decoder) originalPatterns(n *yaml.Node, what string, o Operation) []Pat
 	case FileOpen:
 		var p FilePattern
 		for item, text := range d.texts(set, tag, "a path") {
-			path, ok := d.originalPath(item, text)
+			path, ok := d.originalPath(item, "path", text)
 			if !ok {
 				continue
 			}

@@ -35,6 +35,10 @@ func (d *decoder) pattern(n *yaml.Node, what string, o Operation) (Pattern, bool
 	if o == TaskFixSetuid {
 		example = fmt.Sprintf("%s: all or %s: {to: {uids: [...]}}", what, what)
 	}
+	if isNull(n) {
+		d.fail(n, "%s has no value; write %s", what, example)
+		return nil, false
+	}
 	set, ok := d.mapping(n, "pattern", example, known...)
 	if !ok {
 		return nil, false

@@ -29,7 +29,7 @@ func (d *decoder) document(n *yaml.Node) Policy {
 func (d *decoder) constant(parent *yaml.Node, top fields, name, want string) bool {
 	n, ok := top[name]
 	if !ok {
-		d.fail(parent, "%s is missing; write %s: %s", name, name, want)
+		d.missing(parent, name, "%s is missing; write %s: %s", name, name, want)
 		return true
 	}
 	if n.Kind != yaml.ScalarNode || n.Value != want {
@@ -42,7 +42,7 @@ func (d *decoder) constant(parent *yaml.Node, top fields, name, want string) boo
 func (d *decoder) metadata(parent *yaml.Node, top fields) string {
 	n, ok := top["metadata"]
 	if !ok {
-		d.fail(parent, "metadata is missing; write metadata: {name: ...}")
+		d.missing(parent, "metadata", "metadata is missing; write metadata: {name: ...}")
 		return ""
 	}
 	metadata, ok := d.mapping(n, "metadata", "metadata: {name: ...}", "name")
@@ -51,7 +51,7 @@ func (d *decoder) metadata(parent *yaml.Node, top fields) string {
 	}
 	value, ok := metadata["name"]
 	if !ok {
-		d.fail(n, "metadata has no name; write metadata: {name: ...}")
+		d.missing(n, "name", "metadata has no name; write metadata: {name: ...}")
 		return ""
 	}
 	name, ok := d.text(value, "name")
@@ -68,7 +68,7 @@ func (d *decoder) metadata(parent *yaml.Node, top fields) string {
 func (d *decoder) spec(parent *yaml.Node, top fields, p *Policy) {
 	n, ok := top["spec"]
 	if !ok {
-		d.fail(parent, "spec is missing; write spec: with subject and rules")
+		d.missing(parent, "spec", "spec is missing; write spec: with subject and rules")
 		return
 	}
 	spec, ok := d.mapping(n, "spec", "spec: with subject and rules", "mode", "subject", "rules")
@@ -82,11 +82,11 @@ func (d *decoder) spec(parent *yaml.Node, top fields, p *Policy) {
 	if value, ok := spec["subject"]; ok {
 		p.Subject = d.subject(value)
 	} else {
-		d.fail(n, "subject is missing; write subject: {} for every process")
+		d.missing(n, "subject", "subject is missing; write subject: {} for every process")
 	}
 	value, ok := spec["rules"]
 	if !ok {
-		d.fail(n, "rules is missing; write rules: with at least one operation")
+		d.missing(n, "rules", "rules is missing; write rules: with at least one operation")
 		return
 	}
 	for i, rule := range d.list(value, "rules") {
@@ -171,7 +171,7 @@ func (d *decoder) decodeRule(n *yaml.Node) Rule {
 	}
 	value, ok := rule["operation"]
 	if !ok {
-		d.fail(n, "the rule has no operation; write operation: %s", SocketBind)
+		d.missing(n, "operation", "the rule has no operation; write operation: %s", SocketBind)
 		return r
 	}
 	operation, ok := d.text(value, "operation")
@@ -185,8 +185,8 @@ func (d *decoder) decodeRule(n *yaml.Node) Rule {
 	}
 	allow, allows := rule["allow"]
 	deny, denies := rule["deny"]
-	if !allows && !denies {
-		d.fail(n, "the rule neither allows nor denies anything; add allow or deny")
+	if !allows && !denies && !d.misspelt[field{n, "allow"}] {
+		d.missing(n, "deny", "the rule neither allows nor denies anything; add allow or deny")
 	}
 	if allows {
 		r.Allow = d.patterns(allow, "allow", r.Operation)

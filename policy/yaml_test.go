@@ -105,15 +105,14 @@ func TestParseErrors(t *testing.T) {
 p.yaml:1:1: kind is missing; write kind: Policy
 p.yaml:1:1: metadata is missing; write metadata: {name: ...}
 p.yaml:1:1: spec is missing; write spec: with subject and rules`},
-		{"unknown field", header + "specs: {}", `p.yaml:1:1: policy "p": spec is missing; write spec: with subject and rules
-p.yaml:4:1: unknown field "specs" of a policy; did you mean spec?`},
+		{"unknown field", header + "specs: {}", `p.yaml:4:1: unknown field "specs" of a policy; did you mean spec?`},
 		{"unknown far field", subject("{}") + "status: {}", `p.yaml:7:1: unknown field "status" of a policy; choose from apiVersion, kind, metadata, spec`},
 		{"duplicate key", subject("{}") + "kind: Policy", `p.yaml:7:1: field "kind" of a policy is already on line 2; remove one`},
 		{"merge key", "<<: {}\n" + subject("{}"), `p.yaml:1:1: merge keys are not supported; write the fields of a policy out`},
 		{"name not a string", strings.Replace(subject("{}"), "name: p", "name: 12", 1), `p.yaml:3:18: name must be a string, not 12; write "12" with the quotes`},
 		{"bad name", strings.Replace(subject("{}"), "name: p", "name: P", 1), `p.yaml:3:18: "P" is no policy name; use a-z, 0-9, '-', '.', '_' and '/', first and last a letter or digit`},
 		{"missing subject", header + "spec:\n  rules: [{operation: socket_bind, deny: all}]", `p.yaml:5:3: policy "p": subject is missing; write subject: {} for every process`},
-		{"empty subject", subject(""), `p.yaml:5:11: policy "p": subject must be a mapping, not empty; write subject: {} for every process or subject: {binaries: [...]}`},
+		{"empty subject", subject(""), `p.yaml:5:11: policy "p": subject has no value; write subject: {} for every process or subject: {binaries: [...]}`},
 		{"subject later", subject("{containers: [a]}"), `p.yaml:5:13: policy "p": containers is not enforced by this version of ebpfguard; use binaries, descendants, users, cgroups`},
 		{"subject unknown", subject("{binarys: [a]}"), `p.yaml:5:13: policy "p": unknown field "binarys" of subject; did you mean binaries?`},
 		{"binaries not a list", subject("{binaries: /bin/a}"), `p.yaml:5:23: policy "p": binaries must be a list, not "/bin/a"; write a list: [/bin/a]`},
@@ -125,9 +124,13 @@ p.yaml:4:1: unknown field "specs" of a policy; did you mean spec?`},
 		{"no rules", header + "spec: {subject: {}}", `p.yaml:4:7: policy "p": rules is missing; write rules: with at least one operation`},
 		{"empty rules", header + "spec: {subject: {}, rules: []}", `p.yaml:4:28: policy "p": rules is an empty list; add a value or leave the field out`},
 		{"no operation", ruled("deny: all"), `p.yaml:7:5: ` + rule0 + `the rule has no operation; write operation: socket_bind`},
+		{"the field operation misspelt", ruled("operaton: socket_bind\ndeny: all"), `p.yaml:7:5: ` + rule0 + `unknown field "operaton" of a rule; did you mean operation?`},
+		{"deny misspelt", ruled("operation: socket_bind\ndenny: all"), `p.yaml:8:5: ` + rule0 + `unknown field "denny" of a rule; did you mean deny?`},
+		{"no value of rules", header + "spec:\n  subject: {}\n  rules:\n", `p.yaml:6:9: policy "p": rules has no value; write a list`},
+		{"no value of ports", deny("{ports: }"), `p.yaml:8:19: ` + rule0 + `ports has no value; write a list`},
 		{"operation misspelt", ruled("operation: socket_bnd\ndeny: all"), `p.yaml:7:16: ` + rule0 + `unknown operation "socket_bnd"; did you mean socket_bind?`},
 		{"no patterns", ruled("operation: socket_bind"), `p.yaml:7:5: ` + rule0 + `the rule neither allows nor denies anything; add allow or deny`},
-		{"null pattern", deny(""), `p.yaml:8:10: ` + rule0 + `pattern must be a mapping, not empty; write deny: all or deny: {ports: [...]}`},
+		{"null pattern", deny(""), `p.yaml:8:10: ` + rule0 + `deny has no value; write deny: all or deny: {ports: [...]}`},
 		{"scalar pattern", deny("22"), `p.yaml:8:11: ` + rule0 + `pattern must be a mapping, not 22; write deny: all or deny: {ports: [...]}`},
 		{"tagged pattern", deny("!ports [22]"), `p.yaml:8:11: ` + rule0 + `the tag !ports is not known; remove it`},
 		{"empty pattern list", deny("[]"), `p.yaml:8:11: ` + rule0 + `deny is an empty list; add a value or leave the field out`},
@@ -243,6 +246,8 @@ func TestLoad(t *testing.T) {
 		paths []string
 		want  string
 	}{
+		{[]string{in("bad/a.yaml"), in("good") + "/../bad/a.yaml"}, "load policies: " + in("good") + "/../bad/a.yaml is given twice; name it once"},
+		{[]string{in("good"), in("good/b.yaml")}, "load policies: " + in("good/b.yaml") + " is given twice; name it once"},
 		{nil, "load policies: no file is given; name a file or directory"},
 		{[]string{in("good"), in("bad/b.yaml")}, in("bad/b.yaml") + ":3:18: \"UPPER\" is no policy name"},
 		{[]string{in("none")}, in("none") + " holds no *.yaml or *.yml file; add one or name another directory"},
