@@ -8,6 +8,10 @@ import (
 	"strconv"
 )
 
+// ErrUnknownName says that this system has no user or group with a name. The error
+// of a function that looks names up wraps it.
+var ErrUnknownName = errors.New("is unknown")
+
 // ResolveNames returns the policies, which must be valid, with the names of users
 // and groups replaced by their ids. The error joins an [*Error] for each name that
 // is not found. The given policies are left as they are.
@@ -70,6 +74,10 @@ func (r *nameResolver) ids(kind string, ids IDs) IDs {
 	ranges := slices.Clone(ids.Ranges)
 	for _, name := range ids.Names {
 		id, err := lookup(name)
+		if errors.Is(err, ErrUnknownName) {
+			r.fail(fmt.Errorf("%s %q %w; create it, write its number or remove it", kind, name, ErrUnknownName))
+			continue
+		}
 		if err != nil {
 			r.fail(fmt.Errorf("%s %q: %w; create it, write its number or remove it", kind, name, err))
 			continue
@@ -88,10 +96,14 @@ func (r *nameResolver) fail(err error) {
 }
 
 // SystemNames returns the functions for [ResolveNames] that look names up in this
-// system's databases of users and groups, once each.
+// system's databases of users and groups, once each. The errors for names that
+// those do not have wrap [ErrUnknownName].
 func SystemNames() (users, groups func(name string) (uint32, error)) {
 	users = remembered(func(name string) (string, error) {
 		u, err := user.Lookup(name)
+		if errors.As(err, new(user.UnknownUserError)) {
+			return "", fmt.Errorf("user %q %w", name, ErrUnknownName)
+		}
 		if err != nil {
 			return "", err
 		}
@@ -99,6 +111,9 @@ func SystemNames() (users, groups func(name string) (uint32, error)) {
 	})
 	groups = remembered(func(name string) (string, error) {
 		g, err := user.LookupGroup(name)
+		if errors.As(err, new(user.UnknownGroupError)) {
+			return "", fmt.Errorf("group %q %w", name, ErrUnknownName)
+		}
 		if err != nil {
 			return "", err
 		}

@@ -49,6 +49,19 @@ p.yaml:9:1: policy "p": rule 1: group "b": unknown; create it, write its number 
 	}
 }
 
+func TestResolveUnknownNames(t *testing.T) {
+	users, groups := SystemNames()
+	set := []Policy{{Name: "p", Source: "p.yaml:1:1", Subject: Subject{Users: IDs{Names: []string{"no-such-user"}}}, Rules: []Rule{
+		{Operation: TaskFixSetuid, Source: "p.yaml:9:1", Deny: patterns{CredentialsPattern{To: Identity{GIDs: IDs{Names: []string{"no-such-group"}}}}}},
+	}}}
+	_, err := ResolveNames(set, users, groups)
+	want := `p.yaml:1:1: policy "p": user "no-such-user" is unknown; create it, write its number or remove it
+p.yaml:9:1: policy "p": rule 0: group "no-such-group" is unknown; create it, write its number or remove it`
+	if err == nil || err.Error() != want || !errors.Is(err, ErrUnknownName) {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
 func TestSystemNames(t *testing.T) {
 	users, groups := SystemNames()
 	for range 2 {
@@ -58,8 +71,10 @@ func TestSystemNames(t *testing.T) {
 		if id, err := groups("root"); id != 0 || err != nil {
 			t.Errorf("group root: %d, %v", id, err)
 		}
-		if _, err := users("no-such-user"); err == nil {
-			t.Error("no error for a user that does not exist")
+		for _, lookup := range []func(string) (uint32, error){users, groups} {
+			if _, err := lookup("no-such-name"); !errors.Is(err, ErrUnknownName) {
+				t.Errorf("a name that does not exist: %v", err)
+			}
 		}
 	}
 }

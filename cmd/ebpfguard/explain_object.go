@@ -241,6 +241,9 @@ func parseID(flag, text string, lookup func(string) (uint32, error)) (uint32, er
 		return 0, fmt.Errorf("--%s %q is no id; write a name or a number up to %d", flag, text, uint32(policy.MaxID))
 	}
 	found, err := lookup(text)
+	if errors.Is(err, policy.ErrUnknownName) {
+		return 0, fmt.Errorf("--%s %q %w on this machine; write its number", flag, text, policy.ErrUnknownName)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("--%s: %w; write its number", flag, err)
 	}

@@ -21,10 +21,10 @@ func newValidateCommand() *cobra.Command {
 		Long: `Check policies without a kernel and without privileges.
 
 Prints how many policies and rules there are, how many addresses each file of
-addresses_from gave, and a warning for each rule that can have no effect. Every
-problem is printed with its file, line and column to the standard error; the exit
-code is 1 then. A directory stands for its *.yaml and *.yml files, - for the
-standard input.`,
+addresses_from gave, and a warning for each rule that can have no effect and for
+each user or group that this machine has not. Every problem is printed with its
+file, line and column to the standard error; the exit code is 1 then. A directory
+stands for its *.yaml and *.yml files, - for the standard input.`,
 		Example: `  ebpfguard validate /etc/ebpfguard/policies
   ebpfguard validate -p ssh.yaml -p web.yaml --output json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -98,7 +98,7 @@ func validate(w io.Writer, paths []string, format output) error {
 	for _, p := range set {
 		result.Rules += len(p.Rules)
 	}
-	warnings := policy.Warnings(set)
+	warnings := append(policy.Warnings(set), unknownNames(set)...)
 	for _, warning := range warnings {
 		result.Warnings = append(result.Warnings, finding(warning))
 	}
@@ -121,6 +121,19 @@ func validate(w io.Writer, paths []string, format output) error {
 	}
 	_, err = fmt.Fprintf(w, "ok: %s, %s\n", count(result.Policies, "policy", "policies"), count(result.Rules, "rule", "rules"))
 	return err
+}
+
+// unknownNames warns about the users and groups that this machine has not. The
+// policies may be for another one.
+func unknownNames(set []policy.Policy) []policy.Warning {
+	var warnings []policy.Warning
+	users, groups := policy.SystemNames()
+	_, err := policy.ResolveNames(set, users, groups)
+	for _, found := range findings(err) {
+		found.Text = "on this machine, " + found.Text + ", unless the policy is for another machine"
+		warnings = append(warnings, policy.Warning(found))
+	}
+	return warnings
 }
 
 // findings returns the problems that the error joins.
