@@ -24,7 +24,7 @@ covers by which hook, and what it does not. The exit code is 1 when this kernel
 cannot enforce at all.`,
 		Example: `  sudo ebpfguard check
   sudo ebpfguard check --output json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return check(cmd.OutOrStdout(), ebpfguard.Probe(), format)
 		},

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -44,7 +46,21 @@ func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "ebpfguard",
 		Short: "Refuse what processes must not do, inside the kernel and before it happens",
-		Args:  cobra.NoArgs,
+		Long: `Refuse what processes must not do, inside the kernel and before it happens.
+
+Exit codes:
+  0  done; explain found out the verdict, whichever it is, and validate may have warned
+  1  failed; for example a policy is wrong, or this kernel cannot enforce it
+  2  wrong usage`,
+		Version: version(debug.ReadBuildInfo()),
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return nil
+		},
+		// What is that far from a command was probably meant for it.
+		SuggestionsMinimumDistance: 2,
 		// Errors are printed by run, once and without the usage.
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -52,6 +68,24 @@ func newRootCommand() *cobra.Command {
 			return usagef("no command is given")
 		},
 	}
+	root.SetVersionTemplate("ebpfguard {{.Version}}\n")
+	// Cobra's own does not fail for an unknown command.
+	root.SetHelpCommand(&cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about any command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			about, rest, err := root.Find(args)
+			switch {
+			case err != nil:
+				return &usageError{err}
+			case len(rest) > 0:
+				return unknownCommand(root, rest[0])
+			}
+			about.InitDefaultHelpFlag()
+			about.InitDefaultVersionFlag()
+			return about.Help()
+		},
+	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newCheckCommand(),
@@ -61,6 +95,48 @@ func newRootCommand() *cobra.Command {
 	)
 	markReached(root)
 	return root
+}
+
+func unknownCommand(root *cobra.Command, name string) error {
+	if meant := root.SuggestionsFor(name); len(meant) > 0 {
+		return usagef("unknown command %q; did you mean %s?", name, meant[0])
+	}
+	var known []string
+	for _, c := range root.Commands() {
+		if c.IsAvailableCommand() {
+			known = append(known, c.Name())
+		}
+	}
+	return usagef("unknown command %q; choose from %s", name, strings.Join(known, ", "))
+}
+
+// noArgs refuses arguments, which cobra would take for commands.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no arguments; leave out %q", cmd.Name(), args[0])
+	}
+	return nil
+}
+
+// version tells the version, the commit and the version of Go of a build.
+func version(build *debug.BuildInfo, ok bool) string {
+	if !ok {
+		return "of an unknown version, built without modules"
+	}
+	commit, modified := "unknown", ""
+	for _, s := range build.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			modified = " with changes"
+		}
+	}
+	number := build.Main.Version
+	if number == "" {
+		number = "(devel)"
+	}
+	return fmt.Sprintf("%s, commit %s%s, %s", number, commit, modified, build.GoVersion)
 }
 
 // errReported is the failure of a command that has already printed it.

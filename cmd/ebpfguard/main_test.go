@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"runtime/debug"
 	"strconv"
 	"testing"
 
@@ -25,6 +26,18 @@ func TestScript(t *testing.T) {
 			"exits": exits,
 		},
 	})
+}
+
+func TestVersion(t *testing.T) {
+	build := &debug.BuildInfo{GoVersion: "go1.26.1", Main: debug.Module{Version: "v1.2.3"}, Settings: []debug.BuildSetting{
+		{Key: "vcs.revision", Value: "abc"}, {Key: "vcs.modified", Value: "true"},
+	}}
+	if got, want := version(build, true), "v1.2.3, commit abc with changes, go1.26.1"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got, want := version(&debug.BuildInfo{GoVersion: "go1.26.1"}, true), "(devel), commit unknown, go1.26.1"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 // exits runs a command that must end with the exit code: exits 2 command args.

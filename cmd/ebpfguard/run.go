@@ -145,9 +145,12 @@ func (r *runner) run() (err error) {
 	}
 	if r.flags.alerts != "" {
 		if err := r.alerts.openFile(r.flags.alerts); err != nil {
-			return err
+			return fmt.Errorf("run: %w", err)
 		}
 		defer func() { err = errors.Join(err, r.alerts.closeFile()) }()
+	}
+	if err := r.ready.check(); err != nil {
+		return fmt.Errorf("run: %w", err)
 	}
 	r.guard, err = r.open()
 	if err != nil {

@@ -50,7 +50,7 @@ func newAlertWriter(log *slog.Logger, stdout io.Writer, format output) *alertWri
 func (a *alertWriter) openFile(path string) error {
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
-		return fmt.Errorf("open the file of alerts: %w", err)
+		return fmt.Errorf("open the file of alerts: %w; choose a folder that exists and is writable", err)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

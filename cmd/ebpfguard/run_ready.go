@@ -22,6 +22,28 @@ type ready struct {
 	Policies   []string `json:"policies"`
 }
 
+// check tells whether the file can be written, which is better known before
+// anything is enforced.
+func (f readyFile) check() error {
+	if f == "" {
+		return nil
+	}
+	tmp, err := f.temporary()
+	if err != nil {
+		return err
+	}
+	return errors.Join(tmp.Close(), os.Remove(tmp.Name()))
+}
+
+// temporary makes a file in the same folder.
+func (f readyFile) temporary() (*os.File, error) {
+	tmp, err := os.CreateTemp(filepath.Dir(string(f)), "."+filepath.Base(string(f))+".*")
+	if err != nil {
+		return nil, fmt.Errorf("write the ready file: %w; choose a folder that exists and is writable", err)
+	}
+	return tmp, nil
+}
+
 // write makes the file appear, or change, whole.
 func (f readyFile) write(generation uint32, set []policy.Policy) (err error) {
 	if f == "" {
@@ -35,9 +57,9 @@ func (f readyFile) write(generation uint32, set []policy.Policy) (err error) {
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(string(f)), "."+filepath.Base(string(f))+".*")
+	tmp, err := f.temporary()
 	if err != nil {
-		return fmt.Errorf("write the ready file: %w; choose a folder that exists and is writable", err)
+		return err
 	}
 	defer func() {
 		if err != nil {
