@@ -303,7 +303,11 @@ func (e Explanation) String() string {
 	if e.Script != "" {
 		who += " for " + e.Script
 	}
-	fmt.Fprintf(&b, "%s: %s of %s by %s\n", e.Verdict, e.Operation, e.Object, who)
+	of := "of "
+	if strings.HasPrefix(e.Object, "on ") {
+		of = "" // a mount of which just the target is known
+	}
+	fmt.Fprintf(&b, "%s: %s %s%s by %s\n", e.Verdict, e.Operation, of, e.Object, who)
 	if w := e.Winner; w != nil {
 		fmt.Fprintf(&b, "decided by policy %q rule %d%s\n", w.Policy, w.Rule, at(w.Source))
 		if w.Message != "" {

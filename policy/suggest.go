@@ -28,6 +28,11 @@ func nearest(name string, known []string) string {
 			best, distance = k, d
 		}
 	}
+	for _, k := range known {
+		if best == "" && name != "" && strings.HasSuffix(k, "_"+strings.ToLower(name)) {
+			best = k // bind is short for socket_bind
+		}
+	}
 	return best
 }
 

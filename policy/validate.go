@@ -168,6 +168,16 @@ func (r Rule) validate() error {
 	return errors.Join(errs...)
 }
 
+// ParseOperation returns the operation with the name. The error says which one may
+// be meant.
+func ParseOperation(name string) (Operation, error) {
+	o := Operation(name)
+	if err := checkOperation(o); err != nil {
+		return "", err
+	}
+	return o, nil
+}
+
 func checkOperation(o Operation) error {
 	names := make([]string, 0, len(Operations()))
 	for _, known := range Operations() {

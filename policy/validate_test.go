@@ -132,6 +132,22 @@ policy "p": cgroup "" is empty; write its path such as /system.slice/nginx.servi
 	}
 }
 
+func TestParseOperation(t *testing.T) {
+	if o, err := ParseOperation("file_open"); o != FileOpen || err != nil {
+		t.Errorf("%q, %v", o, err)
+	}
+	for name, want := range map[string]string{
+		"bind":     `unknown operation "bind"; did you mean socket_bind?`,
+		"umount":   `unknown operation "umount"; did you mean sb_umount?`,
+		"file_opn": `unknown operation "file_opn"; did you mean file_open?`,
+		"x":        `unknown operation "x"; choose from file_open, bprm_check_security, sb_mount, sb_remount, sb_umount, task_fix_setuid, socket_bind, socket_connect`,
+	} {
+		if o, err := ParseOperation(name); o != "" || err == nil || err.Error() != want {
+			t.Errorf("%q, %v, want %s", o, err, want)
+		}
+	}
+}
+
 func TestWarnings(t *testing.T) {
 	const (
 		nothingToLift = `rule 0: warning: the rule has no effect: no rule denies socket_bind, so there is nothing that it could lift; add a denial or remove the rule`

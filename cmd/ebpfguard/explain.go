@@ -87,10 +87,11 @@ func (f *explainFlags) explain(w io.Writer, given *pflag.FlagSet) error {
 	if len(f.files) == 0 {
 		return usagef("no policy is given; name a file or directory with -p")
 	}
-	operation := policy.Operation(f.operation)
+	var operation policy.Operation
 	if f.operation != "" {
-		if !operation.Known() {
-			return usagef("--operation %q is not enforced by this version of ebpfguard; choose from %v", f.operation, policy.Operations())
+		var err error
+		if operation, err = policy.ParseOperation(f.operation); err != nil {
+			return usagef("--operation: %w", err)
 		}
 		if err := fits(operation, given); err != nil {
 			return err

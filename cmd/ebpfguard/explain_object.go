@@ -28,7 +28,7 @@ type objectFlags struct {
 	fromUID, fromGID, toUID, toGID string
 
 	address   string
-	port      uint16
+	port      string
 	automatic string
 	protocol  string
 	dualStack bool
@@ -72,7 +72,7 @@ func (o *objectFlags) add(f *pflag.FlagSet) {
 	f.StringVar(&o.toUID, "to-uid", "", "change of identity: the user after, a `name` or number")
 	f.StringVar(&o.toGID, "to-gid", "", "change of identity: the group after, a `name` or number")
 	f.StringVar(&o.address, "address", "0.0.0.0", "socket: the local `address` to bind, the remote one to connect to")
-	f.Uint16Var(&o.port, "port", 0, "socket: its `port`; to bind, 0 is a port that the kernel chooses")
+	f.StringVar(&o.port, "port", "", "socket: its `port`; to bind, 0, the default, is a port that the kernel chooses")
 	f.StringVar(&o.automatic, "automatic", policy.DefaultAutomatic.String(), "socket: the `ports` from which the kernel chooses")
 	f.StringVar(&o.protocol, "protocol", policy.TCP.String(), "socket: its `protocol`: tcp, udp, udplite, sctp, dccp, icmp, raw or other")
 	f.BoolVar(&o.dualStack, "dual-stack", false, "socket: at :: it takes IPv4 as well")
@@ -128,6 +128,24 @@ func (o *objectFlags) complete(operation policy.Operation, given *pflag.FlagSet)
 		if protocol, err := parseProtocol(o.protocol); err == nil && protocol.HasPorts() && !given.Changed("port") {
 			return missing("port", "443")
 		}
+	}
+	return o.completeSocket(operation, given)
+}
+
+// completeSocket tells which flag means nothing for such a socket.
+func (o *objectFlags) completeSocket(operation policy.Operation, given *pflag.FlagSet) error {
+	if !slices.Contains(socketOperations, operation) {
+		return nil
+	}
+	if protocol, err := parseProtocol(o.protocol); err == nil && !protocol.HasPorts() {
+		for _, flag := range []string{"port", "automatic"} {
+			if given.Changed(flag) {
+				return fmt.Errorf("--%s is not about %v, which has no ports; leave it out", flag, protocol)
+			}
+		}
+	}
+	if address, err := netip.ParseAddr(o.address); err == nil && address.Is4() && o.dualStack {
+		return fmt.Errorf("--dual-stack is not about the IPv4 address %v; write --address :: or leave it out", address)
 	}
 	return nil
 }
@@ -259,11 +277,15 @@ func (o *objectFlags) socket() (policy.Object, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--protocol: %w", err)
 	}
+	port, err := parsePort(o.port)
+	if err != nil {
+		return nil, err
+	}
 	automatic, err := parseRange(o.automatic)
 	if err != nil {
 		return nil, err
 	}
-	return policy.Socket{Address: address, Port: o.port, Automatic: automatic, Protocol: protocol, DualStack: o.dualStack}, nil
+	return policy.Socket{Address: address, Port: port, Automatic: automatic, Protocol: protocol, DualStack: o.dualStack}, nil
 }
 
 // parseProtocol is [policy.ParseProtocol] for an object, which may be of a
@@ -273,6 +295,21 @@ func parseProtocol(name string) (policy.Protocol, error) {
 		return policy.OtherProtocol, nil
 	}
 	return policy.ParseProtocol(name)
+}
+
+// parsePort returns the port of --port, 0 if none is given.
+func parsePort(text string) (uint16, error) {
+	const remedy = "write a number from 0 to 65535"
+	port, err := strconv.ParseUint(text, 10, 16)
+	switch {
+	case text == "":
+		return 0, nil
+	case errors.Is(err, strconv.ErrRange):
+		return 0, fmt.Errorf("--port %s is too great; %s", text, remedy)
+	case err != nil:
+		return 0, fmt.Errorf("--port %q is no port; %s", text, remedy)
+	}
+	return uint16(port), nil
 }
 
 func parseRange(s string) (policy.PortRange, error) {
