@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -175,6 +177,17 @@ func testDepth(t *testing.T, g *fileGuard) {
 			passed(t, d, "tmpfs", path)
 		}
 		g.undecided(t, d, "open", path+"/public", "create")
+	})
+	t.Run("a mount of what is too deep", func(t *testing.T) {
+		deep := f.dir + "/whole" + strings.Repeat("/d", 70)
+		write(t, deep+"/file", "")
+		shown := f.dir + "/shown"
+		check(t, os.Mkdir(shown, 0o755))
+		mount(t, deep, shown, "", unix.MS_BIND)
+		passed(t, f.actor, "open", shown+"/file", "r")
+		g.apply(t, f.deny("whole/"))
+		g.undecided(t, f.actor, "open", shown+"/file", "r")
+		passed(t, f.other, "open", shown+"/file", "r")
 	})
 }
 

@@ -223,6 +223,7 @@ func (m *Manager) publish(set []policy.Policy) (Changes, error) {
 	}
 	// Alerts may come before Publish returns.
 	m.remember(number, generation{set, compiled.Rules})
+	m.number = number // whatever comes of it: the kernel may have seen it
 	descendants := slices.ContainsFunc(set, func(p policy.Policy) bool { return p.Subject.Descendants })
 	counters, err := m.object.Publish(compiled.Lines, compiled.Hits, len(compiled.Rules), descendants)
 	if err != nil {
@@ -231,7 +232,7 @@ func (m *Manager) publish(set []policy.Policy) (Changes, error) {
 	m.hits.add(m.set, set, m.rules, counters)
 	changes := compare(m.set, set)
 	changes.Generation = number
-	m.set, m.number, m.rules = set, number, compiled.Rules
+	m.set, m.rules = set, compiled.Rules
 	return changes, m.detachRevoke(set)
 }
 

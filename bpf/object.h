@@ -94,20 +94,20 @@ struct dentry___since_7 {
 /* collect_alias collects the place of an inode in its own filesystem as what is
  * above the file: overlayfs opens files of other filesystems under its own
  * path on kernels before 6.6. */
-static __always_inline void collect_alias(struct walk *walk, struct inode *inode)
+static __always_inline bool collect_alias(struct walk *walk, struct inode *inode)
 {
 	void *alias = BPF_CORE_READ(inode, i_dentry.first);
 	struct dentry___since_7 *newer = NULL;
 	__u64 dentry = (__u64)alias;
 
 	if (!alias)
-		return;
+		return true;
 	if (bpf_core_field_exists(newer->d_alias))
 		dentry -= bpf_core_field_offset(struct dentry___since_7, d_alias);
 	else
 		dentry -= bpf_core_field_offset(struct dentry, d_u.d_alias);
-	collect_above(dentry);
 	walk->root = 0;
+	return collect_above(dentry);
 }
 
 /* object_classes finds the classes of the names of the walk's object. */
@@ -133,8 +133,9 @@ __noinline __u64 object_classes(__u32 id)
 	if (!walk->object.mnt)
 		walk->object.mnt = any_mount((__u64)BPF_CORE_READ(dentry, d_sb));
 	flags = collect(walk->object.mnt, (__u64)dentry);
-	if (walk->object.inode && walk->object.inode != (__u64)BPF_CORE_READ(dentry, d_inode))
-		collect_alias(walk, (void *)walk->object.inode);
+	if (walk->object.inode && walk->object.inode != (__u64)BPF_CORE_READ(dentry, d_inode) &&
+	    !collect_alias(walk, (void *)walk->object.inode))
+		flags |= CHAIN_UNKNOWN;
 	run_above(id);
 	classes = run_chain(id, start, flags, walk->object.inode);
 	if (is_odd(before) || sequences() != before)

@@ -121,7 +121,8 @@ static __always_inline void add_above(struct walk *walk, __u64 index, __u64 link
 }
 
 /* collect_above collects the dentries above the root of a mount that shows but
- * a part of its filesystem, for what they are, not for their names. */
+ * a part of its filesystem, for what they are, not for their names; false when
+ * there are more than there is room for. */
 __noinline int collect_above(__u64 root)
 {
 	struct walk *walk = current_walk();
@@ -129,7 +130,7 @@ __noinline int collect_above(__u64 root)
 	int i;
 
 	if (!walk)
-		return 0;
+		return false;
 	walk->above_count = 0;
 	for (i = 0; i < MAX_COMPONENTS; i++) {
 		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
@@ -142,11 +143,13 @@ __noinline int collect_above(__u64 root)
 		walk->above_count = count + 1;
 		dentry = parent;
 	}
-	if (walk->above_count && walk->above_count < MAX_COMPONENTS) {
-		add_above(walk, walk->above_count, (__u64)dentry | CHAIN_ROOT);
-		walk->above_count++;
-	}
-	return 0;
+	if (!walk->above_count)
+		return true;
+	if (walk->above_count >= MAX_COMPONENTS)
+		return false;
+	add_above(walk, walk->above_count, (__u64)dentry | CHAIN_ROOT);
+	walk->above_count++;
+	return true;
 }
 
 /* What collect_next returns. */
@@ -230,8 +233,8 @@ __noinline int collect(__u64 mnt, __u64 file)
 		if (dentry != BPF_CORE_READ(dentry, d_sb, s_root) && !(flags & CHAIN_NOWHERE))
 			flags |= CHAIN_UNKNOWN;
 	}
-	if (walk->root < MAX_CHAIN)
-		collect_above(link_at(walk, walk->root) & ~CHAIN_ROOT);
+	if (walk->root < MAX_CHAIN && !collect_above(link_at(walk, walk->root) & ~CHAIN_ROOT))
+		flags |= CHAIN_UNKNOWN;
 	return flags;
 }
 

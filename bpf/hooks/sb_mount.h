@@ -33,12 +33,17 @@ static __always_inline __u32 kind_of_call(unsigned long flags)
 }
 
 /* name_of_type returns the beginning of a type's name as a number: enough to
- * tell which type mount(2) was allowed a moment ago. */
+ * tell which type mount(2) was allowed a moment ago. A subtype ("fuse.sshfs") is
+ * told to the filesystem only. */
 static __always_inline __u64 name_of_type(const char *type)
 {
 	__u64 name = 0;
+	int i;
 
 	bpf_probe_read_kernel_str(&name, sizeof(name), type);
+	for (i = 0; i < (int)sizeof(name); i++)
+		if ((name >> 8 * i & 0xff) == '.')
+			name &= (1ULL << 8 * i) - 1;
 	return name;
 }
 
