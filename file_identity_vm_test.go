@@ -271,7 +271,7 @@ func makeDisk(t *testing.T, dir string) (device string) {
 	t.Helper()
 	mkfs, err := exec.LookPath("mkfs.ext4")
 	if err != nil {
-		t.Skip("no mkfs.ext4: run with -packages e2fsprogs -modules loop, as make test-vm does")
+		t.Fatal("no mkfs.ext4: run with -packages e2fsprogs -modules loop, as make test-vm does")
 	}
 	image := write(t, dir+"/disk.img", "")
 	check(t, os.Truncate(image, 16<<20))
