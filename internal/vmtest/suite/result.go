@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -28,11 +29,33 @@ type entry struct {
 
 // result is what one kernel's run showed.
 type result struct {
-	kernel  string
-	order   []id
-	tests   map[id]entry
+	kernel string
+	order  []id
+	tests  map[id]entry
+	// output holds the last lines of the tests that have not passed yet.
+	output  map[id]*tail
 	elapsed time.Duration
 	err     error
+}
+
+// tail keeps the last lines of a text.
+type tail struct {
+	lines []string
+	// left is the number of lines before them.
+	left int
+}
+
+// tailLines are enough to see why a test failed, and few enough that a log of which only the end is kept shows it.
+const tailLines = 12
+
+var progress = regexp.MustCompile(`^ *(=== |--- PASS|--- SKIP)`)
+
+func (t *tail) add(line string) {
+	t.lines = append(t.lines, line)
+	if extra := len(t.lines) - tailLines; extra > 0 {
+		t.lines = t.lines[extra:]
+		t.left += extra
+	}
 }
 
 // event is a line of `go test -json`; see `go doc test2json`.
@@ -42,7 +65,7 @@ type event struct {
 }
 
 func newResult(kernel string) *result {
-	return &result{kernel: kernel, tests: make(map[id]entry)}
+	return &result{kernel: kernel, tests: make(map[id]entry), output: make(map[id]*tail)}
 }
 
 // read follows the events, passing the tests' own output on as it comes.
@@ -70,6 +93,7 @@ func (r *result) read(events io.Reader, w io.Writer) error {
 }
 
 func (r *result) add(e event) {
+	r.keep(e)
 	if strings.Contains(e.Test, "/") {
 		return
 	}
@@ -91,6 +115,22 @@ func (r *result) add(e event) {
 		if e.Test != "" || !r.anyFailed(e.Package) {
 			r.set(key, entry{failed, elapsed})
 		}
+	}
+}
+
+// keep keeps what a test printed, with its subtests, until it has passed. What merely tells how far it came is left out.
+func (r *result) keep(e event) {
+	top, _, isSub := strings.Cut(e.Test, "/")
+	key := id{e.Package, top}
+	switch {
+	case progress.MatchString(e.Output):
+	case e.Output != "":
+		if r.output[key] == nil {
+			r.output[key] = &tail{}
+		}
+		r.output[key].add(e.Output)
+	case !isSub && (e.Action == "pass" || e.Action == "skip"):
+		delete(r.output, key)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,9 @@ func TestSummary(t *testing.T) {
 	}
 	err = bad.read(strings.NewReader(`plain error
 {"Action":"run","Package":"m/p","Test":"TestA"}
+{"Action":"output","Package":"m/p","Test":"TestA/sub","Output":"why\n"}
+{"Action":"output","Package":"m/p","Test":"TestA/sub2","Output":"=== RUN   TestA/sub2\n"}
+{"Action":"output","Package":"m/p","Test":"TestA/sub2","Output":"    --- PASS: TestA/sub2\n"}
 {"Action":"fail","Package":"m/p"}
 {"Action":"fail","Package":"m/q"}`), &out)
 	if err != nil || !strings.Contains(out.String(), "plain error") {
@@ -41,10 +45,22 @@ func TestSummary(t *testing.T) {
 	want := []string{
 		"test 6.12 5.10", "TestA ok 1.2s FAIL", "TestB skip –", "(package q) – FAIL",
 		"passed 1 0", "failed 0 2", "skipped 1 0", "time 3s 0s",
+		"", "---- failed on kernel 5.10: TestA ----", "why",
+		"", "---- failed on kernel 5.10: (package q) ----", "it printed nothing",
 		"FAIL: 1 passed, 2 failed, 1 skipped on 2 kernels in 3s",
 	}
 	if got := strings.Join(rows, "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("summary:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
+	}
+}
+
+func TestTail(t *testing.T) {
+	var last tail
+	for i := range tailLines + 2 {
+		last.add(fmt.Sprint(i))
+	}
+	if last.left != 2 || len(last.lines) != tailLines || last.lines[0] != "2" {
+		t.Errorf("%d lines left out, %d kept from %q", last.left, len(last.lines), last.lines[0])
 	}
 }
 

@@ -37,6 +37,7 @@ func writeSummary(w io.Writer, results []*result, elapsed time.Duration) {
 	line("skipped", func(r *result) string { return fmt.Sprint(r.count(skipped)) })
 	line("time", func(r *result) string { return r.elapsed.Round(time.Second).String() })
 	t.Flush()
+	writeFailures(w, results)
 
 	var p, f, s int
 	for _, r := range results {
@@ -52,6 +53,26 @@ func writeSummary(w io.Writer, results []*result, elapsed time.Duration) {
 		verdict = "FAIL"
 	}
 	fmt.Fprintf(w, "%s: %d passed, %d failed, %d skipped on %d kernels in %s\n", verdict, p, f, s, len(results), elapsed.Round(time.Second))
+}
+
+// writeFailures repeats why tests failed: whoever has only the end of a long log can tell.
+func writeFailures(w io.Writer, results []*result) {
+	for _, r := range results {
+		for _, key := range r.order {
+			if r.tests[key].outcome != failed {
+				continue
+			}
+			fmt.Fprintf(w, "\n---- failed on kernel %s: %s ----\n", r.kernel, label(key, r.order))
+			kept := r.output[key]
+			if kept == nil {
+				kept = &tail{lines: []string{"it printed nothing\n"}}
+			}
+			if kept.left > 0 {
+				fmt.Fprintf(w, "(%d lines before are left out here)\n", kept.left)
+			}
+			fmt.Fprint(w, strings.Join(kept.lines, ""))
+		}
+	}
 }
 
 func cell(r *result, key id) string {
