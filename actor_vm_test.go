@@ -88,7 +88,7 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	// What tests leave behind is a leak of the library.
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for (openFiles() > fds || runtime.NumGoroutine() > goroutines) && time.Now().Before(deadline) {
 		runtime.GC()
 		time.Sleep(50 * time.Millisecond)

@@ -161,7 +161,7 @@ func TestEveryDenialIsAccountedFor(t *testing.T) {
 						t.Fatal(err)
 					}
 					lost += l.Count
-				case <-time.After(10 * time.Second):
+				case <-time.After(patience):
 					t.Fatalf("received %d and lost %d of %d alerts", received, lost, stats.Alerts)
 				}
 			}

@@ -192,7 +192,7 @@ func testCacheOfLinks(t *testing.T, g *fileGuard) {
 			t.Errorf("%s: %d of %d refused, want %d", paths[i], refused, times, want)
 		}
 	}
-	if n := g.drain(); n != 6*times {
+	if n := g.drain(t); n != 6*times {
 		t.Errorf("%d alerts", n)
 	}
 }
@@ -352,7 +352,7 @@ func testCacheUnderRenames(t *testing.T, g *fileGuard) {
 			if o.Errno != 0 || other.Errno != 0 {
 				t.Fatal(o, other)
 			}
-			alerts += g.drain()
+			alerts += g.drain(t)
 			t.Logf("wrongly passed %d, wrongly refused %d, rightly passed %d, rightly refused %d, meanwhile %d; %d alerts, %d other renames", o.Counts[0], o.Counts[1], o.Counts[2], o.Counts[3], o.Counts[4], alerts, renames)
 			if o.Counts[0] != 0 || o.Counts[1] != 0 {
 				t.Error("an answer of another place")
@@ -452,7 +452,7 @@ func testCacheUnderPolicies(t *testing.T, g *fileGuard) {
 	}
 	close(stop)
 	o := <-finished
-	g.drain()
+	g.drain(t)
 	if o.Errno != 0 {
 		t.Fatal(o)
 	}

@@ -204,7 +204,7 @@ func futex(word *uint32, operation int, value uint32, timeout *unix.Timespec) {
 }
 
 func (p *performer) end() error {
-	for deadline := time.Now().Add(time.Minute); ; {
+	for deadline := time.Now().Add(patience); ; {
 		done := atomic.LoadUint32(p.word(1))
 		if done == atomic.LoadUint32(p.word(0)) {
 			return nil

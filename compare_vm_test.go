@@ -378,7 +378,7 @@ func (c *comparison) collect(alerts <-chan ebpfguard.Alert, count int) (got map[
 		got[context.PID] = append(got[context.PID], a)
 		count--
 	}
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(patience)
 	for {
 		select {
 		case a := <-alerts:

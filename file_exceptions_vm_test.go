@@ -108,7 +108,7 @@ func testExceptions(t *testing.T, g *fileGuard) {
 		if err := exec.Command(f.program).Run(); err == nil || !strings.Contains(err.Error(), "signal: ") {
 			t.Errorf("it was started: %v", err)
 		}
-		if n := g.drain(); n == 0 {
+		if n := g.drain(t); n == 0 {
 			t.Error("no alert")
 		}
 	})

@@ -43,7 +43,7 @@ func TestFiles(t *testing.T) {
 
 // fileGuard is the shared guard while TestFiles has all its alerts.
 type fileGuard struct {
-	*ebpfguard.Manager
+	*guard
 	alerts <-chan ebpfguard.Alert
 	// owner is the test whose policies are in force.
 	owner *testing.T
@@ -57,7 +57,7 @@ func newFileGuard(t *testing.T) *fileGuard {
 	start := time.Now()
 	shared := sharedGuard(t)
 	t.Logf("attached in %v", time.Since(start))
-	return &fileGuard{Manager: shared.Manager, alerts: shared.divert(t)}
+	return &fileGuard{guard: shared, alerts: shared.divert(t)}
 }
 
 // apply puts a set in force until the test applies another one or ends. By then
@@ -88,8 +88,8 @@ func (g *fileGuard) next(t *testing.T) ebpfguard.Alert {
 	select {
 	case alert := <-g.alerts:
 		return alert
-	case <-time.After(10 * time.Second):
-		t.Fatal("no alert within 10 s")
+	case <-time.After(patience):
+		t.Fatalf("no alert within %v", patience)
 	}
 	panic("unreachable")
 }
@@ -97,11 +97,12 @@ func (g *fileGuard) next(t *testing.T) ebpfguard.Alert {
 // quiet fails if there is an alert.
 func (g *fileGuard) quiet(t *testing.T) {
 	t.Helper()
-	for wait := 30 * time.Millisecond; ; wait = 0 {
+	g.settle(t)
+	for {
 		select {
 		case alert := <-g.alerts:
 			t.Errorf("an alert that should not be: %v", alert)
-		case <-time.After(wait):
+		default:
 			return
 		}
 	}
@@ -118,15 +119,11 @@ func (g *fileGuard) forget() int {
 	}
 }
 
-// drain drops the alerts until no more come.
-func (g *fileGuard) drain() int {
-	for n := 0; ; n++ {
-		select {
-		case <-g.alerts:
-		case <-time.After(100 * time.Millisecond):
-			return n
-		}
-	}
+// drain drops the alerts of all that was decided so far and returns how many.
+func (g *fileGuard) drain(t *testing.T) int {
+	t.Helper()
+	g.settle(t)
+	return g.forget()
 }
 
 // refused wants an errand to be refused, for certain, and returns its alert.

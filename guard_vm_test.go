@@ -34,7 +34,13 @@ type guard struct {
 	errs   chan error
 	// diverted gets all alerts instead, if it is set.
 	diverted atomic.Pointer[chan ebpfguard.Alert]
+	// received counts the alerts of all these channels, and those that came too late for them.
+	received atomic.Uint64
 }
+
+// patience is how long the tests wait for what has to come: much more than it takes
+// in emulation on a busy machine.
+const patience = 2 * time.Minute
 
 // shared is the guard of the tests that do not need one of their own: the
 // verifier takes its time, above all in emulation and on old kernels.
@@ -114,6 +120,12 @@ func makeGuard(t *testing.T, options ebpfguard.Options, operations ...policy.Ope
 			} else {
 				g.others <- alert
 			}
+			var lost *ebpfguard.LostAlertsError
+			if errors.As(err, &lost) {
+				g.received.Add(lost.Count)
+			} else if err == nil {
+				g.received.Add(1)
+			}
 		}
 	}()
 	return g
@@ -156,21 +168,44 @@ func nextOf[A any](t *testing.T, g *guard, alerts chan A) A {
 		return alert
 	case err := <-g.errs:
 		t.Fatal(err)
-	case <-time.After(10 * time.Second):
-		t.Fatal("no alert within 10 s")
+	case <-time.After(patience):
+		t.Fatalf("no alert within %v", patience)
 	}
 	panic("unreachable")
+}
+
+// settle waits until the alerts of all that was decided so far are in the channels.
+// The kernel counts an alert before it lets the caller go on.
+func (g *guard) settle(t *testing.T) {
+	t.Helper()
+	var sent uint64
+	for _, o := range policy.Operations() {
+		s, err := g.Stats(o)
+		if errors.Is(err, ebpfguard.ErrClosed) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent += s.Alerts
+	}
+	for deadline := time.Now().Add(patience); g.received.Load() < sent; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d alerts of %d within %v", g.received.Load(), sent, patience)
+		}
+	}
 }
 
 // quiet fails if there is an alert.
 func (g *guard) quiet(t *testing.T) {
 	t.Helper()
+	g.settle(t)
 	select {
 	case alert := <-g.alerts:
 		t.Errorf("an alert that should not be: %v", alert)
 	case alert := <-g.others:
 		t.Errorf("an alert that should not be: %v", alert)
-	case <-time.After(100 * time.Millisecond):
+	default:
 	}
 }
 
@@ -195,13 +230,15 @@ func (g *guard) add(t *testing.T, policies ...ebpfguard.SocketBind) {
 
 // drain takes all alerts that are still to come, of a test that they do not
 // matter to.
-func (g *guard) drain() {
+func (g *guard) drain(t *testing.T) {
+	t.Helper()
+	g.settle(t)
 	for {
 		select {
 		case <-g.alerts:
 		case <-g.others:
 		case <-g.errs:
-		case <-time.After(200 * time.Millisecond):
+		default:
 			return
 		}
 	}
@@ -225,6 +262,9 @@ func (g *guard) divert(t *testing.T) <-chan ebpfguard.Alert {
 	t.Helper()
 	alerts := make(chan ebpfguard.Alert, 1<<17)
 	g.diverted.Store(&alerts)
-	t.Cleanup(func() { g.diverted.Store(nil) })
+	t.Cleanup(func() {
+		g.settle(t)
+		g.diverted.Store(nil)
+	})
 	return alerts
 }

@@ -182,17 +182,18 @@ func TestKilledManager(t *testing.T) {
 	if r := a.do(tcp(lo4, 2022)); !r.denied() {
 		t.Errorf("while it lives: %v", r)
 	}
-	if programs() == before {
+	if programs() <= before {
 		t.Error("no programs while it lives")
 	}
 	if err := manager.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	manager.Wait()
-	for deadline := time.Now().Add(20 * time.Second); programs() != before && time.Now().Before(deadline); {
+	// The kernel frees programs when it has time, also those of the tests before.
+	for deadline := time.Now().Add(patience); programs() > before && time.Now().Before(deadline); {
 		time.Sleep(50 * time.Millisecond)
 	}
-	if n := programs(); n != before {
+	if n := programs(); n > before {
 		t.Errorf("%d programs, %d before", n, before)
 	}
 	if pins, err := filepath.Glob("/sys/fs/bpf/*"); err != nil || len(pins) != 0 {
@@ -207,16 +208,7 @@ func TestKilledManager(t *testing.T) {
 // forbid and what both allow.
 func TestReplacedWhileUsed(t *testing.T) {
 	g := smallGuard(t) // alerts do not matter here
-	t.Cleanup(func() {
-		for {
-			select {
-			case <-g.alerts:
-			case <-g.errs:
-			case <-time.After(200 * time.Millisecond):
-				return
-			}
-		}
-	})
+	t.Cleanup(func() { g.drain(t) })
 	g.add(t, ebpfguard.SocketBind{Name: "forbidden", Subject: ebpfguard.Everyone(), Deny: ebpfguard.Ports(2022)})
 	done := make(chan struct{})
 	var wait sync.WaitGroup

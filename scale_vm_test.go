@@ -67,7 +67,7 @@ func manyPath(i int) string {
 func TestManyPaths(t *testing.T) {
 	const n = 100_000
 	g := sharedGuard(t)
-	t.Cleanup(g.drain)
+	t.Cleanup(func() { g.drain(t) })
 	p := lone(t)
 	named := []int{0, 1, n / 2, n - 2, n - 1}
 	var bystanders []string
@@ -127,7 +127,7 @@ func manyAddress(i int) netip.Addr {
 func TestManyAddresses(t *testing.T) {
 	const n = 1_000_000
 	g := sharedGuard(t)
-	t.Cleanup(g.drain)
+	t.Cleanup(func() { g.drain(t) })
 	p := lone(t)
 	dir := t.TempDir()
 	list, err := os.Create(filepath.Join(dir, "addresses"))

@@ -184,7 +184,7 @@ func testRuleStats(t *testing.T, g *fileGuard) {
 	if after.Denied-before.Denied != 9 || after.Audited-before.Audited != 6 || after.Undecided != before.Undecided {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
-	if n := g.drain(); n != 15 {
+	if n := g.drain(t); n != 15 {
 		t.Errorf("%d alerts", n)
 	}
 }
