@@ -27,9 +27,9 @@ var bprmCheckSecurity = operation{
 	id:   bpf.OperationBprmCheckSecurity,
 	hooks: []hook{
 		{name: "bprm_check_security", effect: "execve(2), execveat(2), scripts and their interpreters"},
-		{name: "file_open", program: "program_open", effect: "exec of a file below overlayfs"},
-		{name: "mmap_file", program: "program_mmap", effect: "ld.so PROGRAM, mapping to be executed"},
-		{name: "file_mprotect", program: "program_mprotect", effect: "making a mapping executable"},
+		{name: "file_open", effect: "exec of a file below overlayfs"},
+		{name: "mmap_file", effect: "ld.so PROGRAM, mapping to be executed"},
+		{name: "file_mprotect", effect: "making a mapping executable"},
 	},
 	alert: func(c AlertContext, r record) Alert { return BprmCheckSecurityAlert{c, programOf(r)} },
 }

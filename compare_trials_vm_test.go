@@ -222,7 +222,7 @@ func (c *comparison) mapped(*performer) (trial, bool) {
 	s, ok := c.spotOf(func(s spot) bool { return s.fd > 0 && !s.data })
 	program := c.program(s)
 	program.loaded = true
-	return trial{what: "map", asked: []question{program, c.file(s, policy.Exec)}, make: func(b *batch) int {
+	return trial{what: "map", asked: []question{c.file(s, policy.Exec), program}, make: func(b *batch) int {
 		return b.call(unix.SYS_MMAP, somewhere, 4096, unix.PROT_EXEC, unix.MAP_PRIVATE|unix.MAP_FIXED, uintptr(s.fd), 0)
 	}}, ok
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
@@ -43,18 +42,18 @@ type Manager struct {
 	// users and groups find the numbers of names.
 	users, groups func(name string) (uint32, error)
 
-	mu       sync.Mutex
-	closed   bool
-	key      compile.Key
-	object   *bpf.Object // nil until the first operation is attached
-	stream   *stream
-	attached map[policy.Operation][]link.Link
-	// revoke are the links of the hooks that only rules with revoke need.
-	revoke map[policy.Operation][]link.Link
-	set    []policy.Policy
-	number uint32 // of the generation in force
-	rules  []compile.Rule
-	hits   ruleHits
+	mu     sync.Mutex
+	closed bool
+	key    compile.Key
+	object *bpf.Object // nil until the first operation is attached
+	stream *stream
+	// attached are the programs of the attached operations, some of which share
+	// programs, and revoke those that only rules with revoke need.
+	attached, revoke map[policy.Operation][]string
+	set              []policy.Policy
+	number           uint32 // of the generation in force
+	rules            []compile.Rule
+	hits             ruleHits
 	// marks are the bits of lists of binaries whose descendants policies
 	// select or selected.
 	marks map[string]uint
@@ -93,7 +92,7 @@ func NewManager(options Options) (*Manager, error) {
 		size *= 2
 	}
 	options.AlertBytes = size
-	m := &Manager{options: options, attached: map[policy.Operation][]link.Link{}, revoke: map[policy.Operation][]link.Link{},
+	m := &Manager{options: options, attached: map[policy.Operation][]string{}, revoke: map[policy.Operation][]string{},
 		history: map[uint32]generation{}, hits: ruleHits{}, marks: map[string]uint{}}
 	m.users, m.groups = policy.SystemNames()
 	var key [16]byte
@@ -122,11 +121,10 @@ func (m *Manager) Attach(names ...policy.Operation) error {
 		if err != nil {
 			return err
 		}
-		links, err := m.object.Attach(programs...)
-		if err != nil {
+		if err := m.object.Attach(programs...); err != nil {
 			return fmt.Errorf("attaching %s: %w", name, err)
 		}
-		m.attached[name] = links
+		m.attached[name] = programs
 	}
 	return nil
 }
@@ -296,11 +294,10 @@ func (m *Manager) attachRevoke(set []policy.Policy) error {
 		if err != nil {
 			return err
 		}
-		links, err := m.object.Attach(programs...)
-		if err != nil {
+		if err := m.object.Attach(programs...); err != nil {
 			return fmt.Errorf("attaching %s: %w", op.name, err)
 		}
-		m.revoke[op.name] = links
+		m.revoke[op.name] = programs
 	}
 	return nil
 }
@@ -308,9 +305,9 @@ func (m *Manager) attachRevoke(set []policy.Policy) error {
 // detachRevoke detaches the hooks that no rule needs any more.
 func (m *Manager) detachRevoke(set []policy.Policy) error {
 	var err error
-	for name, links := range m.revoke {
+	for name, programs := range m.revoke {
 		if !needsRevoke(set, name) {
-			err = errors.Join(err, bpf.CloseLinks(links))
+			err = errors.Join(err, m.object.Detach(programs...))
 			delete(m.revoke, name)
 		}
 	}
@@ -434,8 +431,7 @@ func (m *Manager) detach(op *operation) error {
 	if m.closed {
 		return ErrClosed
 	}
-	links := m.attached[op.name]
-	if links == nil {
+	if m.attached[op.name] == nil {
 		return fmt.Errorf("%s: %w", op.name, ErrNotAttached)
 	}
 	var set []policy.Policy
@@ -448,8 +444,12 @@ func (m *Manager) detach(op *operation) error {
 	if _, err := m.publish(set); err != nil {
 		return err
 	}
+	unused := m.attached[op.name]
 	delete(m.attached, op.name)
-	return bpf.CloseLinks(links)
+	for _, programs := range m.attached {
+		unused = slices.DeleteFunc(unused, func(name string) bool { return slices.Contains(programs, name) })
+	}
+	return m.object.Detach(unused...)
 }
 
 // Close ends enforcement and all iterations over alerts.
@@ -464,12 +464,6 @@ func (m *Manager) Close() error {
 		return nil
 	}
 	var err error
-	for _, links := range m.attached {
-		err = errors.Join(err, bpf.CloseLinks(links))
-	}
-	for _, links := range m.revoke {
-		err = errors.Join(err, bpf.CloseLinks(links))
-	}
 	if m.stream != nil {
 		err = errors.Join(err, m.stream.close())
 	}

@@ -14,7 +14,7 @@ type operation struct {
 	name policy.Operation
 	id   int
 	// hooks cover the operation's effect between them. Each is the name of
-	// an LSM hook and of the program for it.
+	// an LSM hook and of the program for it, which operations may share.
 	hooks []hook
 	// alert makes the operation's alert from a record of the kernel.
 	alert func(AlertContext, record) Alert

@@ -176,7 +176,12 @@ struct generation {
 	__u32 subjects;
 	/* Counters of 64 bits, one a rule. */
 	__u32 hits;
-	__u32 reserved[5];
+	/* Rows of the verdict tables, with enum row_flags: a line for each class of
+	 * processes, in it a word for each operation. */
+	__u32 rows;
+	/* The operations that rules concern, a bit for each. */
+	__u32 concerned;
+	__u32 reserved[3];
 };
 
 /*
@@ -211,9 +216,6 @@ enum class_values { NO_CLASS = 0xffffffff };
 /* How an operation decides: the verdict is
  * verdicts[(((row * classes[0] + class0) * classes[1] + class1) * classes[2] + class2) * classes[3] + class3]. */
 struct operation {
-	/* Row of the verdict table by subject class, with enum row_flags. 0: no
-	 * rule concerns the operation. */
-	__u32 rows;
 	__u32 verdicts;
 	__u32 classes[MAX_KEYS];
 	/* Automata: [0] over paths (a mount's target), [1] over the source and
@@ -226,6 +228,7 @@ struct operation {
 	__u32 masks, mask_count;
 	/* Class of a source that could not be read. */
 	__u32 unknown_source;
+	__u32 reserved;
 };
 
 enum row_flags {
@@ -377,13 +380,26 @@ struct operation_counters {
 };
 
 /* What is known of a task since it started its program. */
+/* The last answer on a socket that a process got: generation << 32 | verdict, to
+ * the question of judge_socket(). */
+struct asked {
+	__u64 begun, first, second, packed;
+	__u64 answer;
+};
+
+/* Operations on sockets. */
+enum { ASKED = 2 };
+
 struct subject {
 	/* Generation number and class as last looked up, written as one word. */
 	__u64 class;
+	/* That class's rows. */
+	__u32 rows[OPERATIONS];
 	/* Keys of the files of program and script, TAG_FILE; 0 for none. */
 	__u64 program, script;
 	/* What the task and those that it descends from are and were. */
 	__u64 marks;
+	struct asked asked[ASKED];
 	/* The user to whom the class belongs. */
 	__u32 uid;
 	__u32 flags; /* enum subject_flags */

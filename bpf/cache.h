@@ -1,24 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The classes of a file's names, kept with its inode, so that the path of a
- * file that is opened again is not walked again.
+ * What is kept with an inode, so that a file that is used again is judged without
+ * walking its path: the classes of its names, and the verdicts on it for the last
+ * row of subjects that asked.
  *
- * What is kept is valid for the same dentry below the same parent with the
- * same name, the same mount, the same generation and as long as nothing has
- * been renamed or mounted anywhere: the kernel's own counts of those
- * (fs/dcache.c, rename_lock; fs/namespace.c, mount_lock) were read before and
- * after the walk. All of that is hashed into the record's check, together with
- * the classes, so that neither a stale record nor one that is being written by
- * another task can be taken for valid.
+ * A record is valid for the same dentry below the same parent with the same
+ * name, the same mount, the same generation and as long as nothing has been
+ * renamed or mounted anywhere: the kernel's own counts of those (fs/dcache.c,
+ * rename_lock; fs/namespace.c, mount_lock) were read before and after the walk.
+ * All of that is hashed into the record's check, together with what is kept, so
+ * that neither a stale record nor one that is being written by another task can
+ * be taken for valid.
  */
 #ifndef EBPFGUARD_CACHE_H
 #define EBPFGUARD_CACHE_H
 
 #include "object.h"
-
-struct record {
-	__u64 classes, check;
-};
 
 struct {
 	__uint(type, BPF_MAP_TYPE_INODE_STORAGE);
@@ -27,6 +24,14 @@ struct {
 	__type(value, struct record);
 } files SEC(".maps");
 
+/* The same for bprm_check_security. */
+struct {
+	__uint(type, BPF_MAP_TYPE_INODE_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct record);
+} programs SEC(".maps");
+
 static __always_inline __u64 mix(__u64 hash, __u64 word)
 {
 	hash ^= word;
@@ -34,79 +39,125 @@ static __always_inline __u64 mix(__u64 hash, __u64 word)
 	return hash ^ hash >> 32;
 }
 
-/* The beginning of a struct dentry that makes up its place, read at once. */
-struct place {
-	__u64 next, pprev, parent, name;
-};
-
-/* is_known tells whether the fields lie one behind the other on this kernel, as
- * they have for long (include/linux/dcache.h). */
-static __always_inline bool is_known(void)
+/* distance returns how far a pointer is from another. The verifier lets nothing
+ * else be calculated with pointers. */
+static __always_inline __u64 distance(const void *from, const void *to)
 {
-	__u32 start = bpf_core_field_offset(struct dentry, d_hash);
+	__u64 number;
 
-	return bpf_core_field_offset(struct dentry, d_parent) == start + 16 &&
-	       bpf_core_field_offset(struct dentry, d_name) == start + 24;
+	/* Or clang compares them instead. */
+	asm volatile("%0 = %1\n%0 -= %2" : "=&r"(number) : "r"(to), "r"(from));
+	return number;
 }
 
-/* check_of hashes what a record of the walk's object depends on. */
-static __always_inline __u64 check_of(const struct walk *walk, __u32 generation, __u64 sequences,
-				      __u64 classes)
+/* check_of hashes what is kept for an open file, and what that depends on. Pointers
+ * count as distances from the record, which stays where it is. */
+static __always_inline __u64 check_of(const struct record *kept, const struct record *record,
+				      struct file *file, __u64 sequences)
 {
-	struct place place = {};
+	struct dentry *dentry = file->f_path.dentry;
+	__u64 parent = distance(record, dentry->d_parent);
 	__u64 hash = hash_key[0];
 
-	bpf_probe_read_kernel(&place, sizeof(place),
-			      (void *)walk->object.dentry +
-				      bpf_core_field_offset(struct dentry, d_hash));
-	hash = mix(hash, walk->object.dentry);
-	hash = mix(hash, walk->object.mnt);
-	hash = mix(hash, place.pprev);
-	hash = mix(hash, place.parent);
-	hash = mix(hash, place.name);
-	hash = mix(hash, generation);
+	if (!dentry->d_hash.pprev)
+		parent |= 1; /* the name is no longer there */
+	hash = mix(hash, distance(record, dentry));
+	hash = mix(hash, distance(record, file->f_path.mnt));
+	hash = mix(hash, parent);
+	/* Hash, salted with the parent's address, and length of the name: another
+	 * name of the same file may get the memory of a dentry that was dropped. */
+	hash = mix(hash, (__u64)dentry->d_name.len << 32 | dentry->d_name.hash);
 	hash = mix(hash, sequences);
-	hash = mix(hash, classes);
+	hash = mix(hash, kept->classes);
+	hash = mix(hash, kept->begun);
+	hash = mix(hash, (__u64)kept->verdicts[1] << 32 | kept->verdicts[0]);
+	hash = mix(hash, kept->verdicts[2]);
 	return mix(hash, hash_key[1]);
 }
 
-/* judge_cached judges an open file, which is the walk's object as well, for
- * file_open. */
-static __always_inline __u64 judge_cached(struct file *file, struct walk *walk, __u32 flags)
+/* can_keep tells whether the counts of renames and mounts are known. */
+static __always_inline bool can_keep(void)
 {
-	enum operation_id id = OPERATION_FILE_OPEN;
-	struct record *record;
-	__u64 begun, answer, classes;
-	__u64 now;
+	return rename_lock_at && mount_lock_at;
+}
 
-	/* Without the counts nothing can be kept. */
-	if (!rename_lock_at || !mount_lock_at || !is_known())
-		return judge_file(id, flags);
-	begun = begin_judgement(id);
+/*
+ * kept_answer returns the verdict on uses of an open file by what is kept with
+ * its inode, or since nothing can be refused; CHANGED when that does not tell.
+ * It is what most opens come to, so nothing is looked up that it can do without.
+ */
+static __always_inline __u64 kept_answer(void *map, enum operation_id id, struct file *file,
+					 __u32 uses)
+{
+	__u64 begun = begin_judgement(id);
+	struct record *record, kept;
+
 	if (begun & ROW_ALLOWED)
 		return begun >> 32 << 32 | NO_RULE_ALLOW;
-	record = bpf_inode_storage_get(&files, file->f_inode, NULL, 0);
-	if (record && !is_final(begun)) {
-		classes = record->classes;
+	if (is_final(begun) || !can_keep())
+		return CHANGED;
+	record = bpf_inode_storage_get(map, file->f_inode, NULL, 0);
+	if (!record)
+		return CHANGED;
+	kept = *record;
+	barrier(); /* what was checked is what counts */
+	if (kept.begun != begun || kept.check != check_of(&kept, record, file, sequences()))
+		return CHANGED;
+	return begun >> 32 << 32 | strictest_of(&kept, uses);
+}
+
+/* judge_and_keep judges an open file, which is the walk's object as well, and
+ * keeps what it finds. */
+static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, struct file *file,
+					    struct walk *walk, __u32 uses)
+{
+	__u64 begun = begin(id), answer = CHANGED, now;
+	struct record *record, kept;
+
+	walk->kept.begun = 0;
+	if (can_keep() && !is_final(begun)) {
+		record = bpf_inode_storage_get(map, file->f_inode, NULL, 0);
 		now = sequences();
-		if (record->check == check_of(walk, begun >> 32, now, classes)) {
-			answer = accesses_verdict(id, begun, classes, flags);
-			if ((__u32)answer != CHANGED)
-				return answer;
+		if (record) {
+			kept = *record;
+			barrier();
+			/* Kept for other subjects. */
+			if (kept.begun >> 32 == begun >> 32 &&
+			    kept.check == check_of(&kept, record, file, now)) {
+				walk->sequences = now;
+				answer = uses_verdict(id, begun, kept.classes, uses);
+			}
 		}
 	}
-	/* A judgement that is over early, because the task turns out to be one
-	 * that no rule concerns, leaves what was found for the object before. */
-	walk->classes = CLASSES_UNKNOWN;
-	answer = judge_file(id, flags);
-	if ((__u32)answer == CHANGED || walk->classes & (CLASSES_UNKNOWN | CLASSES_CHANGED))
+	if ((__u32)answer == CHANGED)
+		answer = judge_file(id, uses);
+	if (!can_keep() || (__u32)answer == CHANGED || !walk->kept.begun ||
+	    walk->kept.classes & (CLASSES_UNKNOWN | CLASSES_CHANGED))
 		return answer;
-	record = bpf_inode_storage_get(&files, file->f_inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (record) { /* without memory the next open walks again */
-		record->classes = walk->classes;
-		record->check = check_of(walk, walk->generation, walk->sequences, walk->classes);
+	record = bpf_inode_storage_get(map, file->f_inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (record) { /* without memory the next use walks again */
+		kept = walk->kept;
+		kept.check = check_of(&kept, record, file, walk->sequences);
+		*record = kept;
 	}
 	return answer;
+}
+
+/* judge_use judges uses of an open file, by what is kept if that allows them.
+ * Otherwise the file becomes the walk's object, for the alert. */
+static __always_inline __u64 judge_use(void *map, enum operation_id id, struct file *file,
+				       __u32 uses)
+{
+	__u64 answer = kept_answer(map, id, file, uses);
+	struct walk *walk;
+
+	if (is_allow(answer))
+		return answer;
+	walk = current_walk();
+	if (!set_object(walk, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
+			(__u64)file->f_inode, flags_of_uses(id, uses)))
+		return without_memory(id);
+	return judge_and_keep(map, id, file, walk, uses);
 }
 
 #endif

@@ -13,6 +13,7 @@
 #include "hooks/sb_mount.h"
 #include "hooks/sb_remount.h"
 #include "hooks/sb_umount.h"
+#include "hooks/shared.h"
 #include "hooks/socket_bind.h"
 #include "hooks/socket_connect.h"
 #include "hooks/task_fix_setuid.h"

@@ -40,6 +40,7 @@ enum {
 	BPF_ANY = 0,
 	BPF_NOEXIST = 1,
 	BPF_F_NO_PREALLOC = 1,
+	BPF_F_MMAPABLE = 1 << 10,
 	BPF_LOCAL_STORAGE_GET_F_CREATE = 1,
 	BPF_F_INNER_MAP = 1 << 12,
 };
@@ -182,16 +183,17 @@ struct inode {
 	struct hlist_head i_dentry;
 };
 struct qstr {
-	union {
-		struct {
-			__u32 hash;
-			__u32 len;
-		};
-		__u64 hash_len;
+	struct {
+		__u32 hash;
+		__u32 len;
 	};
 	const unsigned char *name;
 };
-/* include/linux/seqlock_types.h: under whatever name, it begins with the count */
+/* include/linux/seqlock_types.h: with one of these begins a seqlock_t */
+struct seqcount {
+	unsigned int sequence;
+};
+/* under whatever name, it begins with the count */
 struct sequence_count {
 	unsigned int sequence;
 };

@@ -33,6 +33,19 @@ struct object {
 	__u8 type[TYPE_LENGTH];
 };
 
+/* What is kept with an inode for an operation (cache.h). */
+struct record {
+	/* The classes of the file's names. */
+	__u64 classes;
+	/* The generation's number << 32 | the row that the verdicts are for. */
+	__u64 begun;
+	/* The verdicts on each enum access_flags, or on starting and loading the
+	 * program. */
+	__u32 verdicts[3];
+	__u32 reserved;
+	__u64 check;
+};
+
 /* A task's scratch space; made at its first walk. Much of it would be local
  * variables if the verifier did not follow each of their values through loops. */
 struct walk {
@@ -60,9 +73,9 @@ struct walk {
 	 * files on it; and those of the latter for what is above. */
 	struct state path, file, above_path, above_file;
 	__u32 flags; /* enum run_flags */
-	/* The classes that the last judgement found, and what they hold for. */
-	__u32 generation;
-	__u64 classes, sequences;
+	/* What the last judgement of a file found, and what that holds for. */
+	struct record kept;
+	__u64 sequences;
 	/* The name of the component being passed, or the addresses of
 	 * sctp_bindx(3); whatever starts within the first MAX_NAME bytes may be a
 	 * sockaddr_in6 long. */
@@ -131,6 +144,21 @@ struct {
 			__type(value, struct line);
 		});
 } generations SEC(".maps");
+
+/*
+ * What is in force, in one word: the generation's number << 32 | the operations
+ * that its rules concern. While a generation is put in force it is 0, so that
+ * nothing counts then that was kept: whoever finds the number here finds no
+ * tables but those of that number, or notices by their number that they have
+ * been replaced. The loader writes it through memory (mmap).
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} force SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

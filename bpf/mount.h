@@ -138,11 +138,11 @@ __noinline __u32 class_of_flags(__u32 id, __u32 flags)
 }
 
 /* judge_mount_once judges the walk's object as a mount, once. */
-__noinline __u64 judge_mount_once(__u32 id, __u32 last)
+__noinline __u64 judge_mount_once(__u32 id, __u64 begun, __u32 last)
 {
-	__u64 begun = begin_judgement(id), classes;
 	struct walk *walk = current_walk();
 	__u32 source, type, flags;
+	__u64 classes;
 
 	if (is_final(begun))
 		return early_answer(begun);
@@ -237,11 +237,8 @@ static __always_inline int decide_mount(enum operation_id id, enum hook_id hook)
 	__u64 answer = CHANGED;
 	int i;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++) {
-		if (i)
-			refresh_class();
-		answer = judge_mount_once(id, i == MAX_TRIES - 1);
-	}
+	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+		answer = judge_mount_once(id, begin(id), i == MAX_TRIES - 1);
 	return conclude(answer, id, hook, NULL);
 }
 

@@ -13,17 +13,30 @@
 /* What object_classes adds when something was renamed or mounted meanwhile. */
 #define CLASSES_CHANGED (1ULL << 63)
 
+/* Since 6.2 (kernel/bpf/helpers.c): a number taken for a pointer to a type, so
+ * that reading there is one instruction. */
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+
+/* count_at reads the count of changes with which a kernel's seqlock_t begins. */
+static __always_inline __u32 count_at(__u64 lock)
+{
+	__u32 count = 0;
+
+	if (!lock)
+		return 0;
+	if (bpf_rdonly_cast)
+		return ((struct seqcount *)bpf_rdonly_cast(
+				(void *)lock, bpf_core_type_id_kernel(struct seqcount)))
+			->sequence;
+	bpf_probe_read_kernel(&count, sizeof(count), (void *)lock);
+	return count;
+}
+
 /* sequences returns the counts of renames and mounts; an odd count says that
  * one is going on. 0 where the loader could not find them. */
 static __always_inline __u64 sequences(void)
 {
-	__u32 renames = 0, mounts = 0;
-
-	if (rename_lock_at)
-		bpf_probe_read_kernel(&renames, sizeof(renames), (void *)rename_lock_at);
-	if (mount_lock_at)
-		bpf_probe_read_kernel(&mounts, sizeof(mounts), (void *)mount_lock_at);
-	return (__u64)renames << 32 | mounts;
+	return (__u64)count_at(rename_lock_at) << 32 | count_at(mount_lock_at);
 }
 
 static __always_inline bool is_odd(__u64 sequences)
@@ -161,30 +174,14 @@ static __always_inline __u32 only_named(__u32 verdict)
 	return NO_RULE_ALLOW;
 }
 
-/*
- * names_verdict returns the strictest verdict over the names of an object:
- * generation << 32 | verdict, or CHANGED. `begun` is what begin_judgement
- * returned.
- */
-__noinline __u64 names_verdict(__u32 id, __u64 begun, __u64 classes, __u64 rest)
+/* verdict_of_names returns the strictest verdict over the names of an object. */
+static __always_inline __u32 verdict_of_names(void *tables, const struct operation *operation,
+					      __u32 row, __u64 classes, __u64 rest)
 {
-	void *tables = tables_in(SLOT_FORCE);
-	const struct generation *generation;
-	const struct operation *operation;
-	__u32 row = begun & ROW_MASK, first, second, verdict;
+	__u32 first = classes & CLASS_MASK, second = classes >> SECOND_SHIFT & CLASS_MASK;
 	__u32 c1 = rest & 0xffffff, c2 = rest >> 24 & 0xffffff, c3 = rest >> 48 & 0x7fff;
-	__u64 number = begun >> 32 << 32;
+	__u32 verdict, other;
 
-	if (!tables)
-		return UNDECIDED_DENY;
-	generation = generation_of(tables);
-	operation = operation_of(tables, id);
-	if (!generation || !operation)
-		return UNDECIDED_DENY;
-	if (generation->number != begun >> 32)
-		return CHANGED;
-	first = classes & CLASS_MASK;
-	second = classes >> SECOND_SHIFT & CLASS_MASK;
 	if (classes & CLASSES_UNKNOWN) {
 		first = operation->unknown;
 		second = 0;
@@ -198,49 +195,109 @@ __noinline __u64 names_verdict(__u32 id, __u64 begun, __u64 classes, __u64 rest)
 	if (rest & REST_NAMED)
 		verdict = only_named(verdict);
 	if (second) {
-		__u32 other = verdict_at(tables, operation, row, second, c1, c2, c3);
-
+		other = verdict_at(tables, operation, row, second, c1, c2, c3);
 		if (rest & REST_NAMED)
 			other = only_named(other);
 		verdict = stricter(verdict, other);
 	}
-	return number | verdict;
+	return verdict;
 }
 
-/* worse returns the stricter of two answers of the same generation; CHANGED
- * stays. */
-static __always_inline __u64 worse(__u64 a, __u64 b)
+/*
+ * names_verdict returns the strictest verdict over the names of an object:
+ * generation << 32 | verdict, or CHANGED. `begun` is what begin_judgement
+ * returned.
+ */
+__noinline __u64 names_verdict(__u32 id, __u64 begun, __u64 classes, __u64 rest)
 {
-	if ((__u32)a == CHANGED || (__u32)b == CHANGED)
+	void *tables = tables_in(SLOT_FORCE);
+	const struct generation *generation;
+	const struct operation *operation;
+
+	if (!tables)
+		return UNDECIDED_DENY;
+	generation = generation_of(tables);
+	operation = operation_of(tables, id);
+	if (!generation || !operation)
+		return UNDECIDED_DENY;
+	if (generation->number != begun >> 32)
 		return CHANGED;
-	return a >> 32 << 32 | stricter(a, b);
+	return begun >> 32 << 32 |
+	       verdict_of_names(tables, operation, begun & ROW_MASK, classes, rest);
 }
 
-/* accesses_verdict judges a file for each access that is wanted. */
-static __always_inline __u64 accesses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 wanted)
+/* Uses of a program; those of a file are enum access_flags. */
+enum program_uses {
+	PROGRAM_STARTED = 1,
+	/* Not started but brought in: only rules that name it count. */
+	PROGRAM_LOADED = 2,
+	/* Started without arguments. */
+	PROGRAM_BARE = 4,
+};
+
+/* flags_of_uses returns what an alert tells of uses of a file or a program, before
+ * anything is known of it. */
+static __always_inline __u32 flags_of_uses(__u32 id, __u32 uses)
 {
-	__u64 answer = begun >> 32 << 32 | NO_RULE_ALLOW;
-
-	/* Class 0 is reading, 1 writing, 2 execution. */
-	if (wanted & ACCESS_READ)
-		answer = names_verdict(id, begun, classes, rest_of(0, 0, 0));
-	if (wanted & ACCESS_WRITE)
-		answer = worse(answer, names_verdict(id, begun, classes, rest_of(1, 0, 0)));
-	if (wanted & ACCESS_EXEC)
-		answer = worse(answer, names_verdict(id, begun, classes, rest_of(2, 0, 0)));
-	return answer;
+	if (id == OPERATION_FILE_OPEN)
+		return uses;
+	return uses & PROGRAM_BARE ? TRAIT_NO_ARGS : 0;
 }
 
-/* traits_of returns what a program is of enum trait_flags. */
-static __always_inline __u32 traits_of(__u32 flags, __u64 classes)
+/* strictest_of returns the strictest of the verdicts on uses of a file. */
+static __always_inline __u32 strictest_of(const struct record *found, __u32 uses)
 {
-	if (classes & (CLASSES_SHM | CLASSES_DELETED | CLASSES_FILELESS))
-		flags |= TRAIT_FILELESS;
-	return flags;
+	__u32 verdict = 0;
+
+	if (uses & 1)
+		verdict = found->verdicts[0];
+	if (uses & 2)
+		verdict = stricter(verdict, found->verdicts[1]);
+	if (uses & 4)
+		verdict = stricter(verdict, found->verdicts[2]);
+	return verdict;
 }
 
-/* Beside trait flags: the program is not started but brought in. */
-#define LOADED (1 << 31)
+/*
+ * uses_verdict finds the verdicts on all uses of the walk's object, a file or a
+ * program, keeps them in the walk and returns the strictest of those that are
+ * asked about: generation << 32 | verdict, or CHANGED.
+ */
+__noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
+{
+	__u64 rests[3] = {rest_of(0, 0, 0), rest_of(1, 0, 0), rest_of(2, 0, 0)};
+	void *tables = tables_in(SLOT_FORCE);
+	const struct generation *generation;
+	const struct operation *operation;
+	struct walk *walk = current_walk();
+	__u32 traits = 0;
+
+	if (!tables || !walk)
+		return UNDECIDED_DENY;
+	generation = generation_of(tables);
+	operation = operation_of(tables, id);
+	if (!generation || !operation)
+		return UNDECIDED_DENY;
+	if (generation->number != begun >> 32)
+		return CHANGED;
+	if (id != OPERATION_FILE_OPEN) {
+		if (classes & (CLASSES_SHM | CLASSES_DELETED | CLASSES_FILELESS))
+			traits = TRAIT_FILELESS;
+		rests[0] = rest_of(traits, 0, 0);
+		rests[1] = rest_of(traits, 0, 0) | REST_NAMED;
+		rests[2] = rest_of(traits | TRAIT_NO_ARGS, 0, 0);
+		walk->object.flags = flags_of_uses(id, uses) | traits;
+	}
+	walk->kept.classes = classes;
+	walk->kept.verdicts[0] =
+		verdict_of_names(tables, operation, begun & ROW_MASK, classes, rests[0]);
+	walk->kept.verdicts[1] =
+		verdict_of_names(tables, operation, begun & ROW_MASK, classes, rests[1]);
+	walk->kept.verdicts[2] =
+		verdict_of_names(tables, operation, begun & ROW_MASK, classes, rests[2]);
+	walk->kept.begun = begun;
+	return begun >> 32 << 32 | strictest_of(&walk->kept, uses);
+}
 
 /*
  * The last try: where renames and mounts never stand still, what was found is
@@ -250,40 +307,31 @@ static __always_inline __u32 traits_of(__u32 flags, __u64 classes)
  */
 #define LAST (1 << 30)
 
-/* judge_once judges the walk's object once: as a file for the accesses in its
- * flags, or as a program. Mounts have their own, in mount.h. */
-__noinline __u64 judge_once(__u32 id, __u32 flags)
+/* judge_once judges uses of the walk's object once. Mounts have their own, in
+ * mount.h. */
+__noinline __u64 judge_once(__u32 id, __u64 begun, __u32 uses)
 {
-	__u64 begun = begin_judgement(id), classes;
 	struct walk *walk = current_walk();
+	__u64 classes;
 
 	if (is_final(begun))
 		return early_answer(begun);
 	if (!walk)
 		return begun >> 32 << 32 | UNDECIDED_DENY;
 	classes = object_classes(id);
-	if (classes & CLASSES_CHANGED && !(flags & LAST))
+	if (classes & CLASSES_CHANGED && !(uses & LAST))
 		return CHANGED;
-	walk->classes = classes;
-	walk->generation = begun >> 32;
-	if (id == OPERATION_FILE_OPEN)
-		return accesses_verdict(id, begun, classes, flags);
-	walk->object.flags = traits_of(flags & 3, classes);
-	return names_verdict(id, begun, classes,
-			     rest_of(walk->object.flags, 0, 0) | (flags & LOADED ? REST_NAMED : 0));
+	return uses_verdict(id, begun, classes, uses);
 }
 
-/* judge_file judges the walk's object. */
-static __always_inline __u64 judge_file(enum operation_id id, __u32 flags)
+/* judge_file judges uses of the walk's object. */
+static __always_inline __u64 judge_file(enum operation_id id, __u32 uses)
 {
 	__u64 answer = CHANGED;
 	int i;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++) {
-		if (i)
-			refresh_class();
-		answer = judge_once(id, i == MAX_TRIES - 1 ? flags | LAST : flags);
-	}
+	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+		answer = judge_once(id, begin(id), i == MAX_TRIES - 1 ? uses | LAST : uses);
 	return answer;
 }
 

@@ -48,7 +48,7 @@ __noinline int judge_packed(__u32 id, __u32 family, __u32 total)
 		walk->port = object->port;
 	else if (!object->port) /* net/sctp/socket.c, sctp_do_bind */
 		object->port = walk->port;
-	answer = ask(id, object);
+	answer = ask(id, begin_judgement(id), object);
 	/* CHANGED, the least of all, has to stay: conclude() fails closed on it. */
 	if ((__u32)walk->answer != CHANGED &&
 	    ((__u32)answer == CHANGED || (__u32)answer > (__u32)walk->answer)) {
@@ -78,16 +78,14 @@ static __always_inline int decide_packed(struct sock *sk, enum operation_id id,
 	if (total > MAX_PACKED ||
 	    bpf_probe_read_kernel(walk->name, mask_length(total), addresses)) {
 		object->unreadable = true;
-		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, object);
+		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, NULL, ROW_CHANGED, object);
 	}
 	walk->sk = (__u64)sk;
 	walk->answer = CHANGED;
 	for (try = 0; try < MAX_TRIES && (__u32)walk->answer == CHANGED; try++) {
-		if (try) {
-			refresh_class();
-			/* That made use of the walk's name. */
-			bpf_probe_read_kernel(walk->name, mask_length(total), addresses);
-		}
+		/* Looking the task up makes use of the walk's name. */
+		begin(id);
+		bpf_probe_read_kernel(walk->name, mask_length(total), addresses);
 		walk->answer = NO_RULE_ALLOW;
 		walk->strictest_at = 0;
 		walk->next_at = 0;

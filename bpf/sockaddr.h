@@ -118,6 +118,20 @@ static __always_inline void object_finish(struct socket_object *object, struct s
 	}
 }
 
+/* read_address reads as much of a socket address as an address of IPv6 has; what
+ * is not there is 0. It returns false when that is less than one of IPv4 has. */
+static __always_inline bool read_address(struct socket_object *object, struct sockaddr_in6 *addr,
+					 const void *address, __u32 length)
+{
+	__u64 size = length < SIN6_LEN_RFC2133 ? sizeof(struct sockaddr_in) : SIN6_LEN_RFC2133;
+
+	if (length < sizeof(struct sockaddr_in))
+		return false;
+	if (bpf_probe_read_kernel(addr, size, address))
+		object->unreadable = true;
+	return true;
+}
+
 /*
  * read_sockaddr reads a socket address as the socket's bind() will. It returns
  * false for one that bind() refuses by itself because it is too short: those
@@ -133,10 +147,8 @@ static __always_inline bool read_sockaddr(struct socket_object *object, struct s
 {
 	struct sockaddr_in6 addr = {};
 
-	if (length < sizeof(struct sockaddr_in))
+	if (!read_address(object, &addr, address, length))
 		return false;
-	if (bpf_probe_read_kernel(&addr, sizeof(struct sockaddr_in), address))
-		object->unreadable = true;
 	object->port = bpf_ntohs(addr.sin6_port);
 	if (family == AF_INET || (addr.sin6_family != AF_INET6 && family == AF_SMC) ||
 	    addr.sin6_family == AF_INET) {
@@ -144,8 +156,6 @@ static __always_inline bool read_sockaddr(struct socket_object *object, struct s
 	} else {
 		if (length < SIN6_LEN_RFC2133)
 			return false;
-		if (bpf_probe_read_kernel(&addr, SIN6_LEN_RFC2133, address))
-			object->unreadable = true;
 		set_address6(object, addr.sin6_addr);
 	}
 	object_finish(object, sk, true);
@@ -164,10 +174,8 @@ static __always_inline bool read_remote(struct socket_object *object, struct soc
 	struct sockaddr_in6 addr = {};
 	__u32 *words = (__u32 *)object->address;
 
-	if (length < sizeof(struct sockaddr_in))
+	if (!read_address(object, &addr, address, length))
 		return false;
-	if (bpf_probe_read_kernel(&addr, sizeof(struct sockaddr_in), address))
-		object->unreadable = true;
 	if (has_ports(object->protocol))
 		object->port = bpf_ntohs(addr.sin6_port);
 	if (family == AF_INET || (addr.sin6_family != AF_INET6 && family == AF_SMC) ||
@@ -182,8 +190,6 @@ static __always_inline bool read_remote(struct socket_object *object, struct soc
 	}
 	if (length < SIN6_LEN_RFC2133)
 		return false;
-	if (bpf_probe_read_kernel(&addr, SIN6_LEN_RFC2133, address))
-		object->unreadable = true;
 	set_address6(object, addr.sin6_addr);
 	if (!words[0] && !words[1] && !words[2] && !words[3])
 		words[3] = bpf_htonl(1);

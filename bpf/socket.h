@@ -93,10 +93,10 @@ static __always_inline __u32 judge_address(const struct judgement *judgement, __
  * or CHANGED, and the generation that decided: generation << 32 | verdict. The
  * address comes in two halves in network byte order.
  */
-__noinline __u64 judge_socket(__u32 id, __u64 first, __u64 second, __u64 packed)
+__noinline __u64 judge_socket(__u32 id, __u64 begun, __u64 first, __u64 second, __u64 packed)
 {
 	struct packed_object *object = (void *)&packed;
-	__u64 begun = begin_judgement(id), protocol, port, address;
+	__u64 protocol, port, address;
 	const struct generation *generation;
 	struct judgement judgement = {.id = id};
 	const struct tables *intervals;
@@ -139,11 +139,9 @@ __noinline __u64 judge_socket(__u32 id, __u64 first, __u64 second, __u64 packed)
 	return judgement.number | (verdict4 == CHANGED ? CHANGED : stricter(verdict, verdict4));
 }
 
-/* ask returns the verdict on an object and the generation that decided, or
- * CHANGED. */
-static __always_inline __u64 ask(enum operation_id id, const struct socket_object *object)
+/* pack returns an object without its address as a number. */
+static __always_inline __u64 pack(const struct socket_object *object)
 {
-	const __u64 *address = (const __u64 *)object->address;
 	struct packed_object packed = {
 		.port = object->port,
 		.automatic_first = object->automatic_first,
@@ -152,25 +150,69 @@ static __always_inline __u64 ask(enum operation_id id, const struct socket_objec
 		.family = object->family,
 		.dual_stack = object->dual_stack,
 	};
-	__u64 answer = judge_socket(id, address[0], address[1], *(__u64 *)&packed);
 
+	return *(__u64 *)&packed;
+}
+
+/* with_unreadable returns the answer on an object that may not have been read. */
+static __always_inline __u64 with_unreadable(__u64 answer, const struct socket_object *object)
+{
 	if (object->unreadable && (__u32)answer != NO_RULE_ALLOW && (__u32)answer != CHANGED)
 		return answer >> 32 << 32 | UNDECIDED_DENY;
 	return answer;
 }
 
-/* decide_socket judges a socket and concludes. */
-static __always_inline int decide_socket(enum operation_id id, enum hook_id hook,
+/* ask returns the verdict on an object and the generation that decided, or
+ * CHANGED. */
+static __always_inline __u64 ask(enum operation_id id, __u64 begun,
+				 const struct socket_object *object)
+{
+	const __u64 *address = (const __u64 *)object->address;
+
+	return with_unreadable(judge_socket(id, begun, address[0], address[1], pack(object)),
+			       object);
+}
+
+/*
+ * judge_asked judges an object for a subject: programs connect and send to the
+ * same place again and again, so the last answer is kept. `begun` is what
+ * begin_by() returned.
+ */
+static __always_inline __u64 judge_asked(enum operation_id id, struct subject *subject, __u64 begun,
 					 const struct socket_object *object)
 {
-	__u64 answer = CHANGED;
+	const __u64 *address = (const __u64 *)object->address;
+	__u64 packed = pack(object), answer;
+	struct asked *asked;
+
+	if (is_final(begun) || !subject)
+		return CHANGED;
+	asked = &subject->asked[id == OPERATION_SOCKET_BIND];
+	if (asked->begun == begun && asked->first == address[0] && asked->second == address[1] &&
+	    asked->packed == packed)
+		return with_unreadable(asked->answer, object);
+	answer = judge_socket(id, begun, address[0], address[1], packed);
+	if ((__u32)answer == CHANGED)
+		return CHANGED;
+	asked->begun = begun;
+	asked->first = address[0];
+	asked->second = address[1];
+	asked->packed = packed;
+	asked->answer = answer;
+	return with_unreadable(answer, object);
+}
+
+/* decide_socket judges a socket and concludes. Subject and `begun` are those of
+ * begin_by(). */
+static __always_inline int decide_socket(enum operation_id id, enum hook_id hook,
+					 struct subject *subject, __u64 begun,
+					 const struct socket_object *object)
+{
+	__u64 answer = judge_asked(id, subject, begun, object);
 	int i;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++) {
-		if (i)
-			refresh_class();
-		answer = ask(id, object);
-	}
+	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+		answer = ask(id, begin(id), object);
 	return conclude(answer, id, hook, object);
 }
 

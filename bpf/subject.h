@@ -220,26 +220,58 @@ unknown:
 	return (__u64)generation->number << 32 | (subjects->unknown + user);
 }
 
+/* copy_rows copies the rows of a class, number << 32 | class, to a subject; false
+ * when the generation is no longer the one in force. */
+static __always_inline bool copy_rows(struct subject *subject, __u64 class)
+{
+	void *tables = tables_in(SLOT_FORCE);
+	const struct generation *generation;
+	const struct line *line;
+
+	if (!tables)
+		return false;
+	generation = generation_of(tables);
+	if (!generation || generation->number != class >> 32)
+		return false;
+	line = line_at(tables, generation->rows + (__u32) class * LINE_WORDS);
+	if (!line)
+		return false;
+	__builtin_memcpy(subject->rows, line, sizeof(subject->rows));
+	return true;
+}
+
 /* classify looks a subject up in a generation, and keeps its marks and, for the
- * generation in force, its class. */
-static __always_inline __u64 classify(struct subject *subject, struct walk *walk, __u32 slot,
-				      __u32 uid)
+ * generation in force, its class and rows. */
+static __always_inline void classify(struct subject *subject, struct walk *walk, __u32 slot,
+				     __u32 uid)
 {
 	__u64 class;
 
 	bpf_probe_read_kernel(&walk->spare, sizeof(walk->spare), subject);
 	class = classify_spare(slot, uid);
 	subject->marks |= walk->spare.marks;
-	if (slot == SLOT_FORCE) {
-		subject->class = class;
-		subject->uid = uid;
-	}
-	return class;
+	if (slot != SLOT_FORCE)
+		return;
+	subject->class = 0; /* or the rows would be another class's meanwhile */
+	barrier();
+	if (!copy_rows(subject, class))
+		return;
+	subject->uid = uid;
+	barrier();
+	subject->class = class;
+}
+
+/* uid_of returns the user of the current task. */
+static __always_inline __u32 uid_of(struct task_struct *current)
+{
+	if (task_storage)
+		return current->cred->uid.val;
+	return bpf_get_current_uid_gid();
 }
 
 static __always_inline __u32 current_uid(void)
 {
-	return bpf_get_current_uid_gid();
+	return uid_of(current_task());
 }
 
 /* refresh_marks adds the marks of the current task's program, before the task

@@ -20,11 +20,10 @@
 #define MAX_TRIES 8
 
 /* What begin_judgement returns in its lower half instead of a row. */
-#define ROW_CHANGED 0x7ffffffe /* call refresh_class and begin anew */
+#define ROW_CHANGED 0x7ffffffe /* the task has to be looked up: begin() */
 #define ROW_DAMAGED 0x7fffffff
 
-/* refresh_class looks up what the current task is in the generation in force;
- * a judgement that finds that it does not know asks for it and begins anew. */
+/* refresh_class looks up what the current task is in the generation in force. */
 __noinline int refresh_class(void)
 {
 	struct subject *subject = current_subject();
@@ -36,40 +35,67 @@ __noinline int refresh_class(void)
 	return 0;
 }
 
+/* in_force returns what is in force (maps.h), also while that is replaced; 0 when
+ * nothing ever was. */
+static __always_inline __u64 in_force(void)
+{
+	__u32 key = 0;
+	volatile __u64 *word = bpf_map_lookup_elem(&force, &key);
+	__u64 now = word ? *word : 0;
+	const struct generation *generation;
+	void *tables;
+
+	if (now)
+		return now;
+	tables = tables_in(SLOT_FORCE);
+	generation = tables ? generation_of(tables) : NULL;
+	return generation ? (__u64)generation->number << 32 | generation->concerned : 0;
+}
+
 /*
- * begin_judgement looks up everything that does not depend on the object. It
- * returns the number of the generation << 32 | row of the subject, with
- * ROW_ALLOWED when nothing can be refused.
+ * begin_by looks up everything that does not depend on the object. It returns the
+ * number of the generation << 32 | row of the subject, with ROW_ALLOWED when
+ * nothing can be refused. Unless what it returns is final, the subject is there.
  */
+static __always_inline __u64 begin_by(__u32 id, struct subject **subject)
+{
+	__u64 now = in_force(), number = now >> 32 << 32;
+	struct task_struct *task;
+
+	*subject = NULL;
+	if (!now)
+		return ROW_DAMAGED;
+	if (!(now >> id & 1))
+		return number | ROW_ALLOWED;
+	task = current_task();
+	*subject = task_get(&tasks, task);
+	if (!*subject || (*subject)->class >> 32 != now >> 32 || (*subject)->uid != uid_of(task))
+		return ROW_CHANGED;
+	return number | (*subject)->rows[id & (OPERATIONS - 1)];
+}
+
 static __always_inline __u64 begin_judgement(__u32 id)
 {
-	void *tables = tables_in(SLOT_FORCE);
-	const struct generation *generation;
-	const struct operation *operation;
 	struct subject *subject;
-	__u64 class, row, number;
-	__u32 rows;
 
-	if (!tables)
-		return ROW_DAMAGED;
-	operation = operation_of(tables, id);
-	generation = generation_of(tables);
-	if (!generation || !operation)
-		return ROW_DAMAGED;
-	rows = operation->rows;
-	if (!rows)
-		return ROW_ALLOWED;
-	number = generation->number;
-	subject = task_get(&tasks, current_task());
-	if (!subject)
-		return ROW_CHANGED;
-	class = subject->class;
-	if (class >> 32 != number || subject->uid != current_uid())
-		return ROW_CHANGED;
-	row = word_at(tables, rows + (__u32) class);
-	if (row == NOT_FOUND)
-		return number << 32 | ROW_DAMAGED;
-	return number << 32 | row;
+	return begin_by(id, &subject);
+}
+
+/* begin is begin_judgement for a task that may have to be looked up first. */
+static __always_inline __u64 begin(__u32 id)
+{
+	__u64 begun = begin_judgement(id);
+
+	if ((__u32)begun != ROW_CHANGED)
+		return begun;
+	refresh_class();
+	return begin_judgement(id);
+}
+
+/* is_free tells whether the current task can be refused nothing. */
+static __always_inline bool is_free(__u32 id)
+{
+	return begin_judgement(id) & ROW_ALLOWED;
 }
 
 static __always_inline __u64 early_answer(__u64 begun)
@@ -81,6 +107,11 @@ static __always_inline __u64 early_answer(__u64 begun)
 	if ((__u32)begun == ROW_CHANGED)
 		return CHANGED;
 	return number | UNDECIDED_DENY;
+}
+
+static __always_inline bool is_allow(__u64 answer)
+{
+	return (__u32)answer >> VERDICT_SHIFT == VERDICT_ALLOW;
 }
 
 /* is_final tells whether nothing has to be known of the object. */
@@ -292,14 +323,17 @@ static __always_inline int conclude(__u64 answer, enum operation_id id, enum hoo
 	return -EPERM;
 }
 
-/* decide_without_memory refuses what cannot be looked at, if any rule could. */
-static __always_inline int decide_without_memory(enum operation_id id, enum hook_id hook)
+/* without_memory refuses what cannot be looked at, if any rule could. */
+static __always_inline __u64 without_memory(enum operation_id id)
 {
 	__u64 begun = begin_judgement(id);
 
-	if (begun & ROW_ALLOWED)
-		return 0;
-	return conclude(begun >> 32 << 32 | UNDECIDED_DENY, id, hook, NULL);
+	return begun >> 32 << 32 | (begun & ROW_ALLOWED ? NO_RULE_ALLOW : UNDECIDED_DENY);
+}
+
+static __always_inline int decide_without_memory(enum operation_id id, enum hook_id hook)
+{
+	return conclude(without_memory(id), id, hook, NULL);
 }
 
 #endif

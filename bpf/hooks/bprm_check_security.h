@@ -19,36 +19,19 @@
 
 #include "file_open.h"
 
-static __always_inline bool set_program(struct file *file, __u32 flags)
+static __always_inline int decide_program(struct file *file, enum hook_id hook, __u32 use)
 {
-	return set_object(current_walk(), (__u64)BPF_CORE_READ(file, f_path.mnt),
-			  (__u64)BPF_CORE_READ(file, f_path.dentry),
-			  (__u64)BPF_CORE_READ(file, f_inode), flags);
+	return conclude(judge_use(&programs, OPERATION_BPRM_CHECK_SECURITY, file, use),
+			OPERATION_BPRM_CHECK_SECURITY, hook, NULL);
 }
 
 SEC("lsm/bprm_check_security")
 int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 {
-	__u32 traits = 0;
-
 	if (ret)
 		return ret;
-	if (!bprm->argc)
-		traits = TRAIT_NO_ARGS;
-	if (!set_program(bprm->file, traits))
-		return decide_without_memory(OPERATION_BPRM_CHECK_SECURITY,
-					     HOOK_BPRM_CHECK_SECURITY);
-	return conclude(judge_file(OPERATION_BPRM_CHECK_SECURITY, traits),
-			OPERATION_BPRM_CHECK_SECURITY, HOOK_BPRM_CHECK_SECURITY, NULL);
-}
-
-/* decide_loaded judges a file that is not started but brought in. */
-static __always_inline int decide_loaded(struct file *file, enum hook_id hook)
-{
-	if (!set_program(file, 0))
-		return decide_without_memory(OPERATION_BPRM_CHECK_SECURITY, hook);
-	return conclude(judge_file(OPERATION_BPRM_CHECK_SECURITY, LOADED),
-			OPERATION_BPRM_CHECK_SECURITY, hook, NULL);
+	return decide_program(bprm->file, HOOK_BPRM_CHECK_SECURITY,
+			      bprm->argc ? PROGRAM_STARTED : PROGRAM_BARE);
 }
 
 /* is_underneath tells whether overlayfs opens a file of its own: under its own
@@ -82,41 +65,14 @@ static __always_inline bool is_under_way(void)
 	       BPF_CORE_READ(bprm, vma_pages) && (__u64)BPF_CORE_READ(bprm, mm) == walk->exec_mm;
 }
 
-SEC("lsm/file_open")
-int BPF_PROG(program_open, struct file *file, int ret)
+/* open_program judges a file that is opened to be started. */
+static __always_inline int open_program(struct file *file)
 {
-	if (ret)
-		return ret;
-	if (!(file->f_flags & FMODE_EXEC_FLAG))
-		return 0; /* not opened to be started */
+	if (!(file->f_flags & FMODE_EXEC_FLAG) || is_free(OPERATION_BPRM_CHECK_SECURITY))
+		return 0;
 	if (!is_underneath(file) && !is_under_way())
 		return 0; /* the program itself, for bprm_check_security */
-	return decide_loaded(file, HOOK_FILE_OPEN);
-}
-
-SEC("lsm/mmap_file")
-int BPF_PROG(program_mmap, struct file *file, unsigned long reqprot, unsigned long prot,
-	     unsigned long flags, int ret)
-{
-	if (ret)
-		return ret;
-	if (!file || !(prot & PROT_EXEC))
-		return 0; /* cannot be run */
-	return decide_loaded(file, HOOK_MMAP_FILE);
-}
-
-SEC("lsm/file_mprotect")
-int BPF_PROG(program_mprotect, struct vm_area_struct *vma, unsigned long reqprot,
-	     unsigned long prot, int ret)
-{
-	struct file *file;
-
-	if (ret)
-		return ret;
-	file = vma->vm_file;
-	if (!file || !(prot & PROT_EXEC))
-		return 0; /* cannot be run */
-	return decide_loaded(file, HOOK_FILE_MPROTECT);
+	return decide_program(file, HOOK_FILE_OPEN, PROGRAM_LOADED);
 }
 
 #endif

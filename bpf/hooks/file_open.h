@@ -2,8 +2,8 @@
 /*
  * file_open: a file is read, written, executed or changed.
  *
- * Here are the hooks on open files; path.h in this folder has those on names
- * and attributes. A file is judged when it is opened, also by io_uring, by
+ * Here are hooks on open files; shared.h in this folder has those that programs
+ * are judged at as well, file_open_path.h those on names and attributes. A file is judged when it is opened, also by io_uring, by
  * handle, by exec and by overlayfs for its own files; when its descriptor comes
  * over a Unix socket; when it is mapped to be executed; when it is truncated or
  * its flags are changed through a descriptor. A descriptor that was opened
@@ -39,12 +39,8 @@
 
 static __always_inline int decide_file(struct file *file, enum hook_id hook, __u32 wanted)
 {
-	struct walk *walk = current_walk();
-
-	if (!set_object(walk, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
-			(__u64)file->f_inode, wanted))
-		return decide_without_memory(OPERATION_FILE_OPEN, hook);
-	return conclude(judge_cached(file, walk, wanted), OPERATION_FILE_OPEN, hook, NULL);
+	return conclude(judge_use(&files, OPERATION_FILE_OPEN, file, wanted), OPERATION_FILE_OPEN,
+			hook, NULL);
 }
 
 /* wanted_by returns what a file was opened for. One that was opened for neither
@@ -60,14 +56,6 @@ static __always_inline __u32 wanted_by(struct file *file)
 	if (file->f_mode & FMODE_WRITE || file->f_flags & O_TRUNC)
 		wanted |= ACCESS_WRITE;
 	return wanted ? wanted : ACCESS_READ | ACCESS_WRITE;
-}
-
-SEC("lsm/file_open")
-int BPF_PROG(file_open, struct file *file, int ret)
-{
-	if (ret)
-		return ret;
-	return decide_file(file, HOOK_FILE_OPEN, wanted_by(file));
 }
 
 /* is_no_file tells whether a descriptor stands for a socket, a pipe, an event or
@@ -114,15 +102,11 @@ static __always_inline bool is_started(struct file *file)
  * what no rule decided, since nothing could be looked up. */
 static __always_inline int decide_use(struct file *file, enum hook_id hook, __u32 wanted)
 {
-	struct walk *walk = current_walk();
 	__u64 answer;
 
 	if (is_no_file(file) || is_started(file))
 		return 0; /* no rule about its use can concern it */
-	if (!set_object(walk, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
-			(__u64)file->f_inode, wanted))
-		return decide_without_memory(OPERATION_FILE_OPEN, hook);
-	answer = judge_cached(file, walk, wanted);
+	answer = judge_use(&files, OPERATION_FILE_OPEN, file, wanted);
 	if (!(answer & FLAG_REVOKE) && (__u32)answer != CHANGED &&
 	    (answer >> RULE_SHIFT & RULE_MASK) != NO_RULE)
 		return 0; /* no rule that revokes */
@@ -178,17 +162,6 @@ int BPF_PROG(file_ioctl_compat, struct file *file, unsigned int cmd, unsigned lo
 	return decide_ioctl(file, cmd);
 }
 
-SEC("lsm/mmap_file")
-int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long prot,
-	     unsigned long flags, int ret)
-{
-	if (ret)
-		return ret;
-	if (!file || !(prot & PROT_EXEC))
-		return 0; /* what may be read or written is settled at open */
-	return decide_file(file, HOOK_MMAP_FILE, ACCESS_EXEC);
-}
-
 /* Attached while a rule has `revoke`: mapping a file uses its descriptor. */
 SEC("lsm/mmap_file")
 int BPF_PROG(revoke_mmap, struct file *file, unsigned long reqprot, unsigned long prot,
@@ -205,25 +178,6 @@ int BPF_PROG(revoke_mmap, struct file *file, unsigned long reqprot, unsigned lon
 	if (!file || !wanted)
 		return 0; /* gives no access to a file */
 	return decide_use(file, HOOK_MMAP_FILE, wanted);
-}
-
-SEC("lsm/file_mprotect")
-int BPF_PROG(file_mprotect, struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot,
-	     int ret)
-{
-	struct file *file;
-
-	if (ret)
-		return ret;
-	file = vma->vm_file;
-	if (!file || !(prot & PROT_EXEC))
-		return 0; /* as above */
-	if (!set_object(current_walk(), (__u64)BPF_CORE_READ(file, f_path.mnt),
-			(__u64)BPF_CORE_READ(file, f_path.dentry),
-			(__u64)BPF_CORE_READ(file, f_inode), ACCESS_EXEC))
-		return decide_without_memory(OPERATION_FILE_OPEN, HOOK_FILE_MPROTECT);
-	return conclude(judge_file(OPERATION_FILE_OPEN, ACCESS_EXEC), OPERATION_FILE_OPEN,
-			HOOK_FILE_MPROTECT, NULL);
 }
 
 #endif

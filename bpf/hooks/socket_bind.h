@@ -27,14 +27,19 @@ int BPF_PROG(socket_bind, struct socket *sock, struct sockaddr *address, int len
 {
 	struct socket_object object;
 	struct sock *sk = sock->sk;
+	struct subject *subject;
+	__u64 begun;
 
 	if (ret)
 		return ret;
+	begun = begin_by(OPERATION_SOCKET_BIND, &subject);
+	if (begun & ROW_ALLOWED)
+		return 0;
 	if (!sk || !object_begin(&object, sk))
 		return 0; /* not the internet: no rule can concern it */
 	if (!read_sockaddr(&object, sk, sk->__sk_common.skc_family, address, length))
 		return 0; /* bind() itself refuses it */
-	return decide_socket(OPERATION_SOCKET_BIND, HOOK_SOCKET_BIND, &object);
+	return decide_socket(OPERATION_SOCKET_BIND, HOOK_SOCKET_BIND, subject, begun, &object);
 }
 
 SEC("lsm/socket_listen")
@@ -42,13 +47,18 @@ int BPF_PROG(socket_listen, struct socket *sock, int backlog, int ret)
 {
 	struct socket_object object;
 	struct sock *sk = sock->sk;
+	struct subject *subject;
+	__u64 begun;
 
 	if (ret)
 		return ret;
+	begun = begin_by(OPERATION_SOCKET_BIND, &subject);
+	if (begun & ROW_ALLOWED)
+		return 0;
 	if (!sk || !object_begin(&object, sk))
 		return 0; /* not the internet: no rule can concern it */
 	read_bound(&object, sk);
-	return decide_socket(OPERATION_SOCKET_BIND, HOOK_SOCKET_LISTEN, &object);
+	return decide_socket(OPERATION_SOCKET_BIND, HOOK_SOCKET_LISTEN, subject, begun, &object);
 }
 
 SEC("lsm/sctp_bind_connect")

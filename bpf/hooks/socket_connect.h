@@ -31,23 +31,24 @@ static __always_inline int decide_remote(struct sock *sk, enum hook_id hook, con
 					 __u32 length)
 {
 	struct socket_object object;
+	struct subject *subject;
+	__u64 begun = begin_by(OPERATION_SOCKET_CONNECT, &subject);
 
+	if (begun & ROW_ALLOWED)
+		return 0;
 	if (!sk || !object_begin(&object, sk))
 		return 0; /* not the internet: no rule can concern it */
 	if (!read_remote(&object, sk, sk->__sk_common.skc_family, address, length))
 		return 0; /* refused by the protocol itself, or the end of a connection */
-	return decide_socket(OPERATION_SOCKET_CONNECT, hook, &object);
+	return decide_socket(OPERATION_SOCKET_CONNECT, hook, subject, begun, &object);
 }
 
 SEC("lsm/socket_connect")
 int BPF_PROG(socket_connect, struct socket *sock, struct sockaddr *address, int length, int ret)
 {
-	__u16 family = AF_UNSPEC;
-
 	if (ret)
 		return ret;
-	bpf_probe_read_kernel(&family, sizeof(family), address);
-	if (family == AF_UNSPEC)
+	if (address->sa_family == AF_UNSPEC)
 		return 0; /* ends a connection, whatever the protocol */
 	return decide_remote(sock->sk, HOOK_SOCKET_CONNECT, address, length);
 }

@@ -16,14 +16,13 @@
 
 /* judge_ids judges one id that changes: from_uid << 32 | from_gid, to_uid << 32
  * | to_gid, of which one is NO_ID. It returns generation << 32 | verdict. */
-__noinline __u64 judge_ids(__u64 from, __u64 to)
+__noinline __u64 judge_ids(__u64 begun, __u64 from, __u64 to)
 {
-	__u64 begun = begin_judgement(OPERATION_TASK_FIX_SETUID), classes[4];
+	__u64 number = begun >> 32 << 32, classes[4];
 	void *tables = tables_in(SLOT_FORCE);
 	const struct generation *generation;
 	const struct operation *operation;
 	const struct tables *intervals;
-	__u64 number = begun >> 32 << 32;
 
 	if (is_final(begun))
 		return early_answer(begun);
@@ -58,11 +57,8 @@ static __always_inline int decide_id(__u32 hook, __u32 means, __u64 from, __u64 
 	struct walk *walk;
 	int i;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++) {
-		if (i)
-			refresh_class();
-		answer = judge_ids(from, to);
-	}
+	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+		answer = judge_ids(begin(OPERATION_TASK_FIX_SETUID), from, to);
 	if ((__u32)answer == NO_RULE_ALLOW)
 		return 0;
 	walk = current_walk();
@@ -101,12 +97,18 @@ static __always_inline bool is_news(__u32 id, __u32 before, __u32 other, __u32 o
 SEC("lsm/task_fix_setuid")
 int BPF_PROG(task_fix_setuid, struct cred *new, const struct cred *old, int flags, int ret)
 {
-	__u64 from = ids_of(old);
+	__u64 from;
 	__u32 uid = new->uid.val, euid = new->euid.val, suid = new->suid.val;
 	__u32 fsuid = new->fsuid.val;
 
 	if (ret)
 		return ret;
+	if (uid == old->uid.val && euid == old->euid.val && suid == old->suid.val &&
+	    fsuid == old->fsuid.val)
+		return 0; /* changes nothing */
+	if (is_free(OPERATION_TASK_FIX_SETUID))
+		return 0;
+	from = ids_of(old);
 	if (uid != old->uid.val && decide_uid(HOOK_TASK_FIX_SETUID, MEANS_SETUID, from, uid))
 		return -EPERM;
 	if (is_news(euid, old->euid.val, uid, old->uid.val) &&
@@ -125,12 +127,18 @@ int BPF_PROG(task_fix_setuid, struct cred *new, const struct cred *old, int flag
 SEC("lsm/task_fix_setgid")
 int BPF_PROG(task_fix_setgid, struct cred *new, const struct cred *old, int flags, int ret)
 {
-	__u64 from = ids_of(old);
+	__u64 from;
 	__u32 gid = new->gid.val, egid = new->egid.val, sgid = new->sgid.val;
 	__u32 fsgid = new->fsgid.val;
 
 	if (ret)
 		return ret;
+	if (gid == old->gid.val && egid == old->egid.val && sgid == old->sgid.val &&
+	    fsgid == old->fsgid.val)
+		return 0; /* changes nothing */
+	if (is_free(OPERATION_TASK_FIX_SETUID))
+		return 0;
+	from = ids_of(old);
 	if (gid != old->gid.val && decide_gid(HOOK_TASK_FIX_SETGID, MEANS_SETGID, from, gid))
 		return -EPERM;
 	if (is_news(egid, old->egid.val, gid, old->gid.val) &&

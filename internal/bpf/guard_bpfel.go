@@ -113,7 +113,9 @@ type GuardGeneration struct {
 	GlobAccept      uint32
 	Subjects        uint32
 	Hits            uint32
-	Reserved        [5]uint32
+	Rows            uint32
+	Concerned       uint32
+	Reserved        [3]uint32
 }
 
 type GuardHookId uint32
@@ -227,7 +229,6 @@ const (
 
 type GuardOperation struct {
 	_             structs.HostLayout
-	Rows          uint32
 	Verdicts      uint32
 	Classes       [4]uint32
 	Automata      [3]GuardState
@@ -235,6 +236,7 @@ type GuardOperation struct {
 	Masks         uint32
 	MaskCount     uint32
 	UnknownSource uint32
+	Reserved      uint32
 }
 
 type GuardOperationCounters struct {
@@ -280,9 +282,12 @@ const (
 )
 
 type GuardRecord struct {
-	_       structs.HostLayout
-	Classes uint64
-	Check   uint64
+	_        structs.HostLayout
+	Classes  uint64
+	Begun    uint64
+	Verdicts [3]uint32
+	Reserved uint32
+	Check    uint64
 }
 
 type GuardReport struct {
@@ -328,11 +333,20 @@ const (
 )
 
 type GuardSubject struct {
-	_             structs.HostLayout
-	Class         uint64
-	Program       uint64
-	Script        uint64
-	Marks         uint64
+	_       structs.HostLayout
+	Class   uint64
+	Rows    [16]uint32
+	Program uint64
+	Script  uint64
+	Marks   uint64
+	Asked   [2]struct {
+		_      structs.HostLayout
+		Begun  uint64
+		First  uint64
+		Second uint64
+		Packed uint64
+		Answer uint64
+	}
 	Uid           uint32
 	Flags         uint32
 	ScriptLength  uint16
@@ -452,8 +466,8 @@ type GuardWalk struct {
 	AbovePath   GuardState
 	AboveFile   GuardState
 	Flags       uint32
-	Generation  uint32
-	Classes     uint64
+	_           [4]byte
+	Kept        GuardRecord
 	Sequences   uint64
 	NameLength  uint32
 	Components  uint32
@@ -478,8 +492,10 @@ const (
 	GuardMapAlerts              = "alerts"
 	GuardMapCounters            = "counters"
 	GuardMapFiles               = "files"
+	GuardMapForce               = "force"
 	GuardMapGenerations         = "generations"
 	GuardMapMarks               = "marks"
+	GuardMapPrograms            = "programs"
 	GuardMapReports             = "reports"
 	GuardMapTasks               = "tasks"
 	GuardMapWalks               = "walks"
@@ -515,9 +531,6 @@ const (
 	GuardProgPathSymlink        = "path_symlink"
 	GuardProgPathTruncate       = "path_truncate"
 	GuardProgPathUnlink         = "path_unlink"
-	GuardProgProgramMmap        = "program_mmap"
-	GuardProgProgramMprotect    = "program_mprotect"
-	GuardProgProgramOpen        = "program_open"
 	GuardProgRemountCall        = "remount_call"
 	GuardProgRevokeMmap         = "revoke_mmap"
 	GuardProgSbKernMount        = "sb_kern_mount"
@@ -625,9 +638,6 @@ type GuardProgramSpecs struct {
 	PathSymlink        *ebpf.ProgramSpec `ebpf:"path_symlink"`
 	PathTruncate       *ebpf.ProgramSpec `ebpf:"path_truncate"`
 	PathUnlink         *ebpf.ProgramSpec `ebpf:"path_unlink"`
-	ProgramMmap        *ebpf.ProgramSpec `ebpf:"program_mmap"`
-	ProgramMprotect    *ebpf.ProgramSpec `ebpf:"program_mprotect"`
-	ProgramOpen        *ebpf.ProgramSpec `ebpf:"program_open"`
 	RemountCall        *ebpf.ProgramSpec `ebpf:"remount_call"`
 	RevokeMmap         *ebpf.ProgramSpec `ebpf:"revoke_mmap"`
 	SbKernMount        *ebpf.ProgramSpec `ebpf:"sb_kern_mount"`
@@ -656,8 +666,10 @@ type GuardMapSpecs struct {
 	Alerts      *ebpf.MapSpec `ebpf:"alerts"`
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
 	Files       *ebpf.MapSpec `ebpf:"files"`
+	Force       *ebpf.MapSpec `ebpf:"force"`
 	Generations *ebpf.MapSpec `ebpf:"generations"`
 	Marks       *ebpf.MapSpec `ebpf:"marks"`
+	Programs    *ebpf.MapSpec `ebpf:"programs"`
 	Reports     *ebpf.MapSpec `ebpf:"reports"`
 	Tasks       *ebpf.MapSpec `ebpf:"tasks"`
 	Walks       *ebpf.MapSpec `ebpf:"walks"`
@@ -704,8 +716,10 @@ type GuardMaps struct {
 	Alerts      *ebpf.Map `ebpf:"alerts"`
 	Counters    *ebpf.Map `ebpf:"counters"`
 	Files       *ebpf.Map `ebpf:"files"`
+	Force       *ebpf.Map `ebpf:"force"`
 	Generations *ebpf.Map `ebpf:"generations"`
 	Marks       *ebpf.Map `ebpf:"marks"`
+	Programs    *ebpf.Map `ebpf:"programs"`
 	Reports     *ebpf.Map `ebpf:"reports"`
 	Tasks       *ebpf.Map `ebpf:"tasks"`
 	Walks       *ebpf.Map `ebpf:"walks"`
@@ -716,8 +730,10 @@ func (m *GuardMaps) Close() error {
 		m.Alerts,
 		m.Counters,
 		m.Files,
+		m.Force,
 		m.Generations,
 		m.Marks,
+		m.Programs,
 		m.Reports,
 		m.Tasks,
 		m.Walks,
@@ -778,9 +794,6 @@ type GuardPrograms struct {
 	PathSymlink        *ebpf.Program `ebpf:"path_symlink"`
 	PathTruncate       *ebpf.Program `ebpf:"path_truncate"`
 	PathUnlink         *ebpf.Program `ebpf:"path_unlink"`
-	ProgramMmap        *ebpf.Program `ebpf:"program_mmap"`
-	ProgramMprotect    *ebpf.Program `ebpf:"program_mprotect"`
-	ProgramOpen        *ebpf.Program `ebpf:"program_open"`
 	RemountCall        *ebpf.Program `ebpf:"remount_call"`
 	RevokeMmap         *ebpf.Program `ebpf:"revoke_mmap"`
 	SbKernMount        *ebpf.Program `ebpf:"sb_kern_mount"`
@@ -836,9 +849,6 @@ func (p *GuardPrograms) Close() error {
 		p.PathSymlink,
 		p.PathTruncate,
 		p.PathUnlink,
-		p.ProgramMmap,
-		p.ProgramMprotect,
-		p.ProgramOpen,
 		p.RemountCall,
 		p.RevokeMmap,
 		p.SbKernMount,

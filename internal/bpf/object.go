@@ -7,15 +7,19 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
 )
 
 // Options says how an [Object] is made.
@@ -29,10 +33,16 @@ type Options struct {
 // Object owns the maps and the programs that keep track of tasks. Programs of
 // operations are loaded on top with [Object.Attach].
 type Object struct {
-	spec  *ebpf.CollectionSpec
-	maps  map[string]*ebpf.Map
-	hash  bool
-	links []link.Link
+	spec *ebpf.CollectionSpec
+	maps map[string]*ebpf.Map
+	hash bool
+	// tracking are the programs that keep track of tasks, attached those of
+	// operations by name.
+	tracking []link.Link
+	attached map[string]link.Link
+	// force is the word of memory that says what is in force (bpf/maps.h).
+	force  *atomic.Uint64
+	memory []byte
 	// tables is the generation in force, hits where its counters are.
 	tables *ebpf.Map
 	hits   uint32
@@ -65,7 +75,7 @@ func Open(options Options) (_ *Object, err error) {
 	if err := prepare(spec, options, hash); err != nil {
 		return nil, err
 	}
-	o := &Object{spec: spec, maps: map[string]*ebpf.Map{}, hash: hash}
+	o := &Object{spec: spec, maps: map[string]*ebpf.Map{}, hash: hash, attached: map[string]link.Link{}}
 	defer func() {
 		if err != nil {
 			o.Close()
@@ -79,6 +89,12 @@ func Open(options Options) (_ *Object, err error) {
 			return nil, fmt.Errorf("making map %s: %w", name, err)
 		}
 	}
+	memory, err := unix.Mmap(o.maps[GuardMapForce].FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("mapping map %s: %w", GuardMapForce, err)
+	}
+	o.memory = memory
+	o.force = (*atomic.Uint64)(unsafe.Pointer(&memory[0]))
 	return o, nil
 }
 
@@ -200,11 +216,10 @@ func (o *Object) TrackTasks() error {
 	if o.hash { // first, so that no label outlives its task
 		names = append([]string{GuardProgTaskFree}, names...)
 	}
-	tracking, err := o.Attach(names...)
-	if err != nil {
+	var err error
+	if o.tracking, err = o.attach(names); err != nil {
 		return err
 	}
-	o.links = append(o.links, tracking...)
 	labels, err := o.loadIterator(GuardProgLabelTasks)
 	if err != nil {
 		return err
@@ -251,8 +266,30 @@ func iterate(collection *ebpf.Collection, name string) error {
 	return nil
 }
 
-// Attach loads LSM programs and attaches them. All are attached or none.
-func (o *Object) Attach(names ...string) (_ []link.Link, err error) {
+// Attach loads LSM programs and attaches those that are not attached yet. All of
+// these are attached or none.
+func (o *Object) Attach(names ...string) error {
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return o.attached[name] != nil })
+	links, err := o.attach(names)
+	for i, l := range links {
+		o.attached[names[i]] = l
+	}
+	return err
+}
+
+// Detach detaches LSM programs.
+func (o *Object) Detach(names ...string) error {
+	var links []link.Link
+	for _, name := range names {
+		if l := o.attached[name]; l != nil {
+			links = append(links, l)
+			delete(o.attached, name)
+		}
+	}
+	return closeLinks(links)
+}
+
+func (o *Object) attach(names []string) (_ []link.Link, err error) {
 	programs, err := o.load(names...)
 	if err != nil {
 		return nil, err
@@ -273,7 +310,7 @@ func (o *Object) Attach(names ...string) (_ []link.Link, err error) {
 	group.Wait()
 	if err := errors.Join(errs...); err != nil {
 		attached := slices.DeleteFunc(links, func(l link.Link) bool { return l == nil })
-		return nil, errors.Join(err, CloseLinks(attached))
+		return nil, errors.Join(err, closeLinks(attached))
 	}
 	return links, nil
 }
@@ -323,15 +360,24 @@ func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool) (form
 			return nil, err
 		}
 	}
+	before := o.force.Swap(0)
 	if err := generations.Put(slotForce, tables); err != nil {
+		o.force.Store(before)
 		return nil, fmt.Errorf("publishing tables: %w", err)
 	}
+	o.force.Store(force(lines[0]))
 	if o.tables != nil {
 		former, err = o.Hits()
 		err = errors.Join(err, o.tables.Close())
 	}
 	o.tables, o.hits, o.rules = tables, hits, rules
 	return former, err
+}
+
+// force returns what the first line of tables says is in force (bpf/maps.h).
+func force(first Line) uint64 {
+	header := (*Generation)(unsafe.Pointer(&first))
+	return uint64(header.Number)<<32 | uint64(header.Concerned)
 }
 
 // ForgetMarks takes marks from all tasks, so that they can stand for something
@@ -405,8 +451,8 @@ func (o *Object) Counters(operation int) (Counters, error) {
 // Close detaches what tracks tasks and gives the maps back. Attachments made
 // with [Object.Attach] must have been closed before.
 func (o *Object) Close() error {
-	err := CloseLinks(o.links)
-	o.links = nil
+	err := closeLinks(slices.Concat(slices.Collect(maps.Values(o.attached)), o.tracking))
+	o.attached, o.tracking = nil, nil
 	if o.marker != nil {
 		o.marker.Close()
 	}
@@ -416,12 +462,15 @@ func (o *Object) Close() error {
 	if o.tables != nil {
 		err = errors.Join(err, o.tables.Close())
 	}
-	o.maps, o.tables, o.marker = nil, nil, nil
+	if o.memory != nil {
+		err = errors.Join(err, unix.Munmap(o.memory))
+	}
+	o.maps, o.tables, o.marker, o.memory, o.force = nil, nil, nil, nil, nil
 	return err
 }
 
-// CloseLinks detaches programs, side by side as [Object.Attach] does.
-func CloseLinks(links []link.Link) error {
+// closeLinks detaches programs, side by side as attach does.
+func closeLinks(links []link.Link) error {
 	errs := make([]error, len(links))
 	var group sync.WaitGroup
 	for i, l := range links {

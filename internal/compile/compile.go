@@ -59,6 +59,7 @@ type compiler struct {
 	subjects *subjects
 	space    *space
 	tables   tables
+	header   bpf.Generation
 }
 
 // operations are the operations by their number in the tables. prepare collects
@@ -91,25 +92,25 @@ func Compile(set []policy.Policy, options Options) (*Generation, error) {
 	}
 	c := &compiler{
 		set: set, first: first, globs: newGlobs(), places: newPlaces(options),
-		space: &space{key: options.Key, dictionary: &dictionary{}, filter: &filter{}},
+		space:  &space{key: options.Key, dictionary: &dictionary{}, filter: &filter{}},
+		header: bpf.Generation{Number: options.Number},
 	}
 	// Line 0 describes the generation, lines 2n and 2n+1 operation n.
 	c.tables.words = make([]uint32, 2*bpf.Operations*bpf.LineWords)
 	if err := c.compile(options); err != nil {
 		return nil, err
 	}
-	header := bpf.Generation{Number: options.Number}
-	header.Subjects = c.subjects.appendTo(&c.tables)
-	c.globs.appendTo(&c.tables, &header)
-	if err := c.appendDictionary(&header); err != nil {
+	c.header.Subjects = c.subjects.appendTo(&c.tables)
+	c.globs.appendTo(&c.tables, &c.header)
+	if err := c.appendDictionary(&c.header); err != nil {
 		return nil, err
 	}
-	header.Hits = c.tables.append(make([]uint32, max(1, 2*len(rules))))
-	c.tables.set(0, header)
+	c.header.Hits = c.tables.append(make([]uint32, max(1, 2*len(rules))))
+	c.tables.set(0, c.header)
 	if n := len(c.tables.words); n > maxWords {
 		return nil, fmt.Errorf("%w: its tables take %d MiB; %d are possible, remove rules", ErrTooLarge, n>>18, maxWords>>18)
 	}
-	return &Generation{Lines: c.tables.lines(), Rules: rules, Hits: header.Hits}, nil
+	return &Generation{Lines: c.tables.lines(), Rules: rules, Hits: c.header.Hits}, nil
 }
 
 // compile makes the tables of the subjects and operations.

@@ -227,14 +227,18 @@ func (m machine) search(t bpf.Table, size uint32, key ...uint32) int {
 	return low - 1
 }
 
+// concerns tells whether any rule concerns an operation.
+func (m machine) concerns(id int) bool { return m.generation().Concerned>>id&1 != 0 }
+
 // begin returns the row of a class; false when nothing is judged.
 func (m machine) begin(id int, class uint32) (*bpf.Operation, uint32, bool) {
 	o := m.operation(id)
-	if o.Rows == 0 {
-		return o, 0, false
+	row := m.words[m.generation().Rows+class*uint32(bpf.LineWords)+uint32(id)]
+	allowed := row&bpf.RowAllowed != 0
+	if !m.concerns(id) && !allowed {
+		panic("a row of an operation that no rule concerns")
 	}
-	row := m.words[o.Rows+class]
-	return o, row, row&bpf.RowAllowed == 0
+	return o, row, !allowed
 }
 
 func (m machine) cell(o *bpf.Operation, row uint32, classes ...uint32) bpf.Verdict {

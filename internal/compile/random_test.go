@@ -203,7 +203,7 @@ func (w *world) judge(m machine, r policy.Request) (bpf.Verdict, bool) {
 		case policy.Mount:
 			n = object.Target
 		}
-		if n.Path != "" && m.operation(o.id).Rows != 0 {
+		if n.Path != "" && m.concerns(o.id) {
 			return v, !m.walk(uint32(o.id), m.operation(o.id).Automata[0], n.Path, w.identity).ambiguous
 		}
 		return v, true

@@ -219,6 +219,14 @@ func (s *subjects) count() int {
 	return len(s.programs) * len(s.marks.sets) * len(s.userClasses) * len(s.cgroupClasses)
 }
 
+// classes returns the number of classes of all processes.
+func (s *subjects) classes() int {
+	if s.hidden() {
+		return s.count() + len(s.userClasses)
+	}
+	return s.count()
+}
+
 // hidden tells whether any policy selects processes by what an unknown process
 // hides.
 func (s *subjects) hidden() bool { return len(s.binaries.ids)+len(s.cgroups.ids) > 0 }

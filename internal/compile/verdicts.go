@@ -19,11 +19,14 @@ type operation struct {
 	// judge appends the verdicts of a row in the order of the classes; nil
 	// for those of the matrix as they are.
 	judge func(words []uint32, m *matrix) []uint32
-	// header is what rows and verdicts are missing from, tables and masks are
+	// header is what the verdicts are missing from, tables and masks are
 	// the operation's own.
 	header bpf.Operation
 	tables bpf.Tables
 	rows   *rows
+	// byClass has the place of the row in the verdict table by class of processes,
+	// or bpf.RowAllowed.
+	byClass []uint32
 }
 
 // decide makes the rows and verdicts of the operations. Processes of two classes
@@ -46,7 +49,23 @@ func (c *compiler) decide(operations map[int]*operation) error {
 			c.tables.set(2*id+1, o.tables)
 		}
 	}
+	c.appendRows(operations)
 	return nil
+}
+
+// appendRows writes the rows of all operations, a line for each class of processes.
+func (c *compiler) appendRows(operations map[int]*operation) {
+	lines := make([]uint32, c.subjects.classes()*bpf.LineWords)
+	for i := range lines {
+		lines[i] = bpf.RowAllowed
+	}
+	for id, o := range operations {
+		c.header.Concerned |= 1 << id
+		for class, row := range o.byClass {
+			lines[class*bpf.LineWords+id] = row
+		}
+	}
+	c.header.Rows = c.tables.append(lines)
 }
 
 // rowsOf finds the rows of the operations.
@@ -93,14 +112,13 @@ func (c *compiler) verdicts(o *operation) error {
 		places[i] = next
 		next++
 	}
-	byClass := make([]uint32, len(o.rows.byClass))
+	o.byClass = make([]uint32, len(o.rows.byClass))
 	for i, row := range o.rows.byClass {
-		byClass[i] = bpf.RowAllowed
+		o.byClass[i] = bpf.RowAllowed
 		if row != bpf.RowAllowed {
-			byClass[i] = places[row]
+			o.byClass[i] = places[row]
 		}
 	}
-	o.header.Rows = c.tables.append(byClass)
 	o.header.Verdicts = c.tables.append(words)
 	o.header.Classes = m.sizes()
 	return nil

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The hooks on open files at which two operations judge, file_open and
+ * bprm_check_security: one program for both, since each costs something by itself.
+ * Rules concern none but operations that are attached.
+ */
+#ifndef EBPFGUARD_HOOKS_SHARED_H
+#define EBPFGUARD_HOOKS_SHARED_H
+
+#include "bprm_check_security.h"
+
+SEC("lsm/file_open")
+int BPF_PROG(file_open, struct file *file, int ret)
+{
+	if (ret)
+		return ret;
+	if (decide_file(file, HOOK_FILE_OPEN, wanted_by(file)))
+		return -EPERM;
+	return open_program(file);
+}
+
+SEC("lsm/mmap_file")
+int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long prot,
+	     unsigned long flags, int ret)
+{
+	if (ret)
+		return ret;
+	if (!file || !(prot & PROT_EXEC))
+		return 0; /* what may be read or written is settled at open */
+	if (decide_file(file, HOOK_MMAP_FILE, ACCESS_EXEC))
+		return -EPERM;
+	return decide_program(file, HOOK_MMAP_FILE, PROGRAM_LOADED);
+}
+
+/* decide_mapped judges a file that is mapped. The verifier does not trust it, so that
+ * nothing can be kept with it. */
+static __always_inline int decide_mapped(struct file *file, enum operation_id id, __u32 use)
+{
+	if (is_free(id))
+		return 0;
+	if (!set_object(current_walk(), (__u64)BPF_CORE_READ(file, f_path.mnt),
+			(__u64)BPF_CORE_READ(file, f_path.dentry),
+			(__u64)BPF_CORE_READ(file, f_inode), flags_of_uses(id, use)))
+		return decide_without_memory(id, HOOK_FILE_MPROTECT);
+	return conclude(judge_file(id, use), id, HOOK_FILE_MPROTECT, NULL);
+}
+
+SEC("lsm/file_mprotect")
+int BPF_PROG(file_mprotect, struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot,
+	     int ret)
+{
+	struct file *file;
+
+	if (ret)
+		return ret;
+	file = vma->vm_file;
+	if (!file || !(prot & PROT_EXEC))
+		return 0; /* as above */
+	if (decide_mapped(file, OPERATION_FILE_OPEN, ACCESS_EXEC))
+		return -EPERM;
+	return decide_mapped(file, OPERATION_BPRM_CHECK_SECURITY, PROGRAM_LOADED);
+}
+
+#endif
