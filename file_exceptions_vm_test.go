@@ -112,6 +112,27 @@ func testExceptions(t *testing.T, g *fileGuard) {
 			t.Error("no alert")
 		}
 	})
+	t.Run("nothing but its own, on overlayfs", func(t *testing.T) {
+		// Since 6.6 overlayfs opens its own files below, where nothing names them.
+		for _, name := range []string{"lower/own/a", "lower/own/secret", "lower/else", "empty/x", "merged/x"} {
+			write(t, p(name), "")
+		}
+		d := startDoer(t, f.program)
+		passed(t, d, "unshare")
+		passed(t, d, "overlay", p("lower")+":"+p("empty"), p("merged"))
+		list := []policy.Policy{denyFiles("all", f.subject), allowFiles("own", f.subject, p("merged/own/"))}
+		g.apply(t, list...)
+		passed(t, d, "open", p("merged/own/a"), "r")
+		passed(t, d, "open", p("merged/own/secret"), "r")
+		g.refused(t, d, "open", p("merged/else"), "r")
+		g.refused(t, d, "open", p("lower/own/a"), "r")
+		// What is denied by name below stays denied.
+		g.apply(t, append(list, denyFiles("secret", f.subject, p("lower/own/secret")))...)
+		g.refused(t, d, "open", p("merged/own/secret"), "r")
+		passed(t, d, "open", p("merged/own/a"), "r")
+		g.refused(t, d, "open", p("merged/else"), "r")
+		g.quiet(t)
+	})
 	t.Run("many processes", func(t *testing.T) {
 		g.apply(t, f.deny("own/"))
 		for i := range 8 {

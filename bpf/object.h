@@ -265,7 +265,10 @@ static __always_inline __u32 strictest_of(const struct record *found, __u32 uses
  */
 __noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
 {
-	__u64 rests[3] = {rest_of(0, 0, 0), rest_of(1, 0, 0), rest_of(2, 0, 0)};
+	/* Rules for all files concern the file above, and allow-lists name that one. */
+	__u64 named = classes & CLASSES_UNDERNEATH ? REST_NAMED : 0;
+	__u64 rests[3] = {rest_of(0, 0, 0) | named, rest_of(1, 0, 0) | named,
+			  rest_of(2, 0, 0) | named};
 	void *tables = tables_in(SLOT_FORCE);
 	const struct generation *generation;
 	const struct operation *operation;

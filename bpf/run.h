@@ -29,6 +29,9 @@ enum classes_flags {
 #define CLASSES_SHM (1ULL << 49)
 #define CLASSES_DELETED (1ULL << 50)
 #define CLASSES_FILELESS (1ULL << 51)
+/* A filesystem opens it for its own files (overlayfs since 6.6), after the process
+ * was judged for that one. */
+#define CLASSES_UNDERNEATH (1ULL << 52)
 
 static __always_inline struct state state_of(__u64 number)
 {
@@ -318,6 +321,8 @@ __noinline __u64 run_chain(__u32 dimension, __u64 start, __u32 flags, __u64 inod
 		classes |= CLASSES_DELETED;
 	if (flags & CHAIN_FILELESS)
 		classes |= CLASSES_FILELESS;
+	else if (flags & CHAIN_NOWHERE)
+		classes |= CLASSES_UNDERNEATH;
 	if (flags & CHAIN_UNKNOWN || walk->flags)
 		classes |= CLASSES_UNKNOWN;
 	return classes;
