@@ -30,7 +30,7 @@ BENCH_RULES ?= 10000
 help: ## list the targets
 	@echo "usage: make TARGET [VARIABLE=value]"
 	@echo
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-15s %s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo: ## see a rogue sshd refused by a real kernel (KERNEL=6.12, or HOST=1 for this machine's)
@@ -81,6 +81,21 @@ bench: ## count the instructions that the guard costs and write docs/bench (BENC
 	@scripts/install-tools vm
 	@scripts/install-tools generate
 	$(GO) run ./bench -kernels '$(BENCH_KERNELS)' -setups '$(BENCH_SETUPS)' -workloads '$(BENCH_WORKLOADS)' -rules '$(BENCH_RULES)' -write docs/bench
+
+# What is compared with bench/baseline.json: two minutes.
+BENCH_HOT = -kernels 6.12 -setups 'no policies|^10 rules' -rules 10 -workloads 'open|bind|connect|sendto|setuid|stat|read|write'
+
+.PHONY: bench-check
+bench-check: ## fail when a hot path costs more instructions than bench/baseline.json says
+	@scripts/install-tools vm
+	@scripts/install-tools generate
+	$(GO) run ./bench $(BENCH_HOT) -check bench/baseline.json
+
+.PHONY: bench-baseline
+bench-baseline: ## write bench/baseline.json anew
+	@scripts/install-tools vm
+	@scripts/install-tools generate
+	$(GO) run ./bench $(BENCH_HOT) -baseline bench/baseline.json
 
 .PHONY: bench-go
 bench-go: ## benchmarks of the pure-Go half: reading, compiling, deciding
