@@ -357,7 +357,7 @@ func testCacheUnderRenames(t *testing.T, g *fileGuard) {
 			if o.Counts[0] != 0 || o.Counts[1] != 0 {
 				t.Error("an answer of another place")
 			}
-			if test.slow && (o.Counts[2] < 100 || o.Counts[3] < 100) {
+			if test.slow && (o.Counts[2] < 20 || o.Counts[3] < 20) {
 				t.Error("too few opens to tell")
 			}
 			if other.Counts[1] != 0 || other.Counts[3] != 0 {
