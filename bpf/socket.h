@@ -88,6 +88,37 @@ static __always_inline __u32 judge_address(const struct judgement *judgement, __
 	return automatic == CHANGED ? CHANGED : stricter(verdict, automatic);
 }
 
+/* socket_verdict returns the verdict on a socket's address, port and protocol. */
+static __always_inline __u32 socket_verdict(const struct judgement *judgement,
+					    const struct tables *intervals, __u64 first,
+					    __u64 second, const struct packed_object *object)
+{
+	__u64 protocol, port, address;
+	__u32 verdict = 0, verdict4;
+
+	protocol = word_at(judgement->tables,
+			   intervals->tables[TABLE_PROTOCOLS].at + object->protocol);
+	port = class_in_intervals(judgement->tables, intervals->tables[TABLE_PORTS].at,
+				  intervals->tables[TABLE_PORTS].count,
+				  has_ports(object->protocol) ? object->port : NO_PORT);
+	if (protocol == NOT_FOUND || port == NOT_FOUND)
+		return UNDECIDED_DENY;
+	if (object->family == 6) {
+		address = class_in_intervals6(
+			judgement->tables, intervals->tables[TABLE_ADDRESSES6].at,
+			intervals->tables[TABLE_ADDRESSES6].count, first, second);
+		verdict = judge_address(judgement, address, port, protocol, object);
+		if (!object->dual_stack || verdict == CHANGED)
+			return verdict;
+	}
+	/* The last word of [::] reads as 0.0.0.0. */
+	address = class_in_intervals(judgement->tables, intervals->tables[TABLE_ADDRESSES4].at,
+				     intervals->tables[TABLE_ADDRESSES4].count,
+				     bpf_ntohl(second >> 32));
+	verdict4 = judge_address(judgement, address, port, protocol, object);
+	return verdict4 == CHANGED ? CHANGED : stricter(verdict, verdict4);
+}
+
 /*
  * judge_socket returns the verdict on a socket's address, port and protocol,
  * or CHANGED, and the generation that decided: generation << 32 | verdict. The
@@ -95,12 +126,10 @@ static __always_inline __u32 judge_address(const struct judgement *judgement, __
  */
 __noinline __u64 judge_socket(__u32 id, __u64 begun, __u64 first, __u64 second, __u64 packed)
 {
-	struct packed_object *object = (void *)&packed;
-	__u64 protocol, port, address;
-	const struct generation *generation;
 	struct judgement judgement = {.id = id};
+	const struct generation *generation;
 	const struct tables *intervals;
-	__u32 verdict = 0, verdict4;
+	__u32 verdict;
 
 	if (is_final(begun))
 		return early_answer(begun);
@@ -116,27 +145,8 @@ __noinline __u64 judge_socket(__u32 id, __u64 begun, __u64 first, __u64 second, 
 		return judgement.number | UNDECIDED_DENY;
 	if (generation->number != begun >> 32)
 		return CHANGED;
-	protocol =
-		word_at(judgement.tables, intervals->tables[TABLE_PROTOCOLS].at + object->protocol);
-	port = class_in_intervals(judgement.tables, intervals->tables[TABLE_PORTS].at,
-				  intervals->tables[TABLE_PORTS].count,
-				  has_ports(object->protocol) ? object->port : NO_PORT);
-	if (protocol == NOT_FOUND || port == NOT_FOUND)
-		return judgement.number | UNDECIDED_DENY;
-	if (object->family == 6) {
-		address = class_in_intervals6(
-			judgement.tables, intervals->tables[TABLE_ADDRESSES6].at,
-			intervals->tables[TABLE_ADDRESSES6].count, first, second);
-		verdict = judge_address(&judgement, address, port, protocol, object);
-		if (!object->dual_stack || verdict == CHANGED)
-			return judgement.number | verdict;
-	}
-	/* The last word of [::] reads as 0.0.0.0. */
-	address = class_in_intervals(judgement.tables, intervals->tables[TABLE_ADDRESSES4].at,
-				     intervals->tables[TABLE_ADDRESSES4].count,
-				     bpf_ntohl(second >> 32));
-	verdict4 = judge_address(&judgement, address, port, protocol, object);
-	return judgement.number | (verdict4 == CHANGED ? CHANGED : stricter(verdict, verdict4));
+	verdict = socket_verdict(&judgement, intervals, first, second, (void *)&packed);
+	return is_in_force(begun) ? judgement.number | verdict : CHANGED;
 }
 
 /* pack returns an object without its address as a number. */

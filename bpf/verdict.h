@@ -98,6 +98,17 @@ static __always_inline bool is_free(__u32 id)
 	return begin_judgement(id) & ROW_ALLOWED;
 }
 
+/* is_in_force tells whether a generation is the one in force. If it was before and
+ * still is, everything that was looked up in between is of it: global functions
+ * fetch the tables anew. */
+static __always_inline bool is_in_force(__u64 begun)
+{
+	void *tables = tables_in(SLOT_FORCE);
+	const struct generation *generation = tables ? generation_of(tables) : NULL;
+
+	return generation && generation->number == begun >> 32;
+}
+
 static __always_inline __u64 early_answer(__u64 begun)
 {
 	__u64 number = begun >> 32 << 32;

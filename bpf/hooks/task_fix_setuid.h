@@ -43,6 +43,8 @@ __noinline __u64 judge_ids(__u64 begun, __u64 from, __u64 to)
 					intervals->tables[TABLE_TO_UIDS].count, to >> 32);
 	classes[3] = class_in_intervals(tables, intervals->tables[TABLE_TO_GIDS].at,
 					intervals->tables[TABLE_TO_GIDS].count, to);
+	if (!is_in_force(begun))
+		return CHANGED;
 	if (classes[0] == NOT_FOUND || classes[1] == NOT_FOUND || classes[2] == NOT_FOUND ||
 	    classes[3] == NOT_FOUND)
 		return number | UNDECIDED_DENY;
