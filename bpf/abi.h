@@ -33,8 +33,10 @@ enum abi_sizes {
 	/* Intervals of ports that a bind to port 0 looks at before it gives up. */
 	MAX_PORT_INTERVALS = 64,
 	TASK_COMM_LEN = 16,
-	/* Bytes for the names of program, script and control group of a task. */
+	/* Bytes for the names of control group, script and program of a task, and
+	 * for those of a program that are kept with its file. */
 	MAX_TEXT = 1024,
+	MAX_LABEL = 255,
 	TYPE_LENGTH = 32,
 	/* Keys of an object, and sets of flags that an operation's rules name. */
 	MAX_KEYS = 4,
@@ -403,13 +405,23 @@ struct subject {
 	/* The user to whom the class belongs. */
 	__u32 uid;
 	__u32 flags; /* enum subject_flags */
+	/* The control group whose names the text begins with. */
+	__u64 cgroup;
+	/* The exec that is on its way: its struct linux_binprm and new memory; the
+	 * inode and key of the file that it was asked for. */
+	__u64 exec, exec_mm, exec_inode, exec_key;
+	/* Whether its names are those of its label (exec.h). */
+	__u64 exec_labelled;
 	/* Bytes of text for each, in this order: names, each a byte of length and
 	 * that many bytes, from the root down. A path that is not to be trusted
-	 * has none. */
-	__u16 script_length, program_length, cgroup_length;
-	__u16 reserved;
-	__u8 text[MAX_TEXT];
+	 * has none. Those of the exec's file follow at MAX_TEXT, or are the walk's
+	 * if they are longer than MAX_LABEL. */
+	__u16 cgroup_length, script_length, program_length, exec_length;
+	__u8 text[MAX_TEXT + MAX_LABEL + 1];
 };
+
+/* What exec_length is when nobody knows what the file is called. */
+enum { EXEC_UNKNOWN = 0xffff };
 
 enum subject_flags {
 	/* The program could not be found out. */

@@ -4,11 +4,8 @@
  * walking its path: the classes of its names, and the verdicts on it for the last
  * row of subjects that asked.
  *
- * A record is valid for the same dentry below the same parent with the same
- * name, the same mount, the same generation and as long as nothing has been
- * renamed or mounted anywhere: the kernel's own counts of those (fs/dcache.c,
- * rename_lock; fs/namespace.c, mount_lock) were read before and after the walk.
- * All of that is hashed into the record's check, together with what is kept, so
+ * A record is valid for the same generation and while the file has the same stamp
+ * (stamp.h). Both are hashed into the record's check, together with what is kept, so
  * that neither a stale record nor one that is being written by another task can
  * be taken for valid.
  */
@@ -32,53 +29,17 @@ struct {
 	__type(value, struct record);
 } programs SEC(".maps");
 
-static __always_inline __u64 mix(__u64 hash, __u64 word)
-{
-	hash ^= word;
-	hash *= 0x9fb21c651e98df25; /* odd: a permutation of 64 bits */
-	return hash ^ hash >> 32;
-}
-
-/* distance returns how far a pointer is from another. The verifier lets nothing
- * else be calculated with pointers. */
-static __always_inline __u64 distance(const void *from, const void *to)
-{
-	__u64 number;
-
-	/* Or clang compares them instead. */
-	asm volatile("%0 = %1\n%0 -= %2" : "=&r"(number) : "r"(to), "r"(from));
-	return number;
-}
-
-/* check_of hashes what is kept for an open file, and what that depends on. Pointers
- * count as distances from the record, which stays where it is. */
+/* check_of hashes what is kept for an open file, and what that depends on. */
 static __always_inline __u64 check_of(const struct record *kept, const struct record *record,
 				      struct file *file, __u64 sequences)
 {
-	struct dentry *dentry = file->f_path.dentry;
-	__u64 parent = distance(record, dentry->d_parent);
-	__u64 hash = hash_key[0];
+	__u64 hash = stamp_of(record, file, sequences);
 
-	if (!dentry->d_hash.pprev)
-		parent |= 1; /* the name is no longer there */
-	hash = mix(hash, distance(record, dentry));
-	hash = mix(hash, distance(record, file->f_path.mnt));
-	hash = mix(hash, parent);
-	/* Hash, salted with the parent's address, and length of the name: another
-	 * name of the same file may get the memory of a dentry that was dropped. */
-	hash = mix(hash, (__u64)dentry->d_name.len << 32 | dentry->d_name.hash);
-	hash = mix(hash, sequences);
 	hash = mix(hash, kept->classes);
 	hash = mix(hash, kept->begun);
 	hash = mix(hash, (__u64)kept->verdicts[1] << 32 | kept->verdicts[0]);
 	hash = mix(hash, kept->verdicts[2]);
 	return mix(hash, hash_key[1]);
-}
-
-/* can_keep tells whether the counts of renames and mounts are known. */
-static __always_inline bool can_keep(void)
-{
-	return rename_lock_at && mount_lock_at;
 }
 
 /*

@@ -289,6 +289,7 @@ struct pid {
 };
 /* include/linux/kernfs.h, include/linux/cgroup-defs.h */
 struct kernfs_node {
+	__u64 id;
 	struct kernfs_node *parent;
 	const char *name;
 };

@@ -46,15 +46,31 @@ struct record {
 	__u64 check;
 };
 
+/* What is kept with the file of a program that was started (exec.h). Only `class`
+ * and what it depends on and `stamp` ever change. */
+struct label {
+	/* Where the file lay when its names were as they are here. */
+	__u64 stamp;
+	__u64 key; /* TAG_FILE */
+	/* The class of the last process that started it, as in struct subject, and a
+	 * hash of that and of what else it depends on. */
+	__u64 class, class_check;
+	/* The names, as in a subject's text. */
+	__u64 length;
+	__u8 text[MAX_LABEL + 1];
+};
+
 /* A task's scratch space; made at its first walk. Much of it would be local
  * variables if the verifier did not follow each of their values through loops. */
 struct walk {
-	/* What becomes of the task at an exec that is on its way, and a copy of
-	 * its subject while that is classified. First, or clang computes the
-	 * address before it tests for NULL. */
+	/* What a task is found to be, and a copy of its subject while that is
+	 * classified. First, or clang computes the address before it tests for
+	 * NULL. */
 	struct subject next, spare;
-	/* The struct linux_binprm that `next` is of, and its new memory. */
-	__u64 exec, exec_mm;
+	/* What is to be kept with a program's file. */
+	struct label label;
+	/* The names of the file of subject->exec, where they are long. */
+	__u8 long_name[MAX_TEXT];
 	struct object object;
 	/* The dentries from the file up to the root; the root of a mount is in it
 	 * too, with its lowest bit set, and has no name. */
@@ -106,6 +122,7 @@ struct report {
 	/* Three paths, the source of a mount, and room for one more name. */
 	__u8 paths[3 * MAX_PATH + 2 * (MAX_NAME + 1)];
 };
+_Static_assert(sizeof(struct walk) <= sizeof(struct report), "zeros are enough for both");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -113,6 +130,13 @@ struct {
 	__type(key, int);
 	__type(value, struct subject);
 } tasks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_INODE_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct label);
+} labels SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -147,11 +171,15 @@ struct {
 
 /*
  * What is in force, in one word: the generation's number << 32 | the operations
- * that its rules concern. While a generation is put in force it is 0, so that
+ * that its rules concern | FORCE_MARKS. While a generation is put in force it is 0, so that
  * nothing counts then that was kept: whoever finds the number here finds no
  * tables but those of that number, or notices by their number that they have
  * been replaced. The loader writes it through memory (mmap).
  */
+enum force_flags {
+	/* Fork and exec have to add marks: this generation or the next has some. */
+	FORCE_MARKS = 1 << 30,
+};
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -159,6 +187,14 @@ struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } force SEC(".maps");
+
+static __always_inline __u64 force_word(void)
+{
+	__u32 key = 0;
+	volatile __u64 *word = bpf_map_lookup_elem(&force, &key);
+
+	return word ? *word : 0;
+}
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -8,41 +8,11 @@
 #ifndef EBPFGUARD_OBJECT_H
 #define EBPFGUARD_OBJECT_H
 
+#include "stamp.h"
 #include "verdict.h"
 
 /* What object_classes adds when something was renamed or mounted meanwhile. */
 #define CLASSES_CHANGED (1ULL << 63)
-
-/* Since 6.2 (kernel/bpf/helpers.c): a number taken for a pointer to a type, so
- * that reading there is one instruction. */
-extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
-
-/* count_at reads the count of changes with which a kernel's seqlock_t begins. */
-static __always_inline __u32 count_at(__u64 lock)
-{
-	__u32 count = 0;
-
-	if (!lock)
-		return 0;
-	if (bpf_rdonly_cast)
-		return ((struct seqcount *)bpf_rdonly_cast(
-				(void *)lock, bpf_core_type_id_kernel(struct seqcount)))
-			->sequence;
-	bpf_probe_read_kernel(&count, sizeof(count), (void *)lock);
-	return count;
-}
-
-/* sequences returns the counts of renames and mounts; an odd count says that
- * one is going on. 0 where the loader could not find them. */
-static __always_inline __u64 sequences(void)
-{
-	return (__u64)count_at(rename_lock_at) << 32 | count_at(mount_lock_at);
-}
-
-static __always_inline bool is_odd(__u64 sequences)
-{
-	return sequences & (1ULL << 32 | 1);
-}
 
 /* Since 6.18 the mounts of a superblock are linked otherwise. */
 struct mount___since_6_18 {

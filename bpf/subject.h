@@ -39,7 +39,9 @@ static __always_inline void begin_subject(struct subject *next)
 	next->program = next->script = 0;
 	next->marks = 0;
 	next->flags = 0;
-	next->script_length = next->program_length = next->cgroup_length = 0;
+	next->cgroup = 0;
+	next->exec = 0;
+	next->cgroup_length = next->script_length = next->program_length = next->exec_length = 0;
 }
 
 /* store_file appends the path of a file to the text of the walk's next subject
@@ -63,24 +65,24 @@ __noinline __u32 store_file(__u32 at, __u64 mnt, __u64 dentry)
 	return end - at;
 }
 
-/* add_program makes a file the program of the walk's next subject. */
-static __always_inline void add_program(struct walk *walk, struct file *file)
-{
-	walk->next.program = file_key(DIMENSION_SUBJECTS, (__u64)BPF_CORE_READ(file, f_inode));
-	walk->next.program_length =
-		store_file(walk->next.script_length, (__u64)BPF_CORE_READ(file, f_path.mnt),
-			   (__u64)BPF_CORE_READ(file, f_path.dentry));
-}
-
+/* add_cgroup puts the names of a task's control group first. */
 static __always_inline void add_cgroup(struct walk *walk, __u64 task)
 {
-	__u32 at = walk->next.script_length + walk->next.program_length;
-	__u32 end = store_cgroup(at, task);
+	__u32 end = store_cgroup(0, task);
 
 	if (end == TEXT_FAILED)
 		walk->next.flags |= SUBJECT_UNKNOWN;
 	else
-		walk->next.cgroup_length = end - at;
+		walk->next.cgroup_length = end;
+}
+
+/* add_program makes a file the program of the walk's next subject. */
+static __always_inline void add_program(struct walk *walk, struct file *file)
+{
+	walk->next.program = file_key(DIMENSION_SUBJECTS, (__u64)BPF_CORE_READ(file, f_inode));
+	walk->next.program_length = store_file(walk->next.cgroup_length + walk->next.script_length,
+					       (__u64)BPF_CORE_READ(file, f_path.mnt),
+					       (__u64)BPF_CORE_READ(file, f_path.dentry));
 }
 
 /* identify makes the walk's next subject what a task runs, which is nothing for
@@ -94,10 +96,9 @@ __noinline int identify(__u64 number)
 	if (!walk)
 		return 0;
 	begin_subject(&walk->next);
-	walk->exec = 0;
+	add_cgroup(walk, number);
 	if (file)
 		add_program(walk, file);
-	add_cgroup(walk, number);
 	return 0;
 }
 
@@ -163,7 +164,7 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 	struct walk *walk = current_walk();
 	const struct generation *generation;
 	const struct subjects *subjects;
-	__u32 program, set = 0, user, cgroup, script_end, program_end, at;
+	__u32 program, set = 0, user, cgroup, cgroup_end, script_end, at;
 	__u64 marks;
 
 	if (!tables || !walk)
@@ -177,18 +178,19 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 	user = class_of_user(tables, subjects, uid);
 	if (walk->spare.flags & SUBJECT_UNKNOWN)
 		goto unknown;
-	script_end = walk->spare.script_length;
-	program_end = script_end + walk->spare.program_length;
+	cgroup_end = walk->spare.cgroup_length;
+	script_end = cgroup_end + walk->spare.script_length;
 	program = class_of_file(slot, walk->spare.program);
 	if (walk->spare.program_length)
 		program = unite(tables, subjects, program,
 				run_text(walk, slot, number_of(subjects->programs), script_end,
-					 program_end));
-	if (script_end) {
+					 script_end + walk->spare.program_length));
+	if (walk->spare.script)
 		program = unite(tables, subjects, program, class_of_file(slot, walk->spare.script));
+	if (walk->spare.script_length)
 		program = unite(tables, subjects, program,
-				run_text(walk, slot, number_of(subjects->programs), 0, script_end));
-	}
+				run_text(walk, slot, number_of(subjects->programs), cgroup_end,
+					 script_end));
 	if (program >= subjects->program_classes)
 		goto unknown;
 	if (subjects->flags & SUBJECTS_MARKS) {
@@ -210,8 +212,7 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 			set = found;
 		}
 	}
-	cgroup = run_text(walk, slot, number_of(subjects->cgroups), program_end,
-			  program_end + walk->spare.cgroup_length);
+	cgroup = run_text(walk, slot, number_of(subjects->cgroups), 0, cgroup_end);
 	return (__u64)generation->number << 32 |
 	       (((program * subjects->mark_sets + set) * subjects->user_classes + user) *
 			subjects->cgroup_classes +
@@ -240,6 +241,18 @@ static __always_inline bool copy_rows(struct subject *subject, __u64 class)
 	return true;
 }
 
+/* set_class gives a subject a class of the generation in force, and its rows. */
+static __always_inline void set_class(struct subject *subject, __u64 class, __u32 uid)
+{
+	subject->class = 0; /* or the rows would be another class's meanwhile */
+	barrier();
+	if (!copy_rows(subject, class))
+		return;
+	subject->uid = uid;
+	barrier();
+	subject->class = class;
+}
+
 /* classify looks a subject up in a generation, and keeps its marks and, for the
  * generation in force, its class and rows. */
 static __always_inline void classify(struct subject *subject, struct walk *walk, __u32 slot,
@@ -252,13 +265,7 @@ static __always_inline void classify(struct subject *subject, struct walk *walk,
 	subject->marks |= walk->spare.marks;
 	if (slot != SLOT_FORCE)
 		return;
-	subject->class = 0; /* or the rows would be another class's meanwhile */
-	barrier();
-	if (!copy_rows(subject, class))
-		return;
-	subject->uid = uid;
-	barrier();
-	subject->class = class;
+	set_class(subject, class, uid);
 }
 
 /* uid_of returns the user of the current task. */
@@ -294,78 +301,6 @@ __noinline int refresh_marks(void)
 	subjects = (const void *)line_at(tables, generation->subjects);
 	if (subjects && subjects->flags & SUBJECTS_MARKS)
 		classify(subject, walk, SLOT_FORCE, current_uid());
-	return 0;
-}
-
-SEC("lsm/task_alloc")
-int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, int ret)
-{
-	struct subject *subject;
-
-	if (ret)
-		return ret;
-	refresh_marks();
-	subject = current_subject();
-	/* Without memory the child identifies itself at its first decision. */
-	if (subject)
-		label(task, subject, BPF_ANY);
-	return 0;
-}
-
-/* The file that is started: a script, or the program itself. */
-SEC("lsm/bprm_creds_for_exec")
-int BPF_PROG(bprm_creds_for_exec, struct linux_binprm *bprm, int ret)
-{
-	struct walk *walk = current_walk();
-
-	if (ret || !walk)
-		return ret;
-	refresh_marks();
-	begin_subject(&walk->next);
-	add_program(walk, bprm->file);
-	walk->exec = (__u64)bprm;
-	walk->exec_mm = (__u64)bprm->mm;
-	return 0;
-}
-
-/* Past the point of no return of exec: the new program is certain. */
-SEC("lsm/bprm_committed_creds")
-int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
-{
-	struct walk *walk = current_walk();
-	struct file *file = bprm->file;
-	struct subject *subject;
-	__u64 key;
-
-	refresh_marks();
-	subject = task_get(&tasks, current_task());
-	if (!walk) {
-		/* What it was is no longer true. */
-		if (subject) {
-			subject->flags = SUBJECT_UNKNOWN;
-			subject->class = 0;
-		}
-		return 0;
-	}
-	key = file_key(DIMENSION_SUBJECTS, (__u64)BPF_CORE_READ(file, f_inode));
-	if (walk->exec != (__u64)bprm) { /* what was begun is lost */
-		begin_subject(&walk->next);
-		add_program(walk, file);
-		walk->next.flags |= SUBJECT_UNKNOWN;
-	} else if (key != walk->next.program) {
-		walk->next.script = walk->next.program;
-		walk->next.script_length = walk->next.program_length;
-		walk->next.program_length = 0;
-		add_program(walk, file);
-	}
-	add_cgroup(walk, bpf_get_current_task());
-	if (subject) {
-		walk->next.marks = subject->marks;
-		bpf_probe_read_kernel(subject, sizeof(*subject), &walk->next);
-	} else {
-		label(current_task(), &walk->next, BPF_NOEXIST);
-	}
-	walk->exec = 0;
 	return 0;
 }
 

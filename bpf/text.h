@@ -77,6 +77,11 @@ struct kernfs_node___since_6_15 {
 	struct kernfs_node *__parent;
 } __attribute__((preserve_access_index));
 
+static __always_inline struct kernfs_node *node_of_cgroup(__u64 task)
+{
+	return BPF_CORE_READ((struct task_struct *)task, cgroups, dfl_cgrp, kn);
+}
+
 static __always_inline struct kernfs_node *parent_of(struct kernfs_node *node)
 {
 	struct kernfs_node___since_6_15 *newer = (void *)node;
@@ -86,11 +91,11 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *node)
 	return BPF_CORE_READ(node, parent);
 }
 
-/* collect_cgroup puts the directories of a task's control group into the chain. */
-__noinline int collect_cgroup(__u64 task)
+/* collect_cgroup puts the directories of a control group into the chain. */
+__noinline int collect_cgroup(__u64 number)
 {
 	struct walk *walk = current_walk();
-	struct kernfs_node *node = BPF_CORE_READ((struct task_struct *)task, cgroups, dfl_cgrp, kn);
+	struct kernfs_node *node = (void *)number;
 	int i;
 
 	if (!walk)
@@ -109,15 +114,18 @@ __noinline int collect_cgroup(__u64 task)
 	return 0;
 }
 
-/* store_cgroup appends the path of a task's control group. */
+/* store_cgroup appends the path of a task's control group, which becomes that of
+ * the walk's next subject. */
 __noinline __u32 store_cgroup(__u32 at, __u64 task)
 {
+	struct kernfs_node *node = node_of_cgroup(task);
 	struct walk *walk = current_walk();
 	int i;
 
 	if (!walk)
 		return TEXT_FAILED;
-	collect_cgroup(task);
+	walk->next.cgroup = BPF_CORE_READ(node, id);
+	collect_cgroup((__u64)node);
 	walk->left = walk->count;
 	for (i = 0; i < MAX_COMPONENTS; i++) {
 		__u64 left = walk->left;

@@ -39,9 +39,7 @@ __noinline int refresh_class(void)
  * nothing ever was. */
 static __always_inline __u64 in_force(void)
 {
-	__u32 key = 0;
-	volatile __u64 *word = bpf_map_lookup_elem(&force, &key);
-	__u64 now = word ? *word : 0;
+	__u64 now = force_word();
 	const struct generation *generation;
 	void *tables;
 

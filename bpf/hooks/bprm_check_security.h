@@ -17,6 +17,7 @@
 #ifndef EBPFGUARD_HOOKS_BPRM_CHECK_SECURITY_H
 #define EBPFGUARD_HOOKS_BPRM_CHECK_SECURITY_H
 
+#include "../exec.h"
 #include "file_open.h"
 
 static __always_inline int decide_program(struct file *file, enum hook_id hook, __u32 use)
@@ -55,14 +56,14 @@ static __always_inline bool is_underneath(struct file *file)
  */
 static __always_inline bool is_under_way(void)
 {
-	struct walk *walk = current_walk();
+	struct subject *subject = task_get(&tasks, current_task());
 	struct linux_binprm *bprm;
 
-	if (!walk)
+	if (!subject)
 		return true; /* who knows */
-	bprm = (void *)walk->exec;
+	bprm = (void *)subject->exec;
 	return bprm && is_executing() && BPF_CORE_READ(bprm, file) &&
-	       BPF_CORE_READ(bprm, vma_pages) && (__u64)BPF_CORE_READ(bprm, mm) == walk->exec_mm;
+	       BPF_CORE_READ(bprm, vma_pages) && (__u64)BPF_CORE_READ(bprm, mm) == subject->exec_mm;
 }
 
 /* open_program judges a file that is opened to be started. */

@@ -29,6 +29,7 @@ const (
 	NoClass       = uint32(GuardClassValuesNO_CLASS)
 	RowAllowed    = uint32(GuardRowFlagsROW_ALLOWED)
 	MarksFlag     = uint32(GuardSubjectsFlagsSUBJECTS_MARKS)
+	ForceMarks    = uint64(GuardForceFlagsFORCE_MARKS)
 
 	OperationSocketBind        = int(GuardOperationIdOPERATION_SOCKET_BIND)
 	OperationSocketConnect     = int(GuardOperationIdOPERATION_SOCKET_CONNECT)

@@ -25,6 +25,7 @@ const (
 	GuardAbiSizesMAX_PORT_INTERVALS GuardAbiSizes = 64
 	GuardAbiSizesTASK_COMM_LEN      GuardAbiSizes = 16
 	GuardAbiSizesMAX_TEXT           GuardAbiSizes = 1024
+	GuardAbiSizesMAX_LABEL          GuardAbiSizes = 255
 	GuardAbiSizesTYPE_LENGTH        GuardAbiSizes = 32
 	GuardAbiSizesMAX_KEYS           GuardAbiSizes = 4
 	GuardAbiSizesMAX_MASKS          GuardAbiSizes = 8
@@ -98,6 +99,12 @@ const (
 	GuardEntryTagsTAG_FILE   GuardEntryTags = 3
 	GuardEntryTagsTAG_MARKS  GuardEntryTags = 4
 	GuardEntryTagsTAG_COVERS GuardEntryTags = 5
+)
+
+type GuardForceFlags uint32
+
+const (
+	GuardForceFlagsFORCE_MARKS GuardForceFlags = 1073741824
 )
 
 type GuardGeneration struct {
@@ -181,6 +188,16 @@ type GuardInterval6 struct {
 	Start    [4]uint32
 	Class    uint32
 	Reserved [3]uint32
+}
+
+type GuardLabel struct {
+	_          structs.HostLayout
+	Stamp      uint64
+	Key        uint64
+	Class      uint64
+	ClassCheck uint64
+	Length     uint64
+	Text       [256]uint8
 }
 
 type GuardLine struct {
@@ -349,11 +366,17 @@ type GuardSubject struct {
 	}
 	Uid           uint32
 	Flags         uint32
+	Cgroup        uint64
+	Exec          uint64
+	ExecMm        uint64
+	ExecInode     uint64
+	ExecKey       uint64
+	ExecLabelled  uint64
+	CgroupLength  uint16
 	ScriptLength  uint16
 	ProgramLength uint16
-	CgroupLength  uint16
-	Reserved      uint16
-	Text          [1024]uint8
+	ExecLength    uint16
+	Text          [1280]uint8
 }
 
 type GuardSubjects struct {
@@ -432,12 +455,12 @@ const (
 )
 
 type GuardWalk struct {
-	_      structs.HostLayout
-	Next   GuardSubject
-	Spare  GuardSubject
-	Exec   uint64
-	ExecMm uint64
-	Object struct {
+	_        structs.HostLayout
+	Next     GuardSubject
+	Spare    GuardSubject
+	Label    GuardLabel
+	LongName [1024]uint8
+	Object   struct {
 		_        structs.HostLayout
 		Mnt      uint64
 		Dentry   uint64
@@ -494,6 +517,7 @@ const (
 	GuardMapFiles               = "files"
 	GuardMapForce               = "force"
 	GuardMapGenerations         = "generations"
+	GuardMapLabels              = "labels"
 	GuardMapMarks               = "marks"
 	GuardMapPrograms            = "programs"
 	GuardMapReports             = "reports"
@@ -668,6 +692,7 @@ type GuardMapSpecs struct {
 	Files       *ebpf.MapSpec `ebpf:"files"`
 	Force       *ebpf.MapSpec `ebpf:"force"`
 	Generations *ebpf.MapSpec `ebpf:"generations"`
+	Labels      *ebpf.MapSpec `ebpf:"labels"`
 	Marks       *ebpf.MapSpec `ebpf:"marks"`
 	Programs    *ebpf.MapSpec `ebpf:"programs"`
 	Reports     *ebpf.MapSpec `ebpf:"reports"`
@@ -718,6 +743,7 @@ type GuardMaps struct {
 	Files       *ebpf.Map `ebpf:"files"`
 	Force       *ebpf.Map `ebpf:"force"`
 	Generations *ebpf.Map `ebpf:"generations"`
+	Labels      *ebpf.Map `ebpf:"labels"`
 	Marks       *ebpf.Map `ebpf:"marks"`
 	Programs    *ebpf.Map `ebpf:"programs"`
 	Reports     *ebpf.Map `ebpf:"reports"`
@@ -732,6 +758,7 @@ func (m *GuardMaps) Close() error {
 		m.Files,
 		m.Force,
 		m.Generations,
+		m.Labels,
 		m.Marks,
 		m.Programs,
 		m.Reports,

@@ -351,7 +351,13 @@ func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool) (form
 		return nil, fmt.Errorf("filling tables of %d lines: %w", len(lines), err)
 	}
 	generations := o.maps[GuardMapGenerations]
+	var flags uint64
 	if marks {
+		flags = ForceMarks
+		// Before the generation is there: fork and exec look for it from now on.
+		if now := o.force.Load(); now != 0 {
+			o.force.Store(now | flags)
+		}
 		if err := generations.Put(slotNext, tables); err != nil {
 			return nil, fmt.Errorf("staging tables: %w", err)
 		}
@@ -365,7 +371,7 @@ func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool) (form
 		o.force.Store(before)
 		return nil, fmt.Errorf("publishing tables: %w", err)
 	}
-	o.force.Store(force(lines[0]))
+	o.force.Store(force(lines[0]) | flags)
 	if o.tables != nil {
 		former, err = o.Hits()
 		err = errors.Join(err, o.tables.Close())

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What becomes of a subject at fork and exec.
+ *
+ * An exec is seen twice. When it begins, the file that was asked for is there: the
+ * script, or the program itself. Past the point of no return the file is the program.
+ * Names that were walked are kept with the file's inode (struct label), so that
+ * starting a program again costs no walk, and no scratch space in the new process.
+ * A label's names never change, so that whoever reads them reads a whole; a file that
+ * is started under another name has no use of its label.
+ */
+#ifndef EBPFGUARD_EXEC_H
+#define EBPFGUARD_EXEC_H
+
+#include "stamp.h"
+#include "verdict.h"
+
+/* add_marks adds marks where generations know any. */
+static __always_inline void add_marks(void)
+{
+	__u64 now = force_word();
+
+	if (!now || now & FORCE_MARKS)
+		refresh_marks();
+}
+
+SEC("lsm/task_alloc")
+int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, int ret)
+{
+	struct subject *subject;
+
+	if (ret)
+		return ret;
+	add_marks();
+	subject = current_subject();
+	/* Without memory the child identifies itself at its first decision. */
+	if (!subject)
+		return 0;
+	subject = label(task, subject, BPF_ANY);
+	if (subject)
+		subject->exec = 0;
+	return 0;
+}
+
+/* label_of returns the label of a file if its names are those that it is started by. */
+static __always_inline struct label *label_of(struct file *file)
+{
+	struct label *found;
+
+	if (!can_keep())
+		return NULL;
+	found = bpf_inode_storage_get(&labels, file->f_inode, NULL, 0);
+	return found && found->stamp == stamp_of(found, file, sequences()) ? found : NULL;
+}
+
+/* is_named_so tells whether a label is what the walk's label is to be. */
+static __always_inline bool is_named_so(struct walk *walk, const struct label *found)
+{
+	__u64 differ = walk->label.key ^ found->key;
+	int i;
+
+	differ |= walk->label.length ^ found->length;
+	for (i = 0; i < (MAX_LABEL + 1) / 8; i++)
+		differ |= ((__u64 *)walk->label.text)[i] ^ ((__u64 *)found->text)[i];
+	return !differ;
+}
+
+/* walk_program walks to a file that is started, and makes it the program of the walk's
+ * next subject. It returns the file's label if that can be used from now on. */
+static __always_inline struct label *walk_program(struct walk *walk, struct file *file)
+{
+	__u64 before = sequences();
+	struct label *found;
+	__u32 length;
+
+	begin_subject(&walk->next);
+	add_program(walk, file);
+	length = walk->next.program_length;
+	if (walk->next.flags || length > MAX_LABEL || !can_keep() || is_odd(before) ||
+	    sequences() != before)
+		return NULL;
+	__builtin_memset(&walk->label, 0, sizeof(walk->label));
+	walk->label.key = walk->next.program;
+	walk->label.length = length;
+	if (bpf_probe_read_kernel(walk->label.text, mask_length(length), walk->next.text))
+		return NULL;
+	found = bpf_inode_storage_get(&labels, file->f_inode, &walk->label,
+				      BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!found || !is_named_so(walk, found))
+		return NULL;
+	found->stamp = stamp_of(found, file, before);
+	return found;
+}
+
+/* begin_exec keeps the names of the file that is asked for with the subject, which may
+ * be that of a script. */
+static __always_inline void begin_exec(struct subject *subject, struct file *file)
+{
+	struct label *found = label_of(file);
+	struct walk *walk;
+
+	if (!found) {
+		walk = current_walk();
+		if (!walk) {
+			subject->exec_length = EXEC_UNKNOWN;
+			return;
+		}
+		found = walk_program(walk, file);
+		subject->exec_key = walk->next.program;
+		subject->exec_length = walk->next.program_length;
+		if (walk->next.flags & SUBJECT_UNKNOWN)
+			subject->exec_length = EXEC_UNKNOWN;
+		else if (walk->next.program_length > MAX_LABEL)
+			bpf_probe_read_kernel(walk->long_name, sizeof(walk->long_name),
+					      walk->next.text);
+		else if (!found)
+			bpf_probe_read_kernel(&subject->text[MAX_TEXT],
+					      mask_length(walk->next.program_length),
+					      walk->next.text);
+	}
+	subject->exec_labelled = found != NULL;
+	if (found) {
+		subject->exec_key = found->key;
+		subject->exec_length = found->length;
+		bpf_probe_read_kernel(&subject->text[MAX_TEXT], mask_length(found->length),
+				      found->text);
+	}
+}
+
+/* The file that is started: a script, or the program itself. */
+SEC("lsm/bprm_creds_for_exec")
+int BPF_PROG(bprm_creds_for_exec, struct linux_binprm *bprm, int ret)
+{
+	struct file *file = bprm->file;
+	struct subject *subject;
+
+	if (ret)
+		return ret;
+	add_marks();
+	subject = current_subject();
+	if (!subject)
+		return 0; /* no memory: unknown when it has started */
+	subject->exec = (__u64)bprm;
+	subject->exec_mm = (__u64)bprm->mm;
+	subject->exec_inode = (__u64)file->f_inode;
+	begin_exec(subject, file);
+	return 0;
+}
+
+/* append_text appends names of at most MAX_LABEL bytes to the text of a subject; false
+ * when they do not fit. */
+static __always_inline bool append_text(struct subject *subject, __u64 at, const void *names,
+					__u32 length)
+{
+	if (length > MAX_LABEL || at + length > MAX_TEXT)
+		return false;
+	barrier_var(at); /* the verifier has to see one register */
+	at &= MAX_TEXT - 1;
+	return !bpf_probe_read_kernel(&subject->text[at], mask_length(length), names);
+}
+
+/* is_same_cgroup tells whether the names of the current task's control group are
+ * those that the subject's text begins with. */
+static __always_inline bool is_same_cgroup(struct subject *subject)
+{
+	return subject->cgroup && subject->cgroup == bpf_get_current_cgroup_id();
+}
+
+/* start makes the exec that is on its way the subject's program, by what is kept; false
+ * when that does not do. */
+static __always_inline bool start(struct subject *subject, struct file *file)
+{
+	__u32 at = subject->cgroup_length;
+	struct label *found;
+
+	if (subject->exec_length > MAX_LABEL || !is_same_cgroup(subject))
+		return false;
+	if (subject->exec_inode == (__u64)file->f_inode) {
+		if (!append_text(subject, at, &subject->text[MAX_TEXT], subject->exec_length))
+			return false;
+		subject->script = 0;
+		subject->script_length = 0;
+		subject->program = subject->exec_key;
+		subject->program_length = subject->exec_length;
+		return true;
+	}
+	found = label_of(file);
+	if (!found || !append_text(subject, at, &subject->text[MAX_TEXT], subject->exec_length) ||
+	    !append_text(subject, at + subject->exec_length, found->text, found->length))
+		return false;
+	subject->script = subject->exec_key;
+	subject->script_length = subject->exec_length;
+	subject->program = found->key;
+	subject->program_length = found->length;
+	return true;
+}
+
+/* add_script appends the names of the file of the exec that is on its way to the text of
+ * the walk's next subject. */
+static __always_inline void add_script(struct walk *walk, struct subject *subject)
+{
+	__u32 length = subject->exec_length, size = length;
+	__u64 at = walk->next.cgroup_length;
+	long failed;
+
+	walk->next.script = subject->exec_key;
+	if (length >= MAX_TEXT || at + length > MAX_TEXT) {
+		walk->next.flags |= SUBJECT_UNKNOWN;
+		return;
+	}
+	barrier_var(at); /* the verifier has to see one register */
+	at &= MAX_TEXT - 1;
+	barrier_var(size);
+	size &= MAX_TEXT - 1;
+	if (length <= MAX_LABEL)
+		failed = bpf_probe_read_kernel(&walk->next.text[at], mask_length(length),
+					       &subject->text[MAX_TEXT]);
+	else
+		failed = bpf_probe_read_kernel(&walk->next.text[at], size, walk->long_name);
+	if (failed)
+		walk->next.flags |= SUBJECT_UNKNOWN;
+	walk->next.script_length = length;
+}
+
+/* start_by_walk makes the exec that is on its way the subject's program, by walking to
+ * its file, and keeps the names. */
+static __always_inline void start_by_walk(struct subject *subject, struct walk *walk,
+					  struct file *file)
+{
+	if (subject->exec_inode != (__u64)file->f_inode)
+		walk_program(walk, file); /* for the next that is started by it */
+	begin_subject(&walk->next);
+	add_cgroup(walk, bpf_get_current_task());
+	if (subject->exec_inode != (__u64)file->f_inode)
+		add_script(walk, subject);
+	add_program(walk, file);
+	subject->flags = walk->next.flags;
+	subject->cgroup = walk->next.cgroup;
+	subject->cgroup_length = walk->next.cgroup_length;
+	subject->script = walk->next.script;
+	subject->script_length = walk->next.script_length;
+	subject->program = walk->next.program;
+	subject->program_length = walk->next.program_length;
+	bpf_probe_read_kernel(subject->text, MAX_TEXT, walk->next.text);
+}
+
+/* class_check_of hashes the class of a subject that runs no script and what it depends on,
+ * but for the program. */
+static __always_inline __u64 class_check_of(const struct subject *subject, __u64 class, __u32 uid)
+{
+	__u64 hash = mix(hash_key[0], class);
+
+	hash = mix(hash, uid);
+	hash = mix(hash, subject->cgroup);
+	return mix(hash, subject->marks);
+}
+
+/* classify_started finds the class of a subject whose program has just been started, by
+ * what is kept with the program's file if that was started like this before. Its names
+ * are those of the label then, and no others. */
+static __always_inline void classify_started(struct subject *subject, struct file *file)
+{
+	__u64 now = force_word(), class, marks;
+	struct label *found;
+	__u32 uid;
+
+	if (!now || !(now & ~FORCE_MARKS & 0xffffffff))
+		return; /* it may never be asked for */
+	if (!subject->exec_labelled || subject->script || subject->flags)
+		return; /* at the first decision */
+	found = bpf_inode_storage_get(&labels, file->f_inode, NULL, 0);
+	if (!found)
+		return;
+	uid = current_uid();
+	class = found->class;
+	if (class >> 32 != now >> 32 || found->class_check != class_check_of(subject, class, uid)) {
+		marks = subject->marks;
+		refresh_class();
+		class = subject->class;
+		if (!class || subject->marks != marks)
+			return;
+		found->class = class;
+		found->class_check = class_check_of(subject, class, subject->uid);
+		return;
+	}
+	set_class(subject, class, uid);
+}
+
+/* Past the point of no return of exec: the new program is certain. */
+SEC("lsm/bprm_committed_creds")
+int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
+{
+	struct file *file = bprm->file;
+	struct subject *subject;
+	struct walk *walk;
+
+	add_marks();
+	subject = current_subject();
+	if (!subject)
+		return 0;   /* without memory it identifies itself at its first decision */
+	subject->class = 0; /* what it was is no longer true */
+	barrier();
+	if (subject->exec != (__u64)bprm) { /* what was begun is lost */
+		subject->flags = SUBJECT_UNKNOWN;
+		return 0;
+	}
+	subject->flags = 0;
+	subject->exec = 0;
+	if (!start(subject, file)) {
+		walk = current_walk();
+		if (walk)
+			start_by_walk(subject, walk, file);
+		else
+			subject->flags = SUBJECT_UNKNOWN;
+	}
+	classify_started(subject, file);
+	return 0;
+}
+
+#endif

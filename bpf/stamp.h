@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where an open file lies, as one number: it is the same for the same dentry below
+ * the same parent with the same name and the same mount, as long as nothing has
+ * been renamed or mounted anywhere. What was found out about a file's place can be
+ * kept together with its stamp, and holds while the stamp is the same. The kernel
+ * counts renames and mounts itself (fs/dcache.c, rename_lock; fs/namespace.c,
+ * mount_lock); a walk has to read the counts before and after.
+ */
+#ifndef EBPFGUARD_STAMP_H
+#define EBPFGUARD_STAMP_H
+
+#include "maps.h"
+
+/* Since 6.2 (kernel/bpf/helpers.c): a number taken for a pointer to a type, so
+ * that reading there is one instruction. */
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+
+/* count_at reads the count of changes with which a kernel's seqlock_t begins. */
+static __always_inline __u32 count_at(__u64 lock)
+{
+	__u32 count = 0;
+
+	if (!lock)
+		return 0;
+	if (bpf_rdonly_cast)
+		return ((struct seqcount *)bpf_rdonly_cast(
+				(void *)lock, bpf_core_type_id_kernel(struct seqcount)))
+			->sequence;
+	bpf_probe_read_kernel(&count, sizeof(count), (void *)lock);
+	return count;
+}
+
+/* sequences returns the counts of renames and mounts; an odd count says that
+ * one is going on. 0 where the loader could not find them. */
+static __always_inline __u64 sequences(void)
+{
+	return (__u64)count_at(rename_lock_at) << 32 | count_at(mount_lock_at);
+}
+
+static __always_inline bool is_odd(__u64 sequences)
+{
+	return sequences & (1ULL << 32 | 1);
+}
+
+/* can_keep tells whether the counts of renames and mounts are known. */
+static __always_inline bool can_keep(void)
+{
+	return rename_lock_at && mount_lock_at;
+}
+
+static __always_inline __u64 mix(__u64 hash, __u64 word)
+{
+	hash ^= word;
+	hash *= 0x9fb21c651e98df25; /* odd: a permutation of 64 bits */
+	return hash ^ hash >> 32;
+}
+
+/* distance returns how far a pointer is from another. The verifier lets nothing
+ * else be calculated with pointers. */
+static __always_inline __u64 distance(const void *from, const void *to)
+{
+	__u64 number;
+
+	/* Or clang compares them instead. */
+	asm volatile("%0 = %1\n%0 -= %2" : "=&r"(number) : "r"(to), "r"(from));
+	return number;
+}
+
+/* stamp_of returns the stamp of an open file. Pointers count as distances from where
+ * the stamp is kept, which stays where it is. */
+static __always_inline __u64 stamp_of(const void *kept, struct file *file, __u64 sequences)
+{
+	struct dentry *dentry = file->f_path.dentry;
+	__u64 parent = distance(kept, dentry->d_parent);
+	__u64 hash = hash_key[0];
+
+	if (!dentry->d_hash.pprev)
+		parent |= 1; /* the name is no longer there */
+	hash = mix(hash, distance(kept, dentry));
+	hash = mix(hash, distance(kept, file->f_path.mnt));
+	hash = mix(hash, parent);
+	/* Hash, salted with the parent's address, and length of the name: another
+	 * name of the same file may get the memory of a dentry that was dropped. */
+	hash = mix(hash, (__u64)dentry->d_name.len << 32 | dentry->d_name.hash);
+	return mix(hash, sequences);
+}
+
+#endif
