@@ -79,6 +79,8 @@ struct walk {
 	__u64 above[MAX_COMPONENTS];
 	/* Where the collecting is. */
 	__u64 dentry, mount;
+	/* What is being passed. */
+	__u64 inode;
 	/* How many there are, and how many are still to be passed. */
 	__u32 count, above_count, left;
 	/* Index of the root of the file's own mount in the chain. */

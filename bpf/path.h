@@ -38,7 +38,12 @@ enum chain_flags {
 
 static __always_inline bool is_unhashed(struct dentry *dentry)
 {
-	return !BPF_CORE_READ(dentry, d_hash.pprev);
+	return !READ(dentry, d_hash.pprev);
+}
+
+static __always_inline bool is_deleted(struct dentry *dentry)
+{
+	return is_unhashed(dentry) && READ(dentry, d_parent) != dentry && READ(dentry, d_inode);
 }
 
 /* The mark of an anonymous namespace: seq is 0, since 6.18 its number, and 7.x
@@ -58,11 +63,11 @@ static __always_inline bool is_anonymous(struct mnt_namespace *ns)
 	struct ns_common___since_6_18 *newer = (void *)&ns->ns;
 
 	if (bpf_core_field_exists(newest->is_anon))
-		return BPF_CORE_READ(newest, is_anon);
+		return READ(newest, is_anon);
 	if (bpf_core_field_exists(ns->seq))
-		return !BPF_CORE_READ(ns, seq);
+		return !READ(ns, seq);
 	if (bpf_core_field_exists(newer->ns_id))
-		return !BPF_CORE_READ(newer, ns_id);
+		return !READ(newer, ns_id);
 	return false;
 }
 
@@ -70,7 +75,7 @@ static __always_inline bool is_anonymous(struct mnt_namespace *ns)
  * mount of a path. */
 static __always_inline int place_of(struct mount *mount)
 {
-	struct mnt_namespace *ns = BPF_CORE_READ(mount, mnt_ns);
+	struct mnt_namespace *ns = READ(mount, mnt_ns);
 	struct user_namespace *owner = NULL;
 	int level = 1;
 
@@ -155,35 +160,27 @@ __noinline int collect_above(__u64 root)
 /* What collect_next returns. */
 enum collected { COLLECTED_MORE = 0, COLLECTED_ALL, COLLECTED_ASTRAY, COLLECTED_TOO_MANY };
 
-/* collect_next passes a component or a mount on the way up. */
-__noinline int collect_next(void)
+static __always_inline int collect_one(struct walk *walk)
 {
-	struct walk *walk = current_walk();
-	struct dentry *dentry, *root, *parent;
-	struct mount *mount, *above;
-	__u32 count;
+	struct dentry *dentry = (void *)walk->dentry, *parent;
+	struct mount *mount = (void *)walk->mount, *above;
+	__u32 count = walk->count;
 
-	if (!walk)
-		return COLLECTED_TOO_MANY;
-	count = walk->count;
-	dentry = (void *)walk->dentry;
-	mount = (void *)walk->mount;
 	if (count >= MAX_CHAIN)
 		return COLLECTED_TOO_MANY;
 	walk->count = count + 1;
-	root = BPF_CORE_READ(mount, mnt.mnt_root);
-	if (dentry == root) {
-		above = BPF_CORE_READ(mount, mnt_parent);
+	if (dentry == READ(mount, mnt.mnt_root)) {
+		above = READ(mount, mnt_parent);
 		if (walk->root == MAX_CHAIN)
 			walk->root = count;
 		add_link(walk, count, (__u64)dentry | CHAIN_ROOT);
 		if (above == mount)
 			return COLLECTED_ALL;
-		walk->dentry = (__u64)BPF_CORE_READ(mount, mnt_mountpoint);
+		walk->dentry = (__u64)READ(mount, mnt_mountpoint);
 		walk->mount = (__u64)above;
 		return COLLECTED_MORE;
 	}
-	parent = BPF_CORE_READ(dentry, d_parent);
+	parent = READ(dentry, d_parent);
 	if (parent == dentry || !parent) {
 		/* Moved out of a bind mount, or connected to nothing. */
 		add_link(walk, count, (__u64)dentry | CHAIN_ROOT);
@@ -194,6 +191,28 @@ __noinline int collect_next(void)
 	walk->components++;
 	add_link(walk, count, (__u64)dentry);
 	walk->dentry = (__u64)parent;
+	return COLLECTED_MORE;
+}
+
+/* Components and mounts that are collected at once: to find the walk again takes as
+ * long as three of them. */
+#define COLLECTED_AT_ONCE 8
+
+/* collect_next passes some components and mounts on the way up. */
+__noinline int collect_next(void)
+{
+	struct walk *walk = current_walk();
+	int collected, i;
+
+	if (!walk)
+		return COLLECTED_TOO_MANY;
+	for (i = 0; i < COLLECTED_AT_ONCE; i++) {
+		/* What was stored is a number when it is loaded again. */
+		barrier();
+		collected = collect_one(walk);
+		if (collected != COLLECTED_MORE)
+			return collected;
+	}
 	return COLLECTED_MORE;
 }
 
@@ -214,10 +233,9 @@ __noinline int collect(__u64 mnt, __u64 file)
 		return CHAIN_UNKNOWN;
 	walk->dentry = file;
 	walk->mount = mnt - bpf_core_field_offset(struct mount, mnt);
-	if (is_unhashed(dentry) && BPF_CORE_READ(dentry, d_parent) != dentry &&
-	    BPF_CORE_READ(dentry, d_inode))
+	if (is_deleted(dentry))
 		flags = CHAIN_DELETED;
-	for (i = 0; i <= MAX_CHAIN; i++) {
+	for (i = 0; i <= MAX_CHAIN / COLLECTED_AT_ONCE; i++) {
 		collected = collect_next();
 		if (collected != COLLECTED_MORE)
 			break;
@@ -230,7 +248,7 @@ __noinline int collect(__u64 mnt, __u64 file)
 	if (collected == COLLECTED_ASTRAY) {
 		dentry = (void *)walk->dentry;
 		flags |= CHAIN_NO_PATH;
-		if (dentry != BPF_CORE_READ(dentry, d_sb, s_root) && !(flags & CHAIN_NOWHERE))
+		if (dentry != READ(dentry, d_sb, s_root) && !(flags & CHAIN_NOWHERE))
 			flags |= CHAIN_UNKNOWN;
 	}
 	if (walk->root < MAX_CHAIN && !collect_above(link_at(walk, walk->root) & ~CHAIN_ROOT))
@@ -248,42 +266,40 @@ static __always_inline __u32 mask_length(__u32 length)
 /* sequence_of returns how often a dentry has been renamed; odd while it is. */
 static __always_inline __u32 sequence_of(__u64 dentry)
 {
-	__u32 sequence = 1;
-
-	bpf_probe_read_kernel(&sequence, sizeof(sequence),
-			      (void *)dentry + bpf_core_field_offset(struct dentry, d_seq));
-	return sequence;
+	return count_at(dentry + bpf_core_field_offset(struct dentry, d_seq));
 }
 
-/* read_name reads the name of a dentry into the walk; 0 when it cannot, also
+/* read_name_of reads the name of a dentry into the walk; 0 when it cannot, also
  * because it is just being renamed. */
-__noinline __u32 read_name(__u64 dentry)
+static __always_inline __u32 read_name_of(struct walk *walk, struct dentry *dentry)
 {
-	struct walk *walk = current_walk();
-	__u32 before = sequence_of(dentry);
-	__u32 length = BPF_CORE_READ((struct dentry *)dentry, d_name.len);
-	const unsigned char *name = BPF_CORE_READ((struct dentry *)dentry, d_name.name);
+	__u32 before = sequence_of((__u64)dentry);
+	__u32 length = READ(dentry, d_name.len);
+	const unsigned char *name = READ(dentry, d_name.name);
 
-	if (!walk || !length || length > MAX_NAME || before & 1)
+	if (!length || length > MAX_NAME || before & 1)
 		return 0;
 	if (bpf_probe_read_kernel(walk->name, mask_length(length), name))
 		return 0;
-	if (sequence_of(dentry) != before)
+	if (sequence_of((__u64)dentry) != before)
 		return 0;
 	walk->name_length = length;
 	return length;
 }
 
-/* hash_name returns the key of the walk's name below a tag. */
-__noinline __u64 hash_name(__u64 tag)
+__noinline __u32 read_name(__u64 dentry)
 {
 	struct walk *walk = current_walk();
-	struct sip sip;
-	__u32 i, length;
 
-	if (!walk)
-		return 0;
-	length = walk->name_length;
+	return walk ? read_name_of(walk, (void *)dentry) : 0;
+}
+
+/* hash_name returns the key of the walk's name below a tag. */
+static __always_inline __u64 hash_name(struct walk *walk, __u64 tag)
+{
+	__u32 i, length = walk->name_length;
+	struct sip sip;
+
 	sip_start(&sip);
 	sip_word(&sip, tag);
 	for (i = 0; i < (MAX_NAME + 1) / 8; i++) {
@@ -306,8 +322,8 @@ __noinline __u64 hash_name(__u64 tag)
 __noinline __u64 file_key(__u32 dimension, __u64 number)
 {
 	struct inode *inode = (void *)number;
-	struct super_block *sb = BPF_CORE_READ(inode, i_sb);
-	__u64 magic = BPF_CORE_READ(sb, s_magic);
+	struct super_block *sb = READ(inode, i_sb);
+	__u64 magic = READ(sb, s_magic);
 	struct sip sip;
 
 	sip_start(&sip);
@@ -316,14 +332,14 @@ __noinline __u64 file_key(__u32 dimension, __u64 number)
 	if (magic == PROC_SUPER_MAGIC || magic == SYSFS_MAGIC)
 		sip_word(&sip, magic);
 	else
-		sip_word(&sip, BPF_CORE_READ(sb, s_dev));
-	sip_word(&sip, BPF_CORE_READ(inode, i_ino));
+		sip_word(&sip, READ(sb, s_dev));
+	sip_word(&sip, READ(inode, i_ino));
 	/* These count inode numbers up and offer no way to ask for the generation. */
 	if (magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == PROC_SUPER_MAGIC ||
 	    magic == SYSFS_MAGIC)
 		sip_word(&sip, 0);
 	else
-		sip_word(&sip, BPF_CORE_READ(inode, i_generation));
+		sip_word(&sip, READ(inode, i_generation));
 	return sip_finish(&sip);
 }
 

@@ -98,8 +98,8 @@ static __always_inline __u64 hash_glob(__u32 state, __u32 class)
 	return sip_finish(&sip);
 }
 
-/* step leaves a state by the walk's name. */
-__noinline __u64 step(__u32 slot, __u64 from)
+/* step_of leaves a state by the walk's name. */
+static __always_inline __u64 step_of(struct walk *walk, __u32 slot, __u64 from)
 {
 	struct state state = state_of(from);
 	__u32 class = 0;
@@ -107,7 +107,7 @@ __noinline __u64 step(__u32 slot, __u64 from)
 
 	if (state.accept & STATE_STAYS)
 		return from;
-	to = find(slot, hash_name((__u64)TAG_NAME << 32 | state.number));
+	to = find(slot, hash_name(walk, (__u64)TAG_NAME << 32 | state.number));
 	if (to != NO_STATE)
 		return to;
 	if (!(state.accept & STATE_WILD))
@@ -118,6 +118,13 @@ __noinline __u64 step(__u32 slot, __u64 from)
 	if (to == NO_STATE && class)
 		to = find(slot, hash_glob(state.number, 0));
 	return to == NO_STATE ? DEAD : to;
+}
+
+__noinline __u64 step(__u32 slot, __u64 from)
+{
+	struct walk *walk = current_walk();
+
+	return walk ? step_of(walk, slot, from) : DEAD;
 }
 
 /* named_file returns the state at the names that policies have for a file;
@@ -133,7 +140,7 @@ __noinline __u64 named_file(__u32 dimension, __u64 inode)
 	generation = generation_of(tables);
 	if (!generation || !generation->filter_bits)
 		return NO_STATE;
-	number = BPF_CORE_READ((struct inode *)inode, i_ino) & (generation->filter_bits - 1);
+	number = READ((struct inode *)inode, i_ino) & (generation->filter_bits - 1);
 	word = word_at(tables, generation->filter + number / 32);
 	if (!(word >> number % 32 & 1))
 		return NO_STATE;
@@ -208,13 +215,21 @@ static __always_inline void pass_name(struct walk *walk)
 {
 	__u64 path = number_of(walk->path), file = number_of(walk->file), next;
 
-	next = step(SLOT_FORCE, path);
+	next = step_of(walk, SLOT_FORCE, path);
 	if (file == path)
 		file = next;
-	else
+	else if (!(walk->file.accept & STATE_STAYS))
 		file = step(SLOT_FORCE, file);
 	walk->path = state_of(next);
 	walk->file = state_of(file);
+}
+
+/* inode_of returns the inode of a dentry as a number. */
+static __always_inline __u64 inode_of(struct walk *walk, struct dentry *dentry)
+{
+	walk->inode = (__u64)READ(dentry, d_inode);
+	barrier(); /* what is loaded is no pointer to the verifier */
+	return walk->inode;
 }
 
 /* pass_above passes a dentry above the file's mount: by identity only, so that
@@ -227,11 +242,11 @@ __noinline int pass_above(__u32 dimension, __u64 link)
 	if (!walk)
 		return 0;
 	if (!(link & CHAIN_ROOT) && !(is_dead(walk->path) && is_dead(walk->file))) {
-		if (!read_name((__u64)dentry))
+		if (!read_name_of(walk, dentry))
 			walk->flags |= RUN_FAILED;
 		pass_name(walk);
 	}
-	join(walk, state_of(named_file(dimension, (__u64)BPF_CORE_READ(dentry, d_inode))));
+	join(walk, state_of(named_file(dimension, inode_of(walk, dentry))));
 	return 0;
 }
 
@@ -252,12 +267,12 @@ __noinline int pass(__u32 dimension, __u64 inode)
 	link = link_at(walk, left);
 	dentry = (void *)(link & ~CHAIN_ROOT);
 	if (!(link & CHAIN_ROOT) && !(walk->path.accept & walk->file.accept & STATE_STAYS)) {
-		if (!read_name((__u64)dentry))
+		if (!read_name_of(walk, dentry))
 			walk->flags |= RUN_FAILED;
 		pass_name(walk);
 	}
 	if (left || !inode) /* the file itself may be another than the dentry's */
-		inode = (__u64)BPF_CORE_READ(dentry, d_inode);
+		inode = inode_of(walk, dentry);
 	join(walk, state_of(named_file(dimension, inode)));
 	if (left == walk->root) {
 		join(walk, walk->above_path);

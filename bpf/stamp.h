@@ -10,11 +10,7 @@
 #ifndef EBPFGUARD_STAMP_H
 #define EBPFGUARD_STAMP_H
 
-#include "maps.h"
-
-/* Since 6.2 (kernel/bpf/helpers.c): a number taken for a pointer to a type, so
- * that reading there is one instruction. */
-extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+#include "read.h"
 
 /* count_at reads the count of changes with which a kernel's seqlock_t begins. */
 static __always_inline __u32 count_at(__u64 lock)
@@ -24,9 +20,8 @@ static __always_inline __u32 count_at(__u64 lock)
 	if (!lock)
 		return 0;
 	if (bpf_rdonly_cast)
-		return ((struct seqcount *)bpf_rdonly_cast(
-				(void *)lock, bpf_core_type_id_kernel(struct seqcount)))
-			->sequence;
+		return CAST((struct seqcount *)lock)->sequence;
+	/* Not every kernel that lacks the cast has a type of this name. */
 	bpf_probe_read_kernel(&count, sizeof(count), (void *)lock);
 	return count;
 }
@@ -54,17 +49,6 @@ static __always_inline __u64 mix(__u64 hash, __u64 word)
 	hash ^= word;
 	hash *= 0x9fb21c651e98df25; /* odd: a permutation of 64 bits */
 	return hash ^ hash >> 32;
-}
-
-/* distance returns how far a pointer is from another. The verifier lets nothing
- * else be calculated with pointers. */
-static __always_inline __u64 distance(const void *from, const void *to)
-{
-	__u64 number;
-
-	/* Or clang compares them instead. */
-	asm volatile("%0 = %1\n%0 -= %2" : "=&r"(number) : "r"(to), "r"(from));
-	return number;
 }
 
 /* stamp_of returns the stamp of an open file. Pointers count as distances from where

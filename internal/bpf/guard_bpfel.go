@@ -478,6 +478,7 @@ type GuardWalk struct {
 	Above       [64]uint64
 	Dentry      uint64
 	Mount       uint64
+	Inode       uint64
 	Count       uint32
 	AboveCount  uint32
 	Left        uint32
