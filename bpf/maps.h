@@ -46,6 +46,16 @@ struct record {
 	__u64 check;
 };
 
+/* What is kept of a directory (directory.h). */
+struct directory {
+	__u64 check;
+	/* The states of both runs below it. */
+	__u64 path, file;
+	__u32 flags; /* enum chain_flags of the files in it */
+	/* Names above the files in it. */
+	__u32 components;
+};
+
 /* What is kept with the file of a program that was started (exec.h). Only `class`
  * and what it depends on and `stamp` ever change. */
 struct label {
@@ -91,6 +101,8 @@ struct walk {
 	 * files on it; and those of the latter for what is above. */
 	struct state path, file, above_path, above_file;
 	__u32 flags; /* enum run_flags */
+	/* What the run found of the file's directory. */
+	struct directory directory;
 	/* What the last judgement of a file found, and what that holds for. */
 	struct record kept;
 	__u64 sequences;

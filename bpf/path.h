@@ -264,16 +264,16 @@ static __always_inline __u32 mask_length(__u32 length)
 }
 
 /* sequence_of returns how often a dentry has been renamed; odd while it is. */
-static __always_inline __u32 sequence_of(__u64 dentry)
+static __always_inline __u32 sequence_of(struct dentry *dentry)
 {
-	return count_at(dentry + bpf_core_field_offset(struct dentry, d_seq));
+	return count_at((__u64)dentry + bpf_core_field_offset(struct dentry, d_seq));
 }
 
 /* read_name_of reads the name of a dentry into the walk; 0 when it cannot, also
  * because it is just being renamed. */
 static __always_inline __u32 read_name_of(struct walk *walk, struct dentry *dentry)
 {
-	__u32 before = sequence_of((__u64)dentry);
+	__u32 before = sequence_of(dentry);
 	__u32 length = READ(dentry, d_name.len);
 	const unsigned char *name = READ(dentry, d_name.name);
 
@@ -281,7 +281,7 @@ static __always_inline __u32 read_name_of(struct walk *walk, struct dentry *dent
 		return 0;
 	if (bpf_probe_read_kernel(walk->name, mask_length(length), name))
 		return 0;
-	if (sequence_of((__u64)dentry) != before)
+	if (sequence_of(dentry) != before)
 		return 0;
 	walk->name_length = length;
 	return length;

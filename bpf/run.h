@@ -278,6 +278,10 @@ __noinline int pass(__u32 dimension, __u64 inode)
 		join(walk, walk->above_path);
 		join(walk, walk->above_file);
 	}
+	if (left == 1) {
+		walk->directory.path = number_of(walk->path);
+		walk->directory.file = number_of(walk->file);
+	}
 	return true;
 }
 
@@ -308,26 +312,13 @@ __noinline int run_above(__u32 dimension)
 	return 0;
 }
 
-/* run_chain runs the automaton of a dimension, which starts in `start`, over
- * the walk's chain. The inode is that of the file, 0 for the dentry's own. It
- * returns the classes and what `flags` (enum chain_flags) means for them. */
-__noinline __u64 run_chain(__u32 dimension, __u64 start, __u32 flags, __u64 inode)
+/* classes_of returns the classes that the runs of the walk have come to, and what `flags`
+ * (enum chain_flags) means for them. */
+static __always_inline __u64 classes_of(struct walk *walk, __u32 flags)
 {
-	struct walk *walk = current_walk();
-	__u64 classes, second;
-	int i;
+	__u64 classes = walk->path.accept & CLASS_MASK;
+	__u64 second = walk->file.accept & CLASS_MASK;
 
-	if (!walk)
-		return CLASSES_UNKNOWN;
-	walk->file = walk->path = state_of(DEAD);
-	if (!(flags & CHAIN_NO_PATH))
-		walk->path = state_of(start);
-	walk->left = walk->count;
-	for (i = 0; i < MAX_CHAIN; i++)
-		if (!pass(dimension, inode))
-			break;
-	classes = walk->path.accept & CLASS_MASK;
-	second = walk->file.accept & CLASS_MASK;
 	if (second != classes)
 		classes |= second << SECOND_SHIFT;
 	if ((walk->path.accept | walk->file.accept) & STATE_SHM)
@@ -341,6 +332,26 @@ __noinline __u64 run_chain(__u32 dimension, __u64 start, __u32 flags, __u64 inod
 	if (flags & CHAIN_UNKNOWN || walk->flags)
 		classes |= CLASSES_UNKNOWN;
 	return classes;
+}
+
+/* run_chain runs the automaton of a dimension, which starts in `start`, over
+ * the walk's chain. The inode is that of the file, 0 for the dentry's own. It
+ * returns the classes. */
+__noinline __u64 run_chain(__u32 dimension, __u64 start, __u32 flags, __u64 inode)
+{
+	struct walk *walk = current_walk();
+	int i;
+
+	if (!walk)
+		return CLASSES_UNKNOWN;
+	walk->file = walk->path = state_of(DEAD);
+	if (!(flags & CHAIN_NO_PATH))
+		walk->path = state_of(start);
+	walk->left = walk->count;
+	for (i = 0; i < MAX_CHAIN; i++)
+		if (!pass(dimension, inode))
+			break;
+	return classes_of(walk, flags);
 }
 
 #endif

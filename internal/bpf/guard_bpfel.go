@@ -85,6 +85,15 @@ const (
 	GuardDimensionIdDIMENSION_SUBJECTS GuardDimensionId = 0
 )
 
+type GuardDirectory struct {
+	_          structs.HostLayout
+	Check      uint64
+	Path       uint64
+	File       uint64
+	Flags      uint32
+	Components uint32
+}
+
 type GuardEntry struct {
 	_     structs.HostLayout
 	Key   [2]uint32
@@ -491,6 +500,7 @@ type GuardWalk struct {
 	AboveFile   GuardState
 	Flags       uint32
 	_           [4]byte
+	Directory   GuardDirectory
 	Kept        GuardRecord
 	Sequences   uint64
 	NameLength  uint32
@@ -515,6 +525,7 @@ type GuardWalk struct {
 const (
 	GuardMapAlerts              = "alerts"
 	GuardMapCounters            = "counters"
+	GuardMapDirectories         = "directories"
 	GuardMapFiles               = "files"
 	GuardMapForce               = "force"
 	GuardMapGenerations         = "generations"
@@ -690,6 +701,7 @@ type GuardProgramSpecs struct {
 type GuardMapSpecs struct {
 	Alerts      *ebpf.MapSpec `ebpf:"alerts"`
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
+	Directories *ebpf.MapSpec `ebpf:"directories"`
 	Files       *ebpf.MapSpec `ebpf:"files"`
 	Force       *ebpf.MapSpec `ebpf:"force"`
 	Generations *ebpf.MapSpec `ebpf:"generations"`
@@ -741,6 +753,7 @@ func (o *GuardObjects) Close() error {
 type GuardMaps struct {
 	Alerts      *ebpf.Map `ebpf:"alerts"`
 	Counters    *ebpf.Map `ebpf:"counters"`
+	Directories *ebpf.Map `ebpf:"directories"`
 	Files       *ebpf.Map `ebpf:"files"`
 	Force       *ebpf.Map `ebpf:"force"`
 	Generations *ebpf.Map `ebpf:"generations"`
@@ -756,6 +769,7 @@ func (m *GuardMaps) Close() error {
 	return _GuardClose(
 		m.Alerts,
 		m.Counters,
+		m.Directories,
 		m.Files,
 		m.Force,
 		m.Generations,
