@@ -77,84 +77,92 @@ __noinline __u64 chain_of(__u64 directory, __u64 mnt)
 	return 0;
 }
 
-static __always_inline __u64 check_of_directory(const struct directory *kept, __u64 chain,
-						__u64 number_and_id, __u64 sequences)
+static __always_inline __u64 check_of_directory(struct walk *walk, const struct directory *kept,
+						__u32 id)
 {
-	__u64 hash = mix(chain, number_and_id);
+	__u64 hash = mix(walk->above_chain, (__u64)walk->number << 32 | id);
 
-	hash = mix(hash, sequences & 0xffffffff); /* of mounts */
+	hash = mix(hash, walk->sequences & 0xffffffff); /* of mounts */
 	hash = mix(hash, kept->path);
 	hash = mix(hash, kept->file);
 	hash = mix(hash, (__u64)kept->flags << 32 | kept->components);
 	return mix(hash, hash_key[1]);
 }
 
-static __always_inline struct directory *slot_of(__u64 chain, __u64 number_and_id)
+static __always_inline struct directory *slot_of(struct walk *walk, __u32 id)
 {
-	__u32 slot = mix(chain, number_and_id) & (DIRECTORIES - 1);
+	__u32 slot = mix(walk->above_chain, (__u64)walk->number << 32 | id) & (DIRECTORIES - 1);
 
 	return bpf_map_lookup_elem(&directories, &slot);
 }
 
-/* chain_above returns the chain of the directory in which the walk's object lies, 0 when
- * it has none. */
-static __always_inline __u64 chain_above(struct walk *walk)
+static __always_inline __u32 number_in_force(void)
 {
-	__u64 mnt = walk->object.mnt;
-	struct mount *mount = (void *)(mnt - bpf_core_field_offset(struct mount, mnt));
-	struct dentry *dentry = (void *)walk->object.dentry;
+	void *tables = tables_in(SLOT_FORCE);
+	const struct generation *generation = tables ? generation_of(tables) : NULL;
 
-	if (!can_keep() || !mnt || dentry == READ(mount, mnt.mnt_root))
-		return 0;
+	return generation ? generation->number : 0;
+}
+
+/* What enter_directory returns when nothing is kept. */
+#define NOT_KEPT (-1)
+
+/* enter_directory prepares a run over the name of the walk's object alone, from what is
+ * kept of its directory. It returns enum chain_flags. */
+__noinline int enter_directory(__u32 id)
+{
+	struct walk *walk = current_walk();
+	struct directory *slot, kept;
+	struct dentry *dentry;
+	struct mount *mount;
+
+	if (!walk || !can_keep() || !walk->object.mnt)
+		return NOT_KEPT;
+	dentry = (void *)walk->object.dentry;
+	mount = (void *)(walk->object.mnt - bpf_core_field_offset(struct mount, mnt));
+	if (dentry == READ(mount, mnt.mnt_root))
+		return NOT_KEPT;
 	walk->dentry = (__u64)READ(dentry, d_parent);
 	barrier(); /* what is loaded is no pointer to the verifier */
 	if (!walk->dentry || walk->dentry == walk->object.dentry)
-		return 0;
-	return chain_of(walk->dentry, mnt);
-}
-
-/* What run_from_directory returns when nothing is kept. */
-#define CLASSES_NOT_KEPT (~0ULL)
-
-/* run_from_directory runs over the name of the walk's object alone, from what is kept of
- * its directory, and returns the classes. */
-__noinline __u64 run_from_directory(__u64 chain, __u64 number_and_id)
-{
-	struct directory *slot = slot_of(chain, number_and_id), kept;
-	struct walk *walk = current_walk();
-
-	if (!slot || !walk)
-		return CLASSES_NOT_KEPT;
+		return NOT_KEPT;
+	walk->number = number_in_force();
+	walk->above_chain = chain_of(walk->dentry, walk->object.mnt);
+	slot = slot_of(walk, id);
+	if (!walk->above_chain || !slot)
+		return NOT_KEPT;
 	kept = *slot;
 	barrier(); /* what was checked is what counts */
-	if (kept.check != check_of_directory(&kept, chain, number_and_id, walk->sequences) ||
-	    kept.components >= MAX_COMPONENTS)
-		return CLASSES_NOT_KEPT;
-	if (is_deleted((void *)walk->object.dentry))
-		kept.flags |= CHAIN_DELETED;
+	if (kept.check != check_of_directory(walk, &kept, id) || kept.components >= MAX_COMPONENTS)
+		return NOT_KEPT;
 	walk->path = state_of(kept.path);
 	walk->file = state_of(kept.file);
 	walk->flags = 0;
 	walk->chain[0] = walk->object.dentry;
 	walk->count = walk->left = 1;
 	walk->root = MAX_CHAIN;
-	pass(number_and_id & (OPERATIONS - 1), walk->object.inode);
-	return classes_of(walk, kept.flags);
+	return kept.flags | (is_deleted(dentry) ? CHAIN_DELETED : 0);
 }
 
-/* keep_directory keeps what the run over the walk's chain found of the directory. */
-__noinline int keep_directory(__u64 chain, __u64 number_and_id, __u32 flags)
+/* keep_directory keeps what the run over the walk's chain found of the directory, unless
+ * anything has changed since enter_directory(). */
+__noinline int keep_directory(__u32 id, __u32 flags)
 {
-	struct directory *slot = slot_of(chain, number_and_id), kept;
 	struct walk *walk = current_walk();
+	struct directory *slot, kept;
 
-	if (!slot || !walk || walk->count < 2 || !walk->components)
+	if (!walk || !walk->above_chain || walk->count < 2 || !walk->components ||
+	    is_odd(walk->sequences) || sequences() != walk->sequences ||
+	    number_in_force() != walk->number)
+		return 0;
+	slot = slot_of(walk, id);
+	if (!slot)
 		return 0;
 	kept.path = walk->directory.path;
 	kept.file = walk->directory.file;
 	kept.flags = flags & ~CHAIN_DELETED;
 	kept.components = walk->components - 1;
-	kept.check = check_of_directory(&kept, chain, number_and_id, walk->sequences);
+	kept.check = check_of_directory(walk, &kept, id);
 	*slot = kept;
 	return 0;
 }

@@ -101,8 +101,11 @@ struct walk {
 	 * files on it; and those of the latter for what is above. */
 	struct state path, file, above_path, above_file;
 	__u32 flags; /* enum run_flags */
-	/* What the run found of the file's directory. */
+	/* What the run found of the file's directory, the directory's chain, and the
+	 * number of the generation that it was looked up in. */
 	struct directory directory;
+	__u64 above_chain;
+	__u32 number, reserved3;
 	/* What the last judgement of a file found, and what that holds for. */
 	struct record kept;
 	__u64 sequences;

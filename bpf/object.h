@@ -96,49 +96,37 @@ static __always_inline bool collect_alias(struct walk *walk, struct inode *inode
 /* object_classes finds the classes of the names of the walk's object. */
 __noinline __u64 object_classes(__u32 id)
 {
-	void *tables = tables_in(SLOT_FORCE);
-	const struct generation *generation;
-	const struct operation *operation;
 	struct walk *walk = current_walk();
-	__u64 before, chain = 0, classes = CLASSES_NOT_KEPT, start, number_and_id;
 	struct dentry *dentry;
+	__u64 classes;
 	bool is_alias;
 	int flags;
 
-	if (!tables || !walk)
+	if (!walk)
 		return CLASSES_UNKNOWN;
-	generation = generation_of(tables);
-	operation = operation_of(tables, id);
-	if (!generation || !operation)
-		return CLASSES_UNKNOWN;
-	start = number_of(operation->automata[0]);
-	number_and_id = (__u64)generation->number << 32 | id;
 	dentry = (void *)walk->object.dentry;
 	if (!dentry)
 		return 0; /* a mount that is nowhere yet: it has no target */
-	before = sequences();
-	walk->sequences = before;
+	walk->sequences = sequences();
 	if (!walk->object.mnt)
 		walk->object.mnt = any_mount((__u64)BPF_CORE_READ(dentry, d_sb));
 	is_alias = walk->object.inode && walk->object.inode != inode_of(walk, dentry);
-	if (!is_alias)
-		chain = chain_above(walk);
-	if (chain)
-		classes = run_from_directory(chain, number_and_id);
-	if (classes != CLASSES_NOT_KEPT) {
-		if (is_odd(before) || sequences() != before)
-			classes |= CLASSES_CHANGED;
-		return classes;
+	walk->above_chain = 0;
+	flags = is_alias ? NOT_KEPT : enter_directory(id);
+	if (flags != NOT_KEPT) {
+		pass(id, walk->object.inode);
+		classes = classes_of(walk, flags);
+	} else {
+		flags = collect(walk->object.mnt, (__u64)dentry);
+		if (is_alias && !collect_alias(walk, (void *)walk->object.inode))
+			flags |= CHAIN_UNKNOWN;
+		run_above(id);
+		classes = run_chain(id, flags);
+		if (!(classes & CLASSES_UNKNOWN))
+			keep_directory(id, flags);
 	}
-	flags = collect(walk->object.mnt, (__u64)dentry);
-	if (is_alias && !collect_alias(walk, (void *)walk->object.inode))
-		flags |= CHAIN_UNKNOWN;
-	run_above(id);
-	classes = run_chain(id, start, flags, walk->object.inode);
-	if (is_odd(before) || sequences() != before)
+	if (is_odd(walk->sequences) || sequences() != walk->sequences)
 		classes |= CLASSES_CHANGED;
-	else if (chain && !(classes & CLASSES_UNKNOWN) && is_in_force(number_and_id))
-		keep_directory(chain, number_and_id, flags);
 	return classes;
 }
 

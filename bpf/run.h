@@ -334,22 +334,26 @@ static __always_inline __u64 classes_of(struct walk *walk, __u32 flags)
 	return classes;
 }
 
-/* run_chain runs the automaton of a dimension, which starts in `start`, over
- * the walk's chain. The inode is that of the file, 0 for the dentry's own. It
- * returns the classes. */
-__noinline __u64 run_chain(__u32 dimension, __u64 start, __u32 flags, __u64 inode)
+/* run_chain runs the automaton of an operation over the walk's chain and returns the
+ * classes. */
+__noinline __u64 run_chain(__u32 id, __u32 flags)
 {
+	void *tables = tables_in(SLOT_FORCE);
+	const struct operation *operation;
 	struct walk *walk = current_walk();
 	int i;
 
-	if (!walk)
+	if (!tables || !walk)
+		return CLASSES_UNKNOWN;
+	operation = operation_of(tables, id);
+	if (!operation)
 		return CLASSES_UNKNOWN;
 	walk->file = walk->path = state_of(DEAD);
 	if (!(flags & CHAIN_NO_PATH))
-		walk->path = state_of(start);
+		walk->path = operation->automata[0];
 	walk->left = walk->count;
 	for (i = 0; i < MAX_CHAIN; i++)
-		if (!pass(dimension, inode))
+		if (!pass(id, walk->object.inode))
 			break;
 	return classes_of(walk, flags);
 }

@@ -501,6 +501,9 @@ type GuardWalk struct {
 	Flags       uint32
 	_           [4]byte
 	Directory   GuardDirectory
+	AboveChain  uint64
+	Number      uint32
+	Reserved3   uint32
 	Kept        GuardRecord
 	Sequences   uint64
 	NameLength  uint32
