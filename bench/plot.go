@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html"
 	"math"
+	"strings"
 )
 
 // plot draws, as SVG, what each setup adds to each workload: a row of bars for a
@@ -46,6 +47,12 @@ func plot(kernel string, figures map[string]map[string]float64) []byte {
 }
 
 func color(setup string) string {
+	switch {
+	case strings.HasPrefix(setup, "AppArmor"):
+		return "#e6550d"
+	case strings.HasPrefix(setup, "Landlock"):
+		return "#756bb1"
+	}
 	switch setup {
 	case "empty programs":
 		return "#b0b0b0"
