@@ -41,7 +41,10 @@ type options struct {
 type results map[string]map[string]map[string]float64
 
 // nothing is the setup that the others are compared with.
-const nothing = "nothing attached"
+const (
+	nothing = "nothing attached"
+	denied  = "denied, with an alert"
+)
 
 func main() {
 	var o options

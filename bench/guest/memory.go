@@ -40,10 +40,12 @@ func paths(count int) []policy.Policy {
 // process keeps of what it once had.
 func memory() {
 	for _, s := range sets {
+		fmt.Fprintf(os.Stderr, "# memory of %s\n", s.name)
 		cmd := exec.Command("/proc/self/exe", "-memory-of", s.name)
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		must(cmd.Run())
 	}
+	fmt.Fprintln(os.Stderr, "# memory of files and processes")
 	files, tasks, openers := storage()
 	m := guard()
 	apply(m, rulesSetup(10), paths(10))
