@@ -82,6 +82,12 @@ bench: ## count the instructions that the guard costs and write docs/bench (BENC
 	@scripts/install-tools generate
 	$(GO) run ./bench -kernels '$(BENCH_KERNELS)' -setups '$(BENCH_SETUPS)' -workloads '$(BENCH_WORKLOADS)' -rules '$(BENCH_RULES)' -write docs/bench
 
+.PHONY: bench-memory
+bench-memory: ## measure what the guard takes of memory and write docs/bench/memory.md (BENCH_KERNELS=6.12)
+	@scripts/install-tools vm
+	@scripts/install-tools generate
+	$(GO) run ./bench -kernels '$(BENCH_KERNELS)' -memory docs/bench
+
 # What is compared with bench/baseline.json: two minutes.
 BENCH_HOT = -kernels 6.12 -setups 'no policies|^10 rules' -rules 10 -workloads 'open|bind|connect|sendto|setuid|stat|read|write'
 

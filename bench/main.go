@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -33,23 +34,28 @@ type options struct {
 	kernels, setups, workloads string
 	rules                      int
 	write, check, baseline     string
+	memory                     string
 }
 
 // results are instructions by kernel, workload and setup.
 type results map[string]map[string]map[string]float64
 
 // nothing is the setup that the others are compared with.
-const nothing = "nothing attached"
+const (
+	nothing = "nothing attached"
+	denied  = "denied, with an alert"
+)
 
 func main() {
 	var o options
 	flag.StringVar(&o.kernels, "kernels", "6.1,6.12,7", "comma-separated `names` of kernels")
 	flag.StringVar(&o.setups, "setups", "", "measure only setups that match this `regexp`")
 	flag.StringVar(&o.workloads, "workloads", "", "measure only workloads that match this `regexp`")
-	flag.IntVar(&o.rules, "rules", 100_000, "measure with at most this `number` of rules")
+	flag.IntVar(&o.rules, "rules", 1_000_000, "measure with at most this `number` of rules or networks")
 	flag.StringVar(&o.write, "write", "", "write results.json, results.md and plots to this `folder`")
 	flag.StringVar(&o.check, "check", "", "fail when a figure is worse than in this `file`")
 	flag.StringVar(&o.baseline, "baseline", "", "write the figures to this `file`, for -check")
+	flag.StringVar(&o.memory, "memory", "", "measure memory instead, and write memory.json and memory.md to this `folder`")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "bench: unexpected argument %q; `bench -h` shows the flags\n", flag.Arg(0))
@@ -71,6 +77,9 @@ func run(ctx context.Context, o options) error {
 	defer os.RemoveAll(tmp)
 	if err := build(ctx, tmp); err != nil {
 		return err
+	}
+	if o.memory != "" {
+		return memory(ctx, tmp, o)
 	}
 	all := results{}
 	for _, kernel := range strings.Split(o.kernels, ",") {
@@ -116,22 +125,53 @@ func measure(ctx context.Context, tmp, kernel string, o options) (map[string]map
 	if err != nil {
 		return nil, err
 	}
-	var out bytes.Buffer
-	exit, err := vmtest.Run(ctx, vmtest.Config{
-		Kernel: k, ICount: true, MemoryMiB: 4096, Timeout: 2 * time.Hour,
-		Binary: filepath.Join(tmp, "guest"),
-		Args:   []string{"-setups", o.setups, "-workloads", o.workloads, "-rules", fmt.Sprint(o.rules)},
-		Files:  map[string]string{"/bench-workload": filepath.Join(tmp, "workload")},
-		Stdout: io.MultiWriter(&out, &progress{w: os.Stderr}), Stderr: os.Stderr,
-	})
+	setups, err := regexp.Compile(o.setups)
 	if err != nil {
 		return nil, err
 	}
-	if exit != 0 {
-		return nil, fmt.Errorf("the guest ended with %d:\n%s", exit, out.String())
-	}
 	figures := map[string]map[string]float64{}
-	lines := bufio.NewScanner(&out)
+	config := vmtest.Config{
+		Kernel: k, MemoryMiB: 4096,
+		Args: []string{"-setups", o.setups, "-workloads", o.workloads, "-rules", fmt.Sprint(o.rules)},
+	}
+	out, err := boot(ctx, tmp, config)
+	if err != nil {
+		return nil, err
+	}
+	if err := read(out, figures); err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(setupOrder, func(s string) bool { return strings.HasPrefix(s, "AppArmor") && setups.MatchString(s) }) {
+		return figures, nil
+	}
+	// A boot of its own: a kernel with AppArmor asks it whatever is done.
+	config.Kernel.LSM += ",apparmor"
+	config.Packages = []string{"apparmor"}
+	config.Args = append(config.Args, "-apparmor")
+	if out, err = boot(ctx, tmp, config); err != nil {
+		return nil, err
+	}
+	return figures, read(out, figures)
+}
+
+// boot runs the guest in a machine whose clock counts instructions, and returns
+// what it wrote.
+func boot(ctx context.Context, tmp string, c vmtest.Config) (*bytes.Buffer, error) {
+	var out bytes.Buffer
+	c.ICount, c.Timeout = true, 2*time.Hour
+	c.Binary = filepath.Join(tmp, "guest")
+	c.Files = map[string]string{"/bench-workload": filepath.Join(tmp, "workload")}
+	c.Stdout, c.Stderr = io.MultiWriter(&out, &progress{w: os.Stderr}), os.Stderr
+	exit, err := vmtest.Run(ctx, c)
+	if err == nil && exit != 0 {
+		err = fmt.Errorf("the guest ended with %d:\n%s", exit, out.String())
+	}
+	return &out, err
+}
+
+// read adds to the figures what the guest wrote.
+func read(out io.Reader, figures map[string]map[string]float64) error {
+	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		if !strings.HasPrefix(lines.Text(), "{") {
 			continue
@@ -141,14 +181,14 @@ func measure(ctx context.Context, tmp, kernel string, o options) (map[string]map
 			Value           float64
 		}
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			return nil, fmt.Errorf("result %q: %w", lines.Text(), err)
+			return fmt.Errorf("result %q: %w", lines.Text(), err)
 		}
 		if figures[r.Workload] == nil {
 			figures[r.Workload] = map[string]float64{}
 		}
 		figures[r.Workload][r.Setup] = r.Value
 	}
-	return figures, lines.Err()
+	return lines.Err()
 }
 
 // progress passes on what is no result.

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"html"
 	"math"
+	"strings"
 )
 
 // plot draws, as SVG, what each setup adds to each workload: a row of bars for a
-// workload, on a scale of its own, which the baseline's figure tells.
+// workload, on a scale of its own, which the baseline's figure tells. Denials, which
+// cost much more, do not set the scale.
 func plot(kernel string, figures map[string]map[string]float64) []byte {
 	const left, width, bar, gap, top = 240, 620, 11, 16, 54
 	var body bytes.Buffer
@@ -18,7 +20,9 @@ func plot(kernel string, figures map[string]map[string]float64) []byte {
 		setups := sorted(f, setupOrder)
 		most := 1.0
 		for _, s := range setups {
-			most = math.Max(most, f[s]-f[nothing])
+			if s != denied {
+				most = math.Max(most, f[s]-f[nothing])
+			}
 		}
 		fmt.Fprintf(&body, `<text x="8" y="%d" class="w">%s</text><text x="8" y="%d" class="n">%.0f instructions</text>`+"\n",
 			y+bar, html.EscapeString(workload), y+bar+14, f[nothing])
@@ -28,8 +32,12 @@ func plot(kernel string, figures map[string]map[string]float64) []byte {
 			}
 			added := f[s] - f[nothing]
 			length := math.Max(added, 0) / most * width * 0.55
-			fmt.Fprintf(&body, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/><text x="%.1f" y="%d" class="n">%+.0f %s</text>`+"\n",
-				left, y+2, length, bar-2, color(s), left+length+5, y+bar-1, added, html.EscapeString(s))
+			text := fmt.Sprintf("%+.0f %s", added, s)
+			if length > width*0.6 {
+				length, text = width*0.6, text+" (bar cut off)"
+			}
+			fmt.Fprintf(&body, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/><text x="%.1f" y="%d" class="n">%s</text>`+"\n",
+				left, y+2, length, bar-2, color(s), left+length+5, y+bar-1, html.EscapeString(text))
 			y += bar + 1
 		}
 		y += gap
@@ -46,6 +54,12 @@ func plot(kernel string, figures map[string]map[string]float64) []byte {
 }
 
 func color(setup string) string {
+	switch {
+	case strings.HasPrefix(setup, "AppArmor"):
+		return "#e6550d"
+	case strings.HasPrefix(setup, "Landlock"):
+		return "#756bb1"
+	}
 	switch setup {
 	case "empty programs":
 		return "#b0b0b0"
@@ -53,7 +67,7 @@ func color(setup string) string {
 		return "#9ecae1"
 	case "allowed by a rule":
 		return "#31a354"
-	case "denied, with an alert":
+	case denied:
 		return "#de2d26"
 	}
 	return "#3182bd"

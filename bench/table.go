@@ -12,7 +12,8 @@ import (
 var (
 	setupOrder = []string{
 		nothing, "empty programs", "no policies", "1 rule", "10 rules", "100 rules", "1000 rules", "10000 rules", "100000 rules",
-		"allowed by a rule", "denied, with an alert",
+		"1000000 networks",
+		"allowed by a rule", denied, "Landlock, 10 rules", "AppArmor, 10 rules", "AppArmor, 1000 rules",
 	}
 	workloadOrder = []string{
 		"open+close, depth 3", "open+close, depth 10", "open+close, never seen before", "open+close, each of 10,000", "socket+bind+close",

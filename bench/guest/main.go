@@ -33,25 +33,60 @@ type result struct {
 var (
 	setups = flag.String("setups", "", "measure only setups that match this `regexp`")
 	works  = flag.String("workloads", "", "measure only workloads that match this `regexp`")
-	most   = flag.Int("rules", 100_000, "measure with at most this `number` of rules")
+	most   = flag.Int("rules", 1_000_000, "measure with at most this `number` of rules or networks")
+	armor  = flag.Bool("apparmor", false, "measure AppArmor, with which the kernel was booted, and nothing else")
+	sizes  = flag.Bool("memory", false, "measure memory, and nothing else")
+	sizeOf = flag.String("memory-of", "", "measure the memory of this `set`")
+	inside = flag.Bool("landlock", false, "execute the command that follows, confined by Landlock")
+)
+
+const (
+	landlockSetup = "Landlock, 10 rules"
+	deniedSetup   = "denied, with an alert"
 )
 
 func main() {
 	flag.Parse()
+	if *inside {
+		landlock(flag.Args())
+	}
+	if *sizeOf != "" {
+		memoryOf(*sizeOf)
+		return
+	}
 	makeFiles()
-	// What comes first after the boot takes longer, whatever it is.
+	if *sizes {
+		memory()
+		return
+	}
+	// What comes first after the boot takes longer, whatever it is: up to twice as
+	// long while the kernel's own threads finish what they began. An idle guest's
+	// clock jumps, so waiting takes no time.
+	time.Sleep(20 * time.Second)
 	for _, w := range workloads {
-		w.run()
+		if w.wanted() {
+			w.run(false)
+		}
 	}
 	wanted := func(setup string) bool { return regexp.MustCompile(*setups).MatchString(setup) }
-
+	if *armor {
+		appArmor(wanted)
+		return
+	}
 	measure("nothing attached", "")
 	if wanted("empty programs") {
 		detach := attachEmpty()
 		measure("empty programs", "")
 		detach()
 	}
-	if !regexp.MustCompile(*setups).MatchString("") && !slices.ContainsFunc([]string{"no policies", "1 rule", "allowed", "denied"}, wanted) {
+	if wanted(landlockSetup) && haveLandlock() {
+		measure(landlockSetup, "", "/proc/self/exe", "-landlock", "--")
+	}
+	ours := []string{"no policies", "allowed by a rule", deniedSetup, networksSetup}
+	for n := 1; n <= 100_000; n *= 10 {
+		ours = append(ours, rulesSetup(n))
+	}
+	if !slices.ContainsFunc(ours, wanted) {
 		return
 	}
 	m, err := ebpfguard.NewManager(ebpfguard.Options{AlertBytes: 64 << 20, AllowGaps: true})
@@ -67,17 +102,17 @@ func main() {
 			continue
 		}
 		for n := 1; n <= min(g.most, *most); n *= 10 {
-			name := strconv.Itoa(n) + " rules"
-			if n == 1 {
-				name = "1 rule"
-			}
-			if wanted(name) {
+			if name := rulesSetup(n); wanted(name) {
 				apply(m, name, others(g.operation, g.other, n))
 				measure(name, g.name)
 			}
 		}
+		if g.operation == policy.SocketConnect && *most >= manyNetworks && wanted(networksSetup) {
+			apply(m, networksSetup, networks(manyNetworks))
+			measure(networksSetup, g.name)
+		}
 		for _, deny := range []bool{false, true} {
-			name := map[bool]string{false: "allowed by a rule", true: "denied, with an alert"}[deny]
+			name := map[bool]string{false: "allowed by a rule", true: deniedSetup}[deny]
 			if wanted(name) {
 				apply(m, name, matching(g.operation, g.matching, deny))
 				measure(name, g.name)
@@ -101,13 +136,21 @@ func apply(m *ebpfguard.Manager, name string, set []policy.Policy) {
 
 func (w workload) wanted() bool { return regexp.MustCompile(*works).MatchString(w.name) }
 
-// measure measures the workloads of a group; all if it is empty.
-func measure(setup, group string) {
+func rulesSetup(n int) string {
+	if n == 1 {
+		return "1 rule"
+	}
+	return strconv.Itoa(n) + " rules"
+}
+
+// measure measures the workloads of a group; all if it is empty. The command
+// before, if there is one, executes the workload.
+func measure(setup, group string, before ...string) {
 	for _, w := range workloads {
-		if group != "" && w.group != group || !w.wanted() {
+		if group != "" && w.group != group || !w.wanted() || setup == landlockSetup && w.group == "mount" {
 			continue
 		}
-		line, err := json.Marshal(result{setup, w.name, w.run()})
+		line, err := json.Marshal(result{setup, w.name, w.run(setup == deniedSetup, before...)})
 		must(err)
 		fmt.Println(string(line))
 	}

@@ -44,6 +44,25 @@ func network(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{11, byte(i >> 16), byte(i >> 8), byte(i)}), 32)
 }
 
+// manyNetworks is as many as a list of addresses that are known to be bad may have.
+const (
+	manyNetworks  = 1_000_000
+	networksSetup = "1000000 networks"
+)
+
+// networks is a policy of one rule that denies so many networks that nobody
+// connects to. There is room between them: neighbours would become one.
+func networks(count int) []policy.Policy {
+	list := make([]netip.Prefix, count)
+	for i := range list {
+		list[i] = netip.PrefixFrom(netip.AddrFrom4([4]byte{11, byte(i >> 12), byte(i >> 4), byte(i << 4)}), 30)
+	}
+	return []policy.Policy{{
+		Name: "bench", Subject: policy.Subject{Everyone: true},
+		Rules: []policy.Rule{{Operation: policy.SocketConnect, Deny: []policy.Pattern{policy.SocketPattern{Listed: list}}}},
+	}}
+}
+
 // others is a policy of so many rules that concern everyone and match nothing.
 func others(operation policy.Operation, pattern func(int) policy.Pattern, count int) []policy.Policy {
 	p := policy.Policy{Name: "bench", Subject: policy.Subject{Everyone: true}}

@@ -7,7 +7,8 @@
  *   workload NAME TIMES BATCHES DIRECTORY
  *
  * prints the nanoseconds of each batch, by CLOCK_MONOTONIC_RAW; with -icount,
- * QEMU lets an instruction take one nanosecond.
+ * QEMU lets an instruction take one nanosecond. It ends with 3 when the kernel
+ * refused something.
  */
 #include <linux/in.h>
 #include <linux/time.h>
@@ -25,7 +26,11 @@
 #define SO_RCVBUF 8
 #define O_RDWR 2
 #define SIGCHLD 17
+#define EPERM 1
+#define EACCES 13
 #define MAX_BATCHES 64
+
+static int refused;
 
 static long call(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -38,6 +43,8 @@ static long call(long number, long a, long b, long c, long d, long e, long f)
 			 : "=a"(result)
 			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
 			 : "rcx", "r11", "memory");
+	if (result == -EPERM || result == -EACCES)
+		refused = 1;
 	return result;
 }
 
@@ -161,12 +168,15 @@ static void sendto(long i)
 static void fork_exec(long i)
 {
 	long pid = call(__NR_fork, 0, 0, 0, 0, 0, 0);
+	int status = 0;
 
 	if (!pid) {
 		call(__NR_execve, (long)program, (long)arguments, 0, 0, 0, 0);
 		call(__NR_exit_group, 1, 0, 0, 0, 0, 0);
 	}
-	call(__NR_wait4, pid, 0, 0, 0, 0, 0);
+	call(__NR_wait4, pid, (long)&status, 0, 0, 0, 0);
+	if (status == 1 << 8) /* of what is executed it is 2 */
+		refused = 1;
 }
 static void fork_only(long i)
 {
@@ -221,6 +231,31 @@ static void receive(void)
 	call(__NR_bind, s, (long)&address, sizeof(address), 0, 0, 0);
 }
 
+/* processes makes so many that wait for the end of their input, and writes when all
+ * are there. */
+static int processes(long count, int open)
+{
+	char ready[1];
+	int ends[2];
+
+	call(__NR_pipe, (long)ends, 0, 0, 0, 0, 0);
+	for (long i = 0; i < count; i++) {
+		if (call(__NR_fork, 0, 0, 0, 0, 0, 0))
+			continue;
+		if (open)
+			open_close(file3);
+		call(__NR_write, ends[1], (long)ready, 1, 0, 0, 0);
+		call(__NR_read, 0, (long)ready, 1, 0, 0, 0);
+		return 0;
+	}
+	for (long i = 0; i < count; i++)
+		call(__NR_read, ends[0], (long)ready, 1, 0, 0, 0);
+	call(__NR_write, 1, (long)"\n", 1, 0, 0, 0);
+	for (long i = 0; i < count; i++)
+		call(__NR_wait4, -1, 0, 0, 0, 0, 0);
+	return 0;
+}
+
 static int run(int count, char **argument)
 {
 	long taken[MAX_BATCHES], times, batches, warm;
@@ -234,9 +269,11 @@ static int run(int count, char **argument)
 			break;
 	times = parse(argument[2]);
 	batches = parse(argument[3]);
+	append(append(file3, argument[4]), "/file");
+	if (equal(argument[1], "processes") || equal(argument[1], "openers"))
+		return processes(times, equal(argument[1], "openers"));
 	if (w == sizeof(workloads) / sizeof(*workloads) || batches > MAX_BATCHES)
 		return 2;
-	append(append(file3, argument[4]), "/file");
 	append(append(file10, argument[4]), "/d/d/d/d/d/d/d/file");
 	append(append(place, argument[4]), "/mount");
 	append(append(program, argument[4]), "/true");
@@ -264,7 +301,7 @@ static int run(int count, char **argument)
 		*end++ = '\n';
 	}
 	call(__NR_write, 1, (long)out, end - out, 0, 0, 0);
-	return 0;
+	return refused ? 3 : 0;
 }
 
 __attribute__((used)) static void begin(long *stack)

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// sets are those whose memory is measured.
+var sets = []struct {
+	name string
+	make func() []policy.Policy
+}{
+	{"no rules", func() []policy.Policy { return nil }},
+	{"1000 paths", func() []policy.Policy { return paths(1000) }},
+	{"100000 paths", func() []policy.Policy { return paths(100_000) }},
+	{networksSetup, func() []policy.Policy { return networks(manyNetworks) }},
+}
+
+// paths is a policy of so many rules of a path each.
+func paths(count int) []policy.Policy {
+	return others(policy.FileOpen, groups[0].other, count)
+}
+
+// memory measures what the guard takes: each set in a process of its own, since a
+// process keeps of what it once had.
+func memory() {
+	for _, s := range sets {
+		fmt.Fprintf(os.Stderr, "# memory of %s\n", s.name)
+		cmd := exec.Command("/proc/self/exe", "-memory-of", s.name)
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		must(cmd.Run())
+	}
+	fmt.Fprintln(os.Stderr, "# memory of files and processes")
+	files, tasks, openers := storage()
+	m := guard()
+	apply(m, rulesSetup(10), paths(10))
+	guardedFiles, guardedTasks, guardedOpeners := storage()
+	const setup = "with rules of files"
+	print(setup, "bytes of the kernel's for a file that was opened", guardedFiles-files)
+	print(setup, "bytes of the kernel's for a process", guardedTasks-tasks)
+	print(setup, "bytes of the kernel's for a process that opened a file", guardedOpeners-openers)
+	must(m.Close())
+}
+
+func guard() *ebpfguard.Manager {
+	m, err := ebpfguard.NewManager(ebpfguard.Options{AllowGaps: true})
+	must(err)
+	for _, g := range groups {
+		must(m.Attach(g.operation))
+	}
+	return m
+}
+
+func print(setup, quantity string, value float64) {
+	line, err := json.Marshal(result{setup, quantity, value})
+	must(err)
+	fmt.Println(string(line))
+}
+
+// memoryOf prints what this process, and the kernel for it, need for a set.
+func memoryOf(name string) {
+	m := guard()
+	for _, s := range sets {
+		if s.name != name {
+			continue
+		}
+		set := s.make()
+		start := time.Now()
+		_, err := m.Apply(set)
+		must(err)
+		print(name, "compile and apply, instructions", float64(time.Since(start)))
+		runtime.KeepAlive(set)
+	}
+	debug.FreeOSMemory()
+	time.Sleep(time.Second) // until the kernel has freed the former set
+	maps := map[string]float64{"alerts": 0}
+	must(eachMap(func(name string, bytes uint64) {
+		if name != "alerts" {
+			name = "other maps"
+		}
+		maps[name] += float64(bytes)
+	}))
+	print(name, "bytes of the buffer of alerts", maps["alerts"])
+	print(name, "bytes of all other maps", maps["other maps"])
+	print(name, "bytes of resident memory", 1024*field("/proc/self/status", "VmRSS"))
+	print(name, "bytes of resident memory at the most", 1024*field("/proc/self/status", "VmHWM"))
+	must(m.Close())
+}
+
+// eachMap goes through all maps of the kernel, which are the guard's: the process
+// holds no descriptors of those that lie within others.
+func eachMap(each func(name string, bytes uint64)) error {
+	for id := ebpf.MapID(0); ; {
+		next, err := ebpf.MapGetNextID(id)
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		id = next
+		m, err := ebpf.NewMapFromID(id)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		info, err := m.Info()
+		if err != nil {
+			return errors.Join(err, m.Close())
+		}
+		bytes, ok := info.Memlock()
+		if !ok {
+			return errors.Join(fmt.Errorf("the kernel does not tell how much memory map %s takes", info.Name), m.Close())
+		}
+		each(info.Name, bytes)
+		if err := m.Close(); err != nil {
+			return err
+		}
+	}
+}
+
+// storage returns how much the kernel's slab, in which all local storage is, grows by a
+// file that is opened for the first time, by a process, and by a process that
+// opens a file.
+func storage() (file, task, opener float64) {
+	makeColdFiles()
+	time.Sleep(2 * time.Second) // until the kernel has freed what was there before
+	before := slab()
+	must(exec.Command(workloadPath, "open_cold", strconv.Itoa(coldFiles), "1", dir).Run())
+	file = (slab() - before) / coldFiles
+	processes("processes") // the first fill the kernel's caches
+	return file, processes("processes"), processes("openers")
+}
+
+// processes returns by how much the slab grows for each of many processes.
+func processes(kind string) float64 {
+	const count = 500
+	time.Sleep(2 * time.Second) // until the kernel has freed the former ones
+	before := slab()
+	cmd := exec.Command(workloadPath, kind, strconv.Itoa(count), "1", dir)
+	in, err := cmd.StdinPipe()
+	must(err)
+	out, err := cmd.StdoutPipe()
+	must(err)
+	must(cmd.Start())
+	// It writes when all are there, and they end when their input does.
+	_, err = io.ReadFull(out, make([]byte, 1))
+	must(err)
+	grown := slab() - before
+	must(in.Close())
+	must(cmd.Wait())
+	return grown / count
+}
+
+func slab() float64 { return 1024 * field("/proc/meminfo", "Slab") }
+
+// field returns a number of a file of proc.
+func field(file, name string) float64 {
+	f, err := os.Open(file)
+	must(err)
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), name+":"); ok {
+			n, err := strconv.ParseFloat(strings.Fields(rest)[0], 64)
+			must(err)
+			return n
+		}
+	}
+	fatal(fmt.Errorf("%s has no %s", file, name))
+	return 0
+}
