@@ -97,6 +97,14 @@ bench-baseline: ## write bench/baseline.json anew
 	@scripts/install-tools generate
 	$(GO) run ./bench $(BENCH_HOT) -baseline bench/baseline.json
 
+.PHONY: bench-verifier
+bench-verifier: ## write anew what the kernels' verifiers make of the programs (KERNELS=6.12)
+	@scripts/install-tools vm
+	@mkdir -p bin
+	$(GO) run ./internal/vmtest/suite -kernels '$(KERNELS)' -run '^TestVerifier$$' -tags vm -icount -env EBPFGUARD_VERIFIER_NEW=1 \
+		-output bin/verifier.log ./internal/bpf
+	$(GO) run ./internal/verifier/table -write internal/bpf/testdata/verifier.json -table docs/bench/verifier.md bin/verifier.log
+
 .PHONY: bench-go
 bench-go: ## benchmarks of the pure-Go half: reading, compiling, deciding
 	$(GO) test -run '^$$' -bench . -benchmem ./policy ./internal/compile
