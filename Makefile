@@ -7,7 +7,7 @@ GO ?= go
 KERNELS ?= all
 # What the kernel tests match, as in go test -run.
 RUN ?=
-# The kernel of the demo and of fuzzing.
+# The kernel of the demo, of fuzzing and of real workloads.
 KERNEL ?= 6.12
 
 # The packages with tests of the build tag vm. Each costs a boot per kernel.
@@ -102,6 +102,19 @@ bench-baseline: ## write bench/baseline.json anew
 	@scripts/install-tools vm
 	@scripts/install-tools generate
 	$(GO) run ./bench $(BENCH_HOT) -baseline bench/baseline.json
+
+.PHONY: bench-real
+bench-real: ## what the guard costs nginx, gcc, sqlite and scripts: ten minutes a kernel; writes docs/bench/real.md (KERNEL=6.1)
+	@scripts/install-tools vm
+	$(GO) run ./bench/real -kernels '$(KERNEL)' -write docs/bench
+
+.PHONY: bench-verifier
+bench-verifier: ## write anew what the kernels' verifiers make of the programs (KERNELS=6.12)
+	@scripts/install-tools vm
+	@mkdir -p bin
+	$(GO) run ./internal/vmtest/suite -kernels '$(KERNELS)' -run '^TestVerifier$$' -tags vm -icount -env EBPFGUARD_VERIFIER_NEW=1 \
+		-output bin/verifier.log ./internal/bpf
+	$(GO) run ./internal/verifier/table -write internal/bpf/testdata/verifier.json -table docs/bench/verifier.md bin/verifier.log
 
 .PHONY: bench-go
 bench-go: ## benchmarks of the pure-Go half: reading, compiling, deciding

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -121,6 +122,37 @@ func testCache(t *testing.T, g *fileGuard) {
 			rename(t, move[1], move[0])
 		}
 		warm(t, d, "openat", "sub", "file", "r")
+	})
+	t.Run("a file is the first to be used of a directory that was renamed", func(t *testing.T) {
+		// What is kept of the directory is all that is known of the file.
+		d := startDoer(t, f.program)
+		fresh := 0
+		file := func(dir string) string {
+			fresh++
+			return write(t, p(dir+"/fresh"+strconv.Itoa(fresh)), "")
+		}
+		passed(t, d, "open", file("open/dir/sub"), "r")
+		for _, move := range [][2]string{{"open/dir", "shut/dir"}, {"open/dir/sub", "shut/sub"}, {"open", "shut/open"}} {
+			below := strings.Replace("open/dir/sub", move[0], move[1], 1)
+			for range 3 {
+				passed(t, d, "open", file("open/dir/sub"), "r")
+				rename(t, move[0], move[1])
+				g.refused(t, d, "open", file(below), "r")
+				rename(t, move[1], move[0])
+			}
+		}
+		for range 20 { // another directory of that name, in the memory of the former
+			check(t, os.MkdirAll(p("open/brief/same"), 0o755))
+			one := file("open/brief/same")
+			passed(t, d, "open", one, "r")
+			check(t, os.RemoveAll(p("open/brief")))
+			check(t, os.MkdirAll(p("shut/brief/same"), 0o755))
+			other := file("shut/brief/same")
+			g.refused(t, d, "open", other, "r")
+			check(t, os.RemoveAll(p("shut/brief")))
+		}
+		check(t, os.RemoveAll(p("shut")))
+		write(t, p("shut/file"), "")
 	})
 	t.Run("a directory is exchanged", func(t *testing.T) {
 		d := startDoer(t, f.program)

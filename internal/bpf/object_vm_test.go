@@ -4,26 +4,69 @@ package bpf
 
 import (
 	"errors"
+	"os"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 
+	"github.com/ebpfguard/ebpfguard/internal/verifier"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 )
 
-// TestVerifier loads every program as the library does.
+// TestVerifier loads every program as the library does, prints what the verifier
+// made of it, and compares with what is written down.
 func TestVerifier(t *testing.T) {
 	vmtest.Require(t, "socket_bind")
 	o, err := Open(Options{HashKey: [2]uint64{1, 2}, AlertBytes: 1 << 16})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k, _ := vmtest.Guest(); o.hash == k.Offers("safe_task_storage") {
+	k, _ := vmtest.Guest()
+	if o.hash == k.Offers("safe_task_storage") {
 		t.Errorf("labels in a hash: %v, on kernel %s", o.hash, k.Name)
 	}
 	o.programs.LogLevel = ebpf.LogLevelStats
+	now := map[string]verifier.Figures{}
+	for _, name := range programNames(t, o) {
+		start := time.Now()
+		c, err := o.load(name)
+		took := time.Since(start)
+		if err != nil {
+			showRefusal(t, o, name)
+			continue
+		}
+		f, err := figuresOf(c[name], o.spec.Programs[name])
+		closePrograms(c)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		f.LoadMS = int(took.Milliseconds())
+		now[name] = f
+		if err := (verifier.Result{Kernel: k.Name, Program: name, Figures: f}).Print(os.Stdout); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := o.Close(); err != nil {
+		t.Error(err)
+	}
+	if os.Getenv(verifier.NewEnv) != "" || t.Failed() {
+		return
+	}
+	recorded, err := verifier.Read(verifier.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range verifier.Compare(k.Name, recorded[k.Name], now) {
+		t.Error(line)
+	}
+}
+
+// programNames returns the programs that this kernel can have.
+func programNames(t *testing.T, o *Object) []string {
 	var names []string
 	for name, program := range o.spec.Programs {
 		if program.Type == ebpf.LSM {
@@ -39,27 +82,68 @@ func TestVerifier(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	for _, name := range names {
-		start := time.Now()
-		c, err := o.load(name)
-		if err != nil {
-			o.programs.LogLevel = 0
-			_, err = o.load(name)
-			o.programs.LogLevel = ebpf.LogLevelStats
+	return names
+}
 
-			var verifier *ebpf.VerifierError
-			if errors.As(err, &verifier) {
-				for _, line := range verifier.Log[max(0, len(verifier.Log)-12):] {
-					t.Log(line)
-				}
-			}
-			t.Error(name, err)
-			continue
+// showRefusal loads once more, for the verifier's reasons.
+func showRefusal(t *testing.T, o *Object, name string) {
+	o.programs.LogLevel = 0
+	_, err := o.load(name)
+	o.programs.LogLevel = ebpf.LogLevelStats
+
+	var refusal *ebpf.VerifierError
+	if errors.As(err, &refusal) {
+		for _, line := range refusal.Log[max(0, len(refusal.Log)-12):] {
+			t.Log(line)
 		}
-		t.Log(name, time.Since(start).Round(time.Millisecond), c[name].VerifierLog)
-		closePrograms(c)
 	}
-	if err := o.Close(); err != nil {
-		t.Error(err)
+	t.Error(name, err)
+}
+
+// figuresOf asks the kernel about a program that it has loaded.
+func figuresOf(program *ebpf.Program, spec *ebpf.ProgramSpec) (verifier.Figures, error) {
+	f, stacks, err := verifier.Parse(program.VerifierLog)
+	if err != nil {
+		return f, err
 	}
+	info, err := program.Info()
+	if err != nil {
+		return f, err
+	}
+	size, err := info.TranslatedSize()
+	if err != nil {
+		return f, err
+	}
+	f.Instructions = size / 8
+	code, err := info.JitedSize()
+	if err != nil {
+		return f, err
+	}
+	f.MachineCode = int(code)
+	// The kernel has cut out what can never run, functions among it.
+	offsets, err := info.FuncInfos()
+	if err != nil {
+		return f, err
+	}
+	var functions []string
+	for _, function := range offsets {
+		functions = append(functions, function.Func.Name)
+	}
+	f.Stack, err = verifier.Deepest(functions, stacks, callsOf(spec))
+	return f, err
+}
+
+// callsOf returns which functions each function of a program calls.
+func callsOf(spec *ebpf.ProgramSpec) map[string][]string {
+	calls := map[string][]string{}
+	var current string
+	for _, instruction := range spec.Instructions {
+		if f := btf.FuncMetadata(&instruction); f != nil {
+			current = f.Name
+		}
+		if instruction.IsFunctionReference() {
+			calls[current] = append(calls[current], instruction.Reference())
+		}
+	}
+	return calls
 }
