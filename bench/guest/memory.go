@@ -144,7 +144,7 @@ func storage() (file, task, opener float64) {
 // processes returns by how much the slab grows for each of many processes.
 func processes(kind string) float64 {
 	const count = 500
-	time.Sleep(2 * time.Second) // until the kernel has freed the former ones
+	time.Sleep(20 * time.Second) // until the kernel has freed the former ones
 	before := slab()
 	cmd := exec.Command(workloadPath, kind, strconv.Itoa(count), "1", dir)
 	in, err := cmd.StdinPipe()
