@@ -82,6 +82,12 @@ bench: ## count the instructions that the guard costs and write docs/bench (BENC
 	@scripts/install-tools generate
 	$(GO) run ./bench -kernels '$(BENCH_KERNELS)' -setups '$(BENCH_SETUPS)' -workloads '$(BENCH_WORKLOADS)' -rules '$(BENCH_RULES)' -write docs/bench
 
+.PHONY: bench-repeat
+bench-repeat: ## measure twice and tell by how much the figures differ (BENCH_KERNELS=6.12 BENCH_RULES=10)
+	@scripts/install-tools vm
+	@scripts/install-tools generate
+	$(GO) run ./bench -runs 2 -kernels '$(BENCH_KERNELS)' -setups '$(BENCH_SETUPS)' -workloads '$(BENCH_WORKLOADS)' -rules '$(BENCH_RULES)'
+
 .PHONY: bench-memory
 bench-memory: ## measure what the guard takes of memory and write docs/bench/memory.md (BENCH_KERNELS=6.12)
 	@scripts/install-tools vm

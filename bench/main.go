@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ type options struct {
 	rules                      int
 	write, check, baseline     string
 	memory                     string
+	runs                       int
 }
 
 // results are instructions by kernel, workload and setup.
@@ -56,6 +58,7 @@ func main() {
 	flag.StringVar(&o.check, "check", "", "fail when a figure is worse than in this `file`")
 	flag.StringVar(&o.baseline, "baseline", "", "write the figures to this `file`, for -check")
 	flag.StringVar(&o.memory, "memory", "", "measure memory instead, and write memory.json and memory.md to this `folder`")
+	flag.IntVar(&o.runs, "runs", 1, "measure this `number` of times, tell by how much the runs differ, and fail when they do not agree")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "bench: unexpected argument %q; `bench -h` shows the flags\n", flag.Arg(0))
@@ -82,14 +85,27 @@ func run(ctx context.Context, o options) error {
 		return memory(ctx, tmp, o)
 	}
 	all := results{}
+	var disagree error
 	for _, kernel := range strings.Split(o.kernels, ",") {
-		fmt.Fprintf(os.Stderr, "bench: measuring on kernel %s\n", kernel)
-		start := time.Now()
-		if all[kernel], err = measure(ctx, tmp, kernel, o); err != nil {
-			return fmt.Errorf("on kernel %s: %w", kernel, err)
+		var runs []map[string]map[string]float64
+		for range max(o.runs, 1) {
+			fmt.Fprintf(os.Stderr, "bench: measuring on kernel %s\n", kernel)
+			start := time.Now()
+			figures, err := measure(ctx, tmp, kernel, o)
+			if err != nil {
+				return fmt.Errorf("on kernel %s: %w", kernel, err)
+			}
+			fmt.Fprintf(os.Stderr, "bench: kernel %s took %v\n", kernel, time.Since(start).Round(time.Second))
+			printTable(os.Stdout, kernel, figures)
+			runs = append(runs, figures)
 		}
-		fmt.Fprintf(os.Stderr, "bench: kernel %s took %v\n", kernel, time.Since(start).Round(time.Second))
-		printTable(os.Stdout, kernel, all[kernel])
+		all[kernel] = runs[0]
+		if len(runs) > 1 {
+			disagree = errors.Join(disagree, printDifferences(os.Stdout, kernel, runs))
+		}
+	}
+	if disagree != nil {
+		return disagree
 	}
 	if o.write != "" {
 		if err := write(o.write, all); err != nil {
@@ -159,6 +175,8 @@ func measure(ctx context.Context, tmp, kernel string, o options) (map[string]map
 func boot(ctx context.Context, tmp string, c vmtest.Config) (*bytes.Buffer, error) {
 	var out bytes.Buffer
 	c.ICount, c.Timeout = true, 2*time.Hour
+	// What is at random would differ between boots: fork+exec by 2 %.
+	c.Append = "nokaslr norandmaps randomize_kstack_offset=off"
 	c.Binary = filepath.Join(tmp, "guest")
 	c.Files = map[string]string{"/bench-workload": filepath.Join(tmp, "workload")}
 	c.Stdout, c.Stderr = io.MultiWriter(&out, &progress{w: os.Stderr}), os.Stderr

@@ -36,7 +36,6 @@ var (
 	most   = flag.Int("rules", 1_000_000, "measure with at most this `number` of rules or networks")
 	armor  = flag.Bool("apparmor", false, "measure AppArmor, with which the kernel was booted, and nothing else")
 	sizes  = flag.Bool("memory", false, "measure memory, and nothing else")
-	sizeOf = flag.String("memory-of", "", "measure the memory of this `set`")
 	inside = flag.Bool("landlock", false, "execute the command that follows, confined by Landlock")
 )
 
@@ -49,10 +48,6 @@ func main() {
 	flag.Parse()
 	if *inside {
 		landlock(flag.Args())
-	}
-	if *sizeOf != "" {
-		memoryOf(*sizeOf)
-		return
 	}
 	makeFiles()
 	if *sizes {

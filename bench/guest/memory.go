@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -36,24 +35,24 @@ func paths(count int) []policy.Policy {
 	return others(policy.FileOpen, groups[0].other, count)
 }
 
-// memory measures what the guard takes: each set in a process of its own, since a
-// process keeps of what it once had.
+// memory measures what the guard takes: for sets from the smallest to the largest, and
+// for each file and process. The guard is loaded once, since an emulated kernel takes a
+// minute to verify it.
 func memory() {
-	for _, s := range sets {
-		fmt.Fprintf(os.Stderr, "# memory of %s\n", s.name)
-		cmd := exec.Command("/proc/self/exe", "-memory-of", s.name)
-		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		must(cmd.Run())
-	}
 	fmt.Fprintln(os.Stderr, "# memory of files and processes")
 	files, tasks, openers := storage()
 	m := guard()
+	fmt.Fprintln(os.Stderr, "# the guard is loaded")
 	apply(m, rulesSetup(10), paths(10))
 	guardedFiles, guardedTasks, guardedOpeners := storage()
 	const setup = "with rules of files"
 	print(setup, "bytes of the kernel's for a file that was opened", guardedFiles-files)
 	print(setup, "bytes of the kernel's for a process", guardedTasks-tasks)
 	print(setup, "bytes of the kernel's for a process that opened a file", guardedOpeners-openers)
+	for _, s := range sets {
+		fmt.Fprintf(os.Stderr, "# memory of %s\n", s.name)
+		memoryOf(m, s.name, s.make())
+	}
 	must(m.Close())
 }
 
@@ -73,19 +72,13 @@ func print(setup, quantity string, value float64) {
 }
 
 // memoryOf prints what this process, and the kernel for it, need for a set.
-func memoryOf(name string) {
-	m := guard()
-	for _, s := range sets {
-		if s.name != name {
-			continue
-		}
-		set := s.make()
-		start := time.Now()
-		_, err := m.Apply(set)
-		must(err)
-		print(name, "compile and apply, instructions", float64(time.Since(start)))
-		runtime.KeepAlive(set)
-	}
+func memoryOf(m *ebpfguard.Manager, name string, set []policy.Policy) {
+	debug.FreeOSMemory()
+	must(os.WriteFile("/proc/self/clear_refs", []byte("5"), 0)) // what was resident at the most is forgotten
+	start := time.Now()
+	_, err := m.Apply(set)
+	must(err)
+	print(name, "compile and apply, instructions", float64(time.Since(start)))
 	debug.FreeOSMemory()
 	time.Sleep(time.Second) // until the kernel has freed the former set
 	maps := map[string]float64{"alerts": 0}
@@ -99,7 +92,6 @@ func memoryOf(name string) {
 	print(name, "bytes of all other maps", maps["other maps"])
 	print(name, "bytes of resident memory", 1024*field("/proc/self/status", "VmRSS"))
 	print(name, "bytes of resident memory at the most", 1024*field("/proc/self/status", "VmHWM"))
-	must(m.Close())
 }
 
 // eachMap goes through all maps of the kernel, which are the guard's: the process
@@ -152,7 +144,7 @@ func storage() (file, task, opener float64) {
 // processes returns by how much the slab grows for each of many processes.
 func processes(kind string) float64 {
 	const count = 500
-	time.Sleep(2 * time.Second) // until the kernel has freed the former ones
+	time.Sleep(20 * time.Second) // until the kernel has freed the former ones
 	before := slab()
 	cmd := exec.Command(workloadPath, kind, strconv.Itoa(count), "1", dir)
 	in, err := cmd.StdinPipe()

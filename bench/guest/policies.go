@@ -59,7 +59,7 @@ func networks(count int) []policy.Policy {
 	}
 	return []policy.Policy{{
 		Name: "bench", Subject: policy.Subject{Everyone: true},
-		Rules: []policy.Rule{{Operation: policy.SocketConnect, Deny: []policy.Pattern{policy.SocketPattern{Listed: list}}}},
+		Rules: []policy.Rule{{Operation: policy.SocketConnect, Deny: []policy.Pattern{policy.SocketPattern{Addresses: list}}}},
 	}}
 }
 
