@@ -35,7 +35,10 @@ type Options struct {
 type Object struct {
 	spec *ebpf.CollectionSpec
 	maps map[string]*ebpf.Map
-	hash bool
+	// marks is the map of mark_tasks, which is there while that runs: its buckets take
+	// 64 MiB.
+	marks *ebpf.MapSpec
+	hash  bool
 	// tracking are the programs that keep track of tasks, attached those of
 	// operations by name.
 	tracking []link.Link
@@ -47,8 +50,6 @@ type Object struct {
 	tables *ebpf.Map
 	hits   uint32
 	rules  int
-	// marker is mark_tasks, once it was needed.
-	marker *ebpf.Collection
 	// programs is how programs are loaded; tests ask for the verifier's statistics.
 	programs ebpf.ProgramOptions
 }
@@ -75,7 +76,9 @@ func Open(options Options) (_ *Object, err error) {
 	if err := prepare(spec, options, hash); err != nil {
 		return nil, err
 	}
-	o := &Object{spec: spec, maps: map[string]*ebpf.Map{}, hash: hash, attached: map[string]link.Link{}}
+	marks := spec.Maps[GuardMapMarks]
+	delete(spec.Maps, GuardMapMarks)
+	o := &Object{spec: spec, maps: map[string]*ebpf.Map{}, marks: marks, hash: hash, attached: map[string]link.Link{}}
 	defer func() {
 		if err != nil {
 			o.Close()
@@ -232,6 +235,10 @@ func (o *Object) TrackTasks() error {
 func (o *Object) loadIterator(name string) (*ebpf.Collection, error) {
 	spec := *o.spec
 	spec.Programs = map[string]*ebpf.ProgramSpec{name: o.spec.Programs[name]}
+	if name == GuardProgMarkTasks {
+		spec.Maps = maps.Clone(spec.Maps)
+		spec.Maps[GuardMapMarks] = o.marks
+	}
 	collection, err := o.newCollection(&spec)
 	if err != nil {
 		return nil, fmt.Errorf("loading %s: %w", name, err)
@@ -393,28 +400,15 @@ func (o *Object) ForgetMarks(marks uint64) error { return o.markTasks(marks) }
 // markTasks gives the running tasks the marks of their ancestors, but for those
 // that are to be forgotten.
 func (o *Object) markTasks(forget uint64) error {
-	marks := o.maps[GuardMapMarks]
-	var process uint32
-	var stale []uint32
-	for it, mark := marks.Iterate(), uint64(0); it.Next(&process, &mark); {
-		stale = append(stale, process)
+	marker, err := o.loadIterator(GuardProgMarkTasks)
+	if err != nil {
+		return err
 	}
-	for _, process := range stale {
-		if err := marks.Delete(process); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("clearing marks: %w", err)
-		}
-	}
-	if o.marker == nil {
-		marker, err := o.loadIterator(GuardProgMarkTasks)
-		if err != nil {
-			return err
-		}
-		o.marker = marker
-	}
-	if err := o.marker.Variables[GuardVarForgotten].Set(forget); err != nil {
+	defer marker.Close()
+	if err := marker.Variables[GuardVarForgotten].Set(forget); err != nil {
 		return fmt.Errorf("setting %s: %w", GuardVarForgotten, err)
 	}
-	return iterate(o.marker, GuardProgMarkTasks)
+	return iterate(marker, GuardProgMarkTasks)
 }
 
 // Hits returns how often each rule of the generation in force has decided
@@ -459,9 +453,6 @@ func (o *Object) Counters(operation int) (Counters, error) {
 func (o *Object) Close() error {
 	err := closeLinks(slices.Concat(slices.Collect(maps.Values(o.attached)), o.tracking))
 	o.attached, o.tracking = nil, nil
-	if o.marker != nil {
-		o.marker.Close()
-	}
 	for _, m := range o.maps {
 		err = errors.Join(err, m.Close())
 	}
@@ -471,7 +462,7 @@ func (o *Object) Close() error {
 	if o.memory != nil {
 		err = errors.Join(err, unix.Munmap(o.memory))
 	}
-	o.maps, o.tables, o.marker, o.memory, o.force = nil, nil, nil, nil, nil
+	o.maps, o.tables, o.memory, o.force = nil, nil, nil, nil
 	return err
 }
 
