@@ -203,7 +203,11 @@ func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
 func (o *Object) newCollection(spec *ebpf.CollectionSpec) (*ebpf.Collection, error) {
 	cache := takeTypes()
 	defer giveTypes(cache)
-	return ebpf.NewCollectionWithOptions(spec.Copy(), ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs, Cache: cache})
+	spec = spec.Copy()
+	if spec.Programs[GuardProgMarkTasks] != nil {
+		spec.Maps[GuardMapMarks] = o.marks.Copy()
+	}
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs, Cache: cache})
 }
 
 func closePrograms(programs map[string]*ebpf.Program) {
@@ -235,10 +239,6 @@ func (o *Object) TrackTasks() error {
 func (o *Object) loadIterator(name string) (*ebpf.Collection, error) {
 	spec := *o.spec
 	spec.Programs = map[string]*ebpf.ProgramSpec{name: o.spec.Programs[name]}
-	if name == GuardProgMarkTasks {
-		spec.Maps = maps.Clone(spec.Maps)
-		spec.Maps[GuardMapMarks] = o.marks
-	}
 	collection, err := o.newCollection(&spec)
 	if err != nil {
 		return nil, fmt.Errorf("loading %s: %w", name, err)
