@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -256,6 +257,23 @@ func testCacheOfMounts(t *testing.T, g *fileGuard) {
 			passed(t, mover, "move", p("shut/m"), p("open/m"))
 		}
 		warm(t, d, "openat", "m", "file", "r")
+	})
+	t.Run("a directory above what is bound is renamed", func(t *testing.T) {
+		// No path leads through it, but the file lies below it in its filesystem.
+		d, mover := in(t)
+		write(t, p("open/above/part/dir/known"), "")
+		passed(t, mover, "bind", p("open/above/part"), p("open/m"))
+		for i := range 3 {
+			fresh := write(t, p("open/above/part/dir/a"+strconv.Itoa(i)), "")
+			passed(t, d, "open", p("open/m/dir/known"), "r")
+			passed(t, d, "open", p("open/m/dir/"+filepath.Base(fresh)), "r")
+			check(t, os.Rename(p("open/above"), p("shut/above")))
+			write(t, p("shut/above/part/dir/b"+strconv.Itoa(i)), "")
+			g.refused(t, d, "open", p("open/m/dir/known"), "r")
+			g.refused(t, d, "open", p("open/m/dir/b"+strconv.Itoa(i)), "r")
+			check(t, os.Rename(p("shut/above"), p("open/above")))
+		}
+		passed(t, d, "open", p("open/m/dir/known"), "r")
 	})
 	t.Run("a mount above is moved", func(t *testing.T) {
 		d, mover := in(t)

@@ -443,6 +443,29 @@ func testCgroups(t *testing.T, g *fileGuard) {
 		passed(t, d, "spawn", self)
 		g.refused(t, d, "open", secret, "r")
 	})
+	t.Run("too deep or too long to tell", func(t *testing.T) {
+		// Whoever may make groups below its own cannot leave a policy by that, however
+		// often it starts a program.
+		deep, long := "/web/deepest"+strings.Repeat("/d", 70), "/web/longest"+strings.Repeat("/"+strings.Repeat("l", 200), 6)
+		for _, path := range []string{deep, long} {
+			for i := range path {
+				if i > len("/web") && path[i] == '/' {
+					makeCgroup(t, path[:i])
+				}
+			}
+			makeCgroup(t, path)
+		}
+		g.apply(t, in("/web"))
+		for _, path := range []string{deep, long} {
+			d := startInCgroup(t, path, self)
+			for range 3 {
+				g.undecided(t, d, "open", secret, "r")
+				passed(t, d, "exec", self)
+			}
+			g.undecided(t, d, "open", secret, "r")
+			d.stop()
+		}
+	})
 	t.Run("made after the policy", func(t *testing.T) {
 		g.apply(t, in("/later"))
 		makeCgroup(t, "/later")

@@ -58,6 +58,8 @@ __noinline __u64 chain_of(__u64 directory, __u64 mnt)
 		if (dentry == READ(mount, mnt.mnt_root)) {
 			above = READ(mount, mnt_parent);
 			hash = mix(hash, address_of(base, mount));
+			/* Itself, unless it got a place in its filesystem meanwhile. */
+			hash = mix(hash, address_of(base, READ(dentry, d_parent)));
 			if (above == mount)
 				return hash;
 			dentry = READ(mount, mnt_mountpoint);
@@ -145,14 +147,15 @@ __noinline int enter_directory(__u32 id)
 }
 
 /* keep_directory keeps what the run over the walk's chain found of the directory, unless
- * anything has changed since enter_directory(). */
+ * anything has changed since enter_directory(). Of a mount that shows a part of its
+ * filesystem it keeps nothing: what lies above that part counts, and is in no chain. */
 __noinline int keep_directory(__u32 id, __u32 flags)
 {
 	struct walk *walk = current_walk();
 	struct directory *slot, kept;
 
-	if (!walk || !walk->above_chain || walk->count < 2 || !walk->components ||
-	    is_odd(walk->sequences) || sequences() != walk->sequences ||
+	if (!walk || !walk->above_chain || walk->above_count || walk->count < 2 ||
+	    !walk->components || is_odd(walk->sequences) || sequences() != walk->sequences ||
 	    number_in_force() != walk->number)
 		return 0;
 	slot = slot_of(walk, id);

@@ -70,10 +70,12 @@ static __always_inline void add_cgroup(struct walk *walk, __u64 task)
 {
 	__u32 end = store_cgroup(0, task);
 
-	if (end == TEXT_FAILED)
-		walk->next.flags |= SUBJECT_UNKNOWN;
-	else
+	if (end != TEXT_FAILED) {
 		walk->next.cgroup_length = end;
+		return;
+	}
+	walk->next.flags |= SUBJECT_UNKNOWN;
+	walk->next.cgroup = 0; /* or the next exec takes no names for its names */
 }
 
 /* add_program makes a file the program of the walk's next subject. */

@@ -91,7 +91,8 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *node)
 	return BPF_CORE_READ(node, parent);
 }
 
-/* collect_cgroup puts the directories of a control group into the chain. */
+/* collect_cgroup puts the directories of a control group into the chain; false when
+ * there are more than there is room for: the end of a path is no path. */
 __noinline int collect_cgroup(__u64 number)
 {
 	struct walk *walk = current_walk();
@@ -99,19 +100,21 @@ __noinline int collect_cgroup(__u64 number)
 	int i;
 
 	if (!walk)
-		return 0;
+		return false;
 	walk->count = 0;
-	for (i = 0; i < MAX_COMPONENTS; i++) {
+	for (i = 0; i <= MAX_COMPONENTS; i++) {
 		struct kernfs_node *parent = parent_of(node);
 		__u32 count = walk->count;
 
-		if (!parent || count >= MAX_COMPONENTS)
-			break;
+		if (!parent)
+			return true;
+		if (count >= MAX_COMPONENTS)
+			return false;
 		add_link(walk, count, (__u64)BPF_CORE_READ(node, name));
 		walk->count = count + 1;
 		node = parent;
 	}
-	return 0;
+	return false;
 }
 
 /* store_cgroup appends the path of a task's control group, which becomes that of
@@ -125,7 +128,8 @@ __noinline __u32 store_cgroup(__u32 at, __u64 task)
 	if (!walk)
 		return TEXT_FAILED;
 	walk->next.cgroup = BPF_CORE_READ(node, id);
-	collect_cgroup((__u64)node);
+	if (!collect_cgroup((__u64)node))
+		return TEXT_FAILED;
 	walk->left = walk->count;
 	for (i = 0; i < MAX_COMPONENTS; i++) {
 		__u64 left = walk->left;
