@@ -110,7 +110,7 @@ bench-baseline: ## write bench/baseline.json anew
 	$(GO) run ./bench $(BENCH_HOT) -baseline bench/baseline.json
 
 .PHONY: bench-real
-bench-real: ## what the guard costs nginx, gcc, sqlite and scripts: ten minutes a kernel; writes docs/bench/real.md (KERNEL=6.1)
+bench-real: ## what the guard costs nginx, gcc, sqlite and scripts: some minutes a kernel; writes docs/bench/real.md (KERNEL=6.1)
 	@scripts/install-tools vm
 	$(GO) run ./bench/real -kernels '$(KERNEL)' -write docs/bench
 

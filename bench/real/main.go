@@ -31,7 +31,7 @@ var packages = []string{
 
 type options struct {
 	kernels, workloads, write string
-	rounds, times             int
+	rounds                    int
 }
 
 func main() {
@@ -39,8 +39,7 @@ func main() {
 	flag.StringVar(&o.kernels, "kernels", "6.12", "comma-separated `names` of kernels")
 	flag.StringVar(&o.workloads, "workloads", "", "measure only workloads that match this `regexp`")
 	flag.StringVar(&o.write, "write", "", "write real.json and real.md to this `folder`")
-	flag.IntVar(&o.rounds, "rounds", 2, "attach and detach the guard so many `times`")
-	flag.IntVar(&o.times, "times", 3, "measure so many `times` in a round")
+	flag.IntVar(&o.rounds, "rounds", 3, "attach and detach the guard so many `times`")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "real: unexpected argument %q; `real -h` shows the flags\n", flag.Arg(0))
@@ -104,9 +103,9 @@ func measure(ctx context.Context, guest, kernel string, o options, all results) 
 		read <- err
 	}()
 	exit, err := vmtest.Run(ctx, vmtest.Config{
-		Kernel: k, ICount: true, MemoryMiB: 4096, Timeout: 2 * time.Hour,
+		Kernel: k, ICount: true, WordCopies: true, MemoryMiB: 4096, Timeout: 2 * time.Hour,
 		Binary: guest, Packages: packages, Modules: []string{"loop"},
-		Args:   []string{"-workloads", o.workloads, "-rounds", fmt.Sprint(o.rounds), "-times", fmt.Sprint(o.times)},
+		Args:   []string{"-workloads", o.workloads, "-rounds", fmt.Sprint(o.rounds)},
 		Stdout: w, Stderr: os.Stderr,
 	})
 	w.Close()

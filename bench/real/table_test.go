@@ -24,7 +24,7 @@ nothing to us
 	if rest.String() != "nothing to us\n" {
 		t.Errorf("the rest: %q", rest.String())
 	}
-	want := "| make | 1.5 (2.0, 1.0) | – | **+1.50 %** (+2.00, +1.00) | – | – |\n"
+	want := "| make | 1.5 (2.0, 1.0) | – | **+1.50 %** (+2.00, +1.00) | – | – | 68.67 % |\n"
 	if got := markdown(all); !strings.Contains(got, want) {
 		t.Errorf("no %q in:\n%s", want, got)
 	}

@@ -102,6 +102,7 @@ func TestMachineArgs(t *testing.T) {
 		{"emulation", machine{Kernel: k, CPUs: 2, MemoryMiB: 2048}, []string{"-accel tcg,thread=multi -cpu " + k.CPU + ",erms=off,fsrm=off", "-smp 2", "-m 2048M", "lsm=" + k.LSM}},
 		{"kvm", machine{Kernel: k, KVM: true, CPUs: 2}, []string{"-accel kvm -cpu host"}},
 		{"icount", machine{Kernel: k, ICount: true, CPUs: 1}, []string{"-accel tcg,thread=single", "-icount shift=0,sleep=off", "-smp 1"}},
+		{"icount, words", machine{Kernel: k, ICount: true, WordCopies: true}, []string{"-cpu " + k.CPU + ",erms=off,fsrm=off"}},
 		{"append", machine{Kernel: k, Append: "preempt=full"}, []string{" preempt=full"}},
 		{"comma", machine{Kernel: k, Log: "/a,b"}, []string{"path=/a,,b"}},
 	} {

@@ -17,9 +17,11 @@ type machine struct {
 	Status    string
 	KVM       bool
 	ICount    bool
-	CPUs      int
-	MemoryMiB int
-	Append    string
+	// WordCopies is Config's.
+	WordCopies bool
+	CPUs       int
+	MemoryMiB  int
+	Append     string
 }
 
 // acceleration names the mode for people.
@@ -43,10 +45,11 @@ func (m machine) args() []string {
 		accel, cpu = "kvm", "host"
 	case m.ICount:
 		accel = "tcg,thread=single"
-	default:
-		// The kernel then clears and copies memory eight bytes at a time instead of one: for QEMU each is an
-		// instruction, and clearing pages took a sixth of the tests' time. Figures that are counted keep the
-		// processor that earlier ones were counted with.
+	}
+	// The kernel then clears and copies memory eight bytes at a time instead of one: for QEMU each is an
+	// instruction, and clearing pages took a sixth of the tests' time. What is counted keeps the processor
+	// that earlier figures were counted with, unless it asks.
+	if !m.KVM && (!m.ICount || m.WordCopies) {
 		cpu += ",erms=off,fsrm=off"
 	}
 	args := []string{

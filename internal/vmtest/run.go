@@ -41,6 +41,8 @@ type Config struct {
 	Append string
 	// ICount makes the guest's clock count instructions, on one CPU.
 	ICount bool
+	// WordCopies lets what ICount counts copy and clear memory by words, where else each byte counts as an instruction.
+	WordCopies bool
 	// CPUs defaults to the kernel's in the table, MemoryMiB to 2048, Timeout to 10 minutes.
 	CPUs      int
 	MemoryMiB int
@@ -110,16 +112,17 @@ func Run(ctx context.Context, c Config) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 	m := machine{
-		Kernel:    c.Kernel,
-		Vmlinuz:   image.Vmlinuz(),
-		Initramfs: filepath.Join(dir, "initramfs"),
-		Log:       filepath.Join(dir, "log"),
-		Status:    filepath.Join(dir, "status"),
-		KVM:       !c.ICount && kvmWorks(ctx, image),
-		ICount:    c.ICount,
-		CPUs:      c.CPUs,
-		MemoryMiB: c.MemoryMiB,
-		Append:    c.Append,
+		Kernel:     c.Kernel,
+		Vmlinuz:    image.Vmlinuz(),
+		Initramfs:  filepath.Join(dir, "initramfs"),
+		Log:        filepath.Join(dir, "log"),
+		Status:     filepath.Join(dir, "status"),
+		KVM:        !c.ICount && kvmWorks(ctx, image),
+		ICount:     c.ICount,
+		WordCopies: c.WordCopies,
+		CPUs:       c.CPUs,
+		MemoryMiB:  c.MemoryMiB,
+		Append:     c.Append,
 	}
 	if c.Verbose {
 		m.Append = strings.TrimSpace(m.Append + " loglevel=7")

@@ -34,8 +34,7 @@ type result struct {
 }
 
 var (
-	turns = flag.Int("rounds", 2, "do everything so many `times`")
-	times = flag.Int("times", 3, "measure so many `times` in a round")
+	turns = flag.Int("rounds", 3, "do everything so many `times`")
 	works = flag.String("workloads", "", "measure only workloads that match this `regexp`")
 )
 
@@ -62,11 +61,11 @@ func run() error {
 		return err
 	}
 	// What comes first after the boot takes longer.
-	if err := measure("", 0, 1); err != nil {
+	if err := measure("", 0); err != nil {
 		return err
 	}
 	for round := range *turns {
-		if err := measure("no guard", round, *times); err != nil {
+		if err := measure("no guard", round); err != nil {
 			return err
 		}
 		if err := guarded(set, round); err != nil {
@@ -113,7 +112,7 @@ func guarded(set []policy.Policy, round int) (err error) {
 		if err != nil {
 			return err
 		}
-		if err := measure(setup.name, round, *times); err != nil {
+		if err := measure(setup.name, round); err != nil {
 			return fmt.Errorf("with %s: %w", setup.name, err)
 		}
 		after, err := denials(m)
@@ -173,21 +172,25 @@ func revoking() policy.Policy {
 }
 
 // measure measures the workloads; with no name of a setup it only runs them.
-func measure(setup string, round, times int) error {
+func measure(setup string, round int) error {
 	for _, w := range workloads {
 		if !regexp.MustCompile(*works).MatchString(w.name) {
 			continue
 		}
-		for range times {
+		for i := range w.times {
+			name := w.name
+			if i == 0 && w.first != "" {
+				name = w.first
+			}
 			value, wall, err := w.measure()
 			if err != nil {
-				return fmt.Errorf("%s: %w", w.name, err)
+				return fmt.Errorf("%s: %w", name, err)
 			}
-			fmt.Printf("# %s, %s: %.3f billion, %.3f with idle time\n", w.name, setup, float64(value)/1e9, wall.Seconds())
 			if setup == "" {
-				continue
+				break
 			}
-			line, err := json.Marshal(result{setup, w.name, round, value})
+			fmt.Printf("# %s, %s: %.1f million, %.1f with idle time\n", name, setup, float64(value)/1e6, float64(wall.Microseconds())/1e3)
+			line, err := json.Marshal(result{setup, name, round, value})
 			if err != nil {
 				return err
 			}
