@@ -23,6 +23,10 @@ func TestPrintDifferences(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b bytes.Buffer
+			if err := printDifferences(&b, "6.12", []map[string]map[string]float64{renamed(figures(1000, 1100)), renamed(c.second)}); err != nil {
+				t.Errorf("means: %v", err)
+			}
+			b.Reset()
 			err := printDifferences(&b, "6.12", []map[string]map[string]float64{figures(1000, 1100), c.second})
 			if (err == nil) != c.agree {
 				t.Errorf("error %v", err)
@@ -32,4 +36,8 @@ func TestPrintDifferences(t *testing.T) {
 			}
 		})
 	}
+}
+
+func renamed(figures map[string]map[string]float64) map[string]map[string]float64 {
+	return map[string]map[string]float64{"open" + meanOf: figures["open"]}
 }

@@ -17,7 +17,8 @@ var (
 	}
 	workloadOrder = []string{
 		"open+close, depth 3", "open+close, depth 10", "open+close, never seen before", "open+close, each of 10,000", "socket+bind+close",
-		"connect, UDP", "socket+connect+close, TCP", "sendto, UDP", "setuid(0)", "mount+umount", "fork+exec+wait", "fork+wait", "stat", "read", "write",
+		"connect, UDP", "socket+connect+close, TCP", "sendto, UDP", "setuid(0)", "mount+umount", "mount+umount, mean",
+		"fork+exec+wait", "fork+exec+wait, mean", "fork+wait", "fork+wait, mean", "stat", "read", "write",
 	}
 )
 

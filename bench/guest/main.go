@@ -4,7 +4,6 @@
 package main
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -145,9 +144,9 @@ func measure(setup, group string, before ...string) {
 		if group != "" && w.group != group || !w.wanted() || setup == landlockSetup && w.group == "mount" {
 			continue
 		}
-		line, err := json.Marshal(result{setup, w.name, w.run(setup == deniedSetup, before...)})
-		must(err)
-		fmt.Println(string(line))
+		for name, value := range w.run(setup == deniedSetup, before...) {
+			print(setup, name, value)
+		}
 	}
 }
 

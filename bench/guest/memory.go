@@ -135,7 +135,7 @@ func storage() (file, task, opener float64) {
 	makeColdFiles()
 	time.Sleep(2 * time.Second) // until the kernel has freed what was there before
 	before := slab()
-	must(exec.Command(workloadPath, "open_cold", strconv.Itoa(coldFiles), "1", dir).Run())
+	must(exec.Command(workloadPath, "open_cold", strconv.Itoa(coldFiles), dir).Run())
 	file = (slab() - before) / coldFiles
 	processes("processes") // the first fill the kernel's caches
 	return file, processes("processes"), processes("openers")
@@ -146,7 +146,7 @@ func processes(kind string) float64 {
 	const count = 500
 	time.Sleep(20 * time.Second) // until the kernel has freed the former ones
 	before := slab()
-	cmd := exec.Command(workloadPath, kind, strconv.Itoa(count), "1", dir)
+	cmd := exec.Command(workloadPath, kind, strconv.Itoa(count), dir)
 	in, err := cmd.StdinPipe()
 	must(err)
 	out, err := cmd.StdoutPipe()
