@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 )
 
@@ -47,6 +48,9 @@ func memory(ctx context.Context, tmp string, o options) error {
 	fmt.Fprintln(&b, "# What the guard takes of memory")
 	for _, kernel := range slices.Sorted(maps.Keys(all)) {
 		printMemory(&b, kernel, all[kernel])
+	}
+	if err := printStorage(&b); err != nil {
+		return err
 	}
 	fmt.Fprintf(&b, "\nOn a machine without emulation, compiling 100,000 rules of a path takes %.1f s and 1,000,000 networks %.1f s\n(`make bench-go`).\n",
 		times[0], times[1])
@@ -86,9 +90,22 @@ func printMemory(w io.Writer, kernel string, figures map[string]map[string]float
 		}
 		fmt.Fprintln(w, "|")
 	}
-	each := func(of string) float64 { return figures["bytes of the kernel's for "+of]["with rules of files"] }
-	fmt.Fprintf(w, "\nWith rules of files the kernel keeps %.0f bytes more for a file that was opened, %.0f for a process, and %.0f for a process\nthat opened a file.\n",
-		each("a file that was opened"), each("a process"), each("a process that opened a file"))
+	fmt.Fprintf(w, "\nWith rules of files the kernel keeps %.0f bytes more for a file that was opened.\n",
+		figures["bytes of the kernel's for a file that was opened"]["with rules of files"])
+}
+
+// printStorage tells what a process takes by the sizes of what is kept for it. Processes are
+// too few, and the kernel keeps too much of what former ones had, to see it in the slab.
+func printStorage(w io.Writer) error {
+	spec, err := bpf.LoadGuard()
+	if err != nil {
+		return err
+	}
+	size := func(name string) uint32 { return spec.Maps[name].ValueSize }
+	_, err = fmt.Fprintf(w, "\nBy the sizes of the types, what the allocator adds aside, a process takes %d bytes, %d more once it uses a file that has to\n"+
+		"be walked to, and %d at its first alert; the file of a program that was started takes %d.\n",
+		size(bpf.GuardMapTasks), size(bpf.GuardMapWalks), size(bpf.GuardMapReports), size(bpf.GuardMapLabels))
+	return err
 }
 
 // compileTimes returns the seconds that the benchmarks take.

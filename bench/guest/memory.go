@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime/debug"
@@ -36,19 +35,15 @@ func paths(count int) []policy.Policy {
 }
 
 // memory measures what the guard takes: for sets from the smallest to the largest, and
-// for each file and process. The guard is loaded once, since an emulated kernel takes a
+// for each file. The guard is loaded once, since an emulated kernel takes a
 // minute to verify it.
 func memory() {
-	fmt.Fprintln(os.Stderr, "# memory of files and processes")
-	files, tasks, openers := storage()
+	fmt.Fprintln(os.Stderr, "# memory of files")
+	files := storage()
 	m := guard()
 	fmt.Fprintln(os.Stderr, "# the guard is loaded")
 	apply(m, rulesSetup(10), paths(10))
-	guardedFiles, guardedTasks, guardedOpeners := storage()
-	const setup = "with rules of files"
-	print(setup, "bytes of the kernel's for a file that was opened", guardedFiles-files)
-	print(setup, "bytes of the kernel's for a process", guardedTasks-tasks)
-	print(setup, "bytes of the kernel's for a process that opened a file", guardedOpeners-openers)
+	print("with rules of files", "bytes of the kernel's for a file that was opened", storage()-files)
 	for _, s := range sets {
 		fmt.Fprintf(os.Stderr, "# memory of %s\n", s.name)
 		memoryOf(m, s.name, s.make())
@@ -129,36 +124,13 @@ func eachMap(each func(name string, bytes uint64)) error {
 }
 
 // storage returns how much the kernel's slab, in which all local storage is, grows by a
-// file that is opened for the first time, by a process, and by a process that
-// opens a file.
-func storage() (file, task, opener float64) {
+// file that is opened for the first time.
+func storage() float64 {
 	makeColdFiles()
 	time.Sleep(2 * time.Second) // until the kernel has freed what was there before
 	before := slab()
 	must(exec.Command(workloadPath, "open_cold", strconv.Itoa(coldFiles), dir).Run())
-	file = (slab() - before) / coldFiles
-	processes("processes") // the first fill the kernel's caches
-	return file, processes("processes"), processes("openers")
-}
-
-// processes returns by how much the slab grows for each of many processes.
-func processes(kind string) float64 {
-	const count = 500
-	time.Sleep(20 * time.Second) // until the kernel has freed the former ones
-	before := slab()
-	cmd := exec.Command(workloadPath, kind, strconv.Itoa(count), dir)
-	in, err := cmd.StdinPipe()
-	must(err)
-	out, err := cmd.StdoutPipe()
-	must(err)
-	must(cmd.Start())
-	// It writes when all are there, and they end when their input does.
-	_, err = io.ReadFull(out, make([]byte, 1))
-	must(err)
-	grown := slab() - before
-	must(in.Close())
-	must(cmd.Wait())
-	return grown / count
+	return (slab() - before) / coldFiles
 }
 
 func slab() float64 { return 1024 * field("/proc/meminfo", "Slab") }

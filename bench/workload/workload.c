@@ -231,31 +231,6 @@ static void receive(void)
 	call(__NR_bind, s, (long)&address, sizeof(address), 0, 0, 0);
 }
 
-/* processes makes so many that wait for the end of their input, and writes when all
- * are there. */
-static int processes(long count, int open)
-{
-	char ready[1];
-	int ends[2];
-
-	call(__NR_pipe, (long)ends, 0, 0, 0, 0, 0);
-	for (long i = 0; i < count; i++) {
-		if (call(__NR_fork, 0, 0, 0, 0, 0, 0))
-			continue;
-		if (open)
-			open_close(file3);
-		call(__NR_write, ends[1], (long)ready, 1, 0, 0, 0);
-		call(__NR_read, 0, (long)ready, 1, 0, 0, 0);
-		return 0;
-	}
-	for (long i = 0; i < count; i++)
-		call(__NR_read, ends[0], (long)ready, 1, 0, 0, 0);
-	call(__NR_write, 1, (long)"\n", 1, 0, 0, 0);
-	for (long i = 0; i < count; i++)
-		call(__NR_wait4, -1, 0, 0, 0, 0, 0);
-	return 0;
-}
-
 /* clock_cost is what reading the clock adds to a measurement. */
 static long clock_cost(void)
 {
@@ -285,8 +260,6 @@ static int run(int count, char **argument)
 			break;
 	times = parse(argument[2]);
 	append(append(file3, argument[3]), "/file");
-	if (equal(argument[1], "processes") || equal(argument[1], "openers"))
-		return processes(times, equal(argument[1], "openers"));
 	if (w == sizeof(workloads) / sizeof(*workloads) || times > MAX_TIMES)
 		return 2;
 	append(append(file10, argument[3]), "/d/d/d/d/d/d/d/file");
