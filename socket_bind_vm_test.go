@@ -233,3 +233,68 @@ func TestListenAfterPolicy(t *testing.T) {
 		})
 	}
 }
+
+// TestSocketBindAgain asks again and again about what differs little from what was
+// allowed just before, since the last answer is kept; and about the ports that the
+// kernel chooses from, which change meanwhile. What no rule concerns is not counted.
+func TestSocketBindAgain(t *testing.T) {
+	g := sharedGuard(t)
+	a := startActor(t, "/proc/self/exe")
+	g.add(t, ebpfguard.SocketBind{Name: "test", Subject: ebpfguard.Everyone(), Deny: ebpfguard.SocketPatterns{
+		{Protocols: []policy.Protocol{policy.UDP}, Ports: []policy.PortRange{{First: 2022, Last: 2022}}},
+		{Addresses: []netip.Prefix{netip.MustParsePrefix("::1/128")}, Ports: []policy.PortRange{{First: 2023, Last: 2023}}},
+		{Ports: []policy.PortRange{{First: 50000, Last: 50001}}},
+	}})
+	const ports = "/proc/sys/net/ipv4/ip_local_port_range"
+	before, err := os.ReadFile(ports)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.WriteFile(ports, before, 0) })
+	counted, err := g.Stats(policy.SocketBind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied := counted.Denied
+	for range 20 {
+		for _, step := range []struct {
+			what   action
+			denied bool
+			ports  string // to choose from
+		}{
+			{tcp(lo4, 2022), false, ""},
+			{tcp(lo4, 2022), false, ""},
+			{inet(lo4, 2022, unix.SOCK_DGRAM, 0), true, ""},
+			{tcp(lo4in, 2022), false, ""},
+			{tcp(lo4, 2023), false, ""},
+			{tcp(lo6, 2023), true, ""},
+			{tcp(netip.MustParseAddr("::"), 2024), false, ""},
+			{tcp(lo6, 2024), false, ""},
+			{tcp(lo4, 0), false, "40000 40100"},
+			{tcp(lo4, 0), true, "49000 50000"},
+			{tcp(lo4, 0), false, "40000 40100"},
+			{inet(lo4, 0, unix.SOCK_RAW, unix.IPPROTO_TCP), false, "49000 50000"},
+			{tcp(lo4, 0), true, ""},
+		} {
+			if step.ports != "" {
+				if err := os.WriteFile(ports, []byte(step.ports), 0); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if r := a.do(step.what); r.denied() != step.denied || !step.denied && r.Errno != 0 {
+				t.Fatalf("%+v: %v, denied should be %v", step.what, r, step.denied)
+			}
+			if step.denied {
+				denied++
+				g.next(t)
+			}
+		}
+	}
+	after, err := g.Stats(policy.SocketBind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Denied != denied || after.Allowed != counted.Allowed {
+		t.Errorf("counted %+v, before %+v: want %d denied and no more allowed", after, counted, denied)
+	}
+}

@@ -382,10 +382,13 @@ struct operation_counters {
 };
 
 /* What is known of a task since it started its program. */
-/* The last answer on a socket that a process got: generation << 32 | verdict, to
- * the question of judge_socket(). */
+/* The last answer on a socket that a process got: generation << 32 | verdict, and all
+ * that it depends on (decide_address, socket.h). */
 struct asked {
-	__u64 begun, first, second, packed;
+	__u64 begun;
+	__u64 address[3]; /* as it came */
+	__u64 socket;	  /* its family, type and protocol */
+	__u64 automatic;  /* the range of ports, where that counts */
 	__u64 answer;
 };
 

@@ -14,16 +14,18 @@
 static __always_inline __u32 read_packed(struct socket_object *object, struct sock *sk, __u32 id,
 					 __u16 family, struct walk *walk, __u32 at, __u32 total)
 {
-	const struct sockaddr_in6 *address = (void *)walk->name + mask_length(at);
+	const union raw_address *raw = (void *)walk->name + mask_length(at);
 	__u32 size = sizeof(struct sockaddr_in);
+	enum sockaddr_kind kind;
 
 	if (at + size > total)
 		return 0;
-	if (address->sin6_family == AF_INET6)
-		size = sizeof(*address);
-	if (id == OPERATION_SOCKET_BIND)
-		return read_sockaddr(object, sk, family, address, size) ? size : 0;
-	return read_remote(object, sk, family, address, size) ? size : 0;
+	if (raw->in6.sin6_family == AF_INET6)
+		size = sizeof(struct sockaddr_in6);
+	kind = id == OPERATION_SOCKET_BIND
+		       ? read_local(object, sk, family, raw, size, automatic_of(sk))
+		       : read_remote(object, sk, family, raw, size);
+	return kind == SOCKADDR_NONE ? 0 : size;
 }
 
 /* judge_packed judges the next of the packed addresses and tells whether there
@@ -66,19 +68,22 @@ static __always_inline int decide_packed(struct sock *sk, enum operation_id id,
 	struct walk *walk = current_walk();
 	struct socket_object *object;
 	__u16 family;
+	__u64 socket;
 	int i, try;
 
 	if (!walk)
 		return decide_without_memory(id, HOOK_SCTP_BIND_CONNECT);
 	object = &walk->socket;
-	if (!object_begin(object, sk))
+	socket = socket_of(sk);
+	family = family_of(socket);
+	if (!is_internet(family))
 		return 0; /* no such socket */
-	family = sk->__sk_common.skc_family;
+	object_begin(object, socket);
 	/* With more addresses than fit, nothing can be judged. */
 	if (total > MAX_PACKED ||
 	    bpf_probe_read_kernel(walk->name, mask_length(total), addresses)) {
 		object->unreadable = true;
-		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, NULL, ROW_CHANGED, object);
+		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, begin(id), CHANGED, object);
 	}
 	walk->sk = (__u64)sk;
 	walk->answer = CHANGED;

@@ -3,6 +3,7 @@
 #ifndef EBPFGUARD_SOCKADDR_H
 #define EBPFGUARD_SOCKADDR_H
 
+#include "read.h"
 #include "verdict.h"
 
 static __always_inline __u8 protocol_of(__u16 type, __u16 protocol, __u16 family)
@@ -36,25 +37,19 @@ static __always_inline bool has_ports(__u8 protocol)
 	return protocol <= PROTOCOL_DCCP;
 }
 
-/* read_automatic reads from which ports the kernel chooses for this socket's
- * network namespace. A narrower range set with IP_LOCAL_PORT_RANGE is left
- * aside: another thread may change it until the port is chosen. */
-static __always_inline void read_automatic(struct socket_object *object, struct sock *sk)
+/* automatic_of returns from which ports the kernel chooses for a socket's network
+ * namespace: last << 16 | first. A narrower range set with IP_LOCAL_PORT_RANGE is
+ * left aside: another thread may change it until the port is chosen. */
+static __always_inline __u32 automatic_of(struct sock *sk)
 {
-	struct net *net = BPF_CORE_READ(sk, __sk_common.skc_net.net);
+	struct net *net = READ(sk, __sk_common.skc_net.net);
 	struct local_ports___since_6_8 *packed = (void *)&net->ipv4.ip_local_ports;
 	int range[2] = {};
 
-	if (bpf_core_field_exists(packed->range)) {
-		__u32 both = BPF_CORE_READ(packed, range);
-
-		object->automatic_first = both;
-		object->automatic_last = both >> 16;
-	} else {
-		BPF_CORE_READ_INTO(&range, net, ipv4.ip_local_ports.range);
-		object->automatic_first = range[0];
-		object->automatic_last = range[1];
-	}
+	if (bpf_core_field_exists(packed->range))
+		return READ(packed, range);
+	BPF_CORE_READ_INTO(&range, net, ipv4.ip_local_ports.range);
+	return range[1] << 16 | range[0];
 }
 
 static __always_inline void set_address4(struct socket_object *object, __be32 address)
@@ -78,124 +73,162 @@ static __always_inline void set_address6(struct socket_object *object, const __b
 	object->family = !words[0] && !words[1] && words[2] == bpf_htonl(0xffff) ? 4 : 6;
 }
 
-/* object_begin fills in what does not depend on the address. It returns false
- * for a socket that is none of the internet's. */
-static __always_inline bool object_begin(struct socket_object *object, struct sock *sk)
+/* is_internet tells whether rules can concern sockets of a family. */
+static __always_inline bool is_internet(__u16 family)
 {
-	__u16 family = sk->__sk_common.skc_family;
+	return family == AF_INET || family == AF_INET6 || family == AF_SMC;
+}
 
-	if (family != AF_INET && family != AF_INET6 && family != AF_SMC)
-		return false;
+/* socket_of returns of which family, type and protocol a socket is, as one number. */
+static __always_inline __u64 socket_of(struct sock *sk)
+{
+	return (__u64)sk->sk_protocol << 32 | (__u64)sk->sk_type << 16 | sk->__sk_common.skc_family;
+}
+
+static __always_inline __u16 family_of(__u64 socket)
+{
+	return socket;
+}
+
+/* object_begin fills in what does not depend on the address. */
+static __always_inline void object_begin(struct socket_object *object, __u64 socket)
+{
 	__builtin_memset(object, 0, sizeof(*object));
-	object->ip_protocol = sk->sk_protocol;
-	object->protocol = protocol_of(sk->sk_type, sk->sk_protocol, family);
-	return true;
+	object->ip_protocol = socket >> 32;
+	object->protocol = protocol_of(socket >> 16, socket >> 32, family_of(socket));
 }
 
-/* object_finish settles what follows from address and port. `asked_again` says
- * that socket_listen asks before anybody can connect. */
-static __always_inline void object_finish(struct socket_object *object, struct sock *sk,
-					  bool asked_again)
+static __always_inline bool is_zero(const __u32 *words)
 {
-	__u32 *words = (__u32 *)object->address;
+	return !words[0] && !words[1] && !words[2] && !words[3];
+}
 
-	if (has_ports(object->protocol)) {
-		if (!object->port)
-			read_automatic(object, sk);
-	} else {
+/* object_finish settles what follows from address and port, and tells whether the
+ * state of the socket decided. `automatic` is what automatic_of() returned, if the port
+ * is 0; `asked_again` says that socket_listen asks before anybody can connect. */
+static __always_inline bool object_finish(struct socket_object *object, struct sock *sk,
+					  __u32 automatic, bool asked_again)
+{
+	bool listens;
+
+	if (!has_ports(object->protocol)) {
 		object->port = 0;
+	} else if (!object->port) {
+		object->automatic_first = automatic;
+		object->automatic_last = automatic >> 16;
 	}
-	if (object->family == 6 && !words[0] && !words[1] && !words[2] && !words[3]) {
-		/* [::] takes IPv4 too unless IPV6_V6ONLY is set. Another thread may
-		 * clear that until the port is taken, so it only counts where
-		 * somebody asks again. */
-		bool listens = object->protocol == PROTOCOL_TCP ||
-			       object->protocol == PROTOCOL_SCTP ||
-			       object->protocol == PROTOCOL_DCCP;
-
-		object->dual_stack = !(asked_again && listens &&
-				       BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only));
-	}
-}
-
-/* read_address reads as much of a socket address as an address of IPv6 has; what
- * is not there is 0. It returns false when that is less than one of IPv4 has. */
-static __always_inline bool read_address(struct socket_object *object, struct sockaddr_in6 *addr,
-					 const void *address, __u32 length)
-{
-	__u64 size = length < SIN6_LEN_RFC2133 ? sizeof(struct sockaddr_in) : SIN6_LEN_RFC2133;
-
-	if (length < sizeof(struct sockaddr_in))
+	if (object->family != 6 || !is_zero((__u32 *)object->address))
 		return false;
-	if (bpf_probe_read_kernel(addr, size, address))
-		object->unreadable = true;
+	/* [::] takes IPv4 too unless IPV6_V6ONLY is set. Another thread may clear that
+	 * until the port is taken, so it only counts where somebody asks again. */
+	listens = object->protocol == PROTOCOL_TCP || object->protocol == PROTOCOL_SCTP ||
+		  object->protocol == PROTOCOL_DCCP;
+	object->dual_stack = !(asked_again && listens &&
+			       BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only));
 	return true;
 }
 
-/*
- * read_sockaddr reads a socket address as the socket's bind() will. It returns
- * false for one that bind() refuses by itself because it is too short: those
- * need no verdict.
- *
- * What counts is the family of the socket, not the one that the address
- * claims: an IPv4 socket also takes AF_UNSPEC (net/ipv4/af_inet.c,
- * __inet_bind), a raw one any family. SCTP over IPv6 (net/sctp/ipv6.c) and SMC
- * (net/smc/af_smc.c) take addresses of both families.
- */
-static __always_inline bool read_sockaddr(struct socket_object *object, struct sock *sk,
-					  __u16 family, const void *address, __u32 length)
-{
-	struct sockaddr_in6 addr = {};
+/* A socket address as it comes: as much of it as an address of IPv6 has, and 0
+ * for what is not there. */
+union raw_address {
+	__u64 words[SIN6_LEN_RFC2133 / sizeof(__u64)];
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
 
-	if (!read_address(object, &addr, address, length))
-		return false;
-	object->port = bpf_ntohs(addr.sin6_port);
-	if (family == AF_INET || (addr.sin6_family != AF_INET6 && family == AF_SMC) ||
-	    addr.sin6_family == AF_INET) {
-		set_address4(object, ((struct sockaddr_in *)&addr)->sin_addr);
+/* word_of reads a word of the kernel's memory; the type stands for any 16 bytes. */
+static __always_inline __u64 word_of(const void *memory)
+{
+	const __u64 *word = (const void *)CAST((struct in6_addr *)memory)->in6_u.u6_addr32;
+
+	barrier_var(word); /* or clang, which knows of two halves, reads each */
+	return *word;
+}
+
+/* read_address reads a socket address of `length` bytes, at least one of IPv4's. It
+ * returns false when it cannot be read. */
+static __always_inline bool read_address(union raw_address *raw, const void *address, __u32 length)
+{
+	bool whole = length >= SIN6_LEN_RFC2133;
+
+	if (!bpf_rdonly_cast)
+		return !bpf_probe_read_kernel(
+			raw, whole ? SIN6_LEN_RFC2133 : sizeof(struct sockaddr_in), address);
+	/* What the kernel copied there itself is readable. */
+	raw->words[0] = word_of(address);
+	if (whole) {
+		raw->words[1] = word_of(address + sizeof(__u64));
+		raw->words[2] = word_of(address + 2 * sizeof(__u64));
+	}
+	return true;
+}
+
+/* is_ip4 tells whether an address is taken for one of IPv4. What counts is the family
+ * of the socket, not the one that the address claims: an IPv4 socket also takes
+ * AF_UNSPEC (net/ipv4/af_inet.c, __inet_bind; datagrams: net/ipv4/udp.c, raw.c), a raw
+ * one any family. SCTP over IPv6 (net/sctp/ipv6.c) and SMC (net/smc/af_smc.c) take
+ * addresses of both families. */
+static __always_inline bool is_ip4(const union raw_address *raw, __u16 family)
+{
+	return family == AF_INET || (raw->in6.sin6_family != AF_INET6 && family == AF_SMC) ||
+	       raw->in6.sin6_family == AF_INET;
+}
+
+/* What a socket address tells. */
+enum sockaddr_kind {
+	/* Nothing to judge: the protocol refuses it by itself, or it ends a
+	 * connection. */
+	SOCKADDR_NONE,
+	/* An address and port. */
+	SOCKADDR_PLACE,
+	/* One that depends on more of the socket than type, protocol and the range of
+	 * automatic ports. */
+	SOCKADDR_OF_SOCKET,
+};
+
+/* read_local takes a socket address as the socket's bind() will. */
+static __always_inline enum sockaddr_kind read_local(struct socket_object *object, struct sock *sk,
+						     __u16 family, const union raw_address *raw,
+						     __u32 length, __u32 automatic)
+{
+	object->port = bpf_ntohs(raw->in6.sin6_port);
+	if (is_ip4(raw, family)) {
+		set_address4(object, raw->in.sin_addr);
 	} else {
 		if (length < SIN6_LEN_RFC2133)
-			return false;
-		set_address6(object, addr.sin6_addr);
+			return SOCKADDR_NONE;
+		set_address6(object, raw->in6.sin6_addr);
 	}
-	object_finish(object, sk, true);
-	return true;
+	return object_finish(object, sk, automatic, true) ? SOCKADDR_OF_SOCKET : SOCKADDR_PLACE;
 }
 
-/*
- * read_remote reads the address that a socket connects or sends to. It returns
- * false for what is no destination: one that is too short, or AF_UNSPEC, which
- * ends a connection (only IPv4's datagrams take it for AF_INET: net/ipv4/udp.c,
- * raw.c).
- */
-static __always_inline bool read_remote(struct socket_object *object, struct sock *sk, __u16 family,
-					const void *address, __u32 length)
+/* read_remote takes a socket address for where the socket connects or sends to. */
+static __always_inline enum sockaddr_kind read_remote(struct socket_object *object, struct sock *sk,
+						      __u16 family, const union raw_address *raw,
+						      __u32 length)
 {
-	struct sockaddr_in6 addr = {};
 	__u32 *words = (__u32 *)object->address;
 
-	if (!read_address(object, &addr, address, length))
-		return false;
 	if (has_ports(object->protocol))
-		object->port = bpf_ntohs(addr.sin6_port);
-	if (family == AF_INET || (addr.sin6_family != AF_INET6 && family == AF_SMC) ||
-	    addr.sin6_family == AF_INET) {
-		set_address4(object, ((struct sockaddr_in *)&addr)->sin_addr);
-		if (!words[3]) { /* the machine itself, at the socket's own address */
-			words[3] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
-			if (!words[3])
-				words[3] = bpf_htonl(0x7f000001);
-		}
-		return true;
+		object->port = bpf_ntohs(raw->in6.sin6_port);
+	if (is_ip4(raw, family)) {
+		set_address4(object, raw->in.sin_addr);
+		if (words[3])
+			return SOCKADDR_PLACE;
+		/* The machine itself, at the socket's own address. */
+		words[3] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		if (!words[3])
+			words[3] = bpf_htonl(0x7f000001);
+		return SOCKADDR_OF_SOCKET;
 	}
 	if (length < SIN6_LEN_RFC2133)
-		return false;
-	set_address6(object, addr.sin6_addr);
-	if (!words[0] && !words[1] && !words[2] && !words[3])
+		return SOCKADDR_NONE;
+	set_address6(object, raw->in6.sin6_addr);
+	if (is_zero(words))
 		words[3] = bpf_htonl(1);
 	else if (object->family == 4 && !words[3])
 		words[3] = bpf_htonl(0x7f000001);
-	return true;
+	return SOCKADDR_PLACE;
 }
 
 /* read_bound reads the address and port that a socket already has. */
@@ -210,7 +243,7 @@ static __always_inline void read_bound(struct socket_object *object, struct sock
 	} else {
 		set_address4(object, sk->__sk_common.skc_rcv_saddr);
 	}
-	object_finish(object, sk, object->port);
+	object_finish(object, sk, object->port ? 0 : automatic_of(sk), object->port);
 }
 
 #endif

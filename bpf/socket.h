@@ -74,18 +74,22 @@ static __always_inline __u32 judge_address(const struct judgement *judgement, __
 					   __u32 port, __u32 protocol,
 					   const struct packed_object *object)
 {
-	__u32 verdict, automatic;
+	__u32 verdict, automatic, any_port;
 
 	if (address == NOT_FOUND)
 		return UNDECIDED_DENY;
 	verdict = verdict_at(judgement->tables, judgement->operation, judgement->row, address, port,
 			     protocol, 0);
-	if (!(verdict & FLAG_ANY_PORT) || object->port || !has_ports(object->protocol))
+	any_port = verdict & FLAG_ANY_PORT;
+	verdict &= ~FLAG_ANY_PORT; /* or what no rule concerns would look like another thing */
+	if (!any_port || object->port || !has_ports(object->protocol))
 		return verdict;
 	automatic =
 		judge_automatic(judgement->id, judgement->number | judgement->row, address,
 				protocol, object->automatic_first << 16 | object->automatic_last);
-	return automatic == CHANGED ? CHANGED : stricter(verdict, automatic);
+	if (automatic == CHANGED)
+		return CHANGED;
+	return stricter(verdict, automatic & ~FLAG_ANY_PORT);
 }
 
 /* socket_verdict returns the verdict on a socket's address, port and protocol. */
@@ -183,47 +187,77 @@ static __always_inline __u64 ask(enum operation_id id, __u64 begun,
 			       object);
 }
 
-/*
- * judge_asked judges an object for a subject: programs connect and send to the
- * same place again and again, so the last answer is kept. `begun` is what
- * begin_by() returned.
- */
-static __always_inline __u64 judge_asked(enum operation_id id, struct subject *subject, __u64 begun,
-					 const struct socket_object *object)
+/* decide_socket judges a socket and concludes. `begun` is what begin() returned; the
+ * answer is CHANGED, or was found already. */
+static __always_inline int decide_socket(enum operation_id id, enum hook_id hook, __u64 begun,
+					 __u64 answer, const struct socket_object *object)
 {
-	const __u64 *address = (const __u64 *)object->address;
-	__u64 packed = pack(object), answer;
-	struct asked *asked;
-
-	if (is_final(begun) || !subject)
-		return CHANGED;
-	asked = &subject->asked[id == OPERATION_SOCKET_BIND];
-	if (asked->begun == begun && asked->first == address[0] && asked->second == address[1] &&
-	    asked->packed == packed)
-		return with_unreadable(asked->answer, object);
-	answer = judge_socket(id, begun, address[0], address[1], packed);
-	if ((__u32)answer == CHANGED)
-		return CHANGED;
-	asked->begun = begun;
-	asked->first = address[0];
-	asked->second = address[1];
-	asked->packed = packed;
-	asked->answer = answer;
-	return with_unreadable(answer, object);
-}
-
-/* decide_socket judges a socket and concludes. Subject and `begun` are those of
- * begin_by(). */
-static __always_inline int decide_socket(enum operation_id id, enum hook_id hook,
-					 struct subject *subject, __u64 begun,
-					 const struct socket_object *object)
-{
-	__u64 answer = judge_asked(id, subject, begun, object);
 	int i;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
-		answer = ask(id, begin(id), object);
+	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++) {
+		answer = ask(id, begun, object);
+		begun = begin(id);
+	}
 	return conclude(answer, id, hook, object);
+}
+
+/*
+ * decide_address judges the address that a socket is to have or to reach, and
+ * concludes. Programs connect and send to the same place again and again, so the last
+ * answer is kept, together with all that it depends on.
+ */
+static __always_inline int decide_address(enum operation_id id, enum hook_id hook, struct sock *sk,
+					  const void *address, __u32 length)
+{
+	struct socket_object object;
+	union raw_address raw = {};
+	struct subject *subject;
+	__u64 begun = begin_by(id, &subject), answer = CHANGED, socket;
+	struct asked *asked = NULL;
+	enum sockaddr_kind kind;
+	__u32 automatic = 0;
+	bool readable;
+
+	if (begun & ROW_ALLOWED || !sk)
+		return 0;
+	socket = socket_of(sk);
+	if (!is_internet(family_of(socket)))
+		return 0; /* no rule can concern it */
+	if (length < sizeof(struct sockaddr_in))
+		return 0; /* refused by the protocol itself */
+	readable = read_address(&raw, address, length);
+	if (id == OPERATION_SOCKET_BIND && !raw.in.sin_port)
+		automatic = automatic_of(sk);
+	if (!is_final(begun) && subject && readable) {
+		asked = &subject->asked[id == OPERATION_SOCKET_BIND];
+		if (asked->begun == begun && asked->address[0] == raw.words[0] &&
+		    asked->address[1] == raw.words[1] && asked->address[2] == raw.words[2] &&
+		    asked->socket == socket && asked->automatic == automatic) {
+			answer = asked->answer;
+			if ((__u32)answer == NO_RULE_ALLOW)
+				return 0;
+		}
+	}
+	object_begin(&object, socket);
+	object.unreadable = !readable;
+	kind = id == OPERATION_SOCKET_BIND
+		       ? read_local(&object, sk, family_of(socket), &raw, length, automatic)
+		       : read_remote(&object, sk, family_of(socket), &raw, length);
+	if (kind == SOCKADDR_NONE)
+		return 0;
+	if (asked && (__u32)answer == CHANGED) {
+		answer = ask(id, begun, &object);
+		if ((__u32)answer != CHANGED && kind == SOCKADDR_PLACE) {
+			asked->begun = begun;
+			asked->address[0] = raw.words[0];
+			asked->address[1] = raw.words[1];
+			asked->address[2] = raw.words[2];
+			asked->socket = socket;
+			asked->automatic = automatic;
+			asked->answer = answer;
+		}
+	}
+	return decide_socket(id, hook, begun, answer, &object);
 }
 
 #endif

@@ -25,21 +25,9 @@
 SEC("lsm/socket_bind")
 int BPF_PROG(socket_bind, struct socket *sock, struct sockaddr *address, int length, int ret)
 {
-	struct socket_object object;
-	struct sock *sk = sock->sk;
-	struct subject *subject;
-	__u64 begun;
-
 	if (ret)
 		return ret;
-	begun = begin_by(OPERATION_SOCKET_BIND, &subject);
-	if (begun & ROW_ALLOWED)
-		return 0;
-	if (!sk || !object_begin(&object, sk))
-		return 0; /* not the internet: no rule can concern it */
-	if (!read_sockaddr(&object, sk, sk->__sk_common.skc_family, address, length))
-		return 0; /* bind() itself refuses it */
-	return decide_socket(OPERATION_SOCKET_BIND, HOOK_SOCKET_BIND, subject, begun, &object);
+	return decide_address(OPERATION_SOCKET_BIND, HOOK_SOCKET_BIND, sock->sk, address, length);
 }
 
 SEC("lsm/socket_listen")
@@ -47,18 +35,19 @@ int BPF_PROG(socket_listen, struct socket *sock, int backlog, int ret)
 {
 	struct socket_object object;
 	struct sock *sk = sock->sk;
-	struct subject *subject;
-	__u64 begun;
+	__u64 begun, socket;
 
 	if (ret)
 		return ret;
-	begun = begin_by(OPERATION_SOCKET_BIND, &subject);
-	if (begun & ROW_ALLOWED)
+	begun = begin(OPERATION_SOCKET_BIND);
+	if (begun & ROW_ALLOWED || !sk)
 		return 0;
-	if (!sk || !object_begin(&object, sk))
-		return 0; /* not the internet: no rule can concern it */
+	socket = socket_of(sk);
+	if (!is_internet(family_of(socket)))
+		return 0; /* no rule can concern it */
+	object_begin(&object, socket);
 	read_bound(&object, sk);
-	return decide_socket(OPERATION_SOCKET_BIND, HOOK_SOCKET_LISTEN, subject, begun, &object);
+	return decide_socket(OPERATION_SOCKET_BIND, HOOK_SOCKET_LISTEN, begun, CHANGED, &object);
 }
 
 SEC("lsm/sctp_bind_connect")

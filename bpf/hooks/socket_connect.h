@@ -27,22 +27,6 @@
 #define SCTP_SET_PEER_PRIMARY_ADDR 5
 #define SCTP_PRIMARY_ADDR 6
 
-static __always_inline int decide_remote(struct sock *sk, enum hook_id hook, const void *address,
-					 __u32 length)
-{
-	struct socket_object object;
-	struct subject *subject;
-	__u64 begun = begin_by(OPERATION_SOCKET_CONNECT, &subject);
-
-	if (begun & ROW_ALLOWED)
-		return 0;
-	if (!sk || !object_begin(&object, sk))
-		return 0; /* not the internet: no rule can concern it */
-	if (!read_remote(&object, sk, sk->__sk_common.skc_family, address, length))
-		return 0; /* refused by the protocol itself, or the end of a connection */
-	return decide_socket(OPERATION_SOCKET_CONNECT, hook, subject, begun, &object);
-}
-
 SEC("lsm/socket_connect")
 int BPF_PROG(socket_connect, struct socket *sock, struct sockaddr *address, int length, int ret)
 {
@@ -50,7 +34,8 @@ int BPF_PROG(socket_connect, struct socket *sock, struct sockaddr *address, int 
 		return ret;
 	if (address->sa_family == AF_UNSPEC)
 		return 0; /* ends a connection, whatever the protocol */
-	return decide_remote(sock->sk, HOOK_SOCKET_CONNECT, address, length);
+	return decide_address(OPERATION_SOCKET_CONNECT, HOOK_SOCKET_CONNECT, sock->sk, address,
+			      length);
 }
 
 SEC("lsm/socket_sendmsg")
@@ -62,7 +47,8 @@ int BPF_PROG(socket_sendmsg, struct socket *sock, struct msghdr *message, int si
 		return ret;
 	if (!address)
 		return 0; /* goes where the socket is connected to: judged then */
-	return decide_remote(sock->sk, HOOK_SOCKET_SENDMSG, address, message->msg_namelen);
+	return decide_address(OPERATION_SOCKET_CONNECT, HOOK_SOCKET_SENDMSG, sock->sk, address,
+			      message->msg_namelen);
 }
 
 SEC("lsm/sctp_bind_connect")

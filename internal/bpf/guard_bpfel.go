@@ -366,12 +366,12 @@ type GuardSubject struct {
 	Script  uint64
 	Marks   uint64
 	Asked   [2]struct {
-		_      structs.HostLayout
-		Begun  uint64
-		First  uint64
-		Second uint64
-		Packed uint64
-		Answer uint64
+		_         structs.HostLayout
+		Begun     uint64
+		Address   [3]uint64
+		Socket    uint64
+		Automatic uint64
+		Answer    uint64
 	}
 	Uid           uint32
 	Flags         uint32
