@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -237,13 +238,9 @@ func (p *progress) Write(b []byte) (int, error) {
 // tolerance is a share of the whole, so that another version of the kernel and
 // noise where little is added do not matter.
 func check(file string, all results) error {
-	content, err := os.ReadFile(file)
+	baseline, err := readJSON(file)
 	if err != nil {
 		return err
-	}
-	var baseline results
-	if err := json.Unmarshal(content, &baseline); err != nil {
-		return fmt.Errorf("%s: %w", file, err)
 	}
 	var worse []string
 	compared := 0
@@ -274,11 +271,22 @@ func check(file string, all results) error {
 	return nil
 }
 
-func write(folder string, all results) error {
+// write writes the results and draws them. Kernels that were not measured keep the
+// results that the folder has of them.
+func write(folder string, measured results) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	if err := writeJSON(filepath.Join(folder, "results.json"), all); err != nil {
+	file := filepath.Join(folder, "results.json")
+	all, err := readJSON(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		all, err = results{}, nil
+	}
+	if err != nil {
+		return err
+	}
+	maps.Copy(all, measured)
+	if err := writeJSON(file, all); err != nil {
 		return err
 	}
 	var b bytes.Buffer
@@ -290,6 +298,18 @@ func write(folder string, all results) error {
 		}
 	}
 	return os.WriteFile(filepath.Join(folder, "results.md"), b.Bytes(), 0o644)
+}
+
+func readJSON(file string) (results, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var all results
+	if err := json.Unmarshal(content, &all); err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return all, nil
 }
 
 func writeJSON(file string, all results) error {
