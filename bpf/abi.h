@@ -381,7 +381,6 @@ struct operation_counters {
 	__u64 alerts, alerts_lost;
 };
 
-/* What is known of a task since it started its program. */
 /* The last answer on a socket that a process got: generation << 32 | verdict, and all
  * that it depends on (decide_address, socket.h). */
 struct asked {
@@ -395,6 +394,7 @@ struct asked {
 /* Operations on sockets. */
 enum { ASKED = 2 };
 
+/* What is known of a task since it started its program. */
 struct subject {
 	/* Generation number and class as last looked up, written as one word. */
 	__u64 class;

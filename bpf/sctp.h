@@ -83,7 +83,7 @@ static __always_inline int decide_packed(struct sock *sk, enum operation_id id,
 	if (total > MAX_PACKED ||
 	    bpf_probe_read_kernel(walk->name, mask_length(total), addresses)) {
 		object->unreadable = true;
-		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, begin(id), CHANGED, object);
+		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, CHANGED, object);
 	}
 	walk->sk = (__u64)sk;
 	walk->answer = CHANGED;

@@ -187,17 +187,15 @@ static __always_inline __u64 ask(enum operation_id id, __u64 begun,
 			       object);
 }
 
-/* decide_socket judges a socket and concludes. `begun` is what begin() returned; the
- * answer is CHANGED, or was found already. */
-static __always_inline int decide_socket(enum operation_id id, enum hook_id hook, __u64 begun,
-					 __u64 answer, const struct socket_object *object)
+/* decide_socket judges a socket and concludes. The answer is CHANGED unless it was found
+ * already. */
+static __always_inline int decide_socket(enum operation_id id, enum hook_id hook, __u64 answer,
+					 const struct socket_object *object)
 {
 	int i;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++) {
-		answer = ask(id, begun, object);
-		begun = begin(id);
-	}
+	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+		answer = ask(id, begin(id), object);
 	return conclude(answer, id, hook, object);
 }
 
@@ -257,7 +255,7 @@ static __always_inline int decide_address(enum operation_id id, enum hook_id hoo
 			asked->answer = answer;
 		}
 	}
-	return decide_socket(id, hook, begun, answer, &object);
+	return decide_socket(id, hook, answer, &object);
 }
 
 #endif

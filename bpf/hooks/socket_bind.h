@@ -35,19 +35,18 @@ int BPF_PROG(socket_listen, struct socket *sock, int backlog, int ret)
 {
 	struct socket_object object;
 	struct sock *sk = sock->sk;
-	__u64 begun, socket;
+	__u64 socket;
 
 	if (ret)
 		return ret;
-	begun = begin(OPERATION_SOCKET_BIND);
-	if (begun & ROW_ALLOWED || !sk)
+	if (is_free(OPERATION_SOCKET_BIND) || !sk)
 		return 0;
 	socket = socket_of(sk);
 	if (!is_internet(family_of(socket)))
 		return 0; /* no rule can concern it */
 	object_begin(&object, socket);
 	read_bound(&object, sk);
-	return decide_socket(OPERATION_SOCKET_BIND, HOOK_SOCKET_LISTEN, begun, CHANGED, &object);
+	return decide_socket(OPERATION_SOCKET_BIND, HOOK_SOCKET_LISTEN, CHANGED, &object);
 }
 
 SEC("lsm/sctp_bind_connect")
