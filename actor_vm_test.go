@@ -77,6 +77,9 @@ func TestMain(m *testing.M) {
 	case "manager":
 		manage()
 		return
+	case "pinned":
+		managePinned()
+		return
 	default:
 		act()
 		return

@@ -183,7 +183,10 @@ struct generation {
 	__u32 rows;
 	/* The operations that rules concern, a bit for each. */
 	__u32 concerned;
-	__u32 reserved[3];
+	/* What a process needs to take the enforcement over, and its CRC-32; not for
+	 * the kernel. In every layout (internal/bpf/pins.go) these three are the last
+	 * words of the first line. */
+	__u32 handover, handover_bytes, handover_check;
 };
 
 /*

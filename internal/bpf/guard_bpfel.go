@@ -131,7 +131,9 @@ type GuardGeneration struct {
 	Hits            uint32
 	Rows            uint32
 	Concerned       uint32
-	Reserved        [3]uint32
+	Handover        uint32
+	HandoverBytes   uint32
+	HandoverCheck   uint32
 }
 
 type GuardHookId uint32
