@@ -462,7 +462,7 @@ func TestRunOutputBlocked(t *testing.T) {
 	<-g.applied
 	g.alert(fakeAlert("x"))
 	g.alert(fakeAlert("y"))
-	until(t, "the alert", func() bool { return len(g.alerts) == 1 })
+	until(t, "both alerts are read", func() bool { return len(g.alerts) == 0 })
 	s.stop()
 	if stderr := s.stderr.String(); !strings.HasSuffix(stderr, ", 3 alerts lost\n") {
 		t.Errorf("totals:\n%s", stderr)
