@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/ebpfguard/ebpfguard"
 )
@@ -45,6 +46,9 @@ type output struct {
 	mu       sync.Mutex
 	counters SinkCounters
 	ended    bool
+	// overflown did not fit into the queue, told of them have been reported.
+	overflown, told uint64
+	toldAt          time.Time
 }
 
 // hand gives an alert to the sink, now or never.
@@ -60,7 +64,24 @@ func (o *output) hand(alert ebpfguard.Alert, c ebpfguard.AlertContext) {
 		o.counters.Queued++
 	default:
 		o.counters.Dropped++
+		o.overflown++
 	}
+}
+
+// reportInterval is how often a sink is reported that is too slow.
+const reportInterval = time.Minute
+
+// report tells of what did not fit into the queue, now and then.
+func (o *output) report(now time.Time) {
+	o.mu.Lock()
+	fresh := o.overflown - o.told
+	if fresh == 0 || now.Sub(o.toldAt) < reportInterval {
+		o.mu.Unlock()
+		return
+	}
+	o.told, o.toldAt = o.overflown, now
+	o.mu.Unlock() // whoever hands out alerts must not wait for the log
+	o.log.Warn("alerts were dropped, for the output is too slow; what they were about was judged all the same", "output", o.name, "count", fresh)
 }
 
 func (o *output) run(ctx context.Context) {

@@ -198,6 +198,9 @@ func (p *Pipeline) tick(stop <-chan struct{}, stopped chan<- struct{}) {
 				p.folder.expire(now, p.emit)
 			}
 			p.mu.Unlock()
+			for _, o := range p.outputs {
+				o.report(now)
+			}
 		}
 	}
 }
@@ -283,6 +286,7 @@ func (p *Pipeline) finish(cancel context.CancelFunc) {
 			deadline = closedTime
 		}
 		o.end()
+		o.report(time.Now().Add(reportInterval))
 	}
 }
 

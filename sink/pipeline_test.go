@@ -357,7 +357,8 @@ func TestPipelineFailingSink(t *testing.T) {
 // that what it did not write is counted.
 func TestPipelineBlockedSinks(t *testing.T) {
 	free, in := &collector{}, make(chan any, 100)
-	p := newPipeline(t, Options{Window: -1, Drain: 50 * time.Millisecond},
+	var log bytes.Buffer
+	p := newPipeline(t, Options{Window: -1, Drain: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))},
 		Output{Name: "deaf", Sink: blocked{}, Queue: 4}, Output{Name: "heeds", Sink: blocked{heeds: true}, Queue: 100}, Output{Name: "free", Sink: free})
 	for pid := range uint32(20) {
 		in <- fileAlert(pid, "/x")
@@ -371,6 +372,33 @@ func TestPipelineBlockedSinks(t *testing.T) {
 	if c.Sinks[0].Dropped != 20 || c.Sinks[1].Dropped != 20 || c.Sinks[2].Written != 20 {
 		t.Errorf("counters %+v", c)
 	}
+	if text := log.String(); strings.Count(text, "too slow") != 1 || !strings.Contains(text, "output=deaf") {
+		t.Errorf("log:\n%s", text)
+	}
+}
+
+// TestPipelineReportsSlowSinks expects one report a minute, however many are
+// dropped.
+func TestPipelineReportsSlowSinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := make(chan any)
+		var log bytes.Buffer
+		p := newPipeline(t, Options{Window: -1, Log: slog.New(slog.NewTextHandler(&log, nil))}, Output{Name: "s", Sink: blocked{heeds: true}, Queue: 1})
+		done := make(chan error)
+		go func() { done <- p.Run(feed(in)) }()
+		for range 150 {
+			in <- fileAlert(1, "/x")
+			in <- fileAlert(1, "/x")
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		if n := strings.Count(log.String(), "too slow"); n != 3 {
+			t.Errorf("%d reports in 150 seconds:\n%s", n, log.String())
+		}
+		close(in)
+		<-done
+		check(t, p.Counters(), 0, true)
+	})
 }
 
 func TestPipelineSubscribe(t *testing.T) {

@@ -9,6 +9,9 @@ import (
 	"github.com/ebpfguard/ebpfguard/sink"
 )
 
+// alertQueue is how many alerts wait for an output.
+const alertQueue = 1 << 14
+
 // alertWriter writes alerts to the standard output and to a file.
 type alertWriter struct {
 	*sink.Pipeline
@@ -19,7 +22,7 @@ type alertWriter struct {
 // newAlertWriter opens the file, unless its path is empty.
 func newAlertWriter(log *slog.Logger, stdout io.Writer, format output, path string) (*alertWriter, error) {
 	a := &alertWriter{log: log}
-	out := sink.Output{Name: "the standard output", Sink: sink.Text(stdout)}
+	out := sink.Output{Name: "the standard output", Sink: sink.Text(stdout), Queue: alertQueue}
 	if format == outputJSON {
 		out.Sink = sink.JSON(stdout)
 	}
@@ -30,7 +33,7 @@ func newAlertWriter(log *slog.Logger, stdout io.Writer, format output, path stri
 			return nil, err
 		}
 		a.file = file
-		outputs = append(outputs, sink.Output{Name: "the file " + path, Sink: sink.JSON(file)})
+		outputs = append(outputs, sink.Output{Name: "the file " + path, Sink: sink.JSON(file), Queue: alertQueue})
 	}
 	var err error
 	// Who watches sees each one.
