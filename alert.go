@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,8 @@ type Alert interface {
 	json.Marshaler
 	// Context returns what alerts of all operations have in common.
 	Context() AlertContext
+	// WithContext returns the alert with another context.
+	WithContext(AlertContext) Alert
 	// String returns the alert as a line of text.
 	String() string
 }
@@ -31,6 +34,12 @@ type AlertContext struct {
 	// ID is unique on this host until it is booted again.
 	ID   string
 	Time time.Time
+	// Host is the name of the host, and BootID another one each time that it
+	// is booted.
+	Host, BootID string
+	// Sequence numbers the alerts for whoever receives them, from 1: a missing
+	// number is an alert that was lost. 0: nobody numbers them.
+	Sequence uint64
 	// Operation is what was decided about, Hook the LSM hook that asked.
 	Operation policy.Operation
 	Hook      string
@@ -46,6 +55,10 @@ type AlertContext struct {
 	Tags     []string
 	// Generation is the number of the policy set that decided.
 	Generation uint32
+	// Count is how many identical alerts this one stands for. With more than
+	// one, Time is the time of the first and Last that of the last of them.
+	Count uint64
+	Last  time.Time
 	Process
 }
 
@@ -67,6 +80,29 @@ type Process struct {
 	Cgroup   string
 	// Namespaces are inode numbers, as in /proc/PID/ns.
 	Namespaces Namespaces
+	// StartTime is when the process was started, in nanoseconds of
+	// CLOCK_BOOTTIME; with the PID it names the process until the next boot.
+	StartTime uint64
+	// Args are the arguments that the program was started with, its own name
+	// first. They may be cut.
+	Args []string
+	// User is the name of UID.
+	User string
+	// Unit is the unit of systemd, and ContainerID the container, that the
+	// process belongs to by its cgroup.
+	Unit, ContainerID string
+	// Ancestors are those that the process descends from, the parent first.
+	// They may be fewer than there were.
+	Ancestors []Ancestor
+}
+
+// Ancestor is a process that the process of an alert descends from. What is not
+// known is empty.
+type Ancestor struct {
+	PID       uint32   `json:"pid"`
+	StartTime uint64   `json:"start_time,omitempty"`
+	Binary    string   `json:"binary"`
+	Args      []string `json:"args,omitempty"`
 }
 
 // Namespaces are the inode numbers of a process's namespaces.
@@ -86,21 +122,31 @@ func (c AlertContext) Context() AlertContext { return c }
 // marshal returns the alert as JSON with the keys of docs/alerts.md.
 func (c AlertContext) marshal(object any) ([]byte, error) {
 	type process struct {
-		PID        uint32     `json:"pid"`
-		TID        uint32     `json:"tid"`
-		PPID       uint32     `json:"ppid"`
-		UID        uint32     `json:"uid"`
-		GID        uint32     `json:"gid"`
-		Comm       string     `json:"comm"`
-		Binary     string     `json:"binary"`
-		Parent     string     `json:"parent"`
-		Cgroup     string     `json:"cgroup"`
-		CgroupID   uint64     `json:"cgroup_id"`
-		Namespaces Namespaces `json:"namespaces"`
+		PID         uint32     `json:"pid"`
+		TID         uint32     `json:"tid"`
+		PPID        uint32     `json:"ppid"`
+		UID         uint32     `json:"uid"`
+		GID         uint32     `json:"gid"`
+		Comm        string     `json:"comm"`
+		Binary      string     `json:"binary"`
+		Parent      string     `json:"parent"`
+		Cgroup      string     `json:"cgroup"`
+		CgroupID    uint64     `json:"cgroup_id"`
+		Namespaces  Namespaces `json:"namespaces"`
+		StartTime   uint64     `json:"start_time,omitempty"`
+		Args        []string   `json:"args,omitempty"`
+		User        string     `json:"user,omitempty"`
+		Unit        string     `json:"unit,omitempty"`
+		ContainerID string     `json:"container_id,omitempty"`
+		Ancestors   []Ancestor `json:"ancestors,omitempty"`
 	}
 	errno := ""
 	if c.Verdict >= policy.Deny {
 		errno = "EPERM"
+	}
+	last := ""
+	if c.Count > 1 {
+		last = c.Last.Format(timeFormat)
 	}
 	p := c.Process
 	var buffer bytes.Buffer
@@ -109,6 +155,9 @@ func (c AlertContext) marshal(object any) ([]byte, error) {
 	err := encoder.Encode(struct {
 		Time       string           `json:"time"`
 		ID         string           `json:"id"`
+		Host       string           `json:"host,omitempty"`
+		BootID     string           `json:"boot_id,omitempty"`
+		Sequence   uint64           `json:"sequence,omitempty"`
 		Operation  policy.Operation `json:"operation"`
 		Hook       string           `json:"hook"`
 		Verdict    string           `json:"verdict"`
@@ -120,13 +169,17 @@ func (c AlertContext) marshal(object any) ([]byte, error) {
 		Tags       []string         `json:"tags,omitempty"`
 		Generation uint32           `json:"generation"`
 		Errno      string           `json:"errno,omitempty"`
-		Count      int              `json:"count"`
+		Count      uint64           `json:"count"`
+		Last       string           `json:"last,omitempty"`
 		Process    process          `json:"process"`
 		Object     any              `json:"object"`
 	}{
-		c.Time.Format(timeFormat), c.ID, c.Operation, c.Hook, c.Verdict.String(), c.Undecided, c.Policy, c.Rule,
-		c.Message, c.Severity, c.Tags, c.Generation, errno, 1,
-		process{p.PID, p.TID, p.PPID, p.UID, p.GID, p.Comm, p.Binary, p.ParentBinary, p.Cgroup, p.CgroupID, p.Namespaces},
+		c.Time.Format(timeFormat), c.ID, c.Host, c.BootID, c.Sequence, c.Operation, c.Hook, c.Verdict.String(), c.Undecided,
+		c.Policy, c.Rule, c.Message, c.Severity, c.Tags, c.Generation, errno, max(c.Count, 1), last,
+		process{
+			p.PID, p.TID, p.PPID, p.UID, p.GID, p.Comm, p.Binary, p.ParentBinary, p.Cgroup, p.CgroupID, p.Namespaces,
+			p.StartTime, p.Args, p.User, p.Unit, p.ContainerID, p.Ancestors,
+		},
 		object,
 	})
 	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n")), err
@@ -153,6 +206,9 @@ func (c AlertContext) text(object string) string {
 	}
 	if c.Message != "" {
 		fmt.Fprintf(&b, ": %s", plain(c.Message))
+	}
+	if c.Count > 1 {
+		fmt.Fprintf(&b, " (%d times until %s)", c.Count, c.Last.Format(timeFormat))
 	}
 	return b.String()
 }
@@ -204,12 +260,15 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 	c := AlertContext{
 		ID:         fmt.Sprintf("%x-%x", r.Time, r.Tid),
 		Time:       wallTime(r.Time),
+		Host:       m.host,
+		BootID:     m.bootID,
 		Operation:  op.name,
 		Hook:       hookName(r.Hook),
 		Verdict:    policy.Verdict(verdict.Verdict()),
 		Undecided:  verdict.Undecided(),
 		Rule:       -1,
 		Generation: r.Generation,
+		Count:      1,
 		Process: Process{
 			PID: r.Pid, TID: r.Tid, PPID: r.Ppid, UID: r.Uid, GID: r.Gid,
 			Comm:         unix.ByteSliceToString(r.Comm[:]),
@@ -225,6 +284,13 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 		c.Message, c.Severity, c.Tags = p.Rules[rule].Message, p.Rules[rule].Severity, p.Rules[rule].Tags
 	}
 	return op.alert(c, r), nil
+}
+
+// bootID returns the number that the kernel chose when it was booted; empty when
+// it cannot be read.
+func bootID() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id))
 }
 
 // wallTime converts nanoseconds of CLOCK_BOOTTIME.

@@ -117,6 +117,7 @@ type runner struct {
 	operations []policy.Operation // attached
 	alerts     *alertWriter
 	ready      readyFile
+	stdout     io.Writer
 	stderr     io.Writer
 	log        *slog.Logger
 }
@@ -127,8 +128,9 @@ func newRunner(flags runFlags, stdout, stderr io.Writer) *runner {
 		flags:  flags,
 		gaps:   func([]policy.Policy) ([]string, error) { return nil, nil },
 		ending: func() {},
-		alerts: newAlertWriter(log, stdout, flags.output),
+		alerts: &alertWriter{},
 		ready:  readyFile(flags.ready),
+		stdout: stdout,
 		stderr: stderr,
 		log:    log,
 	}
@@ -143,12 +145,11 @@ func (r *runner) run() (err error) {
 	if err != nil {
 		return fmt.Errorf("run: the policies cannot be used:\n%w", err)
 	}
-	if r.flags.alerts != "" {
-		if err := r.alerts.openFile(r.flags.alerts); err != nil {
-			return fmt.Errorf("run: %w", err)
-		}
-		defer func() { err = errors.Join(err, r.alerts.closeFile()) }()
+	r.alerts, err = newAlertWriter(r.log, r.stdout, r.flags.output, r.flags.alerts)
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
 	}
+	defer func() { err = errors.Join(err, r.alerts.close()) }()
 	if err := r.ready.check(); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
@@ -161,16 +162,11 @@ func (r *runner) run() (err error) {
 		return fmt.Errorf("run: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	alerts := r.guard.Alerts(ctx)
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		r.alerts.write(ctx, alerts)
-	}()
+	written := r.alerts.write(ctx, r.guard)
 	changes, err := r.guard.Apply(set)
 	if err != nil {
 		cancel()
-		r.settle(written)
+		<-written
 		return fmt.Errorf("run: %w", err)
 	}
 	defer r.finish(cancel, written)
@@ -200,11 +196,7 @@ func (r *runner) wait() {
 
 // again replaces the policies by those that the files hold now.
 func (r *runner) again() error {
-	if r.flags.alerts != "" {
-		if err := r.alerts.openFile(r.flags.alerts); err != nil {
-			r.log.Error("alerts go on to the former file", "error", err)
-		}
-	}
+	r.alerts.reopen()
 	if slices.Contains(r.flags.files, "-") {
 		return errors.New("the standard input cannot be read again; run with files to reload")
 	}
@@ -304,28 +296,16 @@ func (r *runner) finish(cancel context.CancelFunc, written <-chan struct{}) {
 	}
 	total := r.stats()
 	deadline := time.Now().Add(drainTime)
-	for r.alerts.taken.Load() < total.Alerts && time.Now().Before(deadline) {
+	for r.alerts.taken() < total.Alerts && time.Now().Before(deadline) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	cancel()
-	if !r.settle(written) {
-		r.log.Error("the output takes no more alerts; the last ones are not written")
-	}
-	lost := total.AlertsLost + r.alerts.dropped.Load()
-	if taken := r.alerts.taken.Load(); taken < total.Alerts {
+	<-written
+	lost := total.AlertsLost + r.alerts.lost()
+	if taken := r.alerts.taken(); taken < total.Alerts {
 		lost += total.Alerts - taken
 	}
 	fmt.Fprintf(r.stderr, "ended: %d denied, %d audited, %d alerts lost\n", total.Denied, total.Audited, lost)
-}
-
-// settle waits for the writing to end, but not for a reader that reads no more.
-func (r *runner) settle(written <-chan struct{}) bool {
-	select {
-	case <-written:
-		return true
-	case <-time.After(drainTime):
-		return false
-	}
 }
 
 // stats adds up what was decided.

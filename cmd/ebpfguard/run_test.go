@@ -116,8 +116,9 @@ type fakeAlert string
 func (a fakeAlert) MarshalJSON() ([]byte, error) {
 	return []byte(`{"alert":"` + string(a) + `"}`), nil
 }
-func (a fakeAlert) Context() ebpfguard.AlertContext { return ebpfguard.AlertContext{} }
-func (a fakeAlert) String() string                  { return "alert " + string(a) }
+func (a fakeAlert) Context() ebpfguard.AlertContext                    { return ebpfguard.AlertContext{} }
+func (a fakeAlert) WithContext(ebpfguard.AlertContext) ebpfguard.Alert { return a }
+func (a fakeAlert) String() string                                     { return "alert " + string(a) }
 
 // alert raises an alert, or tells of lost ones.
 func (g *fakeGuard) alert(next any) {
@@ -461,7 +462,7 @@ func TestRunOutputBlocked(t *testing.T) {
 	<-g.applied
 	g.alert(fakeAlert("x"))
 	g.alert(fakeAlert("y"))
-	until(t, "the alert", func() bool { return len(g.alerts) == 1 })
+	until(t, "both alerts are read", func() bool { return len(g.alerts) == 0 })
 	s.stop()
 	if stderr := s.stderr.String(); !strings.HasSuffix(stderr, ", 3 alerts lost\n") {
 		t.Errorf("totals:\n%s", stderr)

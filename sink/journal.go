@@ -1,0 +1,200 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// JournalSocket is where journald takes messages.
+const JournalSocket = "/run/systemd/journal/socket"
+
+// Journal writes alerts to journald, with the fields of docs/alerts.md.
+type Journal struct {
+	conn   *net.UnixConn
+	socket *net.UnixAddr
+}
+
+// NewJournal returns a sink that writes to journald's socket, [JournalSocket] if
+// empty. Whether journald runs shows at the first alert: it may be started again
+// at any time.
+func NewJournal(socket string) (*Journal, error) {
+	if socket == "" {
+		socket = JournalSocket
+	}
+	// Not connected, so that it does not matter when journald is restarted.
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram"})
+	if err != nil {
+		return nil, fmt.Errorf("open a socket for journald: %w", err)
+	}
+	return &Journal{conn, &net.UnixAddr{Name: socket, Net: "unixgram"}}, nil
+}
+
+// Close closes the socket.
+func (j *Journal) Close() error { return j.conn.Close() }
+
+// Write sends one message.
+func (j *Journal) Write(ctx context.Context, alert ebpfguard.Alert) error {
+	message, err := journalMessage(alert)
+	if err != nil {
+		return err
+	}
+	if err := j.conn.SetWriteDeadline(time.Time{}); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = j.conn.SetWriteDeadline(time.Unix(1, 0)) })
+	defer stop()
+	_, _, err = j.conn.WriteMsgUnix(message, nil, j.socket)
+	if errors.Is(err, unix.EMSGSIZE) || errors.Is(err, unix.ENOBUFS) {
+		err = j.writeFile(message)
+	}
+	if err != nil {
+		return fmt.Errorf("write to journald: %w; is systemd-journald running?", err)
+	}
+	return nil
+}
+
+// writeFile sends what is too long for a datagram in a sealed file in memory.
+func (j *Journal) writeFile(message []byte) error {
+	fd, err := unix.MemfdCreate("ebpfguard-alert", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	if err != nil {
+		return err
+	}
+	file := os.NewFile(uintptr(fd), "memfd")
+	defer file.Close()
+	if _, err := file.Write(message); err != nil {
+		return err
+	}
+	const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_SEAL
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
+		return err
+	}
+	_, _, err = j.conn.WriteMsgUnix(nil, unix.UnixRights(fd), j.socket)
+	return err
+}
+
+// journalFields is a message in journald's native protocol.
+type journalFields struct{ bytes.Buffer }
+
+// add adds a field. Values are framed by their length where they could be taken
+// for another field.
+func (f *journalFields) add(name, value string) {
+	if !strings.Contains(value, "\n") {
+		f.WriteString(name + "=" + value + "\n")
+		return
+	}
+	f.WriteString(name + "\n")
+	f.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(value))))
+	f.WriteString(value + "\n")
+}
+
+// known adds a field that is left out when it is empty.
+func (f *journalFields) known(name, value string) {
+	if value != "" {
+		f.add(name, value)
+	}
+}
+
+func journalMessage(alert ebpfguard.Alert) ([]byte, error) {
+	data, err := alert.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	var keys struct {
+		Object map[string]any `json:"object"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	if err := decoder.Decode(&keys); err != nil {
+		return nil, fmt.Errorf("an alert's JSON: %w", err)
+	}
+	c := alert.Context()
+	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
+	var f journalFields
+	f.add("MESSAGE", alert.String())
+	f.add("PRIORITY", strconv.Itoa(priority(c)))
+	f.add("SYSLOG_IDENTIFIER", "ebpfguard")
+	f.add("EBPFGUARD_OPERATION", string(c.Operation))
+	f.add("EBPFGUARD_HOOK", c.Hook)
+	f.add("EBPFGUARD_VERDICT", c.Verdict.String())
+	f.add("EBPFGUARD_UNDECIDED", strconv.FormatBool(c.Undecided))
+	f.known("EBPFGUARD_POLICY", c.Policy)
+	f.add("EBPFGUARD_RULE", strconv.Itoa(c.Rule))
+	f.known("EBPFGUARD_RULE_MESSAGE", c.Message)
+	f.known("EBPFGUARD_SEVERITY", string(c.Severity))
+	for _, tag := range c.Tags {
+		f.add("EBPFGUARD_TAG", tag)
+	}
+	f.add("EBPFGUARD_GENERATION", number(uint64(c.Generation)))
+	f.add("EBPFGUARD_ID", c.ID)
+	f.add("EBPFGUARD_SEQUENCE", number(c.Sequence))
+	f.add("EBPFGUARD_COUNT", number(max(c.Count, 1)))
+	f.add("EBPFGUARD_PID", number(uint64(c.PID)))
+	f.add("EBPFGUARD_TID", number(uint64(c.TID)))
+	f.add("EBPFGUARD_PPID", number(uint64(c.PPID)))
+	f.add("EBPFGUARD_UID", number(uint64(c.UID)))
+	f.add("EBPFGUARD_GID", number(uint64(c.GID)))
+	f.known("EBPFGUARD_USER", c.User)
+	f.add("EBPFGUARD_COMM", c.Comm)
+	f.known("EBPFGUARD_BINARY", c.Binary)
+	f.known("EBPFGUARD_PARENT", c.ParentBinary)
+	f.known("EBPFGUARD_CGROUP", c.Cgroup)
+	f.known("EBPFGUARD_UNIT", c.Unit)
+	f.known("EBPFGUARD_CONTAINER_ID", c.ContainerID)
+	for key, value := range keys.Object {
+		name := "EBPFGUARD_OBJECT_" + strings.ToUpper(key)
+		if list, ok := value.([]any); ok {
+			for _, one := range list {
+				f.add(name, fmt.Sprint(one))
+			}
+			continue
+		}
+		f.add(name, fmt.Sprint(value))
+	}
+	f.add("EBPFGUARD_ALERT", string(data))
+	return f.Bytes(), nil
+}
+
+// priority returns the syslog priority: by the rule's severity, or else by the
+// verdict.
+func priority(c ebpfguard.AlertContext) int {
+	const (
+		critical = iota + 2
+		failure
+		warning
+		notice
+		info
+	)
+	switch c.Severity {
+	case policy.SeverityCritical:
+		return critical
+	case policy.SeverityHigh:
+		return failure
+	case policy.SeverityMedium:
+		return warning
+	case policy.SeverityLow:
+		return notice
+	case policy.SeverityInfo:
+		return info
+	}
+	switch c.Verdict {
+	case policy.Kill:
+		return failure
+	case policy.Deny:
+		return warning
+	}
+	return notice
+}

@@ -1,0 +1,478 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// collector keeps what it is given.
+type collector struct {
+	mu     sync.Mutex
+	alerts []ebpfguard.Alert
+	fail   error
+}
+
+func (c *collector) Write(_ context.Context, alert ebpfguard.Alert) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.fail != nil {
+		return c.fail
+	}
+	c.alerts = append(c.alerts, alert)
+	return nil
+}
+
+// got describes the alerts: number, pid and count of each.
+func (c *collector) got() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var b strings.Builder
+	for _, alert := range c.alerts {
+		c := alert.Context()
+		fmt.Fprintf(&b, "%d:%d×%d ", c.Sequence, c.PID, c.Count)
+	}
+	return strings.TrimSpace(b.String())
+}
+
+// blocked takes nothing; it heeds the context if told to.
+type blocked struct{ heeds bool }
+
+func (b blocked) Write(ctx context.Context, _ ebpfguard.Alert) error {
+	if !b.heeds {
+		select {}
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// feed yields alerts and errors that come over a channel.
+func feed(from <-chan any) iter.Seq2[ebpfguard.Alert, error] {
+	return func(yield func(ebpfguard.Alert, error) bool) {
+		for next := range from {
+			err, failed := next.(error)
+			alert, _ := next.(ebpfguard.Alert)
+			if failed && !yield(nil, err) || !failed && !yield(alert, nil) {
+				return
+			}
+		}
+	}
+}
+
+func newPipeline(t testing.TB, options Options, outputs ...Output) *Pipeline {
+	t.Helper()
+	p, err := NewPipeline(options, outputs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// check compares the counters with what they promise.
+func check(t testing.TB, c Counters, before uint64, atRest bool) {
+	t.Helper()
+	if c.Read != c.Folded+c.Pending+c.Handed || c.Sequence != before+c.Handed+c.Lost {
+		t.Errorf("the counters do not agree: %+v", c)
+	}
+	if atRest && c.Pending != 0 {
+		t.Errorf("%d alerts are left", c.Pending)
+	}
+	for _, s := range c.Sinks {
+		if s.Written+s.Filtered+s.Dropped+s.Queued != c.Handed || atRest && s.Queued != 0 {
+			t.Errorf("the counters of a sink do not agree: %+v, %d alerts handed out", s, c.Handed)
+		}
+	}
+}
+
+func TestPipelineFolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, in := &collector{}, make(chan any)
+		p := newPipeline(t, Options{}, Output{Name: "s", Sink: s})
+		done := make(chan error)
+		go func() { done <- p.Run(feed(in)) }()
+		begin := fileAlert(1, "/x").Time
+		send := func(pid uint32, path string, second int) {
+			alert := fileAlert(pid, path)
+			alert.Time = begin.Add(time.Duration(second) * time.Second)
+			in <- alert
+		}
+		expect := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			if got := s.got(); got != want {
+				t.Errorf("%v: got %s, want %s", time.Since(time.Time{}), got, want)
+			}
+			check(t, p.Counters(), 0, false)
+		}
+		send(1, "/x", 0)
+		send(1, "/x", 1)
+		send(2, "/x", 2)
+		send(1, "/y", 3)
+		send(1, "/x", 4)
+		expect("1:1×1 2:2×1 3:1×1")
+		time.Sleep(9 * time.Second)
+		expect("1:1×1 2:2×1 3:1×1")
+		time.Sleep(4 * time.Second)
+		expect("1:1×1 2:2×1 3:1×1 4:1×2")
+		if c := s.alerts[3].Context(); !c.Time.Equal(begin.Add(time.Second)) || !c.Last.Equal(begin.Add(4*time.Second)) {
+			t.Errorf("the folded one is of %v to %v", c.Time, c.Last)
+		}
+		// A new window; a single further one is nothing but itself.
+		send(1, "/x", 20)
+		send(1, "/x", 21)
+		expect("1:1×1 2:2×1 3:1×1 4:1×2 5:1×1")
+		close(in)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		expect("1:1×1 2:2×1 3:1×1 4:1×2 5:1×1 6:1×1")
+		c := p.Counters()
+		check(t, c, 0, true)
+		if c.Read != 7 || c.Folded != 1 || c.Handed != 6 || c.Sinks[0].Written != 6 {
+			t.Errorf("counters %+v", c)
+		}
+	})
+}
+
+// TestPipelineKeepsApart expects that what differs in anything is not folded.
+func TestPipelineKeepsApart(t *testing.T) {
+	s, in := &collector{}, make(chan any, 100)
+	p := newPipeline(t, Options{}, Output{Name: "s", Sink: s})
+	for _, change := range []func(*ebpfguard.FileOpenAlert){
+		func(*ebpfguard.FileOpenAlert) {},
+		func(a *ebpfguard.FileOpenAlert) { a.Hook = "path_unlink" },
+		func(a *ebpfguard.FileOpenAlert) { a.Verdict = policy.Audit },
+		func(a *ebpfguard.FileOpenAlert) { a.Undecided = true },
+		func(a *ebpfguard.FileOpenAlert) { a.Policy = "other" },
+		func(a *ebpfguard.FileOpenAlert) { a.Rule = 1 },
+		func(a *ebpfguard.FileOpenAlert) { a.Generation = 1 },
+		func(a *ebpfguard.FileOpenAlert) { a.PID = 2 },
+		func(a *ebpfguard.FileOpenAlert) { a.StartTime = 2 },
+		func(a *ebpfguard.FileOpenAlert) { a.Binary = "/x" },
+		func(a *ebpfguard.FileOpenAlert) { a.Path = "/y" },
+		func(a *ebpfguard.FileOpenAlert) { a.Access = policy.Write },
+	} {
+		alert := fileAlert(1, "/x")
+		change(&alert)
+		in <- alert
+	}
+	// The same target, but another operation or type of object.
+	context := fileAlert(1, "/x").AlertContext
+	for _, alert := range []ebpfguard.Alert{
+		ebpfguard.BprmCheckSecurityAlert{ProgramObject: ebpfguard.ProgramObject{Path: "/x"}},
+		ebpfguard.SbMountAlert{MountObject: ebpfguard.MountObject{Target: "/x"}},
+		ebpfguard.TaskFixSetuidAlert{CredentialsObject: ebpfguard.CredentialsObject{To: 1}},
+		ebpfguard.SocketBindAlert{SocketObject: ebpfguard.SocketObject{Port: 1}},
+		oddAlert{object: "a"}, oddAlert{object: "b"},
+	} {
+		in <- alert.WithContext(context)
+		in <- alert.WithContext(context) // the second is folded
+	}
+	close(in)
+	if err := p.Run(feed(in)); err != nil {
+		t.Fatal(err)
+	}
+	c := p.Counters()
+	check(t, c, 0, true)
+	if c.Read != 24 || c.Folded != 0 || c.Handed != 24 {
+		t.Errorf("counters %+v", c)
+	}
+	for i, alert := range s.alerts[18:] {
+		if alert.Context().Count != 1 {
+			t.Errorf("alert %d is folded with %d", i, alert.Context().Count)
+		}
+	}
+	if first := s.alerts[:18]; slices.ContainsFunc(first, func(a ebpfguard.Alert) bool { return a.Context().Sequence > 18 }) {
+		t.Error("one of the different alerts waited")
+	}
+}
+
+// oddAlert is of an operation that the package does not know.
+type oddAlert struct {
+	ebpfguard.AlertContext
+	object string
+}
+
+func (a oddAlert) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, `{"object":%q,"pid":%d}`, a.object, a.PID), nil
+}
+func (a oddAlert) String() string { return a.object }
+func (a oddAlert) WithContext(c ebpfguard.AlertContext) ebpfguard.Alert {
+	a.AlertContext = c
+	return a
+}
+
+// TestPipelineBoundsKeys expects that the window that began first makes room,
+// and that its alerts come out.
+func TestPipelineBoundsKeys(t *testing.T) {
+	s, in := &collector{}, make(chan any, 100)
+	p := newPipeline(t, Options{Keys: 2}, Output{Name: "s", Sink: s})
+	for _, pid := range []uint32{1, 1, 1, 2, 3, 1} {
+		in <- fileAlert(pid, "/x")
+	}
+	close(in)
+	if err := p.Run(feed(in)); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.got(), "1:1×1 2:2×1 3:1×2 4:3×1 5:1×1"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	check(t, p.Counters(), 0, true)
+}
+
+// memory is a counter that remembers what was stored.
+type memory struct {
+	value  atomic.Uint64
+	stores atomic.Uint64
+}
+
+func (m *memory) Load() uint64   { return m.value.Load() }
+func (m *memory) Store(n uint64) { m.value.Store(n); m.stores.Add(1) }
+
+// storedFirst fails for an alert whose number is not stored.
+type storedFirst struct {
+	collector
+	counter *memory
+}
+
+func (s *storedFirst) Write(ctx context.Context, alert ebpfguard.Alert) error {
+	if n := alert.Context().Sequence; s.counter.Load() < n {
+		return fmt.Errorf("alert %d is handed out when %d is stored", n, s.counter.Load())
+	}
+	return s.collector.Write(ctx, alert)
+}
+
+func TestPipelineNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		counter := &memory{}
+		counter.Store(100)
+		s, in := &storedFirst{counter: counter}, make(chan any)
+		var lost atomic.Uint64
+		lost.Store(1000) // before: not ours
+		p := newPipeline(t, Options{Window: -1, Counter: counter, Lost: lost.Load, Missed: 5}, Output{Name: "s", Sink: s})
+		done := make(chan error)
+		go func() { done <- p.Run(feed(in)) }()
+		in <- fileAlert(1, "/x")
+		in <- &ebpfguard.LostAlertsError{Count: 3}
+		in <- fileAlert(2, "/x")
+		lost.Add(20)
+		time.Sleep(1500 * time.Millisecond)
+		in <- fileAlert(3, "/x")
+		lost.Store(2) // the kernel's counters began anew
+		time.Sleep(1500 * time.Millisecond)
+		lost.Add(7)
+		time.Sleep(1500 * time.Millisecond)
+		in <- fileAlert(4, "/x")
+		odd := errors.New("odd")
+		in <- odd
+		lost.Add(1)
+		close(in)
+		if err := <-done; !errors.Is(err, odd) {
+			t.Errorf("error %v", err)
+		}
+		if got, want := s.got(), "106:1×1 110:2×1 131:3×1 139:4×1"; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+		c := p.Counters()
+		check(t, c, 100, true)
+		if c.Lost != 36 || c.Sequence != 140 || counter.Load() != 140 {
+			t.Errorf("counters %+v, stored %d", c, counter.Load())
+		}
+		if err := p.Run(feed(in)); err == nil {
+			t.Error("it runs twice")
+		}
+	})
+}
+
+func TestPipelineFilters(t *testing.T) {
+	all, some, in := &collector{}, &collector{}, make(chan any, 10)
+	p := newPipeline(t, Options{}, Output{Name: "all", Sink: all}, Output{Name: "some", Sink: some, Filter: Filter{Binaries: []string{"/usr/"}}})
+	for pid := range uint32(4) {
+		alert := fileAlert(pid, "/x")
+		if pid%2 == 1 {
+			alert.Binary = "/bin/sh"
+		}
+		in <- alert
+	}
+	close(in)
+	if err := p.Run(feed(in)); err != nil {
+		t.Fatal(err)
+	}
+	c := p.Counters()
+	check(t, c, 0, true)
+	if all.got() != "1:0×1 2:1×1 3:2×1 4:3×1" || some.got() != "1:0×1 3:2×1" || c.Sinks[1].Filtered != 2 {
+		t.Errorf("all got %s, some %s, counters %+v", all.got(), some.got(), c)
+	}
+}
+
+// TestPipelineFailingSink expects one report of the failure and one of its end.
+func TestPipelineFailingSink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, in := &collector{fail: errors.New("disk full")}, make(chan any)
+		var log bytes.Buffer
+		p := newPipeline(t, Options{Window: -1, Log: slog.New(slog.NewTextHandler(&log, nil))}, Output{Name: "s", Sink: s})
+		done := make(chan error)
+		go func() { done <- p.Run(feed(in)) }()
+		for pid := range uint32(3) {
+			in <- fileAlert(pid, "/x")
+		}
+		synctest.Wait()
+		if c := p.Counters().Sinks[0]; c.Dropped != 3 || c.Err != s.fail {
+			t.Errorf("counters %+v", c)
+		}
+		s.mu.Lock()
+		s.fail = nil
+		s.mu.Unlock()
+		in <- fileAlert(3, "/x")
+		in <- fileAlert(4, "/x")
+		close(in)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		c := p.Counters()
+		check(t, c, 0, true)
+		if c.Sinks[0].Written != 2 || c.Sinks[0].Err != nil {
+			t.Errorf("counters %+v", c)
+		}
+		if text := log.String(); strings.Count(text, "disk full") != 1 || strings.Count(text, "can be written again") != 1 {
+			t.Errorf("log:\n%s", text)
+		}
+	})
+}
+
+// TestPipelineBlockedSinks expects that the end waits for no sink for ever, and
+// that what it did not write is counted.
+func TestPipelineBlockedSinks(t *testing.T) {
+	free, in := &collector{}, make(chan any, 100)
+	var log bytes.Buffer
+	p := newPipeline(t, Options{Window: -1, Drain: 50 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil))},
+		Output{Name: "deaf", Sink: blocked{}, Queue: 4}, Output{Name: "heeds", Sink: blocked{heeds: true}, Queue: 100}, Output{Name: "free", Sink: free})
+	for pid := range uint32(20) {
+		in <- fileAlert(pid, "/x")
+	}
+	close(in)
+	if err := p.Run(feed(in)); err != nil {
+		t.Fatal(err)
+	}
+	c := p.Counters()
+	check(t, c, 0, true)
+	if c.Sinks[0].Dropped != 20 || c.Sinks[1].Dropped != 20 || c.Sinks[2].Written != 20 {
+		t.Errorf("counters %+v", c)
+	}
+	if text := log.String(); strings.Count(text, "too slow") != 1 || !strings.Contains(text, "output=deaf") {
+		t.Errorf("log:\n%s", text)
+	}
+}
+
+// TestPipelineReportsSlowSinks expects one report a minute, however many are
+// dropped.
+func TestPipelineReportsSlowSinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := make(chan any)
+		var log bytes.Buffer
+		p := newPipeline(t, Options{Window: -1, Log: slog.New(slog.NewTextHandler(&log, nil))}, Output{Name: "s", Sink: blocked{heeds: true}, Queue: 1})
+		done := make(chan error)
+		go func() { done <- p.Run(feed(in)) }()
+		for range 150 {
+			in <- fileAlert(1, "/x")
+			in <- fileAlert(1, "/x")
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		if n := strings.Count(log.String(), "too slow"); n != 3 {
+			t.Errorf("%d reports in 150 seconds:\n%s", n, log.String())
+		}
+		close(in)
+		<-done
+		check(t, p.Counters(), 0, true)
+	})
+}
+
+func TestPipelineSubscribe(t *testing.T) {
+	s, in := &collector{}, make(chan any)
+	p := newPipeline(t, Options{Window: -1}, Output{Name: "s", Sink: s})
+	if _, err := p.Subscribe(t.Context(), Filter{Verdicts: []string{"no"}}); err == nil {
+		t.Error("a wrong filter is taken")
+	}
+	alerts, err := p.Subscribe(t.Context(), Filter{Binaries: []string{"/usr/bin/cat"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	left, err := p.Subscribe(ctx, Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	for range left {
+		t.Error("an alert after the context has ended")
+	}
+	done := make(chan error)
+	go func() { done <- p.Run(feed(in)) }()
+	const extra = 100
+	for pid := range uint32(subscriberQueue + extra) {
+		in <- fileAlert(pid, "/x")
+		other := fileAlert(pid, "/x")
+		other.Binary = "/x"
+		in <- other
+	}
+	close(in)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	taken, lost := 0, uint64(0)
+	for alert, err := range alerts {
+		var l *ebpfguard.LostAlertsError
+		switch {
+		case errors.As(err, &l):
+			lost += l.Count
+		case err != nil:
+			t.Error(err)
+		default:
+			if c := alert.Context(); c.Sequence != 2*uint64(c.PID)+1 {
+				t.Fatalf("pid %d has number %d", c.PID, c.Sequence)
+			}
+			taken++
+		}
+	}
+	if taken != subscriberQueue || lost != extra {
+		t.Errorf("%d taken, %d lost", taken, lost)
+	}
+	after, err := p.Subscribe(t.Context(), Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range after {
+		t.Error("an alert after the end")
+	}
+}
+
+func TestNewPipelineErrors(t *testing.T) {
+	s := &collector{}
+	for want, make := range map[string]func() (*Pipeline, error){
+		"no name": func() (*Pipeline, error) { return NewPipeline(Options{}, Output{Sink: s}) },
+		"no Sink": func() (*Pipeline, error) { return NewPipeline(Options{}, Output{Name: "x"}) },
+		"two of that name": func() (*Pipeline, error) {
+			return NewPipeline(Options{}, Output{Name: "x", Sink: s}, Output{Name: "x", Sink: s})
+		},
+		"Queue":        func() (*Pipeline, error) { return NewPipeline(Options{}, Output{Name: "x", Sink: s, Queue: -1}) },
+		"Options.Keys": func() (*Pipeline, error) { return NewPipeline(Options{Keys: -1}) },
+	} {
+		if _, err := make(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %s", err, want)
+		}
+	}
+}
