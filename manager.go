@@ -53,7 +53,7 @@ type Manager struct {
 	set              []policy.Policy
 	number           uint32 // of the generation in force
 	rules            []compile.Rule
-	hits             ruleHits
+	counted          ruleCounts
 	// marks are the bits of lists of binaries whose descendants policies
 	// select or selected.
 	marks map[string]uint
@@ -93,7 +93,7 @@ func NewManager(options Options) (*Manager, error) {
 	}
 	options.AlertBytes = size
 	m := &Manager{options: options, attached: map[policy.Operation][]string{}, revoke: map[policy.Operation][]string{},
-		history: map[uint32]generation{}, hits: ruleHits{}, marks: map[string]uint{}}
+		history: map[uint32]generation{}, counted: ruleCounts{}, marks: map[string]uint{}}
 	m.users, m.groups = policy.SystemNames()
 	var key [16]byte
 	rand.Read(key[:]) // never fails
@@ -223,11 +223,11 @@ func (m *Manager) publish(set []policy.Policy) (Changes, error) {
 	m.remember(number, generation{set, compiled.Rules})
 	m.number = number // whatever comes of it: the kernel may have seen it
 	descendants := slices.ContainsFunc(set, func(p policy.Policy) bool { return p.Subject.Descendants })
-	counters, err := m.object.Publish(compiled.Lines, compiled.Hits, len(compiled.Rules), descendants)
+	counters, err := m.object.Publish(compiled.Lines, compiled.Counters, len(compiled.Rules), descendants)
 	if err != nil {
 		return Changes{}, err
 	}
-	m.hits.add(m.set, set, m.rules, counters)
+	m.counted.add(m.set, set, m.rules, counters)
 	changes := compare(m.set, set)
 	changes.Generation = number
 	m.set, m.rules = set, compiled.Rules
@@ -384,10 +384,13 @@ type Stats struct {
 	// Undecided are those of Audited and Denied where the guard could not
 	// find out enough.
 	Undecided uint64
-	// Alerts + AlertsLost is Audited + Denied. An alert is lost when the
-	// kernel's buffer is full, or when nobody listens to its operation but
-	// somebody to another.
-	Alerts, AlertsLost uint64
+	// Killed are those of Denied whose process was killed.
+	Killed uint64
+	// Alerts + AlertsLost + AlertsLimited is Audited + Denied. An alert is lost
+	// when the kernel's buffer is full, or when nobody listens to its operation
+	// but somebody to another; it is limited when its rule has raised as many as
+	// its AlertLimit allows.
+	Alerts, AlertsLost, AlertsLimited uint64
 }
 
 // Stats returns the counters of an operation.
@@ -411,7 +414,10 @@ func (m *Manager) Stats(operation policy.Operation) (Stats, error) {
 		return Stats{}, err
 	}
 	unheard = min(unheard, c.Alerts) // the kernel counts an alert after it sent it
-	return Stats{c.Allowed, c.Audited, c.Denied, c.Undecided, c.Alerts - unheard, c.AlertsLost + unheard}, nil
+	return Stats{
+		Allowed: c.Allowed, Audited: c.Audited, Denied: c.Denied, Undecided: c.Undecided, Killed: c.Killed,
+		Alerts: c.Alerts - unheard, AlertsLost: c.AlertsLost + unheard, AlertsLimited: c.AlertsLimited,
+	}, nil
 }
 
 // Supported tells whether this kernel can enforce the operation: nil, or an

@@ -166,7 +166,10 @@ func testRuleStats(t *testing.T, g *fileGuard) {
 	open(t)
 	stats, err := g.RuleStats()
 	check(t, err)
-	for i, s := range []ebpfguard.RuleStats{{"other", 0, policy.FileOpen, 6}, {"one", 0, policy.FileOpen, 3}, {"one", 1, policy.FileOpen, 6}} {
+	for i, s := range []ebpfguard.RuleStats{
+		{Policy: "other", Rule: 0, Operation: policy.FileOpen, Hits: 6}, {Policy: "one", Rule: 0, Operation: policy.FileOpen, Hits: 3},
+		{Policy: "one", Rule: 1, Operation: policy.FileOpen, Hits: 6},
+	} {
 		if stats[i] != s {
 			t.Errorf("%+v, want %+v", stats[i], s)
 		}

@@ -176,8 +176,8 @@ struct generation {
 	__u32 glob_bytes, glob_next, glob_columns, glob_accept;
 	/* A struct subjects of one line. */
 	__u32 subjects;
-	/* Counters of 64 bits, one a rule. */
-	__u32 hits;
+	/* Of each rule a struct rule_counters. */
+	__u32 rules;
 	/* Rows of the verdict tables, with enum row_flags: a line for each class of
 	 * processes, in it a word for each operation. */
 	__u32 rows;
@@ -377,8 +377,22 @@ struct operation_counters {
 	__u64 allowed, audited, denied;
 	/* Of the above, decided without knowing enough. */
 	__u64 undecided;
-	/* audited + denied == alerts + alerts_lost; denied counts the killed, too. */
-	__u64 alerts, alerts_lost;
+	/* Of denied, those whose process was killed. */
+	__u64 killed;
+	/* audited + denied == alerts + alerts_lost + alerts_limited. */
+	__u64 alerts, alerts_lost, alerts_limited;
+};
+
+/* What a rule decided otherwise than to allow, a line of its generation. The
+ * compiler sets alert_limit, the kernel the rest. */
+struct rule_counters {
+	/* hits == alerts sent + alerts_lost + alerts_limited */
+	__u64 hits, alerts_lost, alerts_limited;
+	/* Alerts in the second that began at this time of CLOCK_BOOTTIME. */
+	__u64 second, in_second;
+	/* Alerts a second at most, 0 for no limit. */
+	__u32 alert_limit;
+	__u32 reserved[5];
 };
 
 /* The last answer on a socket that a process got: generation << 32 | verdict, and all
@@ -475,6 +489,7 @@ _Static_assert(sizeof(struct generation) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct operation) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct tables) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct subjects) == sizeof(struct line), "one line");
+_Static_assert(sizeof(struct rule_counters) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct entry) == 16, "four to a line");
 _Static_assert(sizeof(struct interval) == 8, "eight to a line");
 _Static_assert(sizeof(struct interval6) == 32, "two to a line");

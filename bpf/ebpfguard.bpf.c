@@ -49,6 +49,7 @@ struct abi {
 	struct state state;
 	struct entry entry;
 	struct operation operation;
+	struct rule_counters rule_counters;
 	struct table table;
 	struct tables tables;
 	struct interval interval;

@@ -128,7 +128,7 @@ type GuardGeneration struct {
 	GlobColumns     uint32
 	GlobAccept      uint32
 	Subjects        uint32
-	Hits            uint32
+	Rules           uint32
 	Rows            uint32
 	Concerned       uint32
 	Reserved        [3]uint32
@@ -266,13 +266,15 @@ type GuardOperation struct {
 }
 
 type GuardOperationCounters struct {
-	_          structs.HostLayout
-	Allowed    uint64
-	Audited    uint64
-	Denied     uint64
-	Undecided  uint64
-	Alerts     uint64
-	AlertsLost uint64
+	_             structs.HostLayout
+	Allowed       uint64
+	Audited       uint64
+	Denied        uint64
+	Undecided     uint64
+	Killed        uint64
+	Alerts        uint64
+	AlertsLost    uint64
+	AlertsLimited uint64
 }
 
 type GuardOperationId uint32
@@ -328,6 +330,17 @@ const (
 	GuardRowFlagsROW_MASK    GuardRowFlags = 2147483647
 	GuardRowFlagsROW_ALLOWED GuardRowFlags = 2147483648
 )
+
+type GuardRuleCounters struct {
+	_             structs.HostLayout
+	Hits          uint64
+	AlertsLost    uint64
+	AlertsLimited uint64
+	Second        uint64
+	InSecond      uint64
+	AlertLimit    uint32
+	Reserved      [5]uint32
+}
 
 type GuardSocketObject struct {
 	_              structs.HostLayout

@@ -46,10 +46,10 @@ type Object struct {
 	// force is the word of memory that says what is in force (bpf/maps.h).
 	force  *atomic.Uint64
 	memory []byte
-	// tables is the generation in force, hits where its counters are.
-	tables *ebpf.Map
-	hits   uint32
-	rules  int
+	// tables is the generation in force, counters where those of its rules are.
+	tables   *ebpf.Map
+	counters uint32
+	rules    int
 	// programs is how programs are loaded; tests ask for the verifier's statistics.
 	programs ebpf.ProgramOptions
 }
@@ -331,11 +331,11 @@ const (
 // Publish makes a generation of tables the one in force: at once, for all
 // operations and subjects. When it returns, no program that still reads the
 // former generation runs any more (the update of a map in a map waits for
-// them, kernel/bpf/syscall.c, maybe_wait_bpf_programs). hits is where the
+// them, kernel/bpf/syscall.c, maybe_wait_bpf_programs). counters is where the
 // counters of its rules are. With marks, tasks are first given the marks that
 // the generation knows, while fork and exec mark for it already. It returns the
-// counters of the former generation's rules, see [Object.Hits].
-func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool) (former []uint64, err error) {
+// counters of the former generation's rules, see [Object.RuleCounters].
+func (o *Object) Publish(lines []Line, counters uint32, rules int, marks bool) (former []RuleCounters, err error) {
 	// The type information has to be that of the declaration too: 6.1 takes a
 	// map without for another kind (kernel/bpf/map_in_map.c, timer_off).
 	spec := o.spec.Maps[GuardMapGenerations].InnerMap.Copy()
@@ -380,10 +380,10 @@ func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool) (form
 	}
 	o.force.Store(force(lines[0]) | flags)
 	if o.tables != nil {
-		former, err = o.Hits()
+		former, err = o.RuleCounters()
 		err = errors.Join(err, o.tables.Close())
 	}
-	o.tables, o.hits, o.rules = tables, hits, rules
+	o.tables, o.counters, o.rules = tables, counters, rules
 	return former, err
 }
 
@@ -411,20 +411,16 @@ func (o *Object) markTasks(forget uint64) error {
 	return iterate(marker, GuardProgMarkTasks)
 }
 
-// Hits returns how often each rule of the generation in force has decided
-// otherwise than to allow, by the index of the rule.
-func (o *Object) Hits() ([]uint64, error) {
-	hits := make([]uint64, o.rules)
-	for i := range hits {
-		word := o.hits + 2*uint32(i)
-		var line Line
-		if err := o.tables.Lookup(word/uint32(LineWords), &line); err != nil {
+// RuleCounters returns what each rule of the generation in force has counted, by
+// the index of the rule.
+func (o *Object) RuleCounters() ([]RuleCounters, error) {
+	counters := make([]RuleCounters, o.rules)
+	for i := range counters {
+		if err := o.tables.Lookup(o.counters/uint32(LineWords)+uint32(i), &counters[i]); err != nil {
 			return nil, fmt.Errorf("reading the counters of rules: %w", err)
 		}
-		at := word % uint32(LineWords)
-		hits[i] = uint64(line.Words[at]) | uint64(line.Words[at+1])<<32
 	}
-	return hits, nil
+	return counters, nil
 }
 
 // Alerts returns the ring buffer of alerts.
@@ -442,8 +438,10 @@ func (o *Object) Counters(operation int) (Counters, error) {
 		sum.Audited += c.Audited
 		sum.Denied += c.Denied
 		sum.Undecided += c.Undecided
+		sum.Killed += c.Killed
 		sum.Alerts += c.Alerts
 		sum.AlertsLost += c.AlertsLost
+		sum.AlertsLimited += c.AlertsLimited
 	}
 	return sum, nil
 }
