@@ -266,8 +266,15 @@ type actor struct {
 func start(program string) (*actor, error) { return startWith(program, nil) }
 
 func startWith(program string, attributes *syscall.SysProcAttr) (*actor, error) {
-	a := &actor{command: exec.Command(program)}
-	a.command.SysProcAttr = attributes
+	command := exec.Command(program)
+	command.SysProcAttr = attributes
+	return startCommand(command)
+}
+
+// startCommand starts a command that becomes an actor, or starts one with its own
+// standard input and output.
+func startCommand(command *exec.Cmd) (*actor, error) {
+	a := &actor{command: command}
 	a.command.Env = append(os.Environ(), actorEnv+"=1")
 	a.command.Stderr = os.Stderr
 	in, err := a.command.StdinPipe()

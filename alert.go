@@ -53,6 +53,9 @@ type AlertContext struct {
 type Process struct {
 	// PID, TID and PPID are numbers of the initial pid namespace.
 	PID, TID, PPID uint32
+	// StartTime is when the process was forked, in nanoseconds of CLOCK_BOOTTIME: no
+	// other process has both its PID and its StartTime.
+	StartTime uint64
 	// UID and GID are real ids of the initial user namespace.
 	UID, GID uint32
 	// Comm is the thread's name. The process may choose it.
@@ -67,6 +70,21 @@ type Process struct {
 	Cgroup   string
 	// Namespaces are inode numbers, as in /proc/PID/ns.
 	Namespaces Namespaces
+
+	// What follows is empty without [Options.Enrich].
+
+	// Args are the arguments of the program, from its name on: the first 1,024
+	// bytes of them, as they were when it was started.
+	Args []string
+	// User is the name of UID on this system.
+	User string
+	// Unit is the systemd unit that the process belongs to, ContainerID the id of
+	// its container, both by the path of its cgroup; empty when there is none.
+	Unit, ContainerID string
+	// Ancestors are the processes that it descends from, the parent first, up to
+	// 8. A parent that has ended is among them if it was known, although PPID is
+	// then that of the process which took its place.
+	Ancestors []Ancestor
 }
 
 // Namespaces are the inode numbers of a process's namespaces.
@@ -196,6 +214,11 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 		}
 		*p.text, paths = string(paths[:p.length]), paths[p.length:]
 	}
+	if r.ancestors = make([]bpf.Ancestor, min(int(r.Ancestors), bpf.MaxAncestors)); len(r.ancestors) > 0 {
+		if _, err := binary.Decode(paths, binary.NativeEndian, r.ancestors); err != nil {
+			return nil, fmt.Errorf("decoding the ancestors of an alert of %d bytes: %w", len(data), err)
+		}
+	}
 	op := operationByID(r.Operation)
 	if op == nil {
 		return nil, fmt.Errorf("decoding an alert: unknown operation %d", r.Operation)
@@ -211,7 +234,7 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 		Rule:       -1,
 		Generation: r.Generation,
 		Process: Process{
-			PID: r.Pid, TID: r.Tid, PPID: r.Ppid, UID: r.Uid, GID: r.Gid,
+			PID: r.Pid, TID: r.Tid, PPID: r.Ppid, StartTime: r.Start, UID: r.Uid, GID: r.Gid,
 			Comm:         unix.ByteSliceToString(r.Comm[:]),
 			Binary:       r.binary,
 			ParentBinary: r.parent,
@@ -219,6 +242,9 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 			Cgroup:       m.cgroups.path(r.Cgroup),
 			Namespaces:   Namespaces{Mount: r.MntNs, PID: r.PidNs, Network: r.NetNs, User: r.UserNs},
 		},
+	}
+	if m.enrichment != nil {
+		m.enrichment.describe(&c.Process, r)
 	}
 	if p, rule, ok := m.rule(r.Generation, verdict.Rule()); ok {
 		c.Policy, c.Rule = p.Name, rule

@@ -30,6 +30,10 @@ type Options struct {
 	// it they are refused with an error that wraps [ErrNotSupported] and says
 	// what is not covered.
 	AllowGaps bool
+	// Enrich adds the arguments, ancestors, user, unit and container to the
+	// process of each alert ([Process]). It tells the library of each program that
+	// is started; without it starting one costs no more.
+	Enrich bool
 }
 
 // Manager enforces one policy set on this kernel. Several managers, in one
@@ -47,6 +51,8 @@ type Manager struct {
 	key    compile.Key
 	object *bpf.Object // nil until the first operation is attached
 	stream *stream
+	// enrichment is nil without Options.Enrich.
+	enrichment *enrichment
 	// attached are the programs of the attached operations, some of which share
 	// programs, and revoke those that only rules with revoke need.
 	attached, revoke map[policy.Operation][]string
@@ -138,13 +144,14 @@ func (m *Manager) open() (err error) {
 	if m.object != nil {
 		return nil
 	}
-	object, err := bpf.Open(bpf.Options{HashKey: m.key, AlertBytes: m.options.AlertBytes})
+	object, err := bpf.Open(bpf.Options{HashKey: m.key, AlertBytes: m.options.AlertBytes, Enrich: m.options.Enrich})
 	if err != nil {
 		return err
 	}
 	m.object = object
 	defer func() {
 		if err != nil {
+			m.closeEnrichment()
 			object.Close()
 			m.object = nil
 		}
@@ -154,6 +161,11 @@ func (m *Manager) open() (err error) {
 	}
 	if err := object.TrackTasks(); err != nil {
 		return err
+	}
+	if m.options.Enrich {
+		if m.enrichment, err = startEnrichment(object); err != nil {
+			return err
+		}
 	}
 	reader, err := ringbuf.NewReader(object.Alerts())
 	if err != nil {
@@ -473,5 +485,5 @@ func (m *Manager) Close() error {
 	if m.stream != nil {
 		err = errors.Join(err, m.stream.close())
 	}
-	return errors.Join(err, m.object.Close())
+	return errors.Join(err, m.closeEnrichment(), m.object.Close())
 }

@@ -55,5 +55,7 @@ struct abi {
 	struct interval interval;
 	struct interval6 interval6;
 	struct alert alert;
+	struct ancestor ancestor;
+	struct execution execution;
 };
 const struct abi *unused_abi __attribute__((unused));

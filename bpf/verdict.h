@@ -6,7 +6,7 @@
 #ifndef EBPFGUARD_VERDICT_H
 #define EBPFGUARD_VERDICT_H
 
-#include "subject.h"
+#include "enrich.h"
 
 #define UNDECIDED_DENY \
 	((__u32)VERDICT_DENY << VERDICT_SHIFT | NO_RULE << RULE_SHIFT | FLAG_UNDECIDED)
@@ -174,6 +174,8 @@ static __always_inline void fill_context(struct alert *alert)
 	alert->pid = ids >> 32;
 	alert->tid = ids;
 	alert->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	alert->start = start_of(task);
+	alert->inode = inode_of_program(task);
 	ids = bpf_get_current_uid_gid();
 	alert->uid = ids;
 	alert->gid = ids >> 32;
@@ -247,9 +249,10 @@ static __always_inline bool send_alert(__u32 generation, enum operation_id id, e
 	alert->parent_length = parent - binary;
 	alert->path_length = path - parent;
 	alert->source_length = end - path;
-	size = sizeof(*alert) + end;
+	alert->ancestors = 0;
+	size = sizeof(*alert) + (enrich ? append_ancestors(end) : end);
 	barrier_var(size); /* the verifier has to see one register */
-	if (size > sizeof(*report))
+	if (size > sizeof(*alert) + sizeof(report->paths))
 		return false; /* never: the paths fit */
 	return !bpf_ringbuf_output(&alerts, report, size, 0);
 }

@@ -16,6 +16,8 @@ type (
 	RuleCounters = GuardRuleCounters
 	Socket       = GuardSocketObject
 	Alert        = GuardAlert
+	Ancestor     = GuardAncestor
+	Execution    = GuardExecution
 )
 
 // Limits and special values of the tables; see bpf/abi.h.

@@ -28,6 +28,9 @@ type Options struct {
 	HashKey [2]uint64
 	// AlertBytes is the size of the alert buffer: a power of two of pages.
 	AlertBytes uint32
+	// Enrich makes alerts name the ancestors of the process, and room for what
+	// [Object.TrackExecutions] tells.
+	Enrich bool
 }
 
 // Object owns the maps and the programs that keep track of tasks. Programs of
@@ -104,9 +107,12 @@ func Open(options Options) (_ *Object, err error) {
 // prepare fits the specification to the kernel and to the options.
 func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 	spec.Maps[GuardMapAlerts].MaxEntries = options.AlertBytes
+	if options.Enrich {
+		spec.Maps[GuardMapExecutions].MaxEntries = executionBytes
+	}
 	renames, mounts := lockAddresses()
 	variables := map[string]any{
-		GuardVarHashKey: options.HashKey, GuardVarTaskStorage: !hash,
+		GuardVarHashKey: options.HashKey, GuardVarTaskStorage: !hash, GuardVarEnrich: options.Enrich,
 		GuardVarRenameLockAt: renames, GuardVarMountLockAt: mounts,
 	}
 	if err := hookArguments(variables); err != nil {
