@@ -98,6 +98,11 @@ func testStorm(t *testing.T, denials int, limit uint32) {
 	if len(rules) != 1 || rules[0] != want {
 		t.Errorf("rules %+v, want %+v", rules, want)
 	}
+	// The counters stay with the policy when another one comes.
+	check(t, hook.AddPolicy(ebpfguard.SocketBind{Name: "other", Subject: ebpfguard.Everyone(), Deny: ebpfguard.Ports(2024)}))
+	if rules, err = m.RuleStats(); err != nil || len(rules) != 2 || rules[0] != want {
+		t.Errorf("rules %+v, %v; want %+v first", rules, err, want)
+	}
 	if passed == 0 || stats.Allowed < passed {
 		t.Errorf("%d operations of bystanders passed, %d were allowed", passed, stats.Allowed)
 	}
