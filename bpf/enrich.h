@@ -94,6 +94,7 @@ int BPF_PROG(sched_process_exec, struct task_struct *traced)
 		barrier_var(size);
 		if (size <= sizeof(*execution) + sizeof(report->paths))
 			sent = !bpf_ringbuf_output(&executions, execution, size, 0);
+		delete_report();
 	}
 	counts = bpf_map_lookup_elem(&counters, &key);
 	if (!counts)

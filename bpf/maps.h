@@ -306,4 +306,17 @@ static __always_inline struct report *current_report(void)
 	return current_get_or_make(&reports);
 }
 
+/* delete_report gives its memory back, of a task that will rarely need it again. */
+static __always_inline void delete_report(void)
+{
+	__u64 key;
+
+	if (task_storage) {
+		bpf_task_storage_delete(&reports, bpf_get_current_task_btf());
+		return;
+	}
+	key = bpf_get_current_task();
+	bpf_map_delete_elem(&reports, &key);
+}
+
 #endif
