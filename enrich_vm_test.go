@@ -235,8 +235,8 @@ func TestExecutionCost(t *testing.T) {
 			}
 		}
 		fmt.Printf("enrich: %v: a run of each program: %v\n", enrich, took)
-		if took["sched_process_e"] > 0 != enrich {
-			t.Errorf("enrichment %v, and what tells of executions takes %v", enrich, took["sched_process_e"])
+		if took["sched_process_exec"] > 0 != enrich {
+			t.Errorf("enrichment %v, and what tells of executions takes %v", enrich, took["sched_process_exec"])
 		}
 		time.Sleep(time.Second) // the buffer is read every so often
 		stats, err := m.EnrichmentStats()
