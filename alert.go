@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,8 @@ type Alert interface {
 	json.Marshaler
 	// Context returns what alerts of all operations have in common.
 	Context() AlertContext
+	// WithContext returns the alert with another context.
+	WithContext(AlertContext) Alert
 	// String returns the alert as a line of text.
 	String() string
 }
@@ -31,6 +34,12 @@ type AlertContext struct {
 	// ID is unique on this host until it is booted again.
 	ID   string
 	Time time.Time
+	// Host is the name of the host, and BootID another one each time that it
+	// is booted.
+	Host, BootID string
+	// Sequence numbers the alerts for whoever receives them, from 1: a missing
+	// number is an alert that was lost. 0: nobody numbers them.
+	Sequence uint64
 	// Operation is what was decided about, Hook the LSM hook that asked.
 	Operation policy.Operation
 	Hook      string
@@ -46,6 +55,10 @@ type AlertContext struct {
 	Tags     []string
 	// Generation is the number of the policy set that decided.
 	Generation uint32
+	// Count is how many identical alerts this one stands for. With more than
+	// one, Time is the time of the first and Last that of the last of them.
+	Count uint64
+	Last  time.Time
 	Process
 }
 
@@ -53,9 +66,6 @@ type AlertContext struct {
 type Process struct {
 	// PID, TID and PPID are numbers of the initial pid namespace.
 	PID, TID, PPID uint32
-	// StartTime is when the process was forked, in nanoseconds of CLOCK_BOOTTIME: no
-	// other process has both its PID and its StartTime.
-	StartTime uint64
 	// UID and GID are real ids of the initial user namespace.
 	UID, GID uint32
 	// Comm is the thread's name. The process may choose it.
@@ -70,21 +80,33 @@ type Process struct {
 	Cgroup   string
 	// Namespaces are inode numbers, as in /proc/PID/ns.
 	Namespaces Namespaces
+	// StartTime is when the process was forked, in nanoseconds of CLOCK_BOOTTIME;
+	// with the PID it names the process until the next boot.
+	StartTime uint64
 
 	// What follows is empty without [Options.Enrich].
 
-	// Args are the arguments of the program, from its name on: the first 1,024
-	// bytes of them, as they were when it was started.
+	// Args are the arguments that the program was started with, its own name
+	// first: their first 1,024 bytes.
 	Args []string
 	// User is the name of UID on this system.
 	User string
-	// Unit is the systemd unit that the process belongs to, ContainerID the id of
-	// its container, both by the path of its cgroup; empty when there is none.
+	// Unit is the unit of systemd, and ContainerID the container, that the
+	// process belongs to by its cgroup.
 	Unit, ContainerID string
-	// Ancestors are the processes that it descends from, the parent first, up to
+	// Ancestors are those that the process descends from, the parent first, up to
 	// 8. A parent that has ended is among them if it was known, although PPID is
 	// then that of the process which took its place.
 	Ancestors []Ancestor
+}
+
+// Ancestor is a process that the process of an alert descends from. What is not
+// known is empty.
+type Ancestor struct {
+	PID       uint32   `json:"pid"`
+	StartTime uint64   `json:"start_time,omitempty"`
+	Binary    string   `json:"binary"`
+	Args      []string `json:"args,omitempty"`
 }
 
 // Namespaces are the inode numbers of a process's namespaces.
@@ -104,21 +126,31 @@ func (c AlertContext) Context() AlertContext { return c }
 // marshal returns the alert as JSON with the keys of docs/alerts.md.
 func (c AlertContext) marshal(object any) ([]byte, error) {
 	type process struct {
-		PID        uint32     `json:"pid"`
-		TID        uint32     `json:"tid"`
-		PPID       uint32     `json:"ppid"`
-		UID        uint32     `json:"uid"`
-		GID        uint32     `json:"gid"`
-		Comm       string     `json:"comm"`
-		Binary     string     `json:"binary"`
-		Parent     string     `json:"parent"`
-		Cgroup     string     `json:"cgroup"`
-		CgroupID   uint64     `json:"cgroup_id"`
-		Namespaces Namespaces `json:"namespaces"`
+		PID         uint32     `json:"pid"`
+		TID         uint32     `json:"tid"`
+		PPID        uint32     `json:"ppid"`
+		UID         uint32     `json:"uid"`
+		GID         uint32     `json:"gid"`
+		Comm        string     `json:"comm"`
+		Binary      string     `json:"binary"`
+		Parent      string     `json:"parent"`
+		Cgroup      string     `json:"cgroup"`
+		CgroupID    uint64     `json:"cgroup_id"`
+		Namespaces  Namespaces `json:"namespaces"`
+		StartTime   uint64     `json:"start_time,omitempty"`
+		Args        []string   `json:"args,omitempty"`
+		User        string     `json:"user,omitempty"`
+		Unit        string     `json:"unit,omitempty"`
+		ContainerID string     `json:"container_id,omitempty"`
+		Ancestors   []Ancestor `json:"ancestors,omitempty"`
 	}
 	errno := ""
 	if c.Verdict >= policy.Deny {
 		errno = "EPERM"
+	}
+	last := ""
+	if c.Count > 1 {
+		last = c.Last.Format(timeFormat)
 	}
 	p := c.Process
 	var buffer bytes.Buffer
@@ -127,6 +159,9 @@ func (c AlertContext) marshal(object any) ([]byte, error) {
 	err := encoder.Encode(struct {
 		Time       string           `json:"time"`
 		ID         string           `json:"id"`
+		Host       string           `json:"host,omitempty"`
+		BootID     string           `json:"boot_id,omitempty"`
+		Sequence   uint64           `json:"sequence,omitempty"`
 		Operation  policy.Operation `json:"operation"`
 		Hook       string           `json:"hook"`
 		Verdict    string           `json:"verdict"`
@@ -138,13 +173,17 @@ func (c AlertContext) marshal(object any) ([]byte, error) {
 		Tags       []string         `json:"tags,omitempty"`
 		Generation uint32           `json:"generation"`
 		Errno      string           `json:"errno,omitempty"`
-		Count      int              `json:"count"`
+		Count      uint64           `json:"count"`
+		Last       string           `json:"last,omitempty"`
 		Process    process          `json:"process"`
 		Object     any              `json:"object"`
 	}{
-		c.Time.Format(timeFormat), c.ID, c.Operation, c.Hook, c.Verdict.String(), c.Undecided, c.Policy, c.Rule,
-		c.Message, c.Severity, c.Tags, c.Generation, errno, 1,
-		process{p.PID, p.TID, p.PPID, p.UID, p.GID, p.Comm, p.Binary, p.ParentBinary, p.Cgroup, p.CgroupID, p.Namespaces},
+		c.Time.Format(timeFormat), c.ID, c.Host, c.BootID, c.Sequence, c.Operation, c.Hook, c.Verdict.String(), c.Undecided,
+		c.Policy, c.Rule, c.Message, c.Severity, c.Tags, c.Generation, errno, max(c.Count, 1), last,
+		process{
+			p.PID, p.TID, p.PPID, p.UID, p.GID, p.Comm, p.Binary, p.ParentBinary, p.Cgroup, p.CgroupID, p.Namespaces,
+			p.StartTime, p.Args, p.User, p.Unit, p.ContainerID, p.Ancestors,
+		},
 		object,
 	})
 	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n")), err
@@ -171,6 +210,9 @@ func (c AlertContext) text(object string) string {
 	}
 	if c.Message != "" {
 		fmt.Fprintf(&b, ": %s", plain(c.Message))
+	}
+	if c.Count > 1 {
+		fmt.Fprintf(&b, " (%d times until %s)", c.Count, c.Last.Format(timeFormat))
 	}
 	return b.String()
 }
@@ -227,12 +269,15 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 	c := AlertContext{
 		ID:         fmt.Sprintf("%x-%x", r.Time, r.Tid),
 		Time:       wallTime(r.Time),
+		Host:       m.host,
+		BootID:     m.bootID,
 		Operation:  op.name,
 		Hook:       hookName(r.Hook),
 		Verdict:    policy.Verdict(verdict.Verdict()),
 		Undecided:  verdict.Undecided(),
 		Rule:       -1,
 		Generation: r.Generation,
+		Count:      1,
 		Process: Process{
 			PID: r.Pid, TID: r.Tid, PPID: r.Ppid, StartTime: r.Start, UID: r.Uid, GID: r.Gid,
 			Comm:         unix.ByteSliceToString(r.Comm[:]),
@@ -251,6 +296,13 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 		c.Message, c.Severity, c.Tags = p.Rules[rule].Message, p.Rules[rule].Severity, p.Rules[rule].Tags
 	}
 	return op.alert(c, r), nil
+}
+
+// bootID returns the number that the kernel chose when it was booted; empty when
+// it cannot be read.
+func bootID() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id))
 }
 
 // wallTime converts nanoseconds of CLOCK_BOOTTIME.

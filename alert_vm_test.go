@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"reflect"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpfguard/ebpfguard"
@@ -77,8 +77,22 @@ func TestAlert(t *testing.T) {
 		Binary: program, ParentBinary: self, CgroupID: stat.Ino, Cgroup: "/alert test",
 		Namespaces: ebpfguard.Namespaces{Mount: namespace("mnt"), PID: namespace("pid"), Network: namespace("net"), User: namespace("user")},
 	}
-	if !reflect.DeepEqual(alert.Process, want) {
-		t.Errorf("process\n%+v, want\n%+v", alert.Process, want)
+	if diff := cmp.Diff(want, alert.Process); diff != "" {
+		t.Errorf("process (-want +got):\n%s", diff)
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if alert.Host != host || alert.BootID+"\n" != string(boot) {
+		t.Errorf("host %q, want %q; boot id %q, want %q", alert.Host, host, alert.BootID, boot)
+	}
+	if alert.Sequence != 0 || alert.Count != 1 {
+		t.Errorf("sequence %d, count %d", alert.Sequence, alert.Count)
 	}
 	if alert.Comm != "a program\n" {
 		t.Errorf("comm %q", alert.Comm)

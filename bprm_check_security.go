@@ -16,6 +16,12 @@ type BprmCheckSecurityAlert struct {
 	ProgramObject // Path, Fileless, NoArgs
 }
 
+// WithContext returns the alert with another context.
+func (a BprmCheckSecurityAlert) WithContext(c AlertContext) Alert {
+	a.AlertContext = c
+	return a
+}
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a BprmCheckSecurityAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.ProgramObject) }
 

@@ -19,6 +19,12 @@ type FileOpenAlert struct {
 	FileObject // Path, Access
 }
 
+// WithContext returns the alert with another context.
+func (a FileOpenAlert) WithContext(c AlertContext) Alert {
+	a.AlertContext = c
+	return a
+}
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a FileOpenAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.FileObject) }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"iter"
 	"math/bits"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -45,6 +46,8 @@ type Manager struct {
 	cgroups cgroupPaths
 	// users and groups find the numbers of names.
 	users, groups func(name string) (uint32, error)
+	// host and bootID are told in each alert.
+	host, bootID string
 
 	mu     sync.Mutex
 	closed bool
@@ -101,6 +104,8 @@ func NewManager(options Options) (*Manager, error) {
 	m := &Manager{options: options, attached: map[policy.Operation][]string{}, revoke: map[policy.Operation][]string{},
 		history: map[uint32]generation{}, counted: ruleCounts{}, marks: map[string]uint{}}
 	m.users, m.groups = policy.SystemNames()
+	m.host, _ = os.Hostname() // alerts are worth more than their host
+	m.bootID = bootID()
 	var key [16]byte
 	rand.Read(key[:]) // never fails
 	m.key = compile.Key{binary.NativeEndian.Uint64(key[:]), binary.NativeEndian.Uint64(key[8:])}

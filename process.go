@@ -5,17 +5,6 @@ import (
 	"github.com/ebpfguard/ebpfguard/internal/enrich"
 )
 
-// Ancestor is a process that another one descends from.
-type Ancestor struct {
-	PID uint32
-	// StartTime is as in [Process].
-	StartTime uint64
-	// Binary and Args are what it ran; empty when that is not known, and for a
-	// kernel thread.
-	Binary string
-	Args   []string
-}
-
 // enrichment is what knows more of processes than an alert brings from the kernel.
 type enrichment struct {
 	cache *enrich.Cache

@@ -21,6 +21,12 @@ type SbMountAlert struct {
 	MountObject // Source, Target, Type, Flags
 }
 
+// WithContext returns the alert with another context.
+func (a SbMountAlert) WithContext(c AlertContext) Alert {
+	a.AlertContext = c
+	return a
+}
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a SbMountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.MountObject) }
 

@@ -16,6 +16,12 @@ type SbRemountAlert struct {
 	MountObject // Source, Target, Type, Flags
 }
 
+// WithContext returns the alert with another context.
+func (a SbRemountAlert) WithContext(c AlertContext) Alert {
+	a.AlertContext = c
+	return a
+}
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a SbRemountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.MountObject) }
 

@@ -15,6 +15,12 @@ type SbUmountAlert struct {
 	MountObject // Target, Type, Flags
 }
 
+// WithContext returns the alert with another context.
+func (a SbUmountAlert) WithContext(c AlertContext) Alert {
+	a.AlertContext = c
+	return a
+}
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a SbUmountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.MountObject) }
 

@@ -16,6 +16,12 @@ type SocketBindAlert struct {
 	SocketObject // Address, Port, Protocol
 }
 
+// WithContext returns the alert with another context.
+func (a SocketBindAlert) WithContext(c AlertContext) Alert {
+	a.AlertContext = c
+	return a
+}
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a SocketBindAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.SocketObject) }
 

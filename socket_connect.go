@@ -16,6 +16,12 @@ type SocketConnectAlert struct {
 	SocketObject // Address, Port, Protocol
 }
 
+// WithContext returns the alert with another context.
+func (a SocketConnectAlert) WithContext(c AlertContext) Alert {
+	a.AlertContext = c
+	return a
+}
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a SocketConnectAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.SocketObject) }
 

@@ -19,6 +19,12 @@ type TaskFixSetuidAlert struct {
 	CredentialsObject // FromUID, FromGID, To, Means
 }
 
+// WithContext returns the alert with another context.
+func (a TaskFixSetuidAlert) WithContext(c AlertContext) Alert {
+	a.AlertContext = c
+	return a
+}
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a TaskFixSetuidAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.CredentialsObject) }
 

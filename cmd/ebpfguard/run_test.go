@@ -116,8 +116,9 @@ type fakeAlert string
 func (a fakeAlert) MarshalJSON() ([]byte, error) {
 	return []byte(`{"alert":"` + string(a) + `"}`), nil
 }
-func (a fakeAlert) Context() ebpfguard.AlertContext { return ebpfguard.AlertContext{} }
-func (a fakeAlert) String() string                  { return "alert " + string(a) }
+func (a fakeAlert) Context() ebpfguard.AlertContext                    { return ebpfguard.AlertContext{} }
+func (a fakeAlert) WithContext(ebpfguard.AlertContext) ebpfguard.Alert { return a }
+func (a fakeAlert) String() string                                     { return "alert " + string(a) }
 
 // alert raises an alert, or tells of lost ones.
 func (g *fakeGuard) alert(next any) {
