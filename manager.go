@@ -32,8 +32,9 @@ type Options struct {
 	// what is not covered.
 	AllowGaps bool
 	// Enrich adds the arguments, ancestors, user, unit and container to the
-	// process of each alert ([Process]). It tells the library of each program that
-	// is started; without it starting one costs no more.
+	// process of each alert ([Process]). For that the kernel tells of each program
+	// that is started; without, starting one costs no more. Arguments may hold
+	// secrets.
 	Enrich bool
 }
 

@@ -32,7 +32,9 @@ func (m *Manager) closeEnrichment() error {
 	if m.enrichment == nil {
 		return nil
 	}
-	return m.enrichment.cache.Close()
+	err := m.enrichment.cache.Close()
+	m.enrichment = nil
+	return err
 }
 
 // describe adds to the process of an alert what the kernel does not send with it.
