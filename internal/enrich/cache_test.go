@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -156,5 +157,27 @@ func TestManyPrograms(t *testing.T) {
 	}
 	if args, _ := c.Describe(relative(leaf, 4), 398*tick, nil); !reflect.DeepEqual(args, []string{"/bin/98"}) {
 		t.Errorf("%q", args)
+	}
+}
+
+// TestConcurrent adds, asks and counts at once; the race detector looks on.
+func TestConcurrent(t *testing.T) {
+	c := known(Options{Entries: 50, Alive: func(uint32) bool { return false }})
+	var wait sync.WaitGroup
+	for worker := range uint32(4) {
+		wait.Go(func() {
+			for i := range uint32(1000) {
+				p := at(1000*(worker+1)+i, 1000)
+				c.Add(p.runs(shell, 1001, 5, "/bin/child"))
+				if args, ancestors := c.Describe(relative(p, 5), 1<<62, nil); len(args) != 1 && args != nil || len(ancestors) > 0 && ancestors[0].Process != shell {
+					t.Errorf("%q, %+v", args, ancestors)
+				}
+				c.Stats()
+			}
+		})
+	}
+	wait.Wait()
+	if s := c.Stats(); s.Executions != 4004 || s.Entries > 50 {
+		t.Errorf("%+v", s)
 	}
 }
