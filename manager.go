@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf/ringbuf"
 
@@ -44,6 +45,11 @@ type Options struct {
 	// ReplacePins replaces what is at PinPath where it cannot be taken over, instead of
 	// returning the error. It is in force until the first [Manager.Apply] is done.
 	ReplacePins bool
+	// Enrich adds the arguments, ancestors, user, unit and container to the
+	// process of each alert ([Process]). For that the kernel tells of each program
+	// that is started; without, starting one costs no more. Arguments may hold
+	// secrets.
+	Enrich bool
 }
 
 // Manager enforces one policy set on this kernel. Several managers, in one
@@ -73,10 +79,17 @@ type Manager struct {
 	set      []policy.Policy
 	number   uint32 // of the generation in force
 	rules    []compile.Rule
-	hits     ruleHits
+	counted  ruleCounts
+	// enrichment is nil without Options.Enrich.
+	enrichment *enrichment
 	// marks are the bits of lists of binaries whose descendants policies
 	// select or selected.
 	marks map[string]uint
+
+	sequence Sequence
+	// note is where the sequence is kept for another process, nil without an object.
+	noteMu sync.Mutex
+	note   *atomic.Uint64
 
 	// history is under its own lock: alerts are decoded while a policy set
 	// is being replaced.
@@ -114,7 +127,8 @@ func NewManager(options Options) (*Manager, error) {
 	}
 	options.AlertBytes = size
 	m := &Manager{options: options, attached: map[policy.Operation][]string{},
-		history: map[uint32]generation{}, hits: ruleHits{}, marks: map[string]uint{}}
+		history: map[uint32]generation{}, counted: ruleCounts{}, marks: map[string]uint{}}
+	m.sequence.manager = m
 	m.users, m.groups = policy.SystemNames()
 	m.host, _ = os.Hostname() // alerts are worth more than their host
 	m.bootID = bootID()
@@ -167,13 +181,14 @@ func (m *Manager) open() (err error) {
 	if m.object != nil {
 		return nil
 	}
-	object, err := bpf.Open(bpf.Options{HashKey: m.key, AlertBytes: m.options.AlertBytes, Pins: m.pins})
+	object, err := bpf.Open(bpf.Options{HashKey: m.key, AlertBytes: m.options.AlertBytes, Enrich: m.options.Enrich, Pins: m.pins})
 	if err != nil {
 		return err
 	}
 	m.object = object
 	defer func() {
 		if err != nil {
+			m.closeEnrichment()
 			err = errors.Join(err, object.Close())
 			m.object = nil
 		}
@@ -189,11 +204,18 @@ func (m *Manager) open() (err error) {
 
 // read begins to read alerts.
 func (m *Manager) read() error {
+	if m.options.Enrich {
+		var err error
+		if m.enrichment, err = startEnrichment(m.object); err != nil {
+			return err
+		}
+	}
 	reader, err := ringbuf.NewReader(m.object.Alerts())
 	if err != nil {
 		return fmt.Errorf("opening the buffer of alerts: %w", err)
 	}
 	m.stream = newStream(reader, m.decode)
+	m.keepNote(m.object.Note(bpf.NoteSequence))
 	return nil
 }
 
@@ -301,11 +323,11 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 	m.remember(number, generation{set, compiled.Rules})
 	m.number = number // whatever comes of it: the kernel may have seen it
 	descendants := slices.ContainsFunc(set, func(p policy.Policy) bool { return p.Subject.Descendants })
-	counters, err := m.object.Publish(compiled.Lines, compiled.Hits, len(compiled.Rules), descendants, programs, payload)
+	counters, err := m.object.Publish(compiled.Lines, compiled.Counters, len(compiled.Rules), descendants, programs, payload)
 	if err != nil {
 		return Changes{}, err
 	}
-	m.hits.add(m.set, set, m.rules, counters)
+	m.counted.add(m.set, set, m.rules, counters)
 	changes := compare(m.set, set)
 	changes.Generation = number
 	m.set, m.rules, m.attached = set, compiled.Rules, attached
@@ -448,10 +470,13 @@ type Stats struct {
 	// Undecided are those of Audited and Denied where the guard could not
 	// find out enough.
 	Undecided uint64
-	// Alerts + AlertsLost is Audited + Denied. An alert is lost when the
-	// kernel's buffer is full, or when nobody listens to its operation but
-	// somebody to another.
-	Alerts, AlertsLost uint64
+	// Killed are those of Denied whose process was killed.
+	Killed uint64
+	// Alerts + AlertsLost + AlertsLimited is Audited + Denied. An alert is lost
+	// when the kernel's buffer is full, or when nobody listens to its operation
+	// but somebody to another; it is limited when its rule has raised as many as
+	// its AlertLimit allows.
+	Alerts, AlertsLost, AlertsLimited uint64
 }
 
 // Stats returns the counters of an operation.
@@ -475,7 +500,10 @@ func (m *Manager) Stats(operation policy.Operation) (Stats, error) {
 		return Stats{}, err
 	}
 	unheard = min(unheard, c.Alerts) // the kernel counts an alert after it sent it
-	return Stats{c.Allowed, c.Audited, c.Denied, c.Undecided, c.Alerts - unheard, c.AlertsLost + unheard}, nil
+	return Stats{
+		Allowed: c.Allowed, Audited: c.Audited, Denied: c.Denied, Undecided: c.Undecided, Killed: c.Killed,
+		Alerts: c.Alerts - unheard, AlertsLost: c.AlertsLost + unheard, AlertsLimited: c.AlertsLimited,
+	}, nil
 }
 
 // Supported tells whether this kernel can enforce the operation: nil, or an
@@ -537,6 +565,8 @@ func (m *Manager) close(remove bool) error {
 	if m.stream != nil {
 		err = m.stream.close()
 	}
+	err = errors.Join(err, m.closeEnrichment())
+	m.keepNote(nil)
 	if m.pins != nil && remove {
 		err = errors.Join(err, m.pins.Remove())
 	}

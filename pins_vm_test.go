@@ -229,6 +229,7 @@ func TestPinned(t *testing.T) {
 	if rules, err := m.RuleStats(); err != nil || len(rules) != 2 || rules[0].Hits != 4 || rules[1].Hits != 1 {
 		t.Errorf("after another set: %+v, %v", rules, err)
 	}
+	m.Sequence().Store(17)
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
@@ -240,6 +241,9 @@ func TestPinned(t *testing.T) {
 	}
 	if rules, err := m.RuleStats(); err != nil || len(rules) != 2 || rules[0].Hits != 4 || rules[1].Hits != 2 {
 		t.Errorf("taken over again: %+v, %v", rules, err)
+	}
+	if n := m.Sequence().Load(); n != 17 {
+		t.Errorf("the sequence is %d", n)
 	}
 	if err := m.Remove(); err != nil {
 		t.Error(err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
@@ -65,9 +66,9 @@ type payload struct {
 	Marks map[string]uint
 	// Attached are the operations with their programs.
 	Attached map[policy.Operation][]string
-	// Hits are those of the generations before the one that was in force before: that
+	// Counts are those of the generations before the one that was in force before: that
 	// one's own are in its tables until later.
-	Hits ruleHits
+	Counts ruleCounts
 }
 
 // registerPatterns lets gob know what a policy's patterns can be.
@@ -82,7 +83,7 @@ var registerPatterns = sync.OnceFunc(func() {
 func (m *Manager) payload(set []policy.Policy, attached map[policy.Operation][]string, rules []compile.Rule) ([]byte, error) {
 	registerPatterns()
 	var buffer bytes.Buffer
-	err := gob.NewEncoder(&buffer).Encode(payload{m.key, set, rules, m.marks, attached, m.hits})
+	err := gob.NewEncoder(&buffer).Encode(payload{m.key, set, rules, m.marks, attached, m.counted})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the policy set: %w", err)
 	}
@@ -131,16 +132,16 @@ func (m *Manager) adopt(former *bpf.Takeover) error {
 		if !last {
 			continue
 		}
-		m.number, m.hits = g.Number, told.Hits
-		if m.hits == nil {
-			m.hits = ruleHits{}
+		m.number, m.counted = g.Number, told.Counts
+		if m.counted == nil {
+			m.counted = ruleCounts{}
 		}
 		if i > 0 {
-			counters, err := former.Generations[i-1].Hits(len(before.Rules))
+			counters, err := former.Generations[i-1].Counters(len(before.Rules))
 			if err != nil {
 				return err
 			}
-			m.hits.add(before.Set, told.Set, before.Rules, counters)
+			m.counted.add(before.Set, told.Set, before.Rules, counters)
 		}
 	}
 	m.key, m.takeover = told.Key, &Takeover{Generation: m.number, Policies: told.Set}
@@ -152,8 +153,9 @@ func (m *Manager) adopt(former *bpf.Takeover) error {
 		m.marks = told.Marks
 	}
 	m.object = former.Object
-	m.object.SetKey(m.key)
+	m.object.Configure(bpf.Options{HashKey: m.key, Enrich: m.options.Enrich})
 	m.object.SetRules(len(m.rules))
+	m.sequence.number.Store(m.object.Note(bpf.NoteSequence).Load())
 	if err := m.read(); err != nil {
 		return err
 	}
@@ -163,7 +165,7 @@ func (m *Manager) adopt(former *bpf.Takeover) error {
 	}
 	reported := m.object.Note(bpf.NoteLost).Swap(lost)
 	m.takeover.Lost = lost - min(reported, lost)
-	if former.Build == bpf.Build() {
+	if former.Build == bpf.Build(m.options.Enrich) {
 		return nil
 	}
 	return m.renew()
@@ -260,4 +262,37 @@ func (m *Manager) AlertsLost() (uint64, error) {
 		m.object.Note(bpf.NoteLost).Store(lost)
 	}
 	return lost, err
+}
+
+// Sequence keeps the number of the last alert that was handed out: with a PinPath for
+// the manager that takes over, too. It is a counter for package sink.
+type Sequence struct {
+	manager *Manager
+	number  atomic.Uint64
+}
+
+// Sequence returns the manager's counter of alerts.
+func (m *Manager) Sequence() *Sequence { return &m.sequence }
+
+// Load returns the number of the last alert, 0 before the first.
+func (s *Sequence) Load() uint64 { return s.number.Load() }
+
+// Store keeps the number of the last alert.
+func (s *Sequence) Store(number uint64) {
+	s.number.Store(number)
+	s.manager.noteMu.Lock()
+	defer s.manager.noteMu.Unlock()
+	if s.manager.note != nil {
+		s.manager.note.Store(number)
+	}
+}
+
+// keepNote tells where the sequence is kept from now on.
+func (m *Manager) keepNote(note *atomic.Uint64) {
+	m.noteMu.Lock()
+	defer m.noteMu.Unlock()
+	m.note = note
+	if note != nil {
+		note.Store(m.sequence.Load())
+	}
 }

@@ -31,8 +31,8 @@ type Takeover struct {
 type Retained struct {
 	Number  uint32
 	Payload []byte
-	// Hits reads the counters of its first rules.
-	Hits func(rules int) ([]uint64, error)
+	// Counters reads the counters of its first rules.
+	Counters func(rules int) ([]RuleCounters, error)
 }
 
 // Adopt takes over what is pinned; nil when there is nothing that was ever in force. It
@@ -131,7 +131,7 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 	}
 	o.hash = o.maps[GuardMapTasks].Type() == ebpf.Hash
 	o.options.AlertBytes = o.maps[GuardMapAlerts].MaxEntries()
-	o.hits = force.header.Hits
+	o.counters = force.header.Rules
 	if err := o.mapMemory(); err != nil {
 		return nil, err
 	}
@@ -175,8 +175,10 @@ func (o *Object) adoptMaps(dir string, numbers map[string]uint32) error {
 }
 
 // isPinned tells which maps are: constants belong to the programs, marks to one run of
-// mark_tasks.
-func isPinned(name string) bool { return name[0] != '.' && name != GuardMapMarks }
+// mark_tasks, executions to one process.
+func isPinned(name string) bool {
+	return name[0] != '.' && name != GuardMapMarks && name != GuardMapExecutions
+}
 
 func mapID(m *ebpf.Map) (uint32, error) {
 	info, err := m.Info()
@@ -229,7 +231,7 @@ func (o *Object) adoptLinks(dir string, told handover) error {
 	err = detach(unused)
 	unused = nil
 	for _, build := range builds {
-		if build.Name() != told.Build && build.Name() != Build() {
+		if build.Name() != told.Build {
 			err = errors.Join(err, os.Remove(filepath.Join(dir, build.Name())))
 		}
 	}
@@ -268,9 +270,8 @@ func (o *Object) readRetained(dir string, force tables, told handover) ([]Retain
 	}
 	slices.Sort(o.retained)
 	slices.SortFunc(all, func(a, b Retained) int { return int(int64(a.Number) - int64(b.Number)) })
-	hits := force.header.Hits
-	return append(all, Retained{force.header.Number, told.Payload, func(rules int) ([]uint64, error) {
-		return readHits(o.tables, hits, rules)
+	return append(all, Retained{force.header.Number, told.Payload, func(rules int) ([]RuleCounters, error) {
+		return readCounters(o.tables, force.header.Rules, rules)
 	}}), nil
 }
 
@@ -288,13 +289,13 @@ func readGeneration(path string) (r Retained, err error) {
 	if err != nil {
 		return r, err
 	}
-	return Retained{t.header.Number, told.Payload, func(rules int) ([]uint64, error) {
+	return Retained{t.header.Number, told.Payload, func(rules int) ([]RuleCounters, error) {
 		m, err := ebpf.LoadPinnedMap(path, nil)
 		if err != nil {
 			return nil, err
 		}
 		defer m.Close()
-		return readHits(m, t.header.Hits, rules)
+		return readCounters(m, t.header.Rules, rules)
 	}}, nil
 }
 

@@ -34,11 +34,18 @@ type handover struct {
 // the linker.
 var buildSalt string
 
-// Build names the compiled programs of this process.
-var Build = sync.OnceValue(func() string {
+var programsHash = sync.OnceValue(func() string {
 	sum := sha256.Sum256(append([]byte(buildSalt), _GuardBytes...))
 	return hex.EncodeToString(sum[:6])
 })
+
+// Build names the programs that this process would attach.
+func Build(enrich bool) string {
+	if enrich {
+		return programsHash() + "_enrich"
+	}
+	return programsHash()
+}
 
 // maxHandover bounds what a damaged header can make a reader allocate.
 const maxHandover = 1 << 28
@@ -134,8 +141,11 @@ func (t tables) handover() (h handover, err error) {
 // handover returns what a process needs to take over the maps, the programs that track
 // tasks and those named.
 func (o *Object) handover(programs []string, payload []byte) (h handover, err error) {
-	h = handover{Build: Build(), Maps: map[string]uint32{}, Links: map[string]uint32{}, Payload: payload}
+	h = handover{Build: Build(o.options.Enrich), Maps: map[string]uint32{}, Links: map[string]uint32{}, Payload: payload}
 	for name, m := range o.maps {
+		if !isPinned(name) {
+			continue
+		}
 		if h.Maps[name], err = mapID(m); err != nil {
 			return h, err
 		}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -30,6 +29,9 @@ type Options struct {
 	AlertBytes uint32
 	// Pins is where the object outlives the process; nil for one that ends with it.
 	Pins *Pins
+	// Enrich makes alerts name the ancestors of the process, and room for what
+	// [Object.TrackExecutions] tells.
+	Enrich bool
 }
 
 // Object owns the maps and the programs that keep track of tasks. Programs of
@@ -47,6 +49,8 @@ type Object struct {
 	// name; outdated those of another build that are still attached.
 	attached map[string]link.Link
 	outdated []link.Link
+	// executions tells of programs that are started; it is never pinned.
+	executions []link.Link
 	// force is the word of memory that says what is in force (bpf/maps.h), notes
 	// what this process leaves to the next one.
 	force  *atomic.Uint64
@@ -54,10 +58,10 @@ type Object struct {
 	memory [][]byte
 	// retained are the numbers of the generations that are pinned.
 	retained []uint32
-	// tables is the generation in force, hits where its counters are.
-	tables *ebpf.Map
-	hits   uint32
-	rules  int
+	// tables is the generation in force, counters where those of its rules are.
+	tables   *ebpf.Map
+	counters uint32
+	rules    int
 	// programs is how programs are loaded; tests ask for the verifier's statistics.
 	programs ebpf.ProgramOptions
 }
@@ -83,11 +87,14 @@ func Open(options Options) (_ *Object, err error) {
 		return nil, err
 	}
 	if options.Pins != nil {
-		if err := options.Pins.prepare(); err != nil {
+		if err := options.Pins.prepare(Build(options.Enrich)); err != nil {
 			return nil, err
 		}
 	}
 	for name, spec := range o.spec.Maps {
+		if !isPinned(name) {
+			continue
+		}
 		if err := o.makeMap(name, spec); err != nil {
 			return nil, err
 		}
@@ -99,15 +106,12 @@ func Open(options Options) (_ *Object, err error) {
 }
 
 func (o *Object) makeMap(name string, spec *ebpf.MapSpec) error {
-	if strings.HasPrefix(name, ".") { // constants: loaded with the programs
-		return nil
-	}
 	m, err := ebpf.NewMap(spec)
 	if err != nil {
 		return fmt.Errorf("making map %s: %w", name, err)
 	}
 	o.maps[name] = m
-	if o.options.Pins == nil {
+	if o.options.Pins == nil || !isPinned(name) {
 		return nil
 	}
 	if err := m.Pin(o.options.Pins.mapPath(name)); err != nil {
@@ -135,7 +139,7 @@ func (o *Object) specify() error {
 	o.marks = spec.Maps[GuardMapMarks]
 	delete(spec.Maps, GuardMapMarks)
 	o.spec = spec
-	return nil
+	return o.makeMap(GuardMapExecutions, spec.Maps[GuardMapExecutions])
 }
 
 // mapMemory maps the maps that are memory to this process, too.
@@ -157,9 +161,12 @@ func (o *Object) mapMemory() error {
 // prepare fits the specification to the kernel and to the options.
 func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 	spec.Maps[GuardMapAlerts].MaxEntries = options.AlertBytes
+	if options.Enrich {
+		spec.Maps[GuardMapExecutions].MaxEntries = executionBytes
+	}
 	renames, mounts := lockAddresses()
 	variables := map[string]any{
-		GuardVarHashKey: options.HashKey, GuardVarTaskStorage: !hash,
+		GuardVarHashKey: options.HashKey, GuardVarTaskStorage: !hash, GuardVarEnrich: options.Enrich,
 		GuardVarRenameLockAt: renames, GuardVarMountLockAt: mounts,
 	}
 	if err := hookArguments(variables); err != nil {
@@ -392,7 +399,7 @@ func (o *Object) attachOne(name string, program *ebpf.Program) (link.Link, error
 	if o.options.Pins == nil {
 		return l, nil
 	}
-	if err := l.Pin(o.options.Pins.linkPath(Build(), name)); err != nil {
+	if err := l.Pin(o.options.Pins.linkPath(Build(o.options.Enrich), name)); err != nil {
 		return nil, errors.Join(fmt.Errorf("pinning %s: %w", name, err), l.Close())
 	}
 	return l, nil
@@ -407,14 +414,14 @@ const (
 // Publish makes a generation of tables the one in force: at once, for all
 // operations and subjects. When it returns, no program that still reads the
 // former generation runs any more (the update of a map in a map waits for
-// them, kernel/bpf/syscall.c, maybe_wait_bpf_programs). hits is where the
+// them, kernel/bpf/syscall.c, maybe_wait_bpf_programs). counters is where the
 // counters of its rules are. With marks, tasks are first given the marks that
 // the generation knows, while fork and exec mark for it already. It returns the
-// counters of the former generation's rules, see [Object.Hits].
+// counters of the former generation's rules, see [Object.RuleCounters].
 //
 // What is pinned tells a process that takes it over which programs have to be attached,
 // and the payload; programs that are to be detached after it are not to be named.
-func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool, programs []string, payload []byte) (former []uint64, err error) {
+func (o *Object) Publish(lines []Line, counters uint32, rules int, marks bool, programs []string, payload []byte) (former []RuleCounters, err error) {
 	if err := o.specify(); err != nil {
 		return nil, err
 	}
@@ -473,10 +480,10 @@ func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool, progr
 	}
 	o.force.Store(forceWord(header, *(*Subjects)(unsafe.Pointer(&lines[header.Subjects/uint32(LineWords)]))))
 	if o.tables != nil {
-		former, err = o.Hits()
+		former, err = o.RuleCounters()
 		err = errors.Join(err, o.tables.Close())
 	}
-	o.tables, o.hits, o.rules = tables, hits, rules
+	o.tables, o.counters, o.rules = tables, counters, rules
 	return former, errors.Join(err, o.forget())
 }
 
@@ -507,29 +514,31 @@ func (o *Object) markTasks(forget uint64) error {
 	return iterate(marker, GuardProgMarkTasks)
 }
 
-// Hits returns how often each rule of the generation in force has decided
-// otherwise than to allow, by the index of the rule.
-func (o *Object) Hits() ([]uint64, error) { return readHits(o.tables, o.hits, o.rules) }
+// RuleCounters returns what each rule of the generation in force has counted, by
+// the index of the rule.
+func (o *Object) RuleCounters() ([]RuleCounters, error) {
+	return readCounters(o.tables, o.counters, o.rules)
+}
 
-func readHits(tables *ebpf.Map, at uint32, rules int) ([]uint64, error) {
-	hits := make([]uint64, rules)
-	for i := range hits {
-		word := at + 2*uint32(i)
-		var line Line
-		if err := tables.Lookup(word/uint32(LineWords), &line); err != nil {
+func readCounters(tables *ebpf.Map, at uint32, rules int) ([]RuleCounters, error) {
+	counters := make([]RuleCounters, rules)
+	for i := range counters {
+		if err := tables.Lookup(at/uint32(LineWords)+uint32(i), &counters[i]); err != nil {
 			return nil, fmt.Errorf("reading the counters of rules: %w", err)
 		}
-		at := word % uint32(LineWords)
-		hits[i] = uint64(line.Words[at]) | uint64(line.Words[at+1])<<32
 	}
-	return hits, nil
+	return counters, nil
 }
 
 // SetRules tells how many rules the generation in force has that was taken over.
 func (o *Object) SetRules(n int) { o.rules = n }
 
-// SetKey tells the secret of the path hash of an object that was taken over.
-func (o *Object) SetKey(key [2]uint64) { o.options.HashKey = key }
+// Configure sets the options of an object that was taken over; the size of its alert
+// buffer stays.
+func (o *Object) Configure(options Options) {
+	options.AlertBytes, options.Pins = o.options.AlertBytes, o.options.Pins
+	o.options = options
+}
 
 // Alerts returns the ring buffer of alerts.
 func (o *Object) Alerts() *ebpf.Map { return o.maps[GuardMapAlerts] }
@@ -546,16 +555,18 @@ func (o *Object) Counters(operation int) (Counters, error) {
 		sum.Audited += c.Audited
 		sum.Denied += c.Denied
 		sum.Undecided += c.Undecided
+		sum.Killed += c.Killed
 		sum.Alerts += c.Alerts
 		sum.AlertsLost += c.AlertsLost
+		sum.AlertsLimited += c.AlertsLimited
 	}
 	return sum, nil
 }
 
 // Close detaches everything that is not pinned and gives the maps back.
 func (o *Object) Close() error {
-	err := errors.Join(closeLinks(slices.Collect(maps.Values(o.attached))), closeLinks(o.outdated))
-	o.attached, o.outdated = nil, nil
+	err := errors.Join(closeLinks(slices.Collect(maps.Values(o.attached))), closeLinks(o.outdated), closeLinks(o.executions))
+	o.attached, o.outdated, o.executions = nil, nil, nil
 	for _, m := range o.maps {
 		err = errors.Join(err, m.Close())
 	}

@@ -133,9 +133,9 @@ func (p *Pins) linkPath(build, program string) string {
 	return filepath.Join(p.linksPath(build), program)
 }
 
-// prepare makes the directories of this layout.
-func (p *Pins) prepare() error {
-	for _, dir := range []string{filepath.Join(p.own(), "maps"), filepath.Join(p.own(), "tables"), p.linksPath(Build())} {
+// prepare makes the directories of this layout, for the programs of a build.
+func (p *Pins) prepare(build string) error {
+	for _, dir := range []string{filepath.Join(p.own(), "maps"), filepath.Join(p.own(), "tables"), p.linksPath(build)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("making the pins' directories: %w", err)
 		}
