@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 )
 
 const (
@@ -44,7 +45,8 @@ func (s source) contents(binary string, extra generated) ([]content, error) {
 	}
 	for folder, to := range map[string]string{"docs": docDir + "/docs", "examples": docDir + "/examples"} {
 		err := filepath.WalkDir(from(folder), func(name string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
+			// What is there for developers stays there.
+			if err != nil || !d.Type().IsRegular() || slices.Contains([]string{".go", ".json"}, path.Ext(name)) {
 				return err
 			}
 			rel, err := filepath.Rel(from(folder), name)
