@@ -37,10 +37,11 @@ demo: ## see a rogue sshd refused by a real kernel (KERNEL=6.12, or HOST=1 for t
 	@GO='$(GO)' KERNEL='$(KERNEL)' HOST='$(HOST)' demo/run
 
 .PHONY: test
-test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN=Bind)
+test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN=Bind), then the package's
 	@scripts/install-tools vm
 	$(GO) test ./...
 	@$(MAKE) --no-print-directory test-vm
+	@$(MAKE) --no-print-directory test-deb
 
 .PHONY: test-vm
 test-vm: bin/ebpfguard ## the kernel tests alone
@@ -53,16 +54,24 @@ test-vm: bin/ebpfguard ## the kernel tests alone
 		$(GO) run ./internal/coverage/table -check docs/coverage.md $(if $(filter all,$(KERNELS)),,-partial) '$(VM_OUTPUT)'; \
 	fi
 
-# The package is tested on a Debian with systemd; the upgrade is one to the same files with another version.
+# The package is tested on a Debian with systemd; the upgrade is one to the same files with another version. A second
+# machine boots with the files in place.
+DEB_TEST = CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 10m -tags vm_deb
+
 .PHONY: test-deb
-test-deb: ## install, crash, upgrade and purge the .deb on a Debian with systemd
+test-deb: ## install, crash, upgrade and purge the .deb on a Debian with systemd, and boot with it
 	@scripts/install-tools systemd
 	@for version in 0.0.1 0.0.2; do \
 		$(GO) -C internal/dist run . -arch amd64 -format deb -version $$version -out "bin/debs/$$version" || exit; \
 	done
+	@rm -rf bin/deb && dpkg-deb -x bin/debs/0.0.2/ebpfguard_*_amd64.deb bin/deb
 	@$(GO) build -o bin/vmrun ./internal/vmtest/vmrun
-	CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 10m -tags vm_deb \
-		-exec '$(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -add $(CURDIR)/bin/debs:/src/debs' ./deploy/vm
+	$(DEB_TEST) -run TestPackage -exec '$(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -add $(CURDIR)/bin/debs:/src/debs' ./deploy/vm
+	$(DEB_TEST) -run TestBoot -exec '$(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -append systemd.wants=ebpfguard.service \
+		-add $(CURDIR)/bin/deb/usr/bin/ebpfguard:/usr/bin/ebpfguard -add $(CURDIR)/bin/deb/etc/ebpfguard:/etc/ebpfguard \
+		-add $(CURDIR)/deploy/systemd/ebpfguard.service:/usr/lib/systemd/system/ebpfguard.service \
+		-add $(CURDIR)/deploy/vm/testdata/policy.yaml:/etc/ebpfguard/policies.d/test.yaml \
+		-add $(CURDIR)/deploy/vm/testdata/policy.yaml:/srv/forbidden' ./deploy/vm
 
 .PHONY: coverage
 coverage: ## run every way on every kernel and write docs/coverage.md

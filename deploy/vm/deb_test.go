@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,18 +25,6 @@ const (
 	// exposure is ten times what `systemd-analyze security` may say; docs/packages.md tells why it is not less.
 	exposure = "39"
 )
-
-const policy = `apiVersion: ebpfguard.io/v1alpha1
-kind: Policy
-metadata: {name: package-test}
-spec:
-  subject: {}
-  rules:
-  - operation: file_open
-    deny: {paths: [` + forbidden + `]}
-  - operation: socket_bind
-    deny: {ports: [4444]}
-`
 
 // TestPackage goes through the life of the package on one system, so its parts build on each other.
 func TestPackage(t *testing.T) {
@@ -62,11 +51,19 @@ func TestPackage(t *testing.T) {
 		if out := run(t, "systemd-analyze", "verify", "--man=no", unit); strings.Contains(out, "ebpfguard") {
 			t.Errorf("systemd finds fault with the unit:\n%s", out)
 		}
+		// The transaction of a boot, in which a cycle would cost some unit its start.
+		if out, err := command("systemd-analyze", "verify", "--man=no", "default.target"); err != nil || strings.Contains(out, "cycle") {
+			t.Errorf("systemd finds fault with the boot: %v\n%s", err, out)
+		}
 		out := run(t, "systemd-analyze", "security", "--no-pager", "--threshold="+exposure, unit)
 		t.Log(lastLine(out))
 	})
 	part(t, "enforce", func(t *testing.T) {
-		if err := os.WriteFile(policies+"/test.yaml", []byte(policy), 0o600); err != nil {
+		policy, err := os.ReadFile("testdata/policy.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(policies+"/test.yaml", policy, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		run(t, "systemctl", "reload", unit)
@@ -118,6 +115,34 @@ func TestPackage(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestBoot is for a system that booted with the package's files and a policy in place.
+func TestBoot(t *testing.T) {
+	if out, err := command("systemctl", "is-system-running", "--wait"); err != nil {
+		failed, _ := command("systemctl", "--failed", "--no-pager")
+		t.Errorf("the system is %s%s", out, failed)
+	}
+	ready := moment(t, unit)
+	for _, later := range []string{"sysinit.target", "basic.target", "systemd-user-sessions.service"} {
+		if at := moment(t, later); at < ready {
+			t.Errorf("%s was reached at %d us, before the policies were in force at %d us", later, at, ready)
+		}
+	}
+	expect(t, act{"open", forbidden}, "EPERM")
+	expect(t, act{"bind", "4444"}, "EPERM")
+	expect(t, act{"bind", "4445"}, "")
+}
+
+// moment is when a unit became active, in microseconds since the boot.
+func moment(t *testing.T, name string) int {
+	t.Helper()
+	out := strings.TrimSpace(run(t, "systemctl", "show", "--value", "-p", "ActiveEnterTimestampMonotonic", name))
+	at, err := strconv.Atoi(out)
+	if err != nil || at == 0 {
+		t.Fatalf("%s has not become active: %q", name, out)
+	}
+	return at
 }
 
 // part runs a step and ends the test when it fails: the next ones build on it.

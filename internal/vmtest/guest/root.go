@@ -85,7 +85,7 @@ func copyTree(to, from string) error {
 		}
 		switch {
 		case d.IsDir():
-			return os.MkdirAll(target, 0o755)
+			return os.MkdirAll(target, info.Mode().Perm())
 		case d.Type()&os.ModeSymlink != 0:
 			link, err := os.Readlink(path)
 			if err != nil {
