@@ -37,11 +37,10 @@ demo: ## see a rogue sshd refused by a real kernel (KERNEL=6.12, or HOST=1 for t
 	@GO='$(GO)' KERNEL='$(KERNEL)' HOST='$(HOST)' demo/run
 
 .PHONY: test
-test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN=Bind), then the package's
+test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN=Bind)
 	@scripts/install-tools vm
 	$(GO) test ./...
 	@$(MAKE) --no-print-directory test-vm
-	@$(MAKE) --no-print-directory test-deb
 
 .PHONY: test-vm
 test-vm: bin/ebpfguard ## the kernel tests alone

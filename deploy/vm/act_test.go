@@ -133,7 +133,7 @@ func property(t *testing.T, name string) string {
 }
 
 // patience is many times what a start takes when the verifier's work is emulated.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()

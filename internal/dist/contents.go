@@ -31,7 +31,7 @@ func (s source) contents(binary string, extra generated) ([]content, error) {
 		{path: "/usr/lib/systemd/system/ebpfguard.service", source: from("deploy/systemd/ebpfguard.service"), mode: 0o644},
 		{path: configDir, mode: fs.ModeDir | 0o750},
 		{path: configDir + "/policies.d", mode: fs.ModeDir | 0o750},
-		{path: configDir + "/config.yaml", source: from("deploy/config.yaml"), mode: 0o640, config: true},
+		{path: configDir + "/config.yaml", source: s.config, mode: 0o640, config: true},
 		{path: docDir + "/copyright", source: from("deploy/package/copyright"), mode: 0o644},
 		{path: docDir + "/README.md", source: from("README.md"), mode: 0o644},
 		{path: docDir + "/CHANGELOG.md", source: from("CHANGELOG.md"), mode: 0o644},

@@ -15,12 +15,14 @@ import (
 type source struct {
 	root    string
 	version string
+	// config is the daemon's configuration as it is first installed.
+	config string
 	// time is the commit's, which every file in the packages bears.
 	time time.Time
 }
 
 func readSource(root, version string) (source, error) {
-	s := source{root: root, version: version}
+	s := source{root: root, version: version, config: filepath.Join(root, "deploy", "config.yaml")}
 	stamp := os.Getenv("SOURCE_DATE_EPOCH")
 	if stamp == "" {
 		out, err := s.command("git", "log", "-1", "--format=%ct")
