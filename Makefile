@@ -57,6 +57,12 @@ test-vm: bin/ebpfguard ## the kernel tests alone
 # machine boots with the files in place.
 DEB_TEST = CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 10m -tags vm_deb
 
+DEB_VM = $(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd
+DEB_INSTALLED = -add $(CURDIR)/bin/deb/usr/bin/ebpfguard:/usr/bin/ebpfguard -add $(CURDIR)/bin/deb/etc/ebpfguard:/etc/ebpfguard \
+	-add $(CURDIR)/deploy/systemd/ebpfguard.service:/usr/lib/systemd/system/ebpfguard.service \
+	-add $(CURDIR)/deploy/vm/testdata/policy.yaml:/etc/ebpfguard/policies.d/test.yaml \
+	-add $(CURDIR)/deploy/vm/testdata/policy.yaml:/srv/forbidden
+
 .PHONY: test-deb
 test-deb: ## install, crash, upgrade and purge the .deb on a Debian with systemd, and boot with it
 	@scripts/install-tools systemd
@@ -65,12 +71,8 @@ test-deb: ## install, crash, upgrade and purge the .deb on a Debian with systemd
 	done
 	@rm -rf bin/deb && dpkg-deb -x bin/debs/0.0.2/ebpfguard_*_amd64.deb bin/deb
 	@$(GO) build -o bin/vmrun ./internal/vmtest/vmrun
-	$(DEB_TEST) -run TestPackage -exec '$(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -add $(CURDIR)/bin/debs:/src/debs' ./deploy/vm
-	$(DEB_TEST) -run TestBoot -exec '$(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -append systemd.wants=ebpfguard.service \
-		-add $(CURDIR)/bin/deb/usr/bin/ebpfguard:/usr/bin/ebpfguard -add $(CURDIR)/bin/deb/etc/ebpfguard:/etc/ebpfguard \
-		-add $(CURDIR)/deploy/systemd/ebpfguard.service:/usr/lib/systemd/system/ebpfguard.service \
-		-add $(CURDIR)/deploy/vm/testdata/policy.yaml:/etc/ebpfguard/policies.d/test.yaml \
-		-add $(CURDIR)/deploy/vm/testdata/policy.yaml:/srv/forbidden' ./deploy/vm
+	$(DEB_TEST) -run TestPackage -exec '$(DEB_VM) -add $(CURDIR)/bin/debs:/src/debs' ./deploy/vm
+	$(DEB_TEST) -run TestBoot -exec '$(DEB_VM) -append systemd.wants=ebpfguard.service $(DEB_INSTALLED)' ./deploy/vm
 
 .PHONY: coverage
 coverage: ## run every way on every kernel and write docs/coverage.md
