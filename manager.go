@@ -112,9 +112,6 @@ const keptGenerations = 256
 // attached yet but what was taken over. Pins that cannot be taken over are an error
 // that wraps [ErrPinsInUse], [ErrPinsForeign], [ErrPinsDamaged] or [ErrPinsNewer].
 func NewManager(options Options) (*Manager, error) {
-	if err := Probe().Err(); err != nil {
-		return nil, err
-	}
 	if options.AlertBytes == 0 {
 		options.AlertBytes = 8 << 20
 	}
@@ -139,6 +136,12 @@ func NewManager(options Options) (*Manager, error) {
 		if err := m.takeOver(); err != nil {
 			return nil, err
 		}
+	}
+	if m.takeover != nil { // a kernel that enforces needs no probing
+		return m, nil
+	}
+	if err := Probe().Err(); err != nil {
+		return nil, errors.Join(err, m.close(false))
 	}
 	return m, nil
 }

@@ -388,11 +388,11 @@ func TestKilledUnderLoad(t *testing.T) {
 	cleanPins(t)
 	things, always := thingsToDo(t)
 	m, said := startPinned(t, order{Set: []policy.Policy{always}, Replace: &always})
-	stop, total := strikeOn(t, things)
-	var generation, longest int
+	stop, total := strikeOn(t, 2, things)
+	var generation, longest, replaced int
 	for i := range kills {
 		// Between nothing and some replacements, never the same.
-		time.Sleep(time.Duration(i*i*37%400) * time.Millisecond)
+		time.Sleep(time.Duration(i*i*37%1500) * time.Millisecond)
 		m.kill(t)
 		begun := time.Now()
 		if m, said = startPinned(t, order{Replace: &always}); t.Failed() {
@@ -403,9 +403,15 @@ func TestKilledUnderLoad(t *testing.T) {
 		if _, err := fmt.Sscanf(said, "ready %d %d", &now, &policies); err != nil || now < generation || policies == 0 {
 			t.Errorf("%q after generation %d: %v", said, generation, err)
 		}
+		if now > generation {
+			replaced++
+		}
 		generation = now
 	}
 	m.kill(t)
+	if replaced < kills/2 {
+		t.Errorf("the set was replaced before %d of %d kills only", replaced, kills)
+	}
 	stop()
 	fmt.Printf("killed %d times in %d generations during %d operations; to take over took %d ms at most\n", kills, generation, total(), longest)
 	last, err := ebpfguard.NewManager(pinnedOptions())

@@ -145,12 +145,11 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 // adoptMaps opens the pinned maps. They must be those that the handover names, and all
 // that this layout has.
 func (o *Object) adoptMaps(dir string, numbers map[string]uint32) error {
-	spec, err := LoadGuard()
-	if err != nil {
+	if err := o.declare(); err != nil {
 		return err
 	}
 	names := []string{notesMap}
-	for name := range spec.Maps {
+	for name := range o.declared.Maps {
 		if isPinned(name) {
 			names = append(names, name)
 		}
@@ -158,6 +157,7 @@ func (o *Object) adoptMaps(dir string, numbers map[string]uint32) error {
 	for _, name := range names {
 		m := o.maps[name]
 		if m == nil {
+			var err error
 			if m, err = ebpf.LoadPinnedMap(filepath.Join(dir, name), nil); err != nil {
 				return fmt.Errorf("map %s: %w", name, err)
 			}

@@ -38,8 +38,10 @@ type Options struct {
 // operations are loaded on top with [Object.Attach].
 type Object struct {
 	options Options
-	// spec is made when it is first needed, which after a takeover may be never.
-	spec *ebpf.CollectionSpec
+	// declared is what was compiled, spec that with what this kernel needs. Both are
+	// made when they are first needed: for spec the kernel's types have to be read,
+	// and after a takeover nothing may have to be loaded.
+	declared, spec *ebpf.CollectionSpec
 	maps map[string]*ebpf.Map
 	// marks is the map of mark_tasks, which is there while that runs: its buckets take
 	// 64 MiB.
@@ -120,6 +122,14 @@ func (o *Object) makeMap(name string, spec *ebpf.MapSpec) error {
 	return nil
 }
 
+// declare reads what was compiled unless that is done.
+func (o *Object) declare() (err error) {
+	if o.declared == nil {
+		o.declared, err = LoadGuard()
+	}
+	return err
+}
+
 // specify makes the specification unless it is there.
 func (o *Object) specify() error {
 	if o.spec != nil {
@@ -129,10 +139,10 @@ func (o *Object) specify() error {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return fmt.Errorf("lifting RLIMIT_MEMLOCK: %w", err)
 	}
-	spec, err := LoadGuard()
-	if err != nil {
+	if err := o.declare(); err != nil {
 		return err
 	}
+	spec := o.declared.Copy()
 	if err := prepare(spec, o.options, o.hash); err != nil {
 		return err
 	}
@@ -349,6 +359,9 @@ func iterate(collection *ebpf.Collection, name string) error {
 // these are attached or none.
 func (o *Object) Attach(names ...string) error {
 	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return o.attached[name] != nil })
+	if len(names) == 0 {
+		return nil
+	}
 	links, err := o.attach(names)
 	for i, l := range links {
 		o.attached[names[i]] = l
@@ -422,7 +435,7 @@ const (
 // What is pinned tells a process that takes it over which programs have to be attached,
 // and the payload; programs that are to be detached after it are not to be named.
 func (o *Object) Publish(lines []Line, counters uint32, rules int, marks bool, programs []string, payload []byte) (former []RuleCounters, err error) {
-	if err := o.specify(); err != nil {
+	if err := o.declare(); err != nil {
 		return nil, err
 	}
 	if o.options.Pins != nil {
@@ -436,7 +449,7 @@ func (o *Object) Publish(lines []Line, counters uint32, rules int, marks bool, p
 	}
 	// The type information has to be that of the declaration too: 6.1 takes a
 	// map without for another kind (kernel/bpf/map_in_map.c, timer_off).
-	spec := o.spec.Maps[GuardMapGenerations].InnerMap.Copy()
+	spec := o.declared.Maps[GuardMapGenerations].InnerMap.Copy()
 	spec.Name = "tables"
 	spec.MaxEntries = uint32(len(lines))
 	tables, err := ebpf.NewMap(spec)
