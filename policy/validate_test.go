@@ -59,6 +59,15 @@ func TestValidate(t *testing.T) {
 		{"many components", withBinaries(strings.Repeat("/a", 65)), `policy "p": binary "` + strings.Repeat("/a", 32) + `…" has 65 components; the guard follows paths of at most 64, name a directory above`},
 		{"long path", withBinaries(strings.Repeat("/a", 2048)), `policy "p": binary "` + strings.Repeat("/a", 32) + `…" has 4096 bytes, but no path is longer than 4095; shorten it`},
 		{"twice", withBinaries("/a", "/a"), `policy "p": binary "/a" is listed twice; remove one`},
+		{"processes", withPolicy(func(p *Policy) {
+			p.Subject = Subject{Processes: []ProcessID{{1, 0}, {4711, 5 * tick}, {4711, 6 * tick}}}
+		}), ``},
+		{"no processes", withPolicy(func(p *Policy) { p.Subject = Subject{Processes: []ProcessID{}} }), `policy "p": the subject's processes are empty, which selects nobody; name at least one or select everyone`},
+		{"everyone and processes", withPolicy(func(p *Policy) { p.Subject.Processes = []ProcessID{{1, 0}} }), `policy "p": the subject is everyone and processes at the same time; leave out one of them`},
+		{"process 0", withPolicy(func(p *Policy) { p.Subject = Subject{Processes: []ProcessID{{0, 1}}} }), `policy "p": pid 0 is no process's; write 1 to 4194304`},
+		{"process without start", withPolicy(func(p *Policy) { p.Subject = Subject{Processes: []ProcessID{{4711, 0}}} }), `policy "p": process 4711 has no start; write when it was started, or another process might get its pid`},
+		{"process twice", withPolicy(func(p *Policy) { p.Subject = Subject{Processes: []ProcessID{{4711, 5 * tick}, {4711, 5*tick + 1}}} }), `policy "p": process 4711 is listed twice; remove one`},
+		{"until", withPolicy(func(p *Policy) { p.Until = 1 }), ``},
 		{"no rules", withPolicy(func(p *Policy) { p.Rules = nil }), `policy "p": the policy has no rules; add one`},
 		{"no operation", withRule(func(r *Rule) { r.Operation = "" }), rule0 + `the rule has no operation; name one of: file_open, bprm_check_security, sb_mount, sb_remount, sb_umount, task_fix_setuid, socket_bind, socket_connect`},
 		{"pattern of another operation", withRule(func(r *Rule) { r.Operation = "file_open" }), rule0 + `deny[0]: file_open does not take a policy.SocketPattern; use a FilePattern (a value, not a pointer)`},

@@ -47,9 +47,9 @@ type Options struct {
 	// is on top there. It is called once.
 	Mounts func() []Mount
 	// Mark returns the bit, less than [bpf.MaxMarks], by which tasks remember
-	// that they descend from binaries or processes with this key, see [MarkKeys]. The same key has the same
-	// bit in every generation, since tasks keep their marks. Without it the
-	// bits are counted up.
+	// that they descend from binaries or processes with this key, see
+	// [MarkKeys]. The same key has the same bit in every generation, since
+	// tasks keep their marks. Without it the bits are counted up.
 	Mark func(key string) (bit uint, ok bool)
 }
 
