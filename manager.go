@@ -82,8 +82,8 @@ type Manager struct {
 	counted  ruleCounts
 	// enrichment is nil without Options.Enrich.
 	enrichment *enrichment
-	// marks are the bits of lists of binaries whose descendants policies
-	// select or selected.
+	// marks are the bits of lists of binaries and of processes whose descendants
+	// policies select or selected, by [compile.MarkKeys].
 	marks map[string]uint
 
 	sequence Sequence
@@ -325,8 +325,7 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 	// Alerts may come before Publish returns.
 	m.remember(number, generation{set, compiled.Rules})
 	m.number = number // whatever comes of it: the kernel may have seen it
-	descendants := slices.ContainsFunc(set, func(p policy.Policy) bool { return p.Subject.Descendants })
-	counters, err := m.object.Publish(compiled.Lines, compiled.Counters, len(compiled.Rules), descendants, programs, payload)
+	counters, err := m.object.Publish(compiled.Lines, compiled.Counters, len(compiled.Rules), programs, payload)
 	if err != nil {
 		return Changes{}, err
 	}
@@ -355,9 +354,9 @@ func programsFor(set []policy.Policy, attached map[policy.Operation][]string) ([
 }
 
 // mark returns the bit by which tasks remember that they descend from a list of
-// binaries.
-func (m *Manager) mark(binaries string) (uint, bool) {
-	if bit, ok := m.marks[binaries]; ok {
+// binaries or processes.
+func (m *Manager) mark(key string) (uint, bool) {
+	if bit, ok := m.marks[key]; ok {
 		return bit, true
 	}
 	taken := uint64(0)
@@ -368,21 +367,21 @@ func (m *Manager) mark(binaries string) (uint, bool) {
 	if bit >= bpf.MaxMarks {
 		return 0, false
 	}
-	m.marks[binaries] = uint(bit)
+	m.marks[key] = uint(bit)
 	return uint(bit), true
 }
 
-// forgetMarks frees the bits of lists of binaries of former sets when there are
+// forgetMarks frees the bits of lists of binaries and processes of former sets when there are
 // too few for the next one. Until then tasks remember what they descend from,
 // in case that a policy comes back.
 func (m *Manager) forgetMarks(next []policy.Policy) error {
 	used, fresh := map[string]bool{}, 0
 	for _, p := range slices.Concat(m.set, next) {
-		if key := compile.MarkKey(p.Subject); p.Subject.Descendants && !used[key] {
-			used[key] = true
-			if _, ok := m.marks[key]; !ok {
+		for _, key := range compile.MarkKeys(p.Subject) {
+			if _, ok := m.marks[key]; !ok && !used[key] {
 				fresh++
 			}
+			used[key] = true
 		}
 	}
 	if len(m.marks)+fresh <= bpf.MaxMarks {

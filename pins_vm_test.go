@@ -387,7 +387,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	vmtest.Require(t, "socket_bind")
 	cleanPins(t)
 	things, always := thingsToDo(t)
-	m, said := startPinned(t, order{Set: []policy.Policy{always}, Replace: &always})
+	m, _ := startPinned(t, order{Set: []policy.Policy{always}, Replace: &always})
 	stop, total := strikeOn(t, 2, things)
 	var generation, longest, replaced int
 	for i := range kills {
@@ -395,6 +395,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		time.Sleep(time.Duration(i*i*37%1500) * time.Millisecond)
 		m.kill(t)
 		begun := time.Now()
+		var said string
 		if m, said = startPinned(t, order{Replace: &always}); t.Failed() {
 			break
 		}

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -304,11 +303,7 @@ func (o *Object) resume(force tables) error {
 	if err := o.maps[GuardMapGenerations].Delete(slotNext); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("removing staged tables: %w", err)
 	}
-	line, err := force.line(force.header.Subjects / uint32(LineWords))
-	if err != nil {
-		return err
-	}
-	o.force.Store(forceWord(force.header, *(*Subjects)(unsafe.Pointer(&line))))
+	o.force.Store(forceWord(force.header))
 	return nil
 }
 

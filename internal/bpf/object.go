@@ -428,13 +428,13 @@ const (
 // operations and subjects. When it returns, no program that still reads the
 // former generation runs any more (the update of a map in a map waits for
 // them, kernel/bpf/syscall.c, maybe_wait_bpf_programs). counters is where the
-// counters of its rules are. With marks, tasks are first given the marks that
-// the generation knows, while fork and exec mark for it already. It returns the
+// counters of its rules are. If the generation knows marks, tasks are first given
+// those, while fork and exec mark for it already. It returns the
 // counters of the former generation's rules, see [Object.RuleCounters].
 //
 // What is pinned tells a process that takes it over which programs have to be attached,
 // and the payload; programs that are to be detached after it are not to be named.
-func (o *Object) Publish(lines []Line, counters uint32, rules int, marks bool, programs []string, payload []byte) (former []RuleCounters, err error) {
+func (o *Object) Publish(lines []Line, counters uint32, rules int, programs []string, payload []byte) (former []RuleCounters, err error) {
 	if err := o.declare(); err != nil {
 		return nil, err
 	}
@@ -473,7 +473,7 @@ func (o *Object) Publish(lines []Line, counters uint32, rules int, marks bool, p
 		return nil, err
 	}
 	generations := o.maps[GuardMapGenerations]
-	if marks {
+	if forceWord(header)&ForceMarks != 0 {
 		// Before the generation is there: fork and exec look for it from now on.
 		if now := o.force.Load(); now != 0 {
 			o.force.Store(now | ForceMarks)
@@ -491,7 +491,7 @@ func (o *Object) Publish(lines []Line, counters uint32, rules int, marks bool, p
 		o.force.Store(before)
 		return nil, fmt.Errorf("publishing tables: %w", err)
 	}
-	o.force.Store(forceWord(header, *(*Subjects)(unsafe.Pointer(&lines[header.Subjects/uint32(LineWords)]))))
+	o.force.Store(forceWord(header))
 	if o.tables != nil {
 		former, err = o.RuleCounters()
 		err = errors.Join(err, o.tables.Close())
@@ -500,13 +500,10 @@ func (o *Object) Publish(lines []Line, counters uint32, rules int, marks bool, p
 	return former, errors.Join(err, o.forget())
 }
 
-// forceWord returns what tables say is in force (bpf/maps.h).
-func forceWord(header Generation, subjects Subjects) uint64 {
-	word := uint64(header.Number)<<32 | uint64(header.Concerned)
-	if subjects.Flags&MarksFlag != 0 {
-		word |= ForceMarks
-	}
-	return word
+// forceWord returns what the first line of tables says is in force, all of it
+// (bpf/maps.h).
+func forceWord(header Generation) uint64 {
+	return uint64(header.Number)<<32 | uint64(header.Concerned)
 }
 
 // ForgetMarks takes marks from all tasks, so that they can stand for something
