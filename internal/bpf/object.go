@@ -124,9 +124,14 @@ func (o *Object) makeMap(name string, spec *ebpf.MapSpec) error {
 
 // declare reads what was compiled unless that is done.
 func (o *Object) declare() (err error) {
-	if o.declared == nil {
-		o.declared, err = LoadGuard()
+	if o.declared != nil {
+		return nil
 	}
+	// Before 5.11 maps count against this limit; later kernels ignore it.
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return fmt.Errorf("lifting RLIMIT_MEMLOCK: %w", err)
+	}
+	o.declared, err = LoadGuard()
 	return err
 }
 
@@ -134,10 +139,6 @@ func (o *Object) declare() (err error) {
 func (o *Object) specify() error {
 	if o.spec != nil {
 		return nil
-	}
-	// Before 5.11 maps count against this limit; later kernels ignore it.
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return fmt.Errorf("lifting RLIMIT_MEMLOCK: %w", err)
 	}
 	if err := o.declare(); err != nil {
 		return err
