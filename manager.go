@@ -569,11 +569,11 @@ func (m *Manager) close(remove bool) error {
 	}
 	err = errors.Join(err, m.closeEnrichment())
 	m.keepNote(nil)
-	if m.pins != nil && remove {
-		err = errors.Join(err, m.pins.Remove())
-	}
 	if m.object != nil {
 		err = errors.Join(err, m.object.Close())
+	}
+	if m.pins != nil && remove {
+		err = errors.Join(err, m.pins.Remove())
 	}
 	if m.pins != nil {
 		err = errors.Join(err, m.pins.Close())

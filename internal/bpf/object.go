@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/cilium/ebpf"
@@ -42,7 +43,7 @@ type Object struct {
 	// made when they are first needed: for spec the kernel's types have to be read,
 	// and after a takeover nothing may have to be loaded.
 	declared, spec *ebpf.CollectionSpec
-	maps map[string]*ebpf.Map
+	maps           map[string]*ebpf.Map
 	// marks is the map of mark_tasks, which is there while that runs: its buckets take
 	// 64 MiB.
 	marks *ebpf.MapSpec
@@ -593,13 +594,49 @@ func (o *Object) Close() error {
 
 // detach detaches programs for good.
 func detach(links []link.Link) error {
-	var err error
+	var programs []ebpf.ProgramID
+	var errs []error
 	for _, l := range links {
-		if e := l.Unpin(); e != nil && !errors.Is(e, os.ErrNotExist) {
-			err = errors.Join(err, fmt.Errorf("removing a pin: %w", e))
+		info, err := l.Info()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("examining a program: %w", err))
+		} else if err := l.Unpin(); err != nil {
+			errs = append(errs, fmt.Errorf("removing a pin: %w", err))
+		} else {
+			programs = append(programs, info.Program)
 		}
 	}
-	return errors.Join(err, closeLinks(links))
+	errs = append(errs, closeLinks(links), awaitDetached(programs))
+	return errors.Join(errs...)
+}
+
+// detachTime is how long the kernel may take to detach what is no longer pinned.
+const detachTime = 30 * time.Second
+
+// awaitDetached waits until programs are gone: the kernel lets go of what a pin held
+// when it has time, of the link's number first, then of the attachment, and of the
+// program's number last (kernel/bpf/syscall.c, bpf_link_free).
+func awaitDetached(programs []ebpf.ProgramID) error {
+	deadline := time.Now().Add(detachTime)
+	for _, id := range programs {
+		for {
+			p, err := ebpf.NewProgramFromID(id)
+			if errors.Is(err, os.ErrNotExist) {
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("looking whether a program is detached: %w", err)
+			}
+			if err := p.Close(); err != nil {
+				return err
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("the kernel has not detached a program within %v", detachTime)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return nil
 }
 
 // closeLinks closes programs, side by side as attach does; those that are not pinned
