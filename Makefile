@@ -84,6 +84,13 @@ check: ## formatting, vet, staticcheck, generated code, unit tests with the race
 	@scripts/install-tools check
 	@GO='$(GO)' scripts/check
 
+# A tool with more dependencies than all the rest, so it is in no go.mod.
+BUF ?= github.com/bufbuild/buf/cmd/buf@v1.75.0
+
+.PHONY: lint-api
+lint-api: ## the rules of buf for api/ (building it takes two minutes)
+	cd api && $(GO) run $(BUF) lint
+
 .PHONY: generate
 generate: ## compile the kernel programs and generate what Go shares with them
 	@scripts/install-tools generate
