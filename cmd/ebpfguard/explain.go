@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -20,6 +21,8 @@ type explainFlags struct {
 	process   processFlags
 	object    objectFlags
 	output    output
+	pid       uint32
+	daemon    remote
 
 	users, groups func(name string) (uint32, error)
 }
@@ -28,9 +31,13 @@ func newExplainCommand() *cobra.Command {
 	flags := explainFlags{output: outputText}
 	flags.users, flags.groups = policy.SystemNames()
 	cmd := &cobra.Command{
-		Use:   "explain [-p] FILE|DIR ...",
+		Use:   "explain [-p] FILE|DIR ...|--pid N",
 		Short: "Tell which rule decides an operation, and why, without a kernel",
 		Long: `Tell which rule decides an operation, and why, without a kernel.
+
+With --pid it is about a process that runs, as a running daemon sees it, and
+about the policies in force unless others are given. Without an operation it
+tells what the process is and which policies and rules concern it.
 
 Prints the verdict, the rule that decided and every pattern that matches with
 the reason why it won or lost. The operation can be left out where the rules of
@@ -59,10 +66,14 @@ that the kernel may choose.`,
 
   # May a script connect there? In JSON. And a process that cannot be identified?
   ebpfguard explain -p policies/ --operation socket_connect --binary /usr/bin/python3.11 --script /usr/bin/cloud-init --address 169.254.169.254 --port 80 -o json
-  ebpfguard explain -p policies/ --operation socket_connect --unknown --address 10.0.0.1 --port 53 --protocol udp`,
+  ebpfguard explain -p policies/ --operation socket_connect --unknown --address 10.0.0.1 --port 53 --protocol udp
+
+  # What does the running daemon forbid process 4711? May it read this?
+  ebpfguard explain --pid 4711
+  ebpfguard explain --pid 4711 --operation file_open --path /etc/shadow`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.files = append(flags.files, args...)
-			return flags.explain(cmd.OutOrStdout(), cmd.Flags())
+			return flags.explain(cmd)
 		},
 	}
 	policyFlag(cmd, &flags.files)
@@ -76,6 +87,11 @@ that the kernel may choose.`,
 	f.VarP(&flags.output, "output", "o", "the `format`: text or json")
 	flags.process.add(f)
 	flags.object.add(f)
+	f.Uint32Var(&flags.pid, "pid", 0, "process: the running one of this `number`, as the daemon sees it")
+	flags.daemon.add(cmd)
+	for _, known := range []string{"binary", "script", "ancestor", "cgroup", "uid", "unknown"} {
+		cmd.MarkFlagsMutuallyExclusive(known, "pid")
+	}
 	for _, known := range []string{"binary", "script", "ancestor", "cgroup"} {
 		cmd.MarkFlagsMutuallyExclusive(known, "unknown")
 	}
@@ -83,8 +99,10 @@ that the kernel may choose.`,
 }
 
 // explain prints how the operation that the flags describe is decided.
-func (f *explainFlags) explain(w io.Writer, given *pflag.FlagSet) error {
-	if len(f.files) == 0 {
+func (f *explainFlags) explain(cmd *cobra.Command) error {
+	w, given := cmd.OutOrStdout(), cmd.Flags()
+	running := given.Changed("pid")
+	if len(f.files) == 0 && !running {
 		return usagef("no policy is given; name a file or directory with -p")
 	}
 	var operation policy.Operation
@@ -102,9 +120,22 @@ func (f *explainFlags) explain(w io.Writer, given *pflag.FlagSet) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	set, err := policy.Load(f.files...)
+	var answer *pb.ExplainResponse
+	if running {
+		if answer, err = f.ask(cmd); err != nil {
+			return err
+		}
+		process = remoteProcess(answer.Process)
+		if f.operation == "" && !aboutObject(given) {
+			if f.output == outputJSON {
+				return printMessage(w, answer)
+			}
+			return printProcess(w, answer)
+		}
+	}
+	set, err := f.policies(answer)
 	if err != nil {
-		return fmt.Errorf("explain: the policies cannot be used:\n%w", err)
+		return err
 	}
 	if f.operation == "" {
 		if operation, err = theOperation(set, given); err != nil {
@@ -124,6 +155,25 @@ func (f *explainFlags) explain(w io.Writer, given *pflag.FlagSet) error {
 	}
 	_, err = io.WriteString(w, explanation.String())
 	return err
+}
+
+// policies returns those of the files, or without any those in force.
+func (f *explainFlags) policies(answer *pb.ExplainResponse) ([]policy.Policy, error) {
+	if len(f.files) == 0 {
+		return remotePolicies(answer.GetPolicies())
+	}
+	set, err := policy.Load(f.files...)
+	if err != nil {
+		return nil, fmt.Errorf("explain: the policies cannot be used:\n%w", err)
+	}
+	return set, nil
+}
+
+// aboutObject tells whether a flag about an object is given.
+func aboutObject(given *pflag.FlagSet) bool {
+	about := false
+	given.Visit(func(f *pflag.Flag) { about = about || ownersOf(f.Name) != nil })
+	return about
 }
 
 // fits tells whether the flags about the object are those of the operation.
