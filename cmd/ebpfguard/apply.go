@@ -59,7 +59,7 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 					return err
 				}
 				for _, warning := range response.Warnings {
-					fmt.Fprintf(cmd.ErrOrStderr(), "warning: %s\n", warning)
+					fmt.Fprintln(cmd.ErrOrStderr(), warning)
 				}
 				return printChanges(cmd.OutOrStdout(), response.Changes, request.DryRun)
 			})

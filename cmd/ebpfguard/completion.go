@@ -18,7 +18,8 @@ running daemon. Packages bring the completions along.`,
 
   ebpfguard completion zsh > /usr/share/zsh/vendor-completions/_ebpfguard
   ebpfguard completion fish > ~/.config/fish/completions/ebpfguard.fish`,
-		ValidArgs: []string{"bash", "zsh", "fish"},
+		ValidArgs:             []string{"bash", "zsh", "fish"},
+		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			w, root := cmd.OutOrStdout(), cmd.Root()
 			switch strings.Join(args, " ") {

@@ -125,7 +125,6 @@ func (f *explainFlags) explain(cmd *cobra.Command) error {
 		if answer, err = f.ask(cmd); err != nil {
 			return err
 		}
-		process = remoteProcess(answer.Process)
 		if f.operation == "" && !aboutObject(given) {
 			if f.output == outputJSON {
 				return printMessage(w, answer)
@@ -136,6 +135,12 @@ func (f *explainFlags) explain(cmd *cobra.Command) error {
 	set, err := f.policies(answer)
 	if err != nil {
 		return err
+	}
+	if running {
+		process = remoteProcess(answer.Process)
+		if len(f.files) == 0 {
+			process.IDs = append(process.IDs, named(set)...)
+		}
 	}
 	if f.operation == "" {
 		if operation, err = theOperation(set, given); err != nil {
@@ -159,7 +164,7 @@ func (f *explainFlags) explain(cmd *cobra.Command) error {
 
 // policies returns those of the files, or without any those in force.
 func (f *explainFlags) policies(answer *pb.ExplainResponse) ([]policy.Policy, error) {
-	if len(f.files) == 0 {
+	if answer != nil && len(f.files) == 0 {
 		return remotePolicies(answer.GetPolicies())
 	}
 	set, err := policy.Load(f.files...)

@@ -30,16 +30,36 @@ func (f *explainFlags) ask(cmd *cobra.Command) (*pb.ExplainResponse, error) {
 // remoteProcess returns a process as the policies see it.
 func remoteProcess(p *pb.Process) policy.Process {
 	return policy.Process{Binary: p.GetBinary(), Script: p.GetScript(), Ancestors: p.GetAncestors(), UID: p.GetUid(),
-		Cgroup: p.GetCgroup(), Unknown: p.GetUnknown()}
+		Cgroup: p.GetCgroup(), Unknown: p.GetUnknown(), IDs: []policy.ProcessID{{PID: p.GetPid(), Start: p.GetStart()}}}
+}
+
+// named returns the processes that the policies name. The daemon does not tell
+// the numbers of a process's ancestors, but that a policy for processes
+// concerns it: then it is, or descends from, those.
+func named(concerning []policy.Policy) []policy.ProcessID {
+	var ids []policy.ProcessID
+	for _, p := range concerning {
+		ids = append(ids, p.Subject.Processes...)
+	}
+	return ids
 }
 
 // remotePolicies reads the policies that the daemon sent.
 func remotePolicies(policies []*pb.Policy) ([]policy.Policy, error) {
 	var set []policy.Policy
 	for _, p := range policies {
-		read, err := policy.Parse(cmp.Or(p.Source, p.Name), []byte(p.Yaml))
+		// addresses_from is meant from the folder of the file.
+		file, _, _ := strings.Cut(p.Source, ":")
+		read, err := policy.Parse(cmp.Or(file, p.Name), []byte(p.Yaml))
 		if err != nil {
 			return nil, fmt.Errorf("explain: policy %q of the daemon cannot be read here; is the daemon of another version?\n%w", p.Name, err)
+		}
+		for i := range read {
+			// The positions in what was sent are not those in the file.
+			read[i].Source = p.Source
+			for j := range read[i].Rules {
+				read[i].Rules[j].Source = ""
+			}
 		}
 		set = append(set, read...)
 	}

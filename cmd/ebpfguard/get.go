@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -116,11 +117,15 @@ func printPolicies(w io.Writer, policies []*pb.Policy, format string) error {
 			if p.Mitigation != nil {
 				ends = span(p.Mitigation.Left.AsDuration())
 			}
-			row = append(row, number(lost), number(limited), strings.Join(operations, ","), ends, printable(p.Source))
+			row = append(row, number(lost), number(limited), strings.Join(operations, ","), ends, cmp.Or(printable(p.Source), "-"))
 		}
 		rows = append(rows, row)
 	}
-	return table(w, []int{3, 4, 5, 6}[:2+2*(len(rows[0])/10)], rows...)
+	numbers := []int{3, 4}
+	if format == "wide" {
+		numbers = append(numbers, 5, 6)
+	}
+	return table(w, numbers, rows...)
 }
 
 func origin(o pb.Origin) string { return enumWord(o.Descriptor(), o.Number()) }

@@ -70,12 +70,11 @@ func describeStatus(s *pb.StatusResponse, now time.Time) string {
 		since = fmt.Sprintf(", in force for %s", span(now.Sub(s.Applied.AsTime())))
 	}
 	fmt.Fprintf(&b, "set       %d%s\n", s.Generation, since)
-	adopted := ""
+	fmt.Fprintf(&b, "daemon    up %s, pid %d, memory %s\n", span(now.Sub(s.Started.AsTime())), s.Pid, size(s.ResidentBytes))
 	if s.Adopted {
-		adopted = "; took over what a former daemon enforced"
+		b.WriteString("          it took over what a former daemon enforced\n")
 	}
-	fmt.Fprintf(&b, "daemon    %s, pid %d, up %s, %s%s\n", cmp.Or(s.Version, "of an unknown version"), s.Pid,
-		span(now.Sub(s.Started.AsTime())), size(s.ResidentBytes), adopted)
+	fmt.Fprintf(&b, "version   %s\n", cmp.Or(s.Version, "unknown"))
 	fmt.Fprintf(&b, "host      %s, boot %s\n", cmp.Or(printable(s.Host), "unknown"), cmp.Or(s.BootId, "unknown"))
 	fmt.Fprintf(&b, "policies  %s\n", cmp.Or(s.PolicyDirectory, "no directory; applied ones only"))
 	if s.PinPath != "" {
@@ -95,6 +94,9 @@ func headline(s *pb.StatusResponse) string {
 		many(s.Mitigations, "mitigation", "mitigations"))
 	switch s.State {
 	case pb.StatusResponse_STATE_ENFORCING:
+		if s.Policies == 0 {
+			return "ENFORCING  nothing: no policies are in force; add one with 'ebpfguard apply -f FILE'"
+		}
 		return "ENFORCING  " + what
 	case pb.StatusResponse_STATE_DEGRADED:
 		return fmt.Sprintf("DEGRADED   %s; still enforcing %s", many(len(s.Problems), "problem", "problems"), what)
@@ -102,18 +104,28 @@ func headline(s *pb.StatusResponse) string {
 	return "UNKNOWN    the daemon does not tell its state; is it of another version?"
 }
 
+// describeOperations prints two tables: one would be too wide for a terminal of
+// 80 columns.
 func describeOperations(b *strings.Builder, s *pb.StatusResponse) {
-	rows := [][]string{{"OPERATION", "ATTACHED", "ALLOWED", "AUDITED", "DENIED", "KILLED", "UNDECIDED", "ALERTS", "LOST", "LIMITED"}}
+	decided := [][]string{{"OPERATION", "ATTACHED", "ALLOWED", "AUDITED", "DENIED", "KILLED", "UNDECIDED"}}
+	alerts := [][]string{{"ALERTS OF", "SENT", "LOST", "LIMITED"}}
 	for _, o := range s.Operations {
-		rows = append(rows, []string{o.Operation, yesNo(o.Attached), number(o.Allowed), number(o.Audited), number(o.Denied),
-			number(o.Killed), number(o.Undecided), number(o.Alerts), number(o.AlertsLost), number(o.AlertsLimited)})
+		decided = append(decided, []string{o.Operation, yesNo(o.Attached), number(o.Allowed), number(o.Audited), number(o.Denied),
+			number(o.Killed), number(o.Undecided)})
+		if o.Alerts+o.AlertsLost+o.AlertsLimited > 0 {
+			alerts = append(alerts, []string{o.Operation, number(o.Alerts), number(o.AlertsLost), number(o.AlertsLimited)})
+		}
 	}
-	if len(rows) == 1 {
+	if len(decided) == 1 {
 		b.WriteString("\nno operation was counted: no policy needs one yet\n")
 		return
 	}
 	b.WriteString("\n")
-	_ = table(b, []int{2, 3, 4, 5, 6, 7, 8, 9}, rows...)
+	_ = table(b, []int{2, 3, 4, 5, 6}, decided...)
+	if len(alerts) > 1 {
+		b.WriteString("\n")
+		_ = table(b, []int{1, 2, 3}, alerts...)
+	}
 }
 
 func describeRules(b *strings.Builder, s *pb.StatusResponse) {
@@ -123,12 +135,12 @@ func describeRules(b *strings.Builder, s *pb.StatusResponse) {
 		b.WriteString("\nno rule has audited or denied anything yet\n")
 		return
 	}
-	rows := [][]string{{"HOTTEST RULES", "RULE", "OPERATION", "HITS", "LOST", "LIMITED"}}
+	rows := [][]string{{"HITS", "LOST", "LIMITED", "RULE", "OPERATION", "HOTTEST RULES"}}
 	for _, r := range hot[:min(len(hot), hottest)] {
-		rows = append(rows, []string{r.Policy, number(r.Rule), r.Operation, number(r.Hits), number(r.AlertsLost), number(r.AlertsLimited)})
+		rows = append(rows, []string{number(r.Hits), number(r.AlertsLost), number(r.AlertsLimited), number(r.Rule), r.Operation, r.Policy})
 	}
 	b.WriteString("\n")
-	_ = table(b, []int{1, 3, 4, 5}, rows...)
+	_ = table(b, []int{0, 1, 2, 3}, rows...)
 	if rest := len(hot) - hottest; rest > 0 {
 		fmt.Fprintf(b, "and %s\n", many(rest, "more rule", "more rules"))
 	}
@@ -139,8 +151,8 @@ func describeAlerts(b *strings.Builder, s *pb.StatusResponse) {
 	for _, o := range s.Operations {
 		sent, lost, limited = sent+o.Alerts, lost+o.AlertsLost, limited+o.AlertsLimited
 	}
-	fmt.Fprintf(b, "\nalerts    %s sent by the kernel, %s lost, %s limited\n", number(sent), number(lost), number(limited))
-	fmt.Fprintf(b, "          %s read by this daemon, %s folded into others, the last has sequence number %s\n",
+	fmt.Fprintf(b, "\nalerts    kernel: %s sent, %s lost, %s limited\n", number(sent), number(lost), number(limited))
+	fmt.Fprintf(b, "          daemon: %s read, %s folded into others, last number %s\n",
 		number(s.GetAlerts().GetRead()), number(s.GetAlerts().GetFolded()), number(s.GetAlerts().GetSequence()))
 	rows := [][]string{{"SINK", "WRITTEN", "FILTERED", "DROPPED", "LAST ERROR"}}
 	for _, k := range s.GetAlerts().GetSinks() {

@@ -125,7 +125,9 @@ func (s *sums) add(status *pb.StatusResponse) {
 }
 
 // concerned is how many operations were decided.
-func concerned(o *pb.OperationCounters) uint64 { return o.GetAllowed() + o.GetAudited() + o.GetDenied() }
+func concerned(o *pb.OperationCounters) uint64 {
+	return o.GetAllowed() + o.GetAudited() + o.GetDenied()
+}
 
 func (f *topFrame) operations() []string {
 	rows := [][]string{{"OPERATION", "OPS/S", "DENIED/S", "AUDITED/S", "DENIED", "KILLED", "LOST"}}
@@ -142,6 +144,9 @@ func (f *topFrame) operations() []string {
 		}
 		rows = append(rows, []string{name, f.perSecond(concerned(before), concerned(o)), f.perSecond(before.Denied, o.Denied),
 			f.perSecond(before.Audited, o.Audited), short(o.Denied), short(o.Killed), short(o.AlertsLost)})
+	}
+	if len(rows) == 1 {
+		return []string{"no operation is decided yet: no policy needs one", ""}
 	}
 	return append(tableLines([]int{1, 2, 3, 4, 5, 6}, rows...), "")
 }
