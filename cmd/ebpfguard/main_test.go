@@ -6,10 +6,12 @@ import (
 	"os/exec"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 )
 
 func TestMain(m *testing.M) {
@@ -71,6 +73,27 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if want := args[0]; strconv.Itoa(code) != want {
 		ts.Fatalf("exit code %d, want %s", code, want)
 	}
+}
+
+// TestCommands asserts that each command has examples and a place in docs/cli.md.
+func TestCommands(t *testing.T) {
+	docs, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var visit func(*cobra.Command)
+	visit = func(cmd *cobra.Command) {
+		if cmd.Example == "" && cmd.HasParent() && cmd.Name() != "help" {
+			t.Errorf("%s has no examples", cmd.CommandPath())
+		}
+		if cmd.Runnable() && cmd.HasParent() && !cmd.Hidden && !strings.Contains(string(docs), cmd.CommandPath()) {
+			t.Errorf("docs/cli.md has nothing about %s", cmd.CommandPath())
+		}
+		for _, c := range cmd.Commands() {
+			visit(c)
+		}
+	}
+	visit(newRootCommand())
 }
 
 type guardKey struct{}
