@@ -90,9 +90,9 @@ func (r *remote) dial(ctx context.Context) (*grpc.ClientConn, error) {
 
 // explain says what an error means and what to do about it.
 func (r *remote) explain(what string, err error) error {
-	var reported *usageError
+	var usage *usageError
 	switch {
-	case err == nil, errors.Is(err, errReported), errors.As(err, &reported):
+	case err == nil, errors.Is(err, errReported), errors.As(err, &usage):
 		return err
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%s: no daemon answers on %s; start it with 'systemctl start ebpfguard', or name its socket with --socket", what, r.path())
