@@ -99,6 +99,10 @@ generate: ## compile the kernel programs and generate what Go shares with them
 .PHONY: build
 build: bin/ebpfguard ## build bin/ebpfguard, static
 
+.PHONY: man
+man: bin/ebpfguard ## write the manual pages into dist/man
+	bin/ebpfguard man dist/man
+
 .PHONY: dist
 dist: ## build dist/: static binaries, .deb, .rpm and archives for amd64 and arm64, with checksums
 	$(GO) -C internal/dist run .

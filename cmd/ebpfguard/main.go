@@ -86,12 +86,20 @@ Exit codes:
 			return about.Help()
 		},
 	})
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newCheckCommand(),
 		newRunCommand(),
 		newValidateCommand(),
 		newExplainCommand(),
+		newApplyCommand(),
+		newGetCommand(),
+		newDeleteCommand(),
+		newStatusCommand(),
+		newAlertsCommand(),
+		newTopCommand(),
+		newMitigateCommand(),
+		newCompletionCommand(),
+		newManCommand(),
 	)
 	markReached(root)
 	return root
