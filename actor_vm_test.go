@@ -41,6 +41,8 @@ type action struct {
 	Uring bool
 	// Times repeats the action; the reply counts the denials.
 	Times int
+	// Rebinds binds the one socket so many times, and counts the denials.
+	Rebinds int
 	// Fork does the action in a child process of the actor.
 	Fork bool
 	// Exec is started by the actor (and acts in its place).
@@ -76,6 +78,9 @@ func TestMain(m *testing.M) {
 	case "":
 	case "manager":
 		manage()
+		return
+	case "pinned":
+		managePinned()
 		return
 	default:
 		act()
@@ -165,7 +170,7 @@ func (a action) do() reply {
 			denied++
 		}
 	}
-	r.Denied = denied
+	r.Denied += denied
 	return r
 }
 
@@ -197,6 +202,15 @@ func (a action) once() reply {
 	unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_FREEBIND, 1)
 	switch {
 	case a.NoBind:
+	case a.Rebinds > 0:
+		var r reply
+		address := a.sockaddr(a.Address)
+		for range a.Rebinds {
+			if errors.Is(rawBind(fd, address), unix.EPERM) {
+				r.Denied++
+			}
+		}
+		return r
 	case a.Uring:
 		if err := uringBind(fd, a.sockaddr(a.Address)); err != nil {
 			return failed("bind", err)
@@ -255,8 +269,15 @@ type actor struct {
 func start(program string) (*actor, error) { return startWith(program, nil) }
 
 func startWith(program string, attributes *syscall.SysProcAttr) (*actor, error) {
-	a := &actor{command: exec.Command(program)}
-	a.command.SysProcAttr = attributes
+	command := exec.Command(program)
+	command.SysProcAttr = attributes
+	return startCommand(command)
+}
+
+// startCommand starts a command that becomes an actor, or starts one with its own
+// standard input and output.
+func startCommand(command *exec.Cmd) (*actor, error) {
+	a := &actor{command: command}
 	a.command.Env = append(os.Environ(), actorEnv+"=1")
 	a.command.Stderr = os.Stderr
 	in, err := a.command.StdinPipe()

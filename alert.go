@@ -80,19 +80,23 @@ type Process struct {
 	Cgroup   string
 	// Namespaces are inode numbers, as in /proc/PID/ns.
 	Namespaces Namespaces
-	// StartTime is when the process was started, in nanoseconds of
-	// CLOCK_BOOTTIME; with the PID it names the process until the next boot.
+	// StartTime is when the process was forked, in nanoseconds of CLOCK_BOOTTIME;
+	// with the PID it names the process until the next boot.
 	StartTime uint64
+
+	// What follows is empty without [Options.Enrich].
+
 	// Args are the arguments that the program was started with, its own name
-	// first. They may be cut.
+	// first: their first 1,024 bytes.
 	Args []string
-	// User is the name of UID.
+	// User is the name of UID on this system.
 	User string
 	// Unit is the unit of systemd, and ContainerID the container, that the
 	// process belongs to by its cgroup.
 	Unit, ContainerID string
-	// Ancestors are those that the process descends from, the parent first.
-	// They may be fewer than there were.
+	// Ancestors are those that the process descends from, the parent first, up to
+	// 8. A parent that has ended is among them if it was known, although PPID is
+	// then that of the process which took its place.
 	Ancestors []Ancestor
 }
 
@@ -252,6 +256,11 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 		}
 		*p.text, paths = string(paths[:p.length]), paths[p.length:]
 	}
+	if r.ancestors = make([]bpf.Ancestor, min(int(r.Ancestors), bpf.MaxAncestors)); len(r.ancestors) > 0 {
+		if _, err := binary.Decode(paths, binary.NativeEndian, r.ancestors); err != nil {
+			return nil, fmt.Errorf("decoding the ancestors of an alert of %d bytes: %w", len(data), err)
+		}
+	}
 	op := operationByID(r.Operation)
 	if op == nil {
 		return nil, fmt.Errorf("decoding an alert: unknown operation %d", r.Operation)
@@ -270,7 +279,7 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 		Generation: r.Generation,
 		Count:      1,
 		Process: Process{
-			PID: r.Pid, TID: r.Tid, PPID: r.Ppid, UID: r.Uid, GID: r.Gid,
+			PID: r.Pid, TID: r.Tid, PPID: r.Ppid, StartTime: r.Start, UID: r.Uid, GID: r.Gid,
 			Comm:         unix.ByteSliceToString(r.Comm[:]),
 			Binary:       r.binary,
 			ParentBinary: r.parent,
@@ -278,6 +287,9 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 			Cgroup:       m.cgroups.path(r.Cgroup),
 			Namespaces:   Namespaces{Mount: r.MntNs, PID: r.PidNs, Network: r.NetNs, User: r.UserNs},
 		},
+	}
+	if m.enrichment != nil {
+		m.enrichment.describe(&c.Process, r)
 	}
 	if p, rule, ok := m.rule(r.Generation, verdict.Rule()); ok {
 		c.Policy, c.Rule = p.Name, rule

@@ -66,11 +66,14 @@ func TestAlert(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if started := startTicks(t, pid); alert.StartTime/10_000_000 != started {
+		t.Errorf("started at %d ns, not %d ticks", alert.StartTime, started)
+	}
 	if alert.TID < alert.PID { // threads of a Go program are started later
 		t.Errorf("tid %d, pid %d", alert.TID, alert.PID)
 	}
 	want := ebpfguard.Process{
-		PID: uint32(pid), TID: alert.TID, PPID: uint32(os.Getpid()), Comm: alert.Comm,
+		PID: uint32(pid), TID: alert.TID, PPID: uint32(os.Getpid()), StartTime: alert.StartTime, Comm: alert.Comm,
 		Binary: program, ParentBinary: self, CgroupID: stat.Ino, Cgroup: "/alert test",
 		Namespaces: ebpfguard.Namespaces{Mount: namespace("mnt"), PID: namespace("pid"), Network: namespace("net"), User: namespace("user")},
 	}

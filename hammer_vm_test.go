@@ -29,6 +29,51 @@ type hammered struct {
 func TestReplacedUnderLoad(t *testing.T) {
 	g := sharedGuard(t)
 	alerts := g.divert(t)
+	things, always := thingsToDo(t)
+	g.use(t, always)
+	var listener sync.WaitGroup
+	done := make(chan struct{})
+	listener.Go(func() {
+		for {
+			select {
+			case <-alerts: // they do not matter here
+			case <-g.errs:
+			case <-done:
+				return
+			}
+		}
+	})
+	stop, total := strikeOn(t, things)
+	for i := range 200 {
+		if _, err := g.Apply(replacement(always, i)); err != nil {
+			t.Error(err)
+		}
+	}
+	stop()
+	close(done)
+	listener.Wait()
+	fmt.Printf("200 policy sets applied during %d operations\n", total())
+}
+
+// strikeOn has four processes do things until they are stopped, and counts what they did.
+func strikeOn(t *testing.T, things []hammered) (stop func(), total func() int64) {
+	var ending atomic.Bool
+	var wait sync.WaitGroup
+	var count atomic.Int64
+	for range 4 {
+		p := lone(t)
+		wait.Go(func() {
+			for !ending.Load() && !t.Failed() {
+				strike(t, p, things)
+				count.Add(int64(2 * strikes * len(things)))
+			}
+		})
+	}
+	return func() { ending.Store(true); wait.Wait() }, count.Load
+}
+
+// thingsToDo returns what to do, and the policy that forbids it.
+func thingsToDo(t *testing.T) ([]hammered, policy.Policy) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	for _, name := range []string{"forbidden", "free", "forbidden program", "free program"} {
@@ -74,7 +119,7 @@ func TestReplacedUnderLoad(t *testing.T) {
 			return b.call(unix.SYS_MOUNT, b.text("x"), b.text(path), b.text("tmpfs"), 0, b.text("no_such_option"))
 		}
 	}
-	things := []hammered{
+	return []hammered{
 		{"open to read", openFile(path("forbidden"), unix.O_RDONLY), openFile(path("free"), unix.O_RDONLY), 0},
 		{"open to write", openFile(path("forbidden"), unix.O_WRONLY), openFile(path("free"), unix.O_WRONLY), 0},
 		{"execve", execute(path("forbidden program")), execute(path("free program")), unix.ENOEXEC},
@@ -84,41 +129,7 @@ func TestReplacedUnderLoad(t *testing.T) {
 		// This takes the way that reads the tables twice.
 		{"bind to port 0", bindTo(lo4, 0), bindTo(lo4, 2023), 0},
 		{"connect", connectTo(lo4, 2022), connectTo(lo4, 2023), 0},
-	}
-	g.use(t, always)
-	var stop atomic.Bool
-	var wait, listener sync.WaitGroup
-	var total atomic.Int64
-	done := make(chan struct{})
-	listener.Go(func() {
-		for {
-			select {
-			case <-alerts: // they do not matter here
-			case <-g.errs:
-			case <-done:
-				return
-			}
-		}
-	})
-	for range 4 {
-		p := lone(t)
-		wait.Go(func() {
-			for !stop.Load() && !t.Failed() {
-				strike(t, p, things)
-				total.Add(int64(2 * strikes * len(things)))
-			}
-		})
-	}
-	for i := range 200 {
-		if _, err := g.Apply(replacement(always, i)); err != nil {
-			t.Error(err)
-		}
-	}
-	stop.Store(true)
-	wait.Wait()
-	close(done)
-	listener.Wait()
-	fmt.Printf("200 policy sets applied during %d operations\n", total.Load())
+	}, always
 }
 
 // replacement returns one of many sets with the same policy that always holds.

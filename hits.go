@@ -3,32 +3,43 @@ package ebpfguard
 import (
 	"reflect"
 
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// RuleStats counts the decisions of a rule.
+// RuleStats counts the decisions of a rule, since its policy was applied as it is
+// now.
 type RuleStats struct {
 	Policy    string
 	Rule      int
 	Operation policy.Operation
-	// Hits are the operations that the rule denied or audited, since its
-	// policy was applied as it is now.
+	// Hits are the operations that the rule denied or audited.
 	Hits uint64
+	// AlertsLost are those of Hits whose alert did not fit into the kernel's
+	// buffer, AlertsLimited those beyond the rule's AlertLimit. Of the others
+	// there is an alert.
+	AlertsLost, AlertsLimited uint64
 }
 
-// ruleHits are the hits of former generations, by policy and rule.
-type ruleHits map[string][]uint64
+func (s *RuleStats) add(c bpf.RuleCounters) {
+	s.Hits += c.Hits
+	s.AlertsLost += c.AlertsLost
+	s.AlertsLimited += c.AlertsLimited
+}
+
+// ruleCounts are the counters of former generations, by policy and rule.
+type ruleCounts map[string][]RuleStats
 
 // add adds the counters of a generation that is no longer in force, and forgets
 // the policies that the new set lacks or changed.
-func (h ruleHits) add(before, after []policy.Policy, rules []compile.Rule, counters []uint64) {
-	for i, count := range counters {
+func (c ruleCounts) add(before, after []policy.Policy, rules []compile.Rule, counters []bpf.RuleCounters) {
+	for i, counted := range counters {
 		p := before[rules[i].Policy]
-		if h[p.Name] == nil {
-			h[p.Name] = make([]uint64, len(p.Rules))
+		if c[p.Name] == nil {
+			c[p.Name] = make([]RuleStats, len(p.Rules))
 		}
-		h[p.Name][rules[i].Rule] += count
+		c[p.Name][rules[i].Rule].add(counted)
 	}
 	keep := map[string]bool{}
 	for _, p := range after {
@@ -36,9 +47,9 @@ func (h ruleHits) add(before, after []policy.Policy, rules []compile.Rule, count
 			keep[p.Name] = keep[p.Name] || old.Name == p.Name && reflect.DeepEqual(old, p)
 		}
 	}
-	for name := range h {
+	for name := range c {
 		if !keep[name] {
-			delete(h, name)
+			delete(c, name)
 		}
 	}
 }
@@ -51,23 +62,24 @@ func (m *Manager) RuleStats() ([]RuleStats, error) {
 	if m.closed {
 		return nil, ErrClosed
 	}
-	var counters []uint64
+	var counters []bpf.RuleCounters
 	if m.object != nil {
 		var err error
-		if counters, err = m.object.Hits(); err != nil {
+		if counters, err = m.object.RuleCounters(); err != nil {
 			return nil, err
 		}
 	}
 	var all []RuleStats
 	for _, p := range m.set {
 		for i, r := range p.Rules {
-			s := RuleStats{Policy: p.Name, Rule: i, Operation: r.Operation}
-			if former := m.hits[p.Name]; former != nil {
-				s.Hits = former[i]
+			var s RuleStats
+			if former := m.counted[p.Name]; former != nil {
+				s = former[i]
 			}
 			if len(all) < len(counters) {
-				s.Hits += counters[len(all)]
+				s.add(counters[len(all)])
 			}
+			s.Policy, s.Rule, s.Operation = p.Name, i, r.Operation
 			all = append(all, s)
 		}
 	}

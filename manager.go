@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"math/bits"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf/ringbuf"
 
@@ -31,12 +33,29 @@ type Options struct {
 	// it they are refused with an error that wraps [ErrNotSupported] and says
 	// what is not covered.
 	AllowGaps bool
+	// AutoAttach makes [Manager.Apply] attach what the policies need, before they are in
+	// force, and detach what they need no longer, after.
+	AutoAttach bool
+	// PinPath is a directory on a bpf filesystem, for instance /sys/fs/bpf/ebpfguard,
+	// that only its owner may use. With it enforcement outlives the process, in
+	// whatever way that ends: until [Manager.Remove], [RemovePins], or the machine is
+	// booted again. A new manager with the same PinPath takes over what it finds, see
+	// [Manager.Takeover]; one directory serves one manager at a time.
+	PinPath string
+	// ReplacePins replaces what is at PinPath where it cannot be taken over, instead of
+	// returning the error. It is in force until the first [Manager.Apply] is done.
+	ReplacePins bool
+	// Enrich adds the arguments, ancestors, user, unit and container to the
+	// process of each alert ([Process]). For that the kernel tells of each program
+	// that is started; without, starting one costs no more. Arguments may hold
+	// secrets.
+	Enrich bool
 }
 
 // Manager enforces one policy set on this kernel. Several managers, in one
 // process or in several, do not disturb each other: what any of them denies is
-// denied. Its methods may be called concurrently. When the process ends, in
-// whatever way, enforcement ends with it.
+// denied. Its methods may be called concurrently. Without [Options.PinPath]
+// enforcement ends with the process, in whatever way that ends.
 type Manager struct {
 	options Options
 	cgroups cgroupPaths
@@ -50,16 +69,27 @@ type Manager struct {
 	key    compile.Key
 	object *bpf.Object // nil until the first operation is attached
 	stream *stream
+	pins   *bpf.Pins // nil without a PinPath
+	// former says that pins which could not be taken over may still enforce.
+	former   bool
+	takeover *Takeover
 	// attached are the programs of the attached operations, some of which share
-	// programs, and revoke those that only rules with revoke need.
-	attached, revoke map[policy.Operation][]string
-	set              []policy.Policy
-	number           uint32 // of the generation in force
-	rules            []compile.Rule
-	hits             ruleHits
+	// programs.
+	attached map[policy.Operation][]string
+	set      []policy.Policy
+	number   uint32 // of the generation in force
+	rules    []compile.Rule
+	counted  ruleCounts
+	// enrichment is nil without Options.Enrich.
+	enrichment *enrichment
 	// marks are the bits of lists of binaries whose descendants policies
 	// select or selected.
 	marks map[string]uint
+
+	sequence Sequence
+	// note is where the sequence is kept for another process, nil without an object.
+	noteMu sync.Mutex
+	note   *atomic.Uint64
 
 	// history is under its own lock: alerts are decoded while a policy set
 	// is being replaced.
@@ -79,7 +109,8 @@ const keptGenerations = 256
 
 // NewManager checks that this kernel can enforce policies; the error wraps
 // [ErrNotSupported] and says what is missing and how to enable it. Nothing is
-// attached yet.
+// attached yet but what was taken over. Pins that cannot be taken over are an error
+// that wraps [ErrPinsInUse], [ErrPinsForeign], [ErrPinsDamaged] or [ErrPinsNewer].
 func NewManager(options Options) (*Manager, error) {
 	if err := Probe().Err(); err != nil {
 		return nil, err
@@ -95,14 +126,20 @@ func NewManager(options Options) (*Manager, error) {
 		size *= 2
 	}
 	options.AlertBytes = size
-	m := &Manager{options: options, attached: map[policy.Operation][]string{}, revoke: map[policy.Operation][]string{},
-		history: map[uint32]generation{}, hits: ruleHits{}, marks: map[string]uint{}}
+	m := &Manager{options: options, attached: map[policy.Operation][]string{},
+		history: map[uint32]generation{}, counted: ruleCounts{}, marks: map[string]uint{}}
+	m.sequence.manager = m
 	m.users, m.groups = policy.SystemNames()
 	m.host, _ = os.Hostname() // alerts are worth more than their host
 	m.bootID = bootID()
 	var key [16]byte
 	rand.Read(key[:]) // never fails
 	m.key = compile.Key{binary.NativeEndian.Uint64(key[:]), binary.NativeEndian.Uint64(key[8:])}
+	if options.PinPath != "" {
+		if err := m.takeOver(); err != nil {
+			return nil, err
+		}
+	}
 	return m, nil
 }
 
@@ -129,6 +166,7 @@ func (m *Manager) Attach(names ...policy.Operation) error {
 		if err := m.object.Attach(programs...); err != nil {
 			return fmt.Errorf("attaching %s: %w", name, err)
 		}
+		m.attached = maps.Clone(m.attached)
 		m.attached[name] = programs
 	}
 	return nil
@@ -143,35 +181,48 @@ func (m *Manager) open() (err error) {
 	if m.object != nil {
 		return nil
 	}
-	object, err := bpf.Open(bpf.Options{HashKey: m.key, AlertBytes: m.options.AlertBytes})
+	object, err := bpf.Open(bpf.Options{HashKey: m.key, AlertBytes: m.options.AlertBytes, Enrich: m.options.Enrich, Pins: m.pins})
 	if err != nil {
 		return err
 	}
 	m.object = object
 	defer func() {
 		if err != nil {
-			object.Close()
+			m.closeEnrichment()
+			err = errors.Join(err, object.Close())
 			m.object = nil
 		}
 	}()
-	if _, err := m.publish(nil); err != nil {
+	if _, err := m.publish(nil, m.attached); err != nil {
 		return err
 	}
 	if err := object.TrackTasks(); err != nil {
 		return err
 	}
-	reader, err := ringbuf.NewReader(object.Alerts())
+	return m.read()
+}
+
+// read begins to read alerts.
+func (m *Manager) read() error {
+	if m.options.Enrich {
+		var err error
+		if m.enrichment, err = startEnrichment(m.object); err != nil {
+			return err
+		}
+	}
+	reader, err := ringbuf.NewReader(m.object.Alerts())
 	if err != nil {
 		return fmt.Errorf("opening the buffer of alerts: %w", err)
 	}
 	m.stream = newStream(reader, m.decode)
+	m.keepNote(m.object.Note(bpf.NoteSequence))
 	return nil
 }
 
 // Apply replaces the whole policy set in one step: every operation is judged by
 // the former set or by the new one, never by a mix of them, and by the new one
-// when Apply returns. All operations of the rules must be attached. When
-// anything is wrong nothing has changed and the error tells everything that is.
+// when Apply returns. All operations of the rules must be attached, unless
+// [Options.AutoAttach] is set. When anything is wrong nothing has changed and the error tells everything that is.
 func (m *Manager) Apply(set []policy.Policy) (Changes, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -186,12 +237,9 @@ func (m *Manager) apply(set []policy.Policy) (Changes, error) {
 	if err := policy.Validate(set); err != nil {
 		return Changes{}, err
 	}
-	for _, p := range set {
-		for _, r := range p.Rules {
-			if m.attached[r.Operation] == nil {
-				return Changes{}, fmt.Errorf("policy %q: %s: %w; attach it first", p.Name, r.Operation, ErrNotAttached)
-			}
-		}
+	attached, err := m.attachedFor(set)
+	if err != nil {
+		return Changes{}, err
 	}
 	if !m.options.AllowGaps {
 		missing, err := gaps(set)
@@ -202,13 +250,50 @@ func (m *Manager) apply(set []policy.Policy) (Changes, error) {
 			return Changes{}, fmt.Errorf("%w: %s; change the rules, use a later kernel, or set Options.AllowGaps (--allow-gaps) to enforce the rest", ErrNotSupported, strings.Join(missing, "; "))
 		}
 	}
-	if m.object == nil { // an empty set, and nothing attached
-		return Changes{}, nil
+	if m.object == nil && len(attached) == 0 { // an empty set, and nothing attached
+		return Changes{}, m.dropFormer()
 	}
-	return m.publish(set)
+	if err := m.open(); err != nil {
+		return Changes{}, err
+	}
+	changes, err := m.publish(set, attached)
+	if err != nil {
+		return changes, err
+	}
+	return changes, m.dropFormer()
 }
 
-func (m *Manager) publish(set []policy.Policy) (Changes, error) {
+// attachedFor returns the programs of the operations that are to be attached for a set.
+func (m *Manager) attachedFor(set []policy.Policy) (map[policy.Operation][]string, error) {
+	attached := m.attached
+	if m.options.AutoAttach {
+		attached = map[policy.Operation][]string{}
+	}
+	for _, p := range set {
+		for _, r := range p.Rules {
+			switch {
+			case attached[r.Operation] != nil:
+			case !m.options.AutoAttach:
+				return nil, fmt.Errorf("policy %q: %s: %w; attach it first", p.Name, r.Operation, ErrNotAttached)
+			case m.attached[r.Operation] != nil:
+				attached[r.Operation] = m.attached[r.Operation]
+			default:
+				op, err := operationByName(r.Operation)
+				if err != nil {
+					return nil, err
+				}
+				if attached[r.Operation], _, err = op.available(); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return attached, nil
+}
+
+// publish puts a set in force with the operations that are to be attached then. Others
+// are detached after that.
+func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]string) (Changes, error) {
 	resolved, err := policy.ResolveNames(set, m.users, m.groups)
 	if err != nil {
 		return Changes{}, err
@@ -221,22 +306,49 @@ func (m *Manager) publish(set []policy.Policy) (Changes, error) {
 	if err != nil {
 		return Changes{}, err
 	}
-	if err := m.attachRevoke(set); err != nil {
+	programs, err := programsFor(set, attached)
+	if err != nil {
 		return Changes{}, err
+	}
+	if err := m.object.Attach(programs...); err != nil {
+		return Changes{}, fmt.Errorf("attaching what the policies need: %w", err)
+	}
+	var payload []byte
+	if m.pins != nil {
+		if payload, err = m.payload(set, attached, compiled.Rules); err != nil {
+			return Changes{}, err
+		}
 	}
 	// Alerts may come before Publish returns.
 	m.remember(number, generation{set, compiled.Rules})
 	m.number = number // whatever comes of it: the kernel may have seen it
 	descendants := slices.ContainsFunc(set, func(p policy.Policy) bool { return p.Subject.Descendants })
-	counters, err := m.object.Publish(compiled.Lines, compiled.Hits, len(compiled.Rules), descendants)
+	counters, err := m.object.Publish(compiled.Lines, compiled.Counters, len(compiled.Rules), descendants, programs, payload)
 	if err != nil {
 		return Changes{}, err
 	}
-	m.hits.add(m.set, set, m.rules, counters)
+	m.counted.add(m.set, set, m.rules, counters)
 	changes := compare(m.set, set)
 	changes.Generation = number
-	m.set, m.rules = set, compiled.Rules
-	return changes, m.detachRevoke(set)
+	m.set, m.rules, m.attached = set, compiled.Rules, attached
+	return changes, m.object.Keep(programs)
+}
+
+// programsFor returns the programs that a set needs.
+func programsFor(set []policy.Policy, attached map[policy.Operation][]string) ([]string, error) {
+	programs := slices.Concat(slices.Collect(maps.Values(attached))...)
+	for _, op := range operations {
+		if !needsRevoke(set, op.name) {
+			continue
+		}
+		_, revoke, err := op.available()
+		if err != nil {
+			return nil, err
+		}
+		programs = append(programs, revoke...)
+	}
+	slices.Sort(programs)
+	return slices.Compact(programs), nil
 }
 
 // mark returns the bit by which tasks remember that they descend from a list of
@@ -286,37 +398,6 @@ func (m *Manager) forgetMarks(next []policy.Policy) error {
 	}
 	m.marks = kept
 	return nil
-}
-
-// attachRevoke attaches the hooks that rules with revoke need, before the set is
-// in force.
-func (m *Manager) attachRevoke(set []policy.Policy) error {
-	for _, op := range operations {
-		if !needsRevoke(set, op.name) || m.revoke[op.name] != nil {
-			continue
-		}
-		_, programs, err := op.available()
-		if err != nil {
-			return err
-		}
-		if err := m.object.Attach(programs...); err != nil {
-			return fmt.Errorf("attaching %s: %w", op.name, err)
-		}
-		m.revoke[op.name] = programs
-	}
-	return nil
-}
-
-// detachRevoke detaches the hooks that no rule needs any more.
-func (m *Manager) detachRevoke(set []policy.Policy) error {
-	var err error
-	for name, programs := range m.revoke {
-		if !needsRevoke(set, name) {
-			err = errors.Join(err, m.object.Detach(programs...))
-			delete(m.revoke, name)
-		}
-	}
-	return err
 }
 
 func needsRevoke(set []policy.Policy, name policy.Operation) bool {
@@ -389,10 +470,13 @@ type Stats struct {
 	// Undecided are those of Audited and Denied where the guard could not
 	// find out enough.
 	Undecided uint64
-	// Alerts + AlertsLost is Audited + Denied. An alert is lost when the
-	// kernel's buffer is full, or when nobody listens to its operation but
-	// somebody to another.
-	Alerts, AlertsLost uint64
+	// Killed are those of Denied whose process was killed.
+	Killed uint64
+	// Alerts + AlertsLost + AlertsLimited is Audited + Denied. An alert is lost
+	// when the kernel's buffer is full, or when nobody listens to its operation
+	// but somebody to another; it is limited when its rule has raised as many as
+	// its AlertLimit allows.
+	Alerts, AlertsLost, AlertsLimited uint64
 }
 
 // Stats returns the counters of an operation.
@@ -416,7 +500,10 @@ func (m *Manager) Stats(operation policy.Operation) (Stats, error) {
 		return Stats{}, err
 	}
 	unheard = min(unheard, c.Alerts) // the kernel counts an alert after it sent it
-	return Stats{c.Allowed, c.Audited, c.Denied, c.Undecided, c.Alerts - unheard, c.AlertsLost + unheard}, nil
+	return Stats{
+		Allowed: c.Allowed, Audited: c.Audited, Denied: c.Denied, Undecided: c.Undecided, Killed: c.Killed,
+		Alerts: c.Alerts - unheard, AlertsLost: c.AlertsLost + unheard, AlertsLimited: c.AlertsLimited,
+	}, nil
 }
 
 // Supported tells whether this kernel can enforce the operation: nil, or an
@@ -446,31 +533,48 @@ func (m *Manager) detach(op *operation) error {
 			set = append(set, p)
 		}
 	}
-	if _, err := m.publish(set); err != nil {
-		return err
-	}
-	unused := m.attached[op.name]
-	delete(m.attached, op.name)
-	for _, programs := range m.attached {
-		unused = slices.DeleteFunc(unused, func(name string) bool { return slices.Contains(programs, name) })
-	}
-	return m.object.Detach(unused...)
+	attached := maps.Clone(m.attached)
+	delete(attached, op.name)
+	_, err := m.publish(set, attached)
+	return err
 }
 
-// Close ends enforcement and all iterations over alerts.
+// Close ends all iterations over alerts and, unless it is pinned, enforcement.
 func (m *Manager) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.close(false)
+}
+
+// Remove ends enforcement, also that which is pinned, and closes the manager.
+func (m *Manager) Remove() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrClosed
+	}
+	return m.close(true)
+}
+
+func (m *Manager) close(remove bool) error {
 	if m.closed {
 		return nil
 	}
 	m.closed = true
-	if m.object == nil {
-		return nil
-	}
 	var err error
 	if m.stream != nil {
-		err = errors.Join(err, m.stream.close())
+		err = m.stream.close()
 	}
-	return errors.Join(err, m.object.Close())
+	err = errors.Join(err, m.closeEnrichment())
+	m.keepNote(nil)
+	if m.pins != nil && remove {
+		err = errors.Join(err, m.pins.Remove())
+	}
+	if m.object != nil {
+		err = errors.Join(err, m.object.Close())
+	}
+	if m.pins != nil {
+		err = errors.Join(err, m.pins.Close())
+	}
+	return err
 }

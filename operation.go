@@ -24,6 +24,7 @@ type operation struct {
 type record struct {
 	bpf.Alert
 	binary, parent, path, source string
+	ancestors                    []bpf.Ancestor
 }
 
 type hook struct {

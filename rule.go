@@ -24,6 +24,8 @@ type Rule[P policy.Pattern] struct {
 	Message  string
 	Severity policy.Severity
 	Tags     []string
+	// AlertLimit is how many alerts are raised a second at most, 0 for no limit.
+	AlertLimit uint32
 }
 
 // policy returns the rule as a policy for an operation.
@@ -34,7 +36,7 @@ func (r Rule[P]) policy(operation policy.Operation) policy.Policy {
 			Operation: operation,
 			Allow:     untyped(r.Allow), Deny: untyped(r.Deny),
 			Verdict: r.Verdict, Revoke: r.Revoke,
-			Message: r.Message, Severity: r.Severity, Tags: r.Tags,
+			Message: r.Message, Severity: r.Severity, Tags: r.Tags, AlertLimit: r.AlertLimit,
 		}},
 	}
 }
@@ -45,7 +47,7 @@ func ruleOf[P policy.Pattern](p policy.Policy, r policy.Rule) Rule[P] {
 		Name: p.Name, Mode: p.Mode, Subject: Subject(p.Subject),
 		Allow: typed[P](r.Allow), Deny: typed[P](r.Deny),
 		Verdict: r.Verdict, Revoke: r.Revoke,
-		Message: r.Message, Severity: r.Severity, Tags: r.Tags,
+		Message: r.Message, Severity: r.Severity, Tags: r.Tags, AlertLimit: r.AlertLimit,
 	}
 }
 

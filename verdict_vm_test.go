@@ -81,6 +81,8 @@ func testVerdicts(t *testing.T, g *fileGuard) {
 	}
 	t.Run("kill", func(t *testing.T) {
 		g.apply(t, with(0, policy.Kill))
+		before, err := g.Stats(policy.FileOpen)
+		check(t, err)
 		for _, test := range []struct {
 			access policy.Access
 			args   []string
@@ -96,6 +98,11 @@ func testVerdicts(t *testing.T, g *fileGuard) {
 				t.Errorf("%q: ended with %v", test.args, status)
 			}
 			alert(t, d, policy.Kill, test.access)
+		}
+		after, err := g.Stats(policy.FileOpen)
+		check(t, err)
+		if after.Killed-before.Killed != 5 || after.Denied-before.Denied != 5 {
+			t.Errorf("%d denied and %d killed, want 5", after.Denied-before.Denied, after.Killed-before.Killed)
 		}
 		// Nothing of that has happened.
 		if content, err := os.ReadFile(secret); string(content) != "x" || err != nil {
@@ -166,7 +173,10 @@ func testRuleStats(t *testing.T, g *fileGuard) {
 	open(t)
 	stats, err := g.RuleStats()
 	check(t, err)
-	for i, s := range []ebpfguard.RuleStats{{"other", 0, policy.FileOpen, 6}, {"one", 0, policy.FileOpen, 3}, {"one", 1, policy.FileOpen, 6}} {
+	for i, s := range []ebpfguard.RuleStats{
+		{Policy: "other", Rule: 0, Operation: policy.FileOpen, Hits: 6}, {Policy: "one", Rule: 0, Operation: policy.FileOpen, Hits: 3},
+		{Policy: "one", Rule: 1, Operation: policy.FileOpen, Hits: 6},
+	} {
 		if stats[i] != s {
 			t.Errorf("%+v, want %+v", stats[i], s)
 		}

@@ -43,6 +43,9 @@ enum abi_sizes {
 	MAX_MASKS = 8,
 	/* Programs with `descendants` that one policy set can tell apart. */
 	MAX_MARKS = 64,
+	/* Processes that an alert names besides, and bytes of a process's arguments. */
+	MAX_ANCESTORS = 8,
+	MAX_ARGUMENTS = 1024,
 	/* Groups that are judged when a process sets its supplementary groups. */
 	MAX_GROUPS = 1024,
 };
@@ -176,14 +179,17 @@ struct generation {
 	__u32 glob_bytes, glob_next, glob_columns, glob_accept;
 	/* A struct subjects of one line. */
 	__u32 subjects;
-	/* Counters of 64 bits, one a rule. */
-	__u32 hits;
+	/* Of each rule a struct rule_counters. */
+	__u32 rules;
 	/* Rows of the verdict tables, with enum row_flags: a line for each class of
 	 * processes, in it a word for each operation. */
 	__u32 rows;
 	/* The operations that rules concern, a bit for each. */
 	__u32 concerned;
-	__u32 reserved[3];
+	/* What a process needs to take the enforcement over, and its CRC-32; not for
+	 * the kernel. In every layout (internal/bpf/pins.go) these three are the last
+	 * words of the first line. */
+	__u32 handover, handover_bytes, handover_check;
 };
 
 /*
@@ -372,13 +378,28 @@ enum verdict_id {
 	VERDICT_KILL = 4,
 };
 
-/* Counters of one operation, summed over the processors. */
+/* Counters of one operation, summed over the processors. Those of operation 0 have
+ * what was sent and lost of struct execution in alerts and alerts_lost. */
 struct operation_counters {
 	__u64 allowed, audited, denied;
 	/* Of the above, decided without knowing enough. */
 	__u64 undecided;
-	/* audited + denied == alerts + alerts_lost; denied counts the killed, too. */
-	__u64 alerts, alerts_lost;
+	/* Of denied, those whose process was killed. */
+	__u64 killed;
+	/* audited + denied == alerts + alerts_lost + alerts_limited. */
+	__u64 alerts, alerts_lost, alerts_limited;
+};
+
+/* What a rule decided otherwise than to allow, a line of its generation. The
+ * compiler sets alert_limit, the kernel the rest. */
+struct rule_counters {
+	/* hits == alerts sent + alerts_lost + alerts_limited */
+	__u64 hits, alerts_lost, alerts_limited;
+	/* Alerts in the second that began at this time of CLOCK_BOOTTIME. */
+	__u64 second, in_second;
+	/* Alerts a second at most, 0 for no limit. */
+	__u32 alert_limit;
+	__u32 reserved[5];
 };
 
 /* The last answer on a socket that a process got: generation << 32 | verdict, and all
@@ -449,6 +470,8 @@ struct socket_object {
 struct alert {
 	__u64 time; /* CLOCK_BOOTTIME, nanoseconds */
 	__u64 cgroup;
+	/* When the process was forked, and the inode number of its program. */
+	__u64 start, inode;
 	__u32 operation;
 	__u32 hook;
 	__u32 verdict; /* a word of the verdict table */
@@ -467,7 +490,25 @@ struct alert {
 	/* Lengths of the paths that follow: the program's, its parent's, the
 	 * object's (a mount's target) and the source of a mount; 0 for none. */
 	__u16 binary_length, parent_length, path_length, source_length;
+	/* How many struct ancestor follow the paths. */
+	__u32 ancestors;
+};
+
+/* A process that another one descends from. No other process has both its pid and its
+ * start. */
+struct ancestor {
+	__u64 start, inode;
+	__u32 pid;
 	__u32 reserved;
+};
+
+/* A process started a program. Its path and arguments follow. */
+struct execution {
+	__u64 time; /* CLOCK_BOOTTIME, as all of these */
+	__u64 start, parent_start;
+	__u64 inode;
+	__u32 pid, ppid, uid;
+	__u16 binary_length, arguments_length;
 };
 
 _Static_assert(sizeof(struct line) == 64, "a line is 64 bytes");
@@ -475,10 +516,13 @@ _Static_assert(sizeof(struct generation) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct operation) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct tables) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct subjects) == sizeof(struct line), "one line");
+_Static_assert(sizeof(struct rule_counters) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct entry) == 16, "four to a line");
 _Static_assert(sizeof(struct interval) == 8, "eight to a line");
 _Static_assert(sizeof(struct interval6) == 32, "two to a line");
 _Static_assert(sizeof(struct socket_object) == 28, "no padding");
-_Static_assert(sizeof(struct alert) == 176, "no padding");
+_Static_assert(sizeof(struct alert) == 192, "no padding");
+_Static_assert(sizeof(struct ancestor) == 24, "no padding");
+_Static_assert(sizeof(struct execution) == 48, "no padding");
 
 #endif

@@ -49,10 +49,13 @@ struct abi {
 	struct state state;
 	struct entry entry;
 	struct operation operation;
+	struct rule_counters rule_counters;
 	struct table table;
 	struct tables tables;
 	struct interval interval;
 	struct interval6 interval6;
 	struct alert alert;
+	struct ancestor ancestor;
+	struct execution execution;
 };
 const struct abi *unused_abi __attribute__((unused));

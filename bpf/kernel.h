@@ -242,6 +242,7 @@ struct mnt_idmap;
 struct user_namespace;
 struct mm_struct {
 	struct file *exe_file;
+	unsigned long arg_start, arg_end;
 };
 struct linux_binprm {
 	unsigned long vma_pages;
@@ -306,6 +307,8 @@ struct task_struct {
 	unsigned int in_execve : 1;
 	struct mm_struct *mm;
 	struct task_struct *real_parent;
+	struct task_struct *group_leader;
+	__u64 start_boottime; /* of CLOCK_BOOTTIME, since 5.5 */
 	const struct cred *cred;
 	struct nsproxy *nsproxy;
 	struct pid *thread_pid;

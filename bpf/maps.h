@@ -135,9 +135,18 @@ struct walk {
 
 /* Where a task's alert is put together; made at its first alert. */
 struct report {
-	struct alert alert;
-	/* Three paths, the source of a mount, and room for one more name. */
-	__u8 paths[3 * MAX_PATH + 2 * (MAX_NAME + 1)];
+	/* What is sent begins here, and goes on with the paths. */
+	union {
+		struct alert alert;
+		struct {
+			__u8 unused[sizeof(struct alert) - sizeof(struct execution)];
+			struct execution execution;
+		};
+	};
+	/* Three paths, the source of a mount, and room for one more name; the
+	 * ancestors. */
+	__u8 paths[3 * MAX_PATH + 2 * (MAX_NAME + 1) + MAX_ANCESTORS * sizeof(struct ancestor)];
+	struct ancestor ancestors[MAX_ANCESTORS];
 };
 _Static_assert(sizeof(struct walk) <= sizeof(struct report), "zeros are enough for both");
 
@@ -219,6 +228,11 @@ struct {
 } alerts SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 12); /* the loader sets the size */
+} executions SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, OPERATIONS);
 	__type(key, __u32);
@@ -235,6 +249,8 @@ volatile const __u32 setattr_dentry = 0, setxattr_dentry = 0, removexattr_dentry
 /* path_chown takes structs by value, to which programs can be attached since 6.0
  * only; before, inode_setattr judges changes of owner. */
 volatile const bool chown_by_path = true;
+/* Whether alerts name the ancestors. */
+volatile const bool enrich = false;
 /* How many arguments path_rename has. */
 volatile const __u32 rename_arguments = 5;
 
@@ -288,6 +304,19 @@ static __always_inline struct walk *current_walk(void)
 static __always_inline struct report *current_report(void)
 {
 	return current_get_or_make(&reports);
+}
+
+/* delete_report gives its memory back, of a task that will rarely need it again. */
+static __always_inline void delete_report(void)
+{
+	__u64 key;
+
+	if (task_storage) {
+		bpf_task_storage_delete(&reports, bpf_get_current_task_btf());
+		return;
+	}
+	key = bpf_get_current_task();
+	bpf_map_delete_elem(&reports, &key);
 }
 
 #endif

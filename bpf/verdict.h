@@ -6,7 +6,7 @@
 #ifndef EBPFGUARD_VERDICT_H
 #define EBPFGUARD_VERDICT_H
 
-#include "subject.h"
+#include "enrich.h"
 
 #define UNDECIDED_DENY \
 	((__u32)VERDICT_DENY << VERDICT_SHIFT | NO_RULE << RULE_SHIFT | FLAG_UNDECIDED)
@@ -174,6 +174,8 @@ static __always_inline void fill_context(struct alert *alert)
 	alert->pid = ids >> 32;
 	alert->tid = ids;
 	alert->ppid = BPF_CORE_READ(task, real_parent, tgid);
+	alert->start = start_of(task);
+	alert->inode = inode_of_program(task);
 	ids = bpf_get_current_uid_gid();
 	alert->uid = ids;
 	alert->gid = ids >> 32;
@@ -216,8 +218,8 @@ static __always_inline __u32 copy_source(struct report *report, __u32 from, __u6
 
 /* send_alert tells whether the alert reached the ring buffer. The object is the
  * walk's unless it is a socket. */
-static __noinline bool send_alert(__u32 generation, enum operation_id id, enum hook_id hook,
-				  __u32 verdict, const struct socket_object *socket)
+static __always_inline bool send_alert(__u32 generation, enum operation_id id, enum hook_id hook,
+				       __u32 verdict, const struct socket_object *socket)
 {
 	struct task_struct *task = current_task();
 	struct report *report = current_report();
@@ -247,9 +249,10 @@ static __noinline bool send_alert(__u32 generation, enum operation_id id, enum h
 	alert->parent_length = parent - binary;
 	alert->path_length = path - parent;
 	alert->source_length = end - path;
-	size = sizeof(*alert) + end;
+	alert->ancestors = 0;
+	size = sizeof(*alert) + (enrich ? append_ancestors(end) : end);
 	barrier_var(size); /* the verifier has to see one register */
-	if (size > sizeof(*report))
+	if (size > sizeof(*alert) + sizeof(report->paths))
 		return false; /* never: the paths fit */
 	return !bpf_ringbuf_output(&alerts, report, size, 0);
 }
@@ -260,23 +263,65 @@ static __always_inline void add(__u64 *counter)
 	__sync_fetch_and_add(counter, 1);
 }
 
-/* count_hit counts a decision for its rule, in the generation's own counters. */
-static __always_inline void count_hit(__u32 number, __u32 verdict)
+/* rule_of returns the counters of the rule that decided, which are its generation's;
+ * NULL when no rule did, or when they went with their generation. */
+static __always_inline struct rule_counters *rule_of(__u32 number, __u32 verdict)
 {
 	void *tables = tables_in(SLOT_FORCE);
-	__u32 rule = NO_RULE - (verdict >> RULE_SHIFT & RULE_MASK) - 1, word;
+	__u32 rule = NO_RULE - (verdict >> RULE_SHIFT & RULE_MASK) - 1;
 	const struct generation *generation;
-	struct line *line;
 
 	if (!tables || rule >= NO_RULE)
-		return;
+		return NULL;
 	generation = generation_of(tables);
 	if (!generation || generation->number != number)
-		return; /* the counters went with their generation */
-	word = generation->hits + 2 * rule;
-	line = (struct line *)line_at(tables, word);
-	if (line)
-		add((__u64 *)&line->words[word & (LINE_WORDS - 2)]);
+		return NULL;
+	return (struct rule_counters *)line_at(tables, generation->rules + rule * LINE_WORDS);
+}
+
+#define SECOND 1000000000
+
+/* is_limited tells whether a rule has raised its alerts of this second. Several
+ * processors that begin a second at once may let a few more through. */
+static __always_inline bool is_limited(struct rule_counters *rule)
+{
+	__u64 now;
+
+	if (!rule->alert_limit)
+		return false;
+	now = bpf_ktime_get_boot_ns();
+	if ((__s64)(now - rule->second) >= SECOND) {
+		rule->second = now;
+		rule->in_second = 1;
+		return false;
+	}
+	if (rule->in_second >= rule->alert_limit)
+		return true;
+	add(&rule->in_second);
+	return false;
+}
+
+/* What became of an alert. */
+enum fate { ALERT_LOST, ALERT_SENT, ALERT_LIMITED };
+
+/* raise_alert counts a decision for its rule, and sends its alert unless the rule has
+ * raised enough of them. */
+static __noinline enum fate raise_alert(__u64 answer, enum operation_id id, enum hook_id hook,
+					__u32 verdict, const struct socket_object *socket)
+{
+	struct rule_counters *rule = rule_of(answer >> 32, verdict);
+
+	if (rule)
+		add(&rule->hits);
+	if (rule && is_limited(rule)) {
+		add(&rule->alerts_limited);
+		return ALERT_LIMITED;
+	}
+	if (send_alert(answer >> 32, id, hook, verdict, socket))
+		return ALERT_SENT;
+	if (rule)
+		add(&rule->alerts_lost);
+	return ALERT_LOST;
 }
 
 /* refuse returns what a hook returns when a global function has concluded: the
@@ -297,6 +342,7 @@ static __always_inline int conclude(__u64 answer, enum operation_id id, enum hoo
 {
 	__u32 verdict = answer, outcome = verdict >> VERDICT_SHIFT, key = id;
 	struct operation_counters *counts;
+	enum fate fate;
 
 	if (verdict == NO_RULE_ALLOW) /* what no rule concerns is not counted */
 		return 0;
@@ -311,13 +357,11 @@ static __always_inline int conclude(__u64 answer, enum operation_id id, enum hoo
 			add(&counts->allowed);
 		return 0;
 	}
-	count_hit(answer >> 32, verdict);
-	if (send_alert(answer >> 32, id, hook, verdict, socket)) {
-		if (counts)
-			add(&counts->alerts);
-	} else if (counts) {
-		add(&counts->alerts_lost);
-	}
+	fate = raise_alert(answer, id, hook, verdict, socket);
+	if (counts)
+		add(fate == ALERT_SENT	    ? &counts->alerts
+		    : fate == ALERT_LIMITED ? &counts->alerts_limited
+					    : &counts->alerts_lost);
 	if (counts && verdict & FLAG_UNDECIDED)
 		add(&counts->undecided);
 	if (outcome == VERDICT_AUDIT) {
@@ -327,8 +371,11 @@ static __always_inline int conclude(__u64 answer, enum operation_id id, enum hoo
 	}
 	if (counts)
 		add(&counts->denied);
-	if (outcome == VERDICT_KILL)
+	if (outcome == VERDICT_KILL) {
+		if (counts)
+			add(&counts->killed);
 		bpf_send_signal(SIGKILL);
+	}
 	return -EPERM;
 }
 

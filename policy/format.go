@@ -71,6 +71,9 @@ func formatRule(b *bytes.Buffer, r Rule) {
 		}
 		fmt.Fprintf(b, "    tags: [%s]\n", strings.Join(tags, ", "))
 	}
+	if r.AlertLimit != 0 {
+		fmt.Fprintf(b, "    alert_limit: %d\n", r.AlertLimit)
+	}
 }
 
 func formatPatterns(b *bytes.Buffer, key string, patterns []Pattern) {

@@ -121,6 +121,9 @@ type Rule struct {
 	Message  string
 	Severity Severity
 	Tags     []string
+	// AlertLimit is how many alerts the rule raises a second at most; 0 is no
+	// limit. Those above are counted, and what is decided does not depend on it.
+	AlertLimit uint32
 	// Source tells where the rule was read, as file:line:column; empty for a
 	// rule made in Go.
 	Source string

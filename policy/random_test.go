@@ -69,6 +69,7 @@ func randomSet(r *rand.Rand) []Policy {
 			}
 			if r.IntN(4) == 0 {
 				rule.Message = pick(r, "no", "a\n\"b\"\t: #\x7f\u0085\ufeff\U0001f600", "yes", "123", " ")
+				rule.AlertLimit = pick(r, uint32(0), 1, maxAlertLimit)
 				rule.Severity = pick(r, SeverityInfo, SeverityCritical)
 				rule.Tags = []string{pick(r, "a", "null", "[", "0x1", "2001-01-01")}
 			}

@@ -16,6 +16,8 @@ const (
 	maxMessage = 1024
 	maxTags    = 16
 	maxTag     = 64
+	// maxAlertLimit is how many alerts a second are as good as no limit.
+	maxAlertLimit = 1_000_000
 )
 
 // Error is one problem of a policy.
@@ -165,6 +167,9 @@ func (r Rule) validate() error {
 	for _, tag := range r.Tags {
 		add(checkTag(tag))
 	}
+	if r.AlertLimit != 0 {
+		add(checkAlertLimit(uint64(r.AlertLimit)))
+	}
 	return errors.Join(errs...)
 }
 
@@ -265,6 +270,13 @@ func checkSeverity(s Severity) error {
 		return nil
 	}
 	return fmt.Errorf("unknown severity %q; %s", s, suggest(string(s), severities))
+}
+
+func checkAlertLimit(limit uint64) error {
+	if limit < 1 || limit > maxAlertLimit {
+		return fmt.Errorf("alert_limit is %d; write 1 to %d alerts a second, or leave it out for no limit", limit, maxAlertLimit)
+	}
+	return nil
 }
 
 func checkTag(tag string) error {

@@ -112,6 +112,7 @@ policy "p": cgroup "" is empty; write its path such as /system.slice/nginx.servi
 		{"listed unsorted", withDeny(SocketPattern{AddressesFrom: []string{"a"}, Listed: addresses("10.0.0.0/8", "9.0.0.0/8").Addresses}), rule0 + `deny[0]: the addresses of addresses_from are not sorted; set Listed to what LoadAddresses returns`},
 		{"message", withRule(func(r *Rule) { r.Message = strings.Repeat("a", 1025) }), rule0 + `the message has 1025 bytes; shorten it to 1024`},
 		{"severity", withRule(func(r *Rule) { r.Severity = "urgent" }), rule0 + `unknown severity "urgent"; choose from info, low, medium, high, critical`},
+		{"limit of alerts", withRule(func(r *Rule) { r.AlertLimit = 1_000_001 }), rule0 + `alert_limit is 1000001; write 1 to 1000000 alerts a second, or leave it out for no limit`},
 		{"tags", withRule(func(r *Rule) { r.Tags = strings.Split(strings.Repeat("a", 17), "") }), rule0 + `the rule has 17 tags; keep at most 16`},
 		{"empty tag", withRule(func(r *Rule) { r.Tags = []string{""} }), rule0 + `a tag is empty; remove it`},
 		{"long tag", withRule(func(r *Rule) { r.Tags = []string{strings.Repeat("a", 65)} }), rule0 + `tag "` + strings.Repeat("a", 65) + `" has 65 bytes; shorten it to 64`},

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strconv"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -165,7 +166,7 @@ func (d *decoder) unique(n *yaml.Node, key, what string, check func(string) erro
 
 func (d *decoder) decodeRule(n *yaml.Node) Rule {
 	r := Rule{Source: d.position(n)}
-	rule, ok := d.mapping(n, "a rule", "- operation: "+string(SocketBind), "operation", "allow", "deny", "verdict", "revoke", "message", "severity", "tags")
+	rule, ok := d.mapping(n, "a rule", "- operation: "+string(SocketBind), "operation", "allow", "deny", "verdict", "revoke", "message", "severity", "tags", "alert_limit")
 	if !ok {
 		return r
 	}
@@ -220,7 +221,23 @@ func (d *decoder) decodeRule(n *yaml.Node) Rule {
 	if value, ok := rule["tags"]; ok {
 		r.Tags = d.tags(value)
 	}
+	if value, ok := rule["alert_limit"]; ok {
+		r.AlertLimit = d.alertLimit(value)
+	}
 	return r
+}
+
+func (d *decoder) alertLimit(n *yaml.Node) uint32 {
+	if !d.untagged(n) {
+		return 0
+	}
+	limit, err := strconv.ParseUint(n.Value, 10, 64)
+	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || err != nil {
+		d.fail(n, "alert_limit must be a number, not %s; write how many alerts a second the rule may raise, 1 to %d", kind(n), maxAlertLimit)
+		return 0
+	}
+	d.check(n, checkAlertLimit(limit))
+	return uint32(limit)
 }
 
 func (d *decoder) tags(n *yaml.Node) []string {

@@ -35,6 +35,7 @@ spec:
     message: "nobody listens for ssh here"
     severity: high
     tags: [ssh, "T1021.004"]
+    alert_limit: 100
 ---
 # nothing
 ---
@@ -60,17 +61,17 @@ spec:
 			Rules: []Rule{{
 				Operation: SocketBind,
 				Allow:     patterns{all()}, Deny: patterns{both(ports(22), portRange(2200, 2299))},
-				Message: "nobody listens for ssh here", Severity: SeverityHigh, Tags: []string{"ssh", "T1021.004"},
+				Message: "nobody listens for ssh here", Severity: SeverityHigh, Tags: []string{"ssh", "T1021.004"}, AlertLimit: 100,
 				Source: "dir/a.yaml:9:5",
 			}},
 		},
 		{
-			Name: "lan/only", Mode: ModeAudit, Subject: Subject{Binaries: []string{"/usr/sbin/sshd", "/opt/a b"}}, Source: "dir/a.yaml:18:1",
+			Name: "lan/only", Mode: ModeAudit, Subject: Subject{Binaries: []string{"/usr/sbin/sshd", "/opt/a b"}}, Source: "dir/a.yaml:19:1",
 			Rules: []Rule{{
 				Operation: SocketBind,
 				Allow:     patterns{lan},
 				Deny:      patterns{all(), both(lan, protocol(TCP, UDP, UDPLite, SCTP, DCCP, ICMP, Raw))},
-				Source:    "dir/a.yaml:25:5",
+				Source:    "dir/a.yaml:26:5",
 			}},
 		},
 	}
@@ -162,6 +163,9 @@ p.yaml:1:1: spec is missing; write spec: with subject and rules`},
 		{"severity", ruled("operation: socket_bind\ndeny: all\nseverity: hihg"), `p.yaml:9:15: ` + rule0 + `unknown severity "hihg"; did you mean high?`},
 		{"message", ruled("operation: socket_bind\ndeny: all\nmessage: [a]"), `p.yaml:9:14: ` + rule0 + `message must be a string, not a list; write one`},
 		{"tags", ruled("operation: socket_bind\ndeny: all\ntags: a"), `p.yaml:9:11: ` + rule0 + `tags must be a list, not "a"; write a list: [a]`},
+		{"no limit of alerts", ruled("operation: socket_bind\ndeny: all\nalert_limit: 0"), `p.yaml:9:18: ` + rule0 + `alert_limit is 0; write 1 to 1000000 alerts a second, or leave it out for no limit`},
+		{"a limit of alerts too large", ruled("operation: socket_bind\ndeny: all\nalert_limit: 4294967297"), `p.yaml:9:18: ` + rule0 + `alert_limit is 4294967297; write 1 to 1000000 alerts a second, or leave it out for no limit`},
+		{"a limit of alerts in words", ruled("operation: socket_bind\ndeny: all\nalert_limit: \"10\""), `p.yaml:9:18: ` + rule0 + `alert_limit must be a number, not "10"; write how many alerts a second the rule may raise, 1 to 1000000`},
 		{"all problems at once", ruled("operation: socket_bind\ndeny: {ports: [70000, x]}\nallow: {adresses: [10.0.0.0/8]}\nseverity: no"),
 			`p.yaml:8:20: ` + rule0 + `port 70000 is too great; write a number from 0 to 65535
 p.yaml:8:27: ` + rule0 + `"x" is no port; write a number from 0 to 65535 or a range such as 2200-2299
@@ -260,7 +264,7 @@ func TestLoad(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add(ruled("operation: socket_bind\nallow: all\ndeny: {ports: [22, 2200-2299]}\nmessage: a\ntags: [b]"))
+	f.Add(ruled("operation: socket_bind\nallow: all\ndeny: {ports: [22, 2200-2299]}\nmessage: a\ntags: [b]\nalert_limit: 10"))
 	f.Add(ruled("operation: socket_bind\ndeny: [all, {addresses: [10.0.0.0/8, \"::1\"], protocols: [tcp]}]\nseverity: low"))
 	f.Add(originalText)
 	f.Add(ruled("operation: file_open\nallow: {paths: [/a/, \"/b/*/c?\"], access: [read]}\ndeny: all\nverdict: kill\nrevoke: true"))

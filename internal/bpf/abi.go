@@ -2,19 +2,22 @@ package bpf
 
 // The generated types by the names that the rest of the code uses.
 type (
-	Line       = GuardLine
-	Generation = GuardGeneration
-	Subjects   = GuardSubjects
-	State      = GuardState
-	Entry      = GuardEntry
-	Operation  = GuardOperation
-	Table      = GuardTable
-	Tables     = GuardTables
-	Interval   = GuardInterval
-	Interval6  = GuardInterval6
-	Counters   = GuardOperationCounters
-	Socket     = GuardSocketObject
-	Alert      = GuardAlert
+	Line         = GuardLine
+	Generation   = GuardGeneration
+	Subjects     = GuardSubjects
+	State        = GuardState
+	Entry        = GuardEntry
+	Operation    = GuardOperation
+	Table        = GuardTable
+	Tables       = GuardTables
+	Interval     = GuardInterval
+	Interval6    = GuardInterval6
+	Counters     = GuardOperationCounters
+	RuleCounters = GuardRuleCounters
+	Socket       = GuardSocketObject
+	Alert        = GuardAlert
+	Ancestor     = GuardAncestor
+	Execution    = GuardExecution
 )
 
 // Limits and special values of the tables; see bpf/abi.h.

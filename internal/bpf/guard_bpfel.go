@@ -30,6 +30,8 @@ const (
 	GuardAbiSizesMAX_KEYS           GuardAbiSizes = 4
 	GuardAbiSizesMAX_MASKS          GuardAbiSizes = 8
 	GuardAbiSizesMAX_MARKS          GuardAbiSizes = 64
+	GuardAbiSizesMAX_ANCESTORS      GuardAbiSizes = 8
+	GuardAbiSizesMAX_ARGUMENTS      GuardAbiSizes = 1024
 	GuardAbiSizesMAX_GROUPS         GuardAbiSizes = 1024
 )
 
@@ -45,6 +47,8 @@ type GuardAlert struct {
 	_            structs.HostLayout
 	Time         uint64
 	Cgroup       uint64
+	Start        uint64
+	Inode        uint64
 	Operation    uint32
 	Hook         uint32
 	Verdict      uint32
@@ -70,7 +74,15 @@ type GuardAlert struct {
 	ParentLength uint16
 	PathLength   uint16
 	SourceLength uint16
-	Reserved     uint32
+	Ancestors    uint32
+}
+
+type GuardAncestor struct {
+	_        structs.HostLayout
+	Start    uint64
+	Inode    uint64
+	Pid      uint32
+	Reserved uint32
 }
 
 type GuardClassValues uint32
@@ -110,6 +122,19 @@ const (
 	GuardEntryTagsTAG_COVERS GuardEntryTags = 5
 )
 
+type GuardExecution struct {
+	_               structs.HostLayout
+	Time            uint64
+	Start           uint64
+	ParentStart     uint64
+	Inode           uint64
+	Pid             uint32
+	Ppid            uint32
+	Uid             uint32
+	BinaryLength    uint16
+	ArgumentsLength uint16
+}
+
 type GuardForceFlags uint32
 
 const (
@@ -128,10 +153,12 @@ type GuardGeneration struct {
 	GlobColumns     uint32
 	GlobAccept      uint32
 	Subjects        uint32
-	Hits            uint32
+	Rules           uint32
 	Rows            uint32
 	Concerned       uint32
-	Reserved        [3]uint32
+	Handover        uint32
+	HandoverBytes   uint32
+	HandoverCheck   uint32
 }
 
 type GuardHookId uint32
@@ -266,13 +293,15 @@ type GuardOperation struct {
 }
 
 type GuardOperationCounters struct {
-	_          structs.HostLayout
-	Allowed    uint64
-	Audited    uint64
-	Denied     uint64
-	Undecided  uint64
-	Alerts     uint64
-	AlertsLost uint64
+	_             structs.HostLayout
+	Allowed       uint64
+	Audited       uint64
+	Denied        uint64
+	Undecided     uint64
+	Killed        uint64
+	Alerts        uint64
+	AlertsLost    uint64
+	AlertsLimited uint64
 }
 
 type GuardOperationId uint32
@@ -317,9 +346,10 @@ type GuardRecord struct {
 }
 
 type GuardReport struct {
-	_     structs.HostLayout
-	Alert GuardAlert
-	Paths [6656]uint8
+	_         structs.HostLayout
+	Alert     GuardAlert
+	Paths     [6848]uint8
+	Ancestors [8]GuardAncestor
 }
 
 type GuardRowFlags uint32
@@ -328,6 +358,17 @@ const (
 	GuardRowFlagsROW_MASK    GuardRowFlags = 2147483647
 	GuardRowFlagsROW_ALLOWED GuardRowFlags = 2147483648
 )
+
+type GuardRuleCounters struct {
+	_             structs.HostLayout
+	Hits          uint64
+	AlertsLost    uint64
+	AlertsLimited uint64
+	Second        uint64
+	InSecond      uint64
+	AlertLimit    uint32
+	Reserved      [5]uint32
+}
 
 type GuardSocketObject struct {
 	_              structs.HostLayout
@@ -529,6 +570,7 @@ const (
 	GuardMapAlerts              = "alerts"
 	GuardMapCounters            = "counters"
 	GuardMapDirectories         = "directories"
+	GuardMapExecutions          = "executions"
 	GuardMapFiles               = "files"
 	GuardMapForce               = "force"
 	GuardMapGenerations         = "generations"
@@ -577,6 +619,7 @@ const (
 	GuardProgSbPivotroot        = "sb_pivotroot"
 	GuardProgSbRemount          = "sb_remount"
 	GuardProgSbUmount           = "sb_umount"
+	GuardProgSchedProcessExec   = "sched_process_exec"
 	GuardProgSctpBindConnect    = "sctp_bind_connect"
 	GuardProgSctpConnect        = "sctp_connect"
 	GuardProgSocketBind         = "socket_bind"
@@ -590,6 +633,7 @@ const (
 	GuardProgTaskFree           = "task_free"
 	GuardProgUsernsCreate       = "userns_create"
 	GuardVarChownByPath         = "chown_by_path"
+	GuardVarEnrich              = "enrich"
 	GuardVarForgotten           = "forgotten"
 	GuardVarHashKey             = "hash_key"
 	GuardVarMarked              = "marked"
@@ -684,6 +728,7 @@ type GuardProgramSpecs struct {
 	SbPivotroot        *ebpf.ProgramSpec `ebpf:"sb_pivotroot"`
 	SbRemount          *ebpf.ProgramSpec `ebpf:"sb_remount"`
 	SbUmount           *ebpf.ProgramSpec `ebpf:"sb_umount"`
+	SchedProcessExec   *ebpf.ProgramSpec `ebpf:"sched_process_exec"`
 	SctpBindConnect    *ebpf.ProgramSpec `ebpf:"sctp_bind_connect"`
 	SctpConnect        *ebpf.ProgramSpec `ebpf:"sctp_connect"`
 	SocketBind         *ebpf.ProgramSpec `ebpf:"socket_bind"`
@@ -705,6 +750,7 @@ type GuardMapSpecs struct {
 	Alerts      *ebpf.MapSpec `ebpf:"alerts"`
 	Counters    *ebpf.MapSpec `ebpf:"counters"`
 	Directories *ebpf.MapSpec `ebpf:"directories"`
+	Executions  *ebpf.MapSpec `ebpf:"executions"`
 	Files       *ebpf.MapSpec `ebpf:"files"`
 	Force       *ebpf.MapSpec `ebpf:"force"`
 	Generations *ebpf.MapSpec `ebpf:"generations"`
@@ -721,6 +767,7 @@ type GuardMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type GuardVariableSpecs struct {
 	ChownByPath       *ebpf.VariableSpec `ebpf:"chown_by_path"`
+	Enrich            *ebpf.VariableSpec `ebpf:"enrich"`
 	Forgotten         *ebpf.VariableSpec `ebpf:"forgotten"`
 	HashKey           *ebpf.VariableSpec `ebpf:"hash_key"`
 	Marked            *ebpf.VariableSpec `ebpf:"marked"`
@@ -757,6 +804,7 @@ type GuardMaps struct {
 	Alerts      *ebpf.Map `ebpf:"alerts"`
 	Counters    *ebpf.Map `ebpf:"counters"`
 	Directories *ebpf.Map `ebpf:"directories"`
+	Executions  *ebpf.Map `ebpf:"executions"`
 	Files       *ebpf.Map `ebpf:"files"`
 	Force       *ebpf.Map `ebpf:"force"`
 	Generations *ebpf.Map `ebpf:"generations"`
@@ -773,6 +821,7 @@ func (m *GuardMaps) Close() error {
 		m.Alerts,
 		m.Counters,
 		m.Directories,
+		m.Executions,
 		m.Files,
 		m.Force,
 		m.Generations,
@@ -790,6 +839,7 @@ func (m *GuardMaps) Close() error {
 // It can be passed to LoadGuardObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GuardVariables struct {
 	ChownByPath       *ebpf.Variable `ebpf:"chown_by_path"`
+	Enrich            *ebpf.Variable `ebpf:"enrich"`
 	Forgotten         *ebpf.Variable `ebpf:"forgotten"`
 	HashKey           *ebpf.Variable `ebpf:"hash_key"`
 	Marked            *ebpf.Variable `ebpf:"marked"`
@@ -846,6 +896,7 @@ type GuardPrograms struct {
 	SbPivotroot        *ebpf.Program `ebpf:"sb_pivotroot"`
 	SbRemount          *ebpf.Program `ebpf:"sb_remount"`
 	SbUmount           *ebpf.Program `ebpf:"sb_umount"`
+	SchedProcessExec   *ebpf.Program `ebpf:"sched_process_exec"`
 	SctpBindConnect    *ebpf.Program `ebpf:"sctp_bind_connect"`
 	SctpConnect        *ebpf.Program `ebpf:"sctp_connect"`
 	SocketBind         *ebpf.Program `ebpf:"socket_bind"`
@@ -901,6 +952,7 @@ func (p *GuardPrograms) Close() error {
 		p.SbPivotroot,
 		p.SbRemount,
 		p.SbUmount,
+		p.SchedProcessExec,
 		p.SctpBindConnect,
 		p.SctpConnect,
 		p.SocketBind,

@@ -10,7 +10,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -28,28 +27,41 @@ type Options struct {
 	HashKey [2]uint64
 	// AlertBytes is the size of the alert buffer: a power of two of pages.
 	AlertBytes uint32
+	// Pins is where the object outlives the process; nil for one that ends with it.
+	Pins *Pins
+	// Enrich makes alerts name the ancestors of the process, and room for what
+	// [Object.TrackExecutions] tells.
+	Enrich bool
 }
 
 // Object owns the maps and the programs that keep track of tasks. Programs of
 // operations are loaded on top with [Object.Attach].
 type Object struct {
+	options Options
+	// spec is made when it is first needed, which after a takeover may be never.
 	spec *ebpf.CollectionSpec
 	maps map[string]*ebpf.Map
 	// marks is the map of mark_tasks, which is there while that runs: its buckets take
 	// 64 MiB.
 	marks *ebpf.MapSpec
 	hash  bool
-	// tracking are the programs that keep track of tasks, attached those of
-	// operations by name.
-	tracking []link.Link
+	// attached are the programs that keep track of tasks and those of operations, by
+	// name; outdated those of another build that are still attached.
 	attached map[string]link.Link
-	// force is the word of memory that says what is in force (bpf/maps.h).
+	outdated []link.Link
+	// executions tells of programs that are started; it is never pinned.
+	executions []link.Link
+	// force is the word of memory that says what is in force (bpf/maps.h), notes
+	// what this process leaves to the next one.
 	force  *atomic.Uint64
-	memory []byte
-	// tables is the generation in force, hits where its counters are.
-	tables *ebpf.Map
-	hits   uint32
-	rules  int
+	notes  *[notes]atomic.Uint64
+	memory [][]byte
+	// retained are the numbers of the generations that are pinned.
+	retained []uint32
+	// tables is the generation in force, counters where those of its rules are.
+	tables   *ebpf.Map
+	counters uint32
+	rules    int
 	// programs is how programs are loaded; tests ask for the verifier's statistics.
 	programs ebpf.ProgramOptions
 }
@@ -61,52 +73,100 @@ const MaxHashTasks = 1 << 18
 
 // Open makes the maps. Nothing is attached yet.
 func Open(options Options) (_ *Object, err error) {
-	// Before 5.11 maps count against this limit; later kernels ignore it.
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return nil, fmt.Errorf("lifting RLIMIT_MEMLOCK: %w", err)
-	}
-	spec, err := LoadGuard()
-	if err != nil {
-		return nil, err
-	}
 	hash, err := UsesHash()
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(spec, options, hash); err != nil {
-		return nil, err
-	}
-	marks := spec.Maps[GuardMapMarks]
-	delete(spec.Maps, GuardMapMarks)
-	o := &Object{spec: spec, maps: map[string]*ebpf.Map{}, marks: marks, hash: hash, attached: map[string]link.Link{}}
+	o := &Object{options: options, hash: hash, maps: map[string]*ebpf.Map{}, attached: map[string]link.Link{}}
 	defer func() {
 		if err != nil {
-			o.Close()
+			err = errors.Join(err, o.Close())
 		}
 	}()
-	for name, mapSpec := range spec.Maps {
-		if strings.HasPrefix(name, ".") { // constants: loaded with the programs
+	if err := o.specify(); err != nil {
+		return nil, err
+	}
+	if options.Pins != nil {
+		if err := options.Pins.prepare(Build(options.Enrich)); err != nil {
+			return nil, err
+		}
+	}
+	for name, spec := range o.spec.Maps {
+		if !isPinned(name) {
 			continue
 		}
-		if o.maps[name], err = ebpf.NewMap(mapSpec); err != nil {
-			return nil, fmt.Errorf("making map %s: %w", name, err)
+		if err := o.makeMap(name, spec); err != nil {
+			return nil, err
 		}
 	}
-	memory, err := unix.Mmap(o.maps[GuardMapForce].FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("mapping map %s: %w", GuardMapForce, err)
+	if err := o.makeMap(notesMap, notesSpec); err != nil {
+		return nil, err
 	}
-	o.memory = memory
-	o.force = (*atomic.Uint64)(unsafe.Pointer(&memory[0]))
-	return o, nil
+	return o, o.mapMemory()
+}
+
+func (o *Object) makeMap(name string, spec *ebpf.MapSpec) error {
+	m, err := ebpf.NewMap(spec)
+	if err != nil {
+		return fmt.Errorf("making map %s: %w", name, err)
+	}
+	o.maps[name] = m
+	if o.options.Pins == nil || !isPinned(name) {
+		return nil
+	}
+	if err := m.Pin(o.options.Pins.mapPath(name)); err != nil {
+		return fmt.Errorf("pinning map %s: %w", name, err)
+	}
+	return nil
+}
+
+// specify makes the specification unless it is there.
+func (o *Object) specify() error {
+	if o.spec != nil {
+		return nil
+	}
+	// Before 5.11 maps count against this limit; later kernels ignore it.
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return fmt.Errorf("lifting RLIMIT_MEMLOCK: %w", err)
+	}
+	spec, err := LoadGuard()
+	if err != nil {
+		return err
+	}
+	if err := prepare(spec, o.options, o.hash); err != nil {
+		return err
+	}
+	o.marks = spec.Maps[GuardMapMarks]
+	delete(spec.Maps, GuardMapMarks)
+	o.spec = spec
+	return o.makeMap(GuardMapExecutions, spec.Maps[GuardMapExecutions])
+}
+
+// mapMemory maps the maps that are memory to this process, too.
+func (o *Object) mapMemory() error {
+	var words [2]unsafe.Pointer
+	for i, name := range []string{GuardMapForce, notesMap} {
+		memory, err := unix.Mmap(o.maps[name].FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		if err != nil {
+			return fmt.Errorf("mapping map %s: %w", name, err)
+		}
+		o.memory = append(o.memory, memory)
+		words[i] = unsafe.Pointer(&memory[0])
+	}
+	o.force = (*atomic.Uint64)(words[0])
+	o.notes = (*[notes]atomic.Uint64)(words[1])
+	return nil
 }
 
 // prepare fits the specification to the kernel and to the options.
 func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 	spec.Maps[GuardMapAlerts].MaxEntries = options.AlertBytes
+	if options.Enrich {
+		spec.Maps[GuardMapExecutions].MaxEntries = executionBytes
+	}
 	renames, mounts := lockAddresses()
 	variables := map[string]any{
-		GuardVarHashKey: options.HashKey, GuardVarTaskStorage: !hash,
+		GuardVarHashKey: options.HashKey, GuardVarTaskStorage: !hash, GuardVarEnrich: options.Enrich,
 		GuardVarRenameLockAt: renames, GuardVarMountLockAt: mounts,
 	}
 	if err := hookArguments(variables); err != nil {
@@ -167,6 +227,9 @@ func UsesHash() (bool, error) {
 // load loads the named programs onto the object's maps, as many side by side as
 // there are processors: the verifier takes its time for each.
 func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
+	if err := o.specify(); err != nil {
+		return nil, err
+	}
 	parts := min(runtime.NumCPU(), len(names))
 	programs := make([]map[string]*ebpf.Program, parts)
 	errs := make([]error, parts)
@@ -207,7 +270,9 @@ func (o *Object) newCollection(spec *ebpf.CollectionSpec) (*ebpf.Collection, err
 	if spec.Programs[GuardProgMarkTasks] != nil {
 		spec.Maps[GuardMapMarks] = o.marks.Copy()
 	}
-	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: o.maps, Programs: o.programs, Cache: cache})
+	shared := maps.Clone(o.maps)
+	delete(shared, notesMap)
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared, Programs: o.programs, Cache: cache})
 }
 
 func closePrograms(programs map[string]*ebpf.Program) {
@@ -216,15 +281,19 @@ func closePrograms(programs map[string]*ebpf.Program) {
 	}
 }
 
-// TrackTasks attaches the programs that label tasks at fork and exec, then
-// labels the tasks that run already, in this order, so that none is missed.
-func (o *Object) TrackTasks() error {
+// tracking returns the programs that label tasks at fork and exec.
+func (o *Object) tracking() []string {
 	names := []string{GuardProgTaskAlloc, GuardProgBprmCredsForExec, GuardProgBprmCommittedCreds}
 	if o.hash { // first, so that no label outlives its task
 		names = append([]string{GuardProgTaskFree}, names...)
 	}
-	var err error
-	if o.tracking, err = o.attach(names); err != nil {
+	return names
+}
+
+// TrackTasks attaches the programs that label tasks at fork and exec, then
+// labels the tasks that run already, in this order, so that none is missed.
+func (o *Object) TrackTasks() error {
+	if err := o.Attach(o.tracking()...); err != nil {
 		return err
 	}
 	labels, err := o.loadIterator(GuardProgLabelTasks)
@@ -237,6 +306,9 @@ func (o *Object) TrackTasks() error {
 
 // loadIterator loads a program over all tasks.
 func (o *Object) loadIterator(name string) (*ebpf.Collection, error) {
+	if err := o.specify(); err != nil {
+		return nil, err
+	}
 	spec := *o.spec
 	spec.Programs = map[string]*ebpf.ProgramSpec{name: o.spec.Programs[name]}
 	collection, err := o.newCollection(&spec)
@@ -284,16 +356,18 @@ func (o *Object) Attach(names ...string) error {
 	return err
 }
 
-// Detach detaches LSM programs.
-func (o *Object) Detach(names ...string) error {
-	var links []link.Link
-	for _, name := range names {
-		if l := o.attached[name]; l != nil {
-			links = append(links, l)
+// Keep detaches the programs that track no tasks and are not named, and those of
+// another build.
+func (o *Object) Keep(names []string) error {
+	unused := o.outdated
+	o.outdated = nil
+	for name, l := range o.attached {
+		if !slices.Contains(names, name) && !slices.Contains(o.tracking(), name) {
+			unused = append(unused, l)
 			delete(o.attached, name)
 		}
 	}
-	return closeLinks(links)
+	return detach(unused)
 }
 
 func (o *Object) attach(names []string) (_ []link.Link, err error) {
@@ -307,19 +381,28 @@ func (o *Object) attach(names []string) (_ []link.Link, err error) {
 	errs := make([]error, len(names))
 	var group sync.WaitGroup
 	for i, name := range names {
-		group.Go(func() {
-			links[i], errs[i] = link.AttachLSM(link.LSMOptions{Program: programs[name]})
-			if errs[i] != nil {
-				errs[i] = fmt.Errorf("attaching %s: %w", name, errs[i])
-			}
-		})
+		group.Go(func() { links[i], errs[i] = o.attachOne(name, programs[name]) })
 	}
 	group.Wait()
 	if err := errors.Join(errs...); err != nil {
 		attached := slices.DeleteFunc(links, func(l link.Link) bool { return l == nil })
-		return nil, errors.Join(err, closeLinks(attached))
+		return nil, errors.Join(err, detach(attached))
 	}
 	return links, nil
+}
+
+func (o *Object) attachOne(name string, program *ebpf.Program) (link.Link, error) {
+	l, err := link.AttachLSM(link.LSMOptions{Program: program})
+	if err != nil {
+		return nil, fmt.Errorf("attaching %s: %w", name, err)
+	}
+	if o.options.Pins == nil {
+		return l, nil
+	}
+	if err := l.Pin(o.options.Pins.linkPath(Build(o.options.Enrich), name)); err != nil {
+		return nil, errors.Join(fmt.Errorf("pinning %s: %w", name, err), l.Close())
+	}
+	return l, nil
 }
 
 // The slots of the generations (bpf/maps.h).
@@ -331,11 +414,26 @@ const (
 // Publish makes a generation of tables the one in force: at once, for all
 // operations and subjects. When it returns, no program that still reads the
 // former generation runs any more (the update of a map in a map waits for
-// them, kernel/bpf/syscall.c, maybe_wait_bpf_programs). hits is where the
+// them, kernel/bpf/syscall.c, maybe_wait_bpf_programs). counters is where the
 // counters of its rules are. With marks, tasks are first given the marks that
 // the generation knows, while fork and exec mark for it already. It returns the
-// counters of the former generation's rules, see [Object.Hits].
-func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool) (former []uint64, err error) {
+// counters of the former generation's rules, see [Object.RuleCounters].
+//
+// What is pinned tells a process that takes it over which programs have to be attached,
+// and the payload; programs that are to be detached after it are not to be named.
+func (o *Object) Publish(lines []Line, counters uint32, rules int, marks bool, programs []string, payload []byte) (former []RuleCounters, err error) {
+	if err := o.specify(); err != nil {
+		return nil, err
+	}
+	if o.options.Pins != nil {
+		told, err := o.handover(programs, payload)
+		if err != nil {
+			return nil, err
+		}
+		if lines, err = told.append(lines); err != nil {
+			return nil, err
+		}
+	}
 	// The type information has to be that of the declaration too: 6.1 takes a
 	// map without for another kind (kernel/bpf/map_in_map.c, timer_off).
 	spec := o.spec.Maps[GuardMapGenerations].InnerMap.Copy()
@@ -345,9 +443,10 @@ func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool) (form
 	if err != nil {
 		return nil, fmt.Errorf("making tables of %d lines: %w", len(lines), err)
 	}
+	header := *(*Generation)(unsafe.Pointer(&lines[0]))
 	defer func() {
 		if err != nil && o.tables != tables {
-			tables.Close()
+			err = errors.Join(err, o.unretain(header.Number), tables.Close())
 		}
 	}()
 	keys := make([]uint32, len(lines))
@@ -357,13 +456,14 @@ func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool) (form
 	if _, err := tables.BatchUpdate(keys, lines, nil); err != nil {
 		return nil, fmt.Errorf("filling tables of %d lines: %w", len(lines), err)
 	}
+	if err := o.retain(tables, header.Number); err != nil {
+		return nil, err
+	}
 	generations := o.maps[GuardMapGenerations]
-	var flags uint64
 	if marks {
-		flags = ForceMarks
 		// Before the generation is there: fork and exec look for it from now on.
 		if now := o.force.Load(); now != 0 {
-			o.force.Store(now | flags)
+			o.force.Store(now | ForceMarks)
 		}
 		if err := generations.Put(slotNext, tables); err != nil {
 			return nil, fmt.Errorf("staging tables: %w", err)
@@ -378,19 +478,22 @@ func (o *Object) Publish(lines []Line, hits uint32, rules int, marks bool) (form
 		o.force.Store(before)
 		return nil, fmt.Errorf("publishing tables: %w", err)
 	}
-	o.force.Store(force(lines[0]) | flags)
+	o.force.Store(forceWord(header, *(*Subjects)(unsafe.Pointer(&lines[header.Subjects/uint32(LineWords)]))))
 	if o.tables != nil {
-		former, err = o.Hits()
+		former, err = o.RuleCounters()
 		err = errors.Join(err, o.tables.Close())
 	}
-	o.tables, o.hits, o.rules = tables, hits, rules
-	return former, err
+	o.tables, o.counters, o.rules = tables, counters, rules
+	return former, errors.Join(err, o.forget())
 }
 
-// force returns what the first line of tables says is in force (bpf/maps.h).
-func force(first Line) uint64 {
-	header := (*Generation)(unsafe.Pointer(&first))
-	return uint64(header.Number)<<32 | uint64(header.Concerned)
+// forceWord returns what tables say is in force (bpf/maps.h).
+func forceWord(header Generation, subjects Subjects) uint64 {
+	word := uint64(header.Number)<<32 | uint64(header.Concerned)
+	if subjects.Flags&MarksFlag != 0 {
+		word |= ForceMarks
+	}
+	return word
 }
 
 // ForgetMarks takes marks from all tasks, so that they can stand for something
@@ -411,20 +514,30 @@ func (o *Object) markTasks(forget uint64) error {
 	return iterate(marker, GuardProgMarkTasks)
 }
 
-// Hits returns how often each rule of the generation in force has decided
-// otherwise than to allow, by the index of the rule.
-func (o *Object) Hits() ([]uint64, error) {
-	hits := make([]uint64, o.rules)
-	for i := range hits {
-		word := o.hits + 2*uint32(i)
-		var line Line
-		if err := o.tables.Lookup(word/uint32(LineWords), &line); err != nil {
+// RuleCounters returns what each rule of the generation in force has counted, by
+// the index of the rule.
+func (o *Object) RuleCounters() ([]RuleCounters, error) {
+	return readCounters(o.tables, o.counters, o.rules)
+}
+
+func readCounters(tables *ebpf.Map, at uint32, rules int) ([]RuleCounters, error) {
+	counters := make([]RuleCounters, rules)
+	for i := range counters {
+		if err := tables.Lookup(at/uint32(LineWords)+uint32(i), &counters[i]); err != nil {
 			return nil, fmt.Errorf("reading the counters of rules: %w", err)
 		}
-		at := word % uint32(LineWords)
-		hits[i] = uint64(line.Words[at]) | uint64(line.Words[at+1])<<32
 	}
-	return hits, nil
+	return counters, nil
+}
+
+// SetRules tells how many rules the generation in force has that was taken over.
+func (o *Object) SetRules(n int) { o.rules = n }
+
+// Configure sets the options of an object that was taken over; the size of its alert
+// buffer stays.
+func (o *Object) Configure(options Options) {
+	options.AlertBytes, options.Pins = o.options.AlertBytes, o.options.Pins
+	o.options = options
 }
 
 // Alerts returns the ring buffer of alerts.
@@ -442,31 +555,44 @@ func (o *Object) Counters(operation int) (Counters, error) {
 		sum.Audited += c.Audited
 		sum.Denied += c.Denied
 		sum.Undecided += c.Undecided
+		sum.Killed += c.Killed
 		sum.Alerts += c.Alerts
 		sum.AlertsLost += c.AlertsLost
+		sum.AlertsLimited += c.AlertsLimited
 	}
 	return sum, nil
 }
 
-// Close detaches what tracks tasks and gives the maps back. Attachments made
-// with [Object.Attach] must have been closed before.
+// Close detaches everything that is not pinned and gives the maps back.
 func (o *Object) Close() error {
-	err := closeLinks(slices.Concat(slices.Collect(maps.Values(o.attached)), o.tracking))
-	o.attached, o.tracking = nil, nil
+	err := errors.Join(closeLinks(slices.Collect(maps.Values(o.attached))), closeLinks(o.outdated), closeLinks(o.executions))
+	o.attached, o.outdated, o.executions = nil, nil, nil
 	for _, m := range o.maps {
 		err = errors.Join(err, m.Close())
 	}
 	if o.tables != nil {
 		err = errors.Join(err, o.tables.Close())
 	}
-	if o.memory != nil {
-		err = errors.Join(err, unix.Munmap(o.memory))
+	for _, memory := range o.memory {
+		err = errors.Join(err, unix.Munmap(memory))
 	}
-	o.maps, o.tables, o.memory, o.force = nil, nil, nil, nil
+	o.maps, o.tables, o.memory, o.force, o.notes = nil, nil, nil, nil, nil
 	return err
 }
 
-// closeLinks detaches programs, side by side as attach does.
+// detach detaches programs for good.
+func detach(links []link.Link) error {
+	var err error
+	for _, l := range links {
+		if e := l.Unpin(); e != nil && !errors.Is(e, os.ErrNotExist) {
+			err = errors.Join(err, fmt.Errorf("removing a pin: %w", e))
+		}
+	}
+	return errors.Join(err, closeLinks(links))
+}
+
+// closeLinks closes programs, side by side as attach does; those that are not pinned
+// are detached.
 func closeLinks(links []link.Link) error {
 	errs := make([]error, len(links))
 	var group sync.WaitGroup

@@ -20,7 +20,7 @@ import (
 // made of it, and compares with what is written down.
 func TestVerifier(t *testing.T) {
 	vmtest.Require(t, "socket_bind")
-	o, err := Open(Options{HashKey: [2]uint64{1, 2}, AlertBytes: 1 << 16})
+	o, err := Open(Options{HashKey: [2]uint64{1, 2}, AlertBytes: 1 << 16, Enrich: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,8 +26,9 @@ type Generation struct {
 	Lines []bpf.Line
 	// Rules are the rules by the index that a [bpf.Verdict] holds.
 	Rules []Rule
-	// Hits is where the counters begin, in words: two for each rule.
-	Hits uint32
+	// Counters is where the counters of the rules begin, in words: a line for
+	// each rule.
+	Counters uint32
 }
 
 // Options are what a policy set is compiled for.
@@ -105,12 +106,12 @@ func Compile(set []policy.Policy, options Options) (*Generation, error) {
 	if err := c.appendDictionary(&c.header); err != nil {
 		return nil, err
 	}
-	c.header.Hits = c.tables.append(make([]uint32, max(1, 2*len(rules))))
+	c.appendCounters(rules)
 	c.tables.set(0, c.header)
 	if n := len(c.tables.words); n > maxWords {
 		return nil, fmt.Errorf("%w: its tables take %d MiB; %d are possible, remove rules", ErrTooLarge, n>>18, maxWords>>18)
 	}
-	return &Generation{Lines: c.tables.lines(), Rules: rules, Hits: c.header.Hits}, nil
+	return &Generation{Lines: c.tables.lines(), Rules: rules, Counters: c.header.Rules}, nil
 }
 
 // compile makes the tables of the subjects and operations.
@@ -157,6 +158,16 @@ func (c *compiler) appendDictionary(header *bpf.Generation) error {
 	header.Filter = c.tables.append(words)
 	header.FilterBits = uint32(len(words) * 32)
 	return nil
+}
+
+// appendCounters makes room for what the kernel counts of each rule, with the
+// limit of its alerts.
+func (c *compiler) appendCounters(rules []Rule) {
+	words := make([]uint32, 0, len(rules)*bpf.LineWords)
+	for _, r := range rules {
+		words = append(words, encode(bpf.RuleCounters{AlertLimit: c.set[r.Policy].Rules[r.Rule].AlertLimit})...)
+	}
+	c.header.Rules = c.tables.append(words)
 }
 
 // index lists the rules of the set, and the index of each policy's first one.

@@ -276,6 +276,23 @@ func TestSameTables(t *testing.T) {
 	}
 }
 
+// TestCounters finds the limit of alerts of each rule in its line.
+func TestCounters(t *testing.T) {
+	set := everyone(deny(policy.SocketBind, policy.SocketPattern{All: true}))
+	set[0].Rules = append(set[0].Rules, set[0].Rules[0])
+	set[0].Rules[1].AlertLimit = 7
+	g, err := Compile(set, Options{Number: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, limit := range []uint32{0, 7} {
+		line := g.Lines[int(g.Counters)/bpf.LineWords+i].Words[:]
+		if want := encode(bpf.RuleCounters{AlertLimit: limit}); !slices.Equal(line, want) {
+			t.Errorf("rule %d: %v, want %v", i, line, want)
+		}
+	}
+}
+
 func TestEmptySet(t *testing.T) {
 	m := mustCompile(t, nil, Options{Number: 3, Key: testKey})
 	if m.generation().Number != 3 {

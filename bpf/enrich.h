@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a reader of alerts wants to know of the processes besides: who started them,
+ * and with which arguments. An alert names the process and its ancestors by pid and
+ * start time, which no other process ever has; what these run is told once, when
+ * they start it, in a buffer of its own. So nobody has to read /proc while the
+ * processes come and go.
+ *
+ * Nothing here decides anything, and nothing of it runs unless it was asked for.
+ */
+#ifndef EBPFGUARD_ENRICH_H
+#define EBPFGUARD_ENRICH_H
+
+#include "subject.h"
+
+static __always_inline __u64 start_of(struct task_struct *task)
+{
+	return READ(task, group_leader, start_boottime);
+}
+
+static __always_inline __u64 inode_of_program(struct task_struct *task)
+{
+	return READ(task, mm, exe_file, f_inode, i_ino);
+}
+
+/* append_ancestors appends the processes that the current task descends from to its
+ * report's paths, the parent first, and returns the new length of these. */
+__noinline __u32 append_ancestors(__u32 from)
+{
+	struct task_struct *task = current_task();
+	struct report *report = current_report();
+	__u64 at = from;
+	int i;
+
+	barrier_var(at); /* the verifier has to see one register */
+	if (!report || at > sizeof(report->paths) - sizeof(report->ancestors))
+		return from; /* never: the paths leave room */
+#pragma unroll
+	for (i = 0; i < MAX_ANCESTORS; i++) {
+		task = READ(task, real_parent);
+		report->ancestors[i].pid = READ(task, tgid); /* 0 is the last one's parent */
+		report->ancestors[i].start = start_of(task);
+		report->ancestors[i].inode = inode_of_program(task);
+	}
+	if (bpf_probe_read_kernel(&report->paths[at], sizeof(report->ancestors), report->ancestors))
+		return from;
+	report->alert.ancestors = MAX_ANCESTORS;
+	return from + sizeof(report->ancestors);
+}
+
+/* append_arguments appends the arguments of the current task's program and returns how
+ * many bytes these are. They are on its new stack, in memory still. */
+static __always_inline __u32 append_arguments(struct report *report, struct task_struct *task,
+					      __u32 from)
+{
+	__u64 start = READ(task, mm, arg_start), size = READ(task, mm, arg_end) - start, at = from;
+
+	if (size > MAX_ARGUMENTS)
+		size = MAX_ARGUMENTS;
+	barrier_var(size); /* the verifier has to see one register of each */
+	barrier_var(at);
+	if (size > MAX_ARGUMENTS || at > MAX_PATH)
+		return 0;
+	return bpf_probe_read_user(&report->paths[at], size, (void *)start) ? 0 : size;
+}
+
+/* Attached only when somebody wants to know. The program has been started: it runs
+ * nothing of its own yet. */
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(sched_process_exec, struct task_struct *traced)
+{
+	struct task_struct *task = current_task(), *parent = READ(task, real_parent);
+	struct report *report = current_report();
+	struct operation_counters *counts;
+	struct execution *execution;
+	__u32 key = 0, binary, arguments;
+	__u64 size, ids = bpf_get_current_pid_tgid();
+	bool sent = false;
+
+	if (report) {
+		execution = &report->execution;
+		execution->time = bpf_ktime_get_boot_ns();
+		execution->pid = ids >> 32;
+		execution->start = start_of(task);
+		execution->ppid = READ(parent, tgid);
+		execution->parent_start = start_of(parent);
+		execution->inode = inode_of_program(task);
+		execution->uid = bpf_get_current_uid_gid();
+		binary = copy_file(0, BPF_CORE_READ(task, mm, exe_file));
+		arguments = append_arguments(report, task, binary);
+		execution->binary_length = binary;
+		execution->arguments_length = arguments;
+		size = sizeof(*execution) + binary + arguments;
+		barrier_var(size);
+		if (size <= sizeof(*execution) + sizeof(report->paths))
+			sent = !bpf_ringbuf_output(&executions, execution, size, 0);
+		delete_report();
+	}
+	counts = bpf_map_lookup_elem(&counters, &key);
+	if (!counts)
+		return 0;
+	__sync_fetch_and_add(sent ? &counts->alerts : &counts->alerts_lost, 1);
+	return 0;
+}
+
+#endif

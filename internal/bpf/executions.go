@@ -1,0 +1,45 @@
+package bpf
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// executionBytes is the size of the buffer of executions, for several thousand of
+// them.
+const executionBytes = 1 << 20
+
+// MaxAncestors is how many ancestors of a process an alert can name, MaxArguments how
+// many bytes of its arguments an execution tells.
+const (
+	MaxAncestors = int(GuardAbiSizesMAX_ANCESTORS)
+	MaxArguments = int(GuardAbiSizesMAX_ARGUMENTS)
+)
+
+// TrackExecutions attaches what tells of each program that is started, an
+// [Execution] with its path and arguments. The object must have been made with
+// [Options.Enrich].
+func (o *Object) TrackExecutions() error {
+	programs, err := o.load(GuardProgSchedProcessExec)
+	if err != nil {
+		return err
+	}
+	defer closePrograms(programs)
+	l, err := link.AttachTracing(link.TracingOptions{Program: programs[GuardProgSchedProcessExec]})
+	if err != nil {
+		return fmt.Errorf("attaching %s: %w", GuardProgSchedProcessExec, err)
+	}
+	o.executions = append(o.executions, l)
+	return nil
+}
+
+// Executions returns the ring buffer of executions.
+func (o *Object) Executions() *ebpf.Map { return o.maps[GuardMapExecutions] }
+
+// ExecutionsLost returns how many executions the buffer had no room for.
+func (o *Object) ExecutionsLost() (uint64, error) {
+	counters, err := o.Counters(0)
+	return counters.AlertsLost, err
+}

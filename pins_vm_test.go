@@ -1,0 +1,427 @@
+//go:build vm
+
+package ebpfguard_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+const pinPath = "/sys/fs/bpf/ebpfguard"
+
+// pinnedOptions are those of every manager here.
+func pinnedOptions() ebpfguard.Options {
+	return ebpfguard.Options{PinPath: pinPath, AutoAttach: true, AllowGaps: true, AlertBytes: 1 << 20}
+}
+
+// order is what a pinned manager in a process of its own is told.
+type order struct {
+	Set []policy.Policy
+	// Replace, if there is one, is what forbids the same in many sets, which are applied
+	// one after the other until the process is killed.
+	Replace *policy.Policy
+}
+
+// registerOrders lets both sides know what patterns can be.
+func registerOrders() {
+	for _, p := range []policy.Pattern{policy.FilePattern{}, policy.ProgramPattern{}, policy.MountPattern{}, policy.CredentialsPattern{}, policy.SocketPattern{}} {
+		gob.Register(p)
+	}
+}
+
+// managePinned enforces, says what it took over, and waits to be killed.
+func managePinned() {
+	var o order
+	registerOrders()
+	if err := gob.NewDecoder(os.Stdin).Decode(&o); err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	m, err := ebpfguard.NewManager(pinnedOptions())
+	if err != nil {
+		fmt.Println("error", err)
+		return
+	}
+	former, _ := m.Takeover()
+	if o.Set != nil {
+		if _, err := m.Apply(o.Set); err != nil {
+			fmt.Println("error", err)
+			return
+		}
+	}
+	fmt.Println("ready", former.Generation, len(former.Policies))
+	for i := 0; o.Replace != nil; i++ {
+		if _, err := m.Apply(replacement(*o.Replace, i)); err != nil {
+			fmt.Println("error", err)
+			return
+		}
+	}
+	for { // an empty select is a deadlock to Go's runtime
+		time.Sleep(time.Hour)
+	}
+}
+
+// pinnedManager is a manager in a process of its own.
+type pinnedManager struct {
+	command *exec.Cmd
+	out     *bufio.Reader
+}
+
+// startPinned starts one and returns what it said when it enforced.
+func startPinned(t *testing.T, o order) (*pinnedManager, string) {
+	t.Helper()
+	registerOrders()
+	p := &pinnedManager{command: exec.Command("/proc/self/exe")}
+	p.command.Env = append(os.Environ(), actorEnv+"=pinned")
+	p.command.Stderr = os.Stderr
+	in, err := p.command.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := p.command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.out = bufio.NewReader(out)
+	if err := p.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(gob.NewEncoder(in).Encode(o), in.Close()); err != nil {
+		t.Fatal(err)
+	}
+	line, err := p.out.ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "ready") {
+		p.kill(t)
+		t.Fatalf("the manager said %q, %v", line, err)
+	}
+	return p, strings.TrimSpace(line)
+}
+
+// kill kills it and fails if it said that anything went wrong.
+func (p *pinnedManager) kill(t *testing.T) {
+	t.Helper()
+	p.command.Process.Kill()
+	rest, err := io.ReadAll(p.out)
+	p.command.Wait()
+	if len(rest) > 0 || err != nil {
+		t.Errorf("the manager said %q, %v", rest, err)
+	}
+}
+
+// cleanPins removes what a failed test left.
+func cleanPins(t *testing.T) {
+	t.Cleanup(func() {
+		if _, err := ebpfguard.RemovePins(pinPath, true); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func nobodyBinds(name string, ports ...uint16) policy.Policy {
+	return policy.Policy{Name: name, Subject: policy.Subject{Everyone: true}, Rules: []policy.Rule{
+		{Operation: policy.SocketBind, Deny: []policy.Pattern{portsOf(ports...)}, Message: "nobody binds"},
+	}}
+}
+
+func portsOf(list ...uint16) policy.Pattern {
+	var p policy.SocketPattern
+	for _, port := range list {
+		p.Ports = append(p.Ports, policy.PortRange{First: port, Last: port})
+	}
+	return p
+}
+
+// TestPinned kills the manager: what it enforced goes on, for processes that are
+// started later as well, and the next one takes it over with the alerts.
+func TestPinned(t *testing.T) {
+	vmtest.Require(t, "socket_bind")
+	cleanPins(t)
+	a := startActor(t, "/proc/self/exe")
+	named := policy.Policy{Name: "by-name", Subject: policy.Subject{Binaries: []string{copyProgram(t, filepath.Join(t.TempDir(), "named"))}}, Rules: []policy.Rule{
+		{Operation: policy.SocketBind, Deny: []policy.Pattern{portsOf(2024)}},
+	}}
+	set := []policy.Policy{nobodyBinds("everyone", 2022), named}
+	killed, _ := startPinned(t, order{Set: set})
+	if r := a.do(tcp(lo4, 2022)); !r.denied() {
+		t.Errorf("while it lives: %v", r)
+	}
+	if info, err := os.Stat(pinPath); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the pins have mode %v, %v", info.Mode(), err)
+	}
+	if _, err := ebpfguard.NewManager(pinnedOptions()); !errors.Is(err, ebpfguard.ErrPinsInUse) {
+		t.Errorf("a second manager: %v", err)
+	}
+	killed.kill(t)
+	for range 3 {
+		if r := a.do(tcp(lo4, 2022)); !r.denied() {
+			t.Errorf("after it was killed: %v", r)
+		}
+	}
+	if r := a.do(tcp(lo4, 2023)); r.Errno != 0 {
+		t.Errorf("what is allowed, after it was killed: %v", r)
+	}
+	late := startActor(t, named.Subject.Binaries[0])
+	if r := late.do(tcp(lo4, 2024)); !r.denied() {
+		t.Errorf("a program that was started after: %v", r)
+	}
+	if r := a.do(tcp(lo4, 2024)); r.Errno != 0 {
+		t.Errorf("another program: %v", r)
+	}
+
+	m, err := ebpfguard.NewManager(pinnedOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	former, ok := m.Takeover()
+	if !ok || former.Generation == 0 || former.Renewed || former.Migrated || former.Lost != 0 {
+		t.Errorf("took over %+v, %v", former, ok)
+	}
+	if names := policyNames(former.Policies); !slices.Equal(names, []string{"everyone", "by-name"}) {
+		t.Errorf("took over the policies %v", names)
+	}
+	stats, err := m.Stats(policy.SocketBind)
+	if err != nil || stats.Denied != 5 || stats.AlertsLost != 0 {
+		t.Errorf("taken over: %+v, %v", stats, err)
+	}
+	rules, err := m.RuleStats()
+	if err != nil || len(rules) != 2 || rules[0].Hits != 4 || rules[1].Hits != 1 {
+		t.Errorf("taken over: %+v, %v", rules, err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var policies []string
+	for alert, err := range m.Alerts(ctx) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		policies = append(policies, alert.Context().Policy)
+		if len(policies) == 5 {
+			break
+		}
+	}
+	if !slices.Equal(policies, []string{"everyone", "everyone", "everyone", "everyone", "by-name"}) {
+		t.Errorf("alerts of the policies %v", policies)
+	}
+	changes, err := m.Apply([]policy.Policy{set[0], nobodyBinds("more", 2023)})
+	if err != nil || changes.Generation <= former.Generation || !slices.Equal(changes.Added, []string{"more"}) || !slices.Equal(changes.Removed, []string{"by-name"}) || changes.Changed != nil {
+		t.Errorf("changes %+v, %v", changes, err)
+	}
+	if r := a.do(tcp(lo4, 2023)); !r.denied() {
+		t.Errorf("what the new set forbids: %v", r)
+	}
+	if rules, err := m.RuleStats(); err != nil || len(rules) != 2 || rules[0].Hits != 4 || rules[1].Hits != 1 {
+		t.Errorf("after another set: %+v, %v", rules, err)
+	}
+	m.Sequence().Store(17)
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	if r := a.do(tcp(lo4, 2023)); !r.denied() {
+		t.Errorf("after it was closed: %v", r)
+	}
+	if m, err = ebpfguard.NewManager(pinnedOptions()); err != nil {
+		t.Fatal(err)
+	}
+	if rules, err := m.RuleStats(); err != nil || len(rules) != 2 || rules[0].Hits != 4 || rules[1].Hits != 2 {
+		t.Errorf("taken over again: %+v, %v", rules, err)
+	}
+	if n := m.Sequence().Load(); n != 17 {
+		t.Errorf("the sequence is %d", n)
+	}
+	if err := m.Remove(); err != nil {
+		t.Error(err)
+	}
+	if pins, err := filepath.Glob("/sys/fs/bpf/*"); err != nil || len(pins) != 0 {
+		t.Errorf("pins %v, %v", pins, err)
+	}
+	if r := a.do(tcp(lo4, 2022)); r.Errno != 0 {
+		t.Errorf("after it was removed: %v", r)
+	}
+}
+
+func policyNames(set []policy.Policy) (names []string) {
+	for _, p := range set {
+		names = append(names, p.Name)
+	}
+	return names
+}
+
+// TestPinsRefused has pins that are not ours, damaged, or of a newer version. What they
+// enforce goes on until they are replaced.
+func TestPinsRefused(t *testing.T) {
+	vmtest.Require(t, "socket_bind")
+	cleanPins(t)
+	a := startActor(t, "/proc/self/exe")
+	set := []policy.Policy{nobodyBinds("everyone", 2022)}
+	killed, _ := startPinned(t, order{Set: set})
+	killed.kill(t)
+	layout := filepath.Join(pinPath, "layout_1")
+	mapAt := func(name string) string { return filepath.Join(layout, "maps", name) }
+	links, err := filepath.Glob(filepath.Join(layout, "links", "*"))
+	if err != nil || len(links) != 1 {
+		t.Fatal(links, err)
+	}
+	linkAt := func(name string) string { return filepath.Join(links[0], name) }
+	const aside = "/sys/fs/bpf/aside"
+	rename := func(names ...string) error {
+		var err error
+		for i := 0; i < len(names); i += 2 {
+			err = errors.Join(err, os.Rename(names[i], names[i+1]))
+		}
+		return err
+	}
+	made := func(name string) (damage, undo func() error) {
+		path := filepath.Join(pinPath, name)
+		return func() error { return os.Mkdir(path, 0o700) }, func() error { return os.Remove(path) }
+	}
+	foreign, native := made("other")
+	newer, older := made("layout_99")
+	for _, c := range []struct {
+		name         string
+		damage, undo func() error
+		want         error
+	}{
+		{"something else is there", foreign, native, ebpfguard.ErrPinsForeign},
+		{"open to others", func() error { return os.Chmod(pinPath, 0o755) }, func() error { return os.Chmod(pinPath, 0o700) }, ebpfguard.ErrPinsForeign},
+		{"of a newer version", newer, older, ebpfguard.ErrPinsNewer},
+		{"a program is missing", func() error { return rename(linkAt("socket_bind"), aside) }, func() error { return rename(aside, linkAt("socket_bind")) }, ebpfguard.ErrPinsDamaged},
+		{"a map is missing", func() error { return rename(mapAt("tasks"), aside) }, func() error { return rename(aside, mapAt("tasks")) }, ebpfguard.ErrPinsDamaged},
+		{
+			"a map is another", func() error { return rename(mapAt("counters"), aside, mapAt("notes"), mapAt("counters")) },
+			func() error { return rename(mapAt("counters"), mapAt("notes"), aside, mapAt("counters")) }, ebpfguard.ErrPinsDamaged,
+		},
+		{
+			"a program is another", func() error { return rename(linkAt("socket_bind"), aside, linkAt("task_alloc"), linkAt("socket_bind")) },
+			func() error { return rename(linkAt("socket_bind"), linkAt("task_alloc"), aside, linkAt("socket_bind")) }, ebpfguard.ErrPinsDamaged,
+		},
+	} {
+		if err := c.damage(); err != nil {
+			t.Fatal(err)
+		}
+		m, err := ebpfguard.NewManager(pinnedOptions())
+		if err == nil {
+			m.Close()
+		}
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: taken over: %v", c.name, err)
+		}
+		fmt.Printf("%s: %v\n", c.name, err)
+		if r := a.do(tcp(lo4, 2022)); !r.denied() {
+			t.Errorf("%s: after it was refused: %v", c.name, r)
+		}
+		if err := c.undo(); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	m, err := ebpfguard.NewManager(pinnedOptions())
+	if err != nil {
+		t.Fatalf("with everything in its place again: %v", err)
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := rename(linkAt("task_alloc"), aside); err != nil {
+		t.Fatal(err)
+	}
+	options := pinnedOptions()
+	options.ReplacePins = true
+	if m, err = ebpfguard.NewManager(options); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := m.Takeover(); ok {
+		t.Error("took over what is damaged")
+	}
+	if r := a.do(tcp(lo4, 2022)); !r.denied() {
+		t.Errorf("before something else is in force: %v", r)
+	}
+	if _, err := m.Apply([]policy.Policy{nobodyBinds("everyone", 2025)}); err != nil {
+		t.Error(err)
+	}
+	if r := a.do(tcp(lo4, 2022)); r.Errno != 0 {
+		t.Errorf("what only the former forbade: %v", r)
+	}
+	if r := a.do(tcp(lo4, 2025)); !r.denied() {
+		t.Errorf("what the new one forbids: %v", r)
+	}
+	if err := m.Close(); err != nil {
+		t.Error(err)
+	}
+	if removed, err := ebpfguard.RemovePins(pinPath, false); err != nil || !removed {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+	if r := a.do(tcp(lo4, 2025)); r.Errno != 0 {
+		t.Errorf("after it was removed: %v", r)
+	}
+	if err := os.Remove(aside); err != nil {
+		t.Error(err)
+	}
+	if pins, err := filepath.Glob("/sys/fs/bpf/*"); err != nil || len(pins) != 0 {
+		t.Errorf("pins %v, %v", pins, err)
+	}
+}
+
+// kills is how often the manager of TestKilledUnderLoad is killed.
+const kills = 100
+
+// TestKilledUnderLoad kills the manager at any moment while it replaces its set without
+// pause and processes do what every set forbids and what none does.
+func TestKilledUnderLoad(t *testing.T) {
+	vmtest.Require(t, "socket_bind")
+	cleanPins(t)
+	things, always := thingsToDo(t)
+	m, said := startPinned(t, order{Set: []policy.Policy{always}, Replace: &always})
+	stop, total := strikeOn(t, things)
+	var generation, longest int
+	for i := range kills {
+		// Between nothing and some replacements, never the same.
+		time.Sleep(time.Duration(i*i*37%400) * time.Millisecond)
+		m.kill(t)
+		begun := time.Now()
+		if m, said = startPinned(t, order{Replace: &always}); t.Failed() {
+			break
+		}
+		longest = max(longest, int(time.Since(begun).Milliseconds()))
+		var now, policies int
+		if _, err := fmt.Sscanf(said, "ready %d %d", &now, &policies); err != nil || now < generation || policies == 0 {
+			t.Errorf("%q after generation %d: %v", said, generation, err)
+		}
+		generation = now
+	}
+	m.kill(t)
+	stop()
+	fmt.Printf("killed %d times in %d generations during %d operations; to take over took %d ms at most\n", kills, generation, total(), longest)
+	last, err := ebpfguard.NewManager(pinnedOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range policy.Operations() {
+		s, err := last.Stats(o)
+		if err != nil || s.Alerts+s.AlertsLost != s.Denied+s.Audited {
+			t.Errorf("%s: %+v, %v", o, s, err)
+		}
+	}
+	if err := last.Remove(); err != nil {
+		t.Error(err)
+	}
+	if err := unix.Access(pinPath, 0); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("the pins are still there: %v", err)
+	}
+}
