@@ -53,6 +53,27 @@ test-vm: bin/ebpfguard ## the kernel tests alone
 		$(GO) run ./internal/coverage/table -check docs/coverage.md $(if $(filter all,$(KERNELS)),,-partial) '$(VM_OUTPUT)'; \
 	fi
 
+# The package is tested on a Debian with systemd; the upgrade is one to the same files with another version. A second
+# machine boots with the files in place.
+DEB_TEST = CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 10m -tags vm_deb
+
+DEB_VM = $(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd
+DEB_INSTALLED = -add $(CURDIR)/bin/deb/usr/bin/ebpfguard:/usr/bin/ebpfguard -add $(CURDIR)/bin/deb/etc/ebpfguard:/etc/ebpfguard \
+	-add $(CURDIR)/deploy/systemd/ebpfguard.service:/usr/lib/systemd/system/ebpfguard.service \
+	-add $(CURDIR)/deploy/vm/testdata/policy.yaml:/etc/ebpfguard/policies.d/test.yaml \
+	-add $(CURDIR)/deploy/vm/testdata/policy.yaml:/srv/forbidden
+
+.PHONY: test-deb
+test-deb: ## install, crash, upgrade and purge the .deb on a Debian with systemd, and boot with it
+	@scripts/install-tools systemd
+	@for version in 0.0.1 0.0.2; do \
+		$(GO) -C internal/dist run . -arch amd64 -format deb -version $$version -out "bin/debs/$$version" || exit; \
+	done
+	@rm -rf bin/deb && dpkg-deb -x bin/debs/0.0.2/ebpfguard_*_amd64.deb bin/deb
+	@$(GO) build -o bin/vmrun ./internal/vmtest/vmrun
+	$(DEB_TEST) -run TestPackage -exec '$(DEB_VM) -add $(CURDIR)/bin/debs:/src/debs' ./deploy/vm
+	$(DEB_TEST) -run TestBoot -exec '$(DEB_VM) -append systemd.wants=ebpfguard.service $(DEB_INSTALLED)' ./deploy/vm
+
 .PHONY: coverage
 coverage: ## run every way on every kernel and write docs/coverage.md
 	@$(MAKE) --no-print-directory test-vm VM_TESTS=./internal/coverage/vm VM_OUTPUT=bin/coverage.log RUN=TestCoverage || true
@@ -70,6 +91,14 @@ generate: ## compile the kernel programs and generate what Go shares with them
 
 .PHONY: build
 build: bin/ebpfguard ## build bin/ebpfguard, static
+
+.PHONY: dist
+dist: ## build dist/: static binaries, .deb, .rpm and archives for amd64 and arm64, with checksums
+	$(GO) -C internal/dist run .
+
+.PHONY: dist-check
+dist-check: ## build everything that dist does, twice, and compare
+	$(GO) -C internal/dist run . -check
 
 # The go command knows better than make what is out of date.
 .PHONY: bin/ebpfguard

@@ -104,6 +104,8 @@ var hostTools = map[string]string{
 	"zstd":               "zstd",
 	"gzip":               "gzip",
 	"go":                 "golang-go",
+	"mmdebstrap":         "mmdebstrap",
+	"resize2fs":          "e2fsprogs",
 	"qemu-system-x86_64": "qemu-system-x86",
 }
 

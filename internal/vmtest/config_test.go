@@ -116,3 +116,19 @@ func TestMachineArgs(t *testing.T) {
 		})
 	}
 }
+
+func TestMachineRoot(t *testing.T) {
+	m := machine{Root: "/cache/a,b.ext2"}
+	args := strings.Join(m.args(), " ")
+	// Runs share the image: without the layer above it one would find what another has written.
+	if !strings.Contains(args, "if=virtio,format=raw,snapshot=on") || !strings.Contains(args, "file=/cache/a,,b.ext2") {
+		t.Errorf("the disk is not in the arguments, or is written to: %s", args)
+	}
+	if !strings.Contains(m.append(), "systemd.wants=vmtest.service") {
+		t.Errorf("systemd is not told to start the job: %s", m.append())
+	}
+	m.Root = ""
+	if args := strings.Join(m.args(), " ") + m.append(); strings.Contains(args, "-drive") || strings.Contains(args, "systemd") {
+		t.Errorf("a guest without a root file system has a disk: %s", args)
+	}
+}

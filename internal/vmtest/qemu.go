@@ -13,10 +13,12 @@ type machine struct {
 	Kernel    Kernel
 	Vmlinuz   string
 	Initramfs string
-	Log       string
-	Status    string
-	KVM       bool
-	ICount    bool
+	// Root is the image of a disk; empty: there is none.
+	Root   string
+	Log    string
+	Status string
+	KVM    bool
+	ICount bool
 	// WordCopies is Config's.
 	WordCopies bool
 	CPUs       int
@@ -36,7 +38,7 @@ func (m machine) acceleration() string {
 	}
 }
 
-// args makes QEMU's arguments. The guest has no disk and no network. Its first serial port is the kernel's console,
+// args makes QEMU's arguments. The guest has no network, and a disk only if it has a root file system there. Its first serial port is the kernel's console,
 // the second carries the command's output, the third the exit status.
 func (m machine) args() []string {
 	accel, cpu := "tcg,thread=multi", m.Kernel.CPU
@@ -62,6 +64,10 @@ func (m machine) args() []string {
 		"-serial", "chardev:log", "-serial", "chardev:out", "-serial", "chardev:status",
 		"-kernel", m.Vmlinuz, "-initrd", m.Initramfs, "-append", m.append(),
 	}
+	if m.Root != "" {
+		// What is written goes to a file that QEMU has removed already.
+		args = append(args, "-drive", "if=virtio,format=raw,snapshot=on,cache=unsafe,file="+escapeOption(m.Root))
+	}
 	if m.ICount {
 		args = append(args, "-icount", "shift=0,sleep=off")
 	}
@@ -72,6 +78,9 @@ func (m machine) args() []string {
 func (m machine) append() string {
 	parts := []string{
 		"console=ttyS0,115200", "loglevel=4", "panic=-1", "oops=panic", "random.trust_cpu=on", "lsm=" + m.Kernel.LSM,
+	}
+	if m.Root != "" {
+		parts = append(parts, rootArguments)
 	}
 	if m.Append != "" {
 		parts = append(parts, m.Append)

@@ -33,6 +33,9 @@ type Config struct {
 	Files map[string]string
 	// Packages are Debian packages to have in the guest, with their dependencies.
 	Packages []string
+	// Systemd boots Debian with systemd as its init from a disk, where Packages are installed as apt does it, instead
+	// of the runner's own init. What the guest writes there is forgotten.
+	Systemd bool
 	// Modules are kernel modules to load before the command starts; "NAME?" where the kernel has one.
 	Modules []string
 	// Outputs maps files or folders of the guest to where they go on the host afterwards.
@@ -98,11 +101,7 @@ func Run(ctx context.Context, c Config) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	packages, err := fetchPackages(ctx, c.Packages, warn)
-	if err != nil {
-		return 1, err
-	}
-	segment, err := packages.path()
+	segment, root, err := fetchSystem(ctx, c, warn)
 	if err != nil {
 		return 1, err
 	}
@@ -115,6 +114,7 @@ func Run(ctx context.Context, c Config) (int, error) {
 		Kernel:     c.Kernel,
 		Vmlinuz:    image.Vmlinuz(),
 		Initramfs:  filepath.Join(dir, "initramfs"),
+		Root:       root,
 		Log:        filepath.Join(dir, "log"),
 		Status:     filepath.Join(dir, "status"),
 		KVM:        !c.ICount && kvmWorks(ctx, image),
@@ -133,6 +133,10 @@ func Run(ctx context.Context, c Config) (int, error) {
 		Dir:     c.Dir,
 		Env:     guestEnv(c),
 		Outputs: slices.Sorted(maps.Keys(c.Outputs)),
+	}
+	if c.Systemd {
+		job.Root, job.Files = wire.RootDevice, slices.Sorted(maps.Keys(c.Files))
+		c.Modules = append(slices.Clone(rootModules), c.Modules...)
 	}
 	if err := writeInitramfs(ctx, m.Initramfs, c, image, segment, job); err != nil {
 		return 1, fmt.Errorf("make the initramfs: %w", err)
@@ -153,6 +157,20 @@ func Run(ctx context.Context, c Config) (int, error) {
 		return max(status.Exit, 1), fmt.Errorf("run the guest: %s", status.Error)
 	}
 	return status.Exit, nil
+}
+
+// fetchSystem returns what the guest finds besides the command: a part of the initramfs, or an image of a disk.
+func fetchSystem(ctx context.Context, c Config, warn func(string)) (segment, root string, err error) {
+	if c.Systemd {
+		root, err = fetchRoot(ctx, c.Packages, warn)
+		return "", root, err
+	}
+	packages, err := fetchPackages(ctx, c.Packages, warn)
+	if err != nil {
+		return "", "", err
+	}
+	segment, err = packages.path()
+	return segment, "", err
 }
 
 // checkBinary finds out before the boot that a program would not start: the guest has no C library of its own.

@@ -1,5 +1,6 @@
 // Command guest is the init process of a test guest. It stays PID 1, runs the job as its child, reports the child's
-// exit status on a serial port and powers the machine off. It depends on nothing but the kernel.
+// exit status on a serial port and powers the machine off. It depends on nothing but the kernel. Where the job has a
+// root file system, the init there takes over and runs this program as a service.
 package main
 
 import (
@@ -20,12 +21,21 @@ import (
 // drainGrace bounds the wait for output after the child's exit: a daemon that the child left behind may hold the pipe open.
 const drainGrace = 500 * time.Millisecond
 
+// jobFlag tells this program that it is a service of another init.
+const jobFlag = "-job"
+
 func main() {
-	if os.Getpid() != 1 {
+	service := len(os.Args) == 2 && os.Args[1] == jobFlag
+	if os.Getpid() != 1 && !service {
 		fmt.Fprintln(os.Stderr, "guest: start it as init of a virtual machine; internal/vmtest/vmrun does so")
 		os.Exit(2)
 	}
-	status := work()
+	var status wire.Status
+	if service {
+		status = serve()
+	} else {
+		status = work()
+	}
 	if err := report(status); err != nil {
 		// The kernel log is the only channel left.
 		fmt.Println("guest: report the exit status:", err)
@@ -38,20 +48,41 @@ func main() {
 }
 
 func work() wire.Status {
-	if err := mountAll(); err != nil {
+	job, err := readJob()
+	if err == nil {
+		err = errors.Join(mountAll(job), linkUp("lo"), loadModules(job.Modules))
+	}
+	if err == nil && job.Root != "" {
+		err = enterRoot(job)
+	}
+	if err != nil {
 		return wire.Status{Exit: 1, Error: err.Error()}
 	}
+	return perform(job)
+}
+
+// serve does the job where another init has the machine.
+func serve() wire.Status {
+	job, err := readJob()
+	if err != nil {
+		return wire.Status{Exit: 1, Error: err.Error()}
+	}
+	return perform(job)
+}
+
+func readJob() (wire.Job, error) {
 	var job wire.Job
 	raw, err := os.ReadFile(wire.JobPath)
 	if err == nil {
 		err = json.Unmarshal(raw, &job)
 	}
 	if err != nil {
-		return wire.Status{Exit: 1, Error: fmt.Sprintf("read the job: %v", err)}
+		return job, fmt.Errorf("read the job: %w", err)
 	}
-	if err := errors.Join(linkUp("lo"), loadModules(job.Modules)); err != nil {
-		return wire.Status{Exit: 1, Error: err.Error()}
-	}
+	return job, nil
+}
+
+func perform(job wire.Job) wire.Status {
 	// From here on the command may run, and the runner must not boot again whatever happens.
 	if err := tell(func(w io.Writer) error {
 		_, err := io.WriteString(w, wire.Started)

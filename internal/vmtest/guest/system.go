@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -33,8 +34,14 @@ var mounts = []mount{
 	{fstype: "cgroup2", target: "/sys/fs/cgroup", optional: true},
 }
 
-func mountAll() error {
+// ownMounts are enough to reach a disk; the init there makes the others as it is used to.
+var ownMounts = []string{"/proc", "/sys", "/dev", "/run"}
+
+func mountAll(job wire.Job) error {
 	for _, m := range mounts {
+		if job.Root != "" && !slices.Contains(ownMounts, m.target) {
+			continue
+		}
 		// Below sysfs and proc the kernel makes the mount points, and mkdir fails there; mount tells what is wrong.
 		_ = os.MkdirAll(m.target, 0o755)
 		err := unix.Mount(m.fstype, m.target, m.fstype, m.flags, m.options)

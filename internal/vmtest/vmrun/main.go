@@ -54,6 +54,7 @@ func parse(args []string) (options, []string, error) {
 	f.IntVar(&o.config.MemoryMiB, "memory", 2048, "memory in `MiB`")
 	f.StringVar(&o.modules, "modules", "", "comma-separated kernel `modules` to load; NAME? where the kernel has it")
 	f.StringVar(&o.packages, "packages", "", "comma-separated Debian `packages` to have in the guest")
+	f.BoolVar(&o.config.Systemd, "systemd", false, "boot systemd from a disk that has the packages installed")
 	f.Var(&o.add, "add", "`HOST:GUEST` file or folder to have in the guest; repeatable")
 	f.Var(&o.env, "env", "`K=V` for the program's environment; repeatable")
 	f.DurationVar(&o.config.Timeout, "timeout", 0, "kill the guest after this `time`; default the tests' own timeout and a minute, else 10m")

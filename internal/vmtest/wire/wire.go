@@ -11,6 +11,7 @@ const (
 	OutputDir    = "/run/vmtest"
 	OutputDevice = "/dev/ttyS1"
 	StatusDevice = "/dev/ttyS2"
+	RootDevice   = "/dev/vda"
 )
 
 // Job is what init reads from the initramfs.
@@ -22,6 +23,10 @@ type Job struct {
 	Modules []string
 	// Outputs are files or folders that the host wants back when the command has ended.
 	Outputs []string
+	// Root is the disk with the root file system whose init shall run, and Files are what the job needs there. Empty:
+	// the guest's own init runs the job.
+	Root  string   `json:",omitempty"`
+	Files []string `json:",omitempty"`
 }
 
 // Started is the line that init sends on StatusDevice right before it starts the command. A guest that ends without it

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+)
+
+const (
+	docDir    = "/usr/share/doc/ebpfguard"
+	configDir = "/etc/ebpfguard"
+)
+
+// content is a file or folder of a package. Only a folder has no source.
+type content struct {
+	path, source string
+	mode         fs.FileMode
+	// config files are the administrator's once they are installed.
+	config bool
+	// format restricts it to packages of one format; empty: all.
+	format string
+}
+
+// contents lists what every package holds, besides its scripts.
+func (s source) contents(binary string, extra generated) ([]content, error) {
+	from := func(name string) string { return filepath.Join(s.root, filepath.FromSlash(name)) }
+	all := []content{
+		{path: "/usr/bin/ebpfguard", source: binary, mode: 0o755},
+		{path: "/usr/lib/systemd/system/ebpfguard.service", source: from("deploy/systemd/ebpfguard.service"), mode: 0o644},
+		{path: configDir, mode: fs.ModeDir | 0o750},
+		{path: configDir + "/policies.d", mode: fs.ModeDir | 0o750},
+		{path: configDir + "/config.yaml", source: s.config, mode: 0o640, config: true},
+		{path: docDir + "/copyright", source: from("deploy/package/copyright"), mode: 0o644},
+		{path: docDir + "/README.md", source: from("README.md"), mode: 0o644},
+		{path: docDir + "/CHANGELOG.md", source: from("CHANGELOG.md"), mode: 0o644},
+		{path: docDir + "/LICENSE", source: from("LICENSE"), mode: 0o644},
+		{path: docDir + "/LICENSE.bpf", source: from("bpf/LICENSE"), mode: 0o644},
+		{path: "/usr/share/bash-completion/completions/ebpfguard", source: extra.completions["bash"], mode: 0o644},
+		{path: "/usr/share/fish/vendor_completions.d/ebpfguard.fish", source: extra.completions["fish"], mode: 0o644},
+		{path: "/usr/share/zsh/vendor-completions/_ebpfguard", source: extra.completions["zsh"], mode: 0o644, format: "deb"},
+		{path: "/usr/share/zsh/site-functions/_ebpfguard", source: extra.completions["zsh"], mode: 0o644, format: "rpm"},
+		{path: "/usr/share/zsh/site-functions/_ebpfguard", source: extra.completions["zsh"], mode: 0o644, format: archiveFormat},
+	}
+	for folder, to := range map[string]string{"docs": docDir + "/docs", "examples": docDir + "/examples"} {
+		err := filepath.WalkDir(from(folder), func(name string, d fs.DirEntry, err error) error {
+			// What is there for developers stays there.
+			if err != nil || !d.Type().IsRegular() || slices.Contains([]string{".go", ".json"}, path.Ext(name)) {
+				return err
+			}
+			rel, err := filepath.Rel(from(folder), name)
+			all = append(all, content{path: path.Join(to, filepath.ToSlash(rel)), source: name, mode: 0o644})
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range all {
+		if c.source == "" {
+			continue
+		}
+		if _, err := os.Stat(c.source); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// of returns what the format's packages hold.
+func of(all []content, format string) []content {
+	var some []content
+	for _, c := range all {
+		if c.format == "" || c.format == format {
+			some = append(some, c)
+		}
+	}
+	return some
+}
