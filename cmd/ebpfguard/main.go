@@ -89,6 +89,8 @@ Exit codes:
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newCheckCommand(),
+		newDaemonCommand(),
+		newDownCommand(),
 		newRunCommand(),
 		newValidateCommand(),
 		newExplainCommand(),
