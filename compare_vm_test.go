@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -46,7 +47,7 @@ func TestKernelAgreesWithDecide(t *testing.T) {
 	s := &score{decisions: map[policy.Operation]map[string]int{}, outcomes: map[string]map[string]int{}}
 	start := time.Now()
 	for ; !s.done(time.Since(start)) && s.failed < maxFailed; seed++ {
-		c := newComparison(seed, all)
+		c := newComparison(seed, all, performers)
 		if c == nil {
 			continue
 		}
@@ -154,12 +155,24 @@ var anchor = policy.Policy{Name: "anchor", Subject: policy.Subject{Binaries: []s
 	Operation: policy.FileOpen, Deny: []policy.Pattern{policy.FilePattern{Paths: []string{"/nowhere/file"}}}, Revoke: true,
 }}}
 
+// When policies end: before the machine runs a test, and after.
+const (
+	hasEnded = 1
+	never    = math.MaxUint64
+)
+
 // newComparison draws a policy set; nil when that is too small.
-func newComparison(seed uint64, all []*world) *comparison {
+func newComparison(seed uint64, all []*world, performers []*performer) *comparison {
 	r := policytest.New(seed)
 	c := &comparison{seed: seed, world: all[r.IntN(len(all))], executes: r.IntN(2) == 0, hits: map[string]uint64{}}
 	o := policytest.Options{
 		Root: c.world.root, Binaries: []string{programA, programB, script, interpreter}, Confined: true,
+	}
+	if r.IntN(6) == 0 { // to find what descends from processes takes a while
+		for _, p := range performers[:4] {
+			o.Processes = append(o.Processes, p.process.IDs[0])
+		}
+		o.Times = []uint64{hasEnded, never}
 	}
 	switch r.IntN(3) {
 	case 0: // all operations
@@ -311,7 +324,7 @@ func (c *comparison) expect(p *performer) (*expected, bool) {
 
 // decide asks the reference semantics.
 func (c *comparison) decide(p *performer, q question) policy.Decision {
-	request := policy.Request{Process: p.seen(c.set), Operation: q.operation, Object: q.object}
+	request := policy.Request{Process: p.seen(c.set), Operation: q.operation, Object: q.object, Now: hasEnded}
 	d := policy.Decide(c.set, request)
 	switch {
 	case q.held && !d.Revoke:

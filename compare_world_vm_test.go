@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/internal/policytest"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -372,7 +373,14 @@ func cast(t *testing.T) []*performer {
 	t.Cleanup(func() { unix.Kill(d.pid, unix.SIGKILL) })
 	a.batch = newBatch()
 	a.must(t, unix.SYS_CLOSE, performerFD+1)
-	return []*performer{a, b, c, s, l, u, d}
+	all := []*performer{a, b, c, s, l, u, d}
+	for _, p := range all {
+		id, err := ebpfguard.RunningProcess(p.pid)
+		check(t, err)
+		p.process.IDs = []policy.ProcessID{id}
+	}
+	d.process.IDs = append(d.process.IDs, a.process.IDs[0])
+	return all
 }
 
 // The programs that policies name, or whose directories they name.

@@ -43,7 +43,7 @@ func TestReplacedUnderLoad(t *testing.T) {
 			}
 		}
 	})
-	stop, total := strikeOn(t, things)
+	stop, total := strikeOn(t, 4, things)
 	for i := range 200 {
 		if _, err := g.Apply(replacement(always, i)); err != nil {
 			t.Error(err)
@@ -55,12 +55,12 @@ func TestReplacedUnderLoad(t *testing.T) {
 	fmt.Printf("200 policy sets applied during %d operations\n", total())
 }
 
-// strikeOn has four processes do things until they are stopped, and counts what they did.
-func strikeOn(t *testing.T, things []hammered) (stop func(), total func() int64) {
+// strikeOn has processes do things until they are stopped, and counts what they did.
+func strikeOn(t *testing.T, processes int, things []hammered) (stop func(), total func() int64) {
 	var ending atomic.Bool
 	var wait sync.WaitGroup
 	var count atomic.Int64
-	for range 4 {
+	for range processes {
 		p := lone(t)
 		wait.Go(func() {
 			for !ending.Load() && !t.Failed() {

@@ -387,14 +387,15 @@ func TestKilledUnderLoad(t *testing.T) {
 	vmtest.Require(t, "socket_bind")
 	cleanPins(t)
 	things, always := thingsToDo(t)
-	m, said := startPinned(t, order{Set: []policy.Policy{always}, Replace: &always})
-	stop, total := strikeOn(t, things)
-	var generation, longest int
+	m, _ := startPinned(t, order{Set: []policy.Policy{always}, Replace: &always})
+	stop, total := strikeOn(t, 2, things)
+	var generation, longest, replaced int
 	for i := range kills {
 		// Between nothing and some replacements, never the same.
-		time.Sleep(time.Duration(i*i*37%400) * time.Millisecond)
+		time.Sleep(time.Duration(i*i*37%1500) * time.Millisecond)
 		m.kill(t)
 		begun := time.Now()
+		var said string
 		if m, said = startPinned(t, order{Replace: &always}); t.Failed() {
 			break
 		}
@@ -403,9 +404,15 @@ func TestKilledUnderLoad(t *testing.T) {
 		if _, err := fmt.Sscanf(said, "ready %d %d", &now, &policies); err != nil || now < generation || policies == 0 {
 			t.Errorf("%q after generation %d: %v", said, generation, err)
 		}
+		if now > generation {
+			replaced++
+		}
 		generation = now
 	}
 	m.kill(t)
+	if replaced < kills/2 {
+		t.Errorf("the set was replaced before %d of %d kills only", replaced, kills)
+	}
 	stop()
 	fmt.Printf("killed %d times in %d generations during %d operations; to take over took %d ms at most\n", kills, generation, total(), longest)
 	last, err := ebpfguard.NewManager(pinnedOptions())
@@ -424,4 +431,57 @@ func TestKilledUnderLoad(t *testing.T) {
 	if err := unix.Access(pinPath, 0); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("the pins are still there: %v", err)
 	}
+}
+
+// TestPinnedUntil kills the manager while a policy runs that ends: it ends by itself, and
+// what has no end goes on.
+func TestPinnedUntil(t *testing.T) {
+	vmtest.Require(t, "socket_bind")
+	cleanPins(t)
+	a := startActor(t, "/proc/self/exe")
+	killed, _ := startPinned(t, order{Set: []policy.Policy{nobodyBinds("everyone", 2022)}})
+	killed.kill(t)
+	timed := nobodyBinds("timed", 2023)
+	timed.Until = bootNow(t) + uint64(20*time.Second)
+	killed, _ = startPinned(t, order{Set: []policy.Policy{nobodyBinds("everyone", 2022), timed}})
+	killed.kill(t)
+	refused := 0
+	for bootNow(t) < timed.Until-uint64(time.Second) {
+		if r := a.do(tcp(lo4, 2023)); !r.denied() {
+			t.Errorf("%v before the end: %v", time.Duration(timed.Until-bootNow(t)), r)
+		}
+		refused++
+		time.Sleep(100 * time.Millisecond)
+	}
+	if refused == 0 {
+		t.Error("the policy had ended before it was tried")
+	}
+	for bootNow(t) <= timed.Until {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if r := a.do(tcp(lo4, 2023)); r.Errno != 0 {
+		t.Errorf("after the end: %v", r)
+	}
+	if r := a.do(tcp(lo4, 2022)); !r.denied() {
+		t.Errorf("what has no end: %v", r)
+	}
+	m, err := ebpfguard.NewManager(pinnedOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if former, _ := m.Takeover(); len(former.Policies) != 2 || former.Policies[1].Until != timed.Until {
+		t.Errorf("took over %+v", former)
+	}
+	if err := m.Remove(); err != nil {
+		t.Error(err)
+	}
+}
+
+func bootNow(t *testing.T) uint64 {
+	t.Helper()
+	now, err := ebpfguard.Boottime()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now
 }

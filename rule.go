@@ -12,6 +12,9 @@ type Rule[P policy.Pattern] struct {
 	Mode policy.Mode
 	// Subject is required; [Everyone] is every process.
 	Subject Subject
+	// Until, if not 0, is when the policy ends, in nanoseconds of CLOCK_BOOTTIME
+	// (see [Boottime]).
+	Until uint64
 	// Allow and Deny select objects. An empty list selects none.
 	Allow, Deny []P
 	// Verdict is what a match of Deny means: [policy.Deny] if zero,
@@ -31,7 +34,7 @@ type Rule[P policy.Pattern] struct {
 // policy returns the rule as a policy for an operation.
 func (r Rule[P]) policy(operation policy.Operation) policy.Policy {
 	return policy.Policy{
-		Name: r.Name, Mode: r.Mode, Subject: policy.Subject(r.Subject),
+		Name: r.Name, Mode: r.Mode, Subject: policy.Subject(r.Subject), Until: r.Until,
 		Rules: []policy.Rule{{
 			Operation: operation,
 			Allow:     untyped(r.Allow), Deny: untyped(r.Deny),
@@ -44,7 +47,7 @@ func (r Rule[P]) policy(operation policy.Operation) policy.Policy {
 // ruleOf returns a rule of a policy. Its patterns are of type P.
 func ruleOf[P policy.Pattern](p policy.Policy, r policy.Rule) Rule[P] {
 	return Rule[P]{
-		Name: p.Name, Mode: p.Mode, Subject: Subject(p.Subject),
+		Name: p.Name, Mode: p.Mode, Subject: Subject(p.Subject), Until: p.Until,
 		Allow: typed[P](r.Allow), Deny: typed[P](r.Deny),
 		Verdict: r.Verdict, Revoke: r.Revoke,
 		Message: r.Message, Severity: r.Severity, Tags: r.Tags, AlertLimit: r.AlertLimit,
@@ -82,3 +85,7 @@ func Binaries(paths ...string) Subject { return Subject{Binaries: paths} }
 
 // Descendants is [Binaries] and all processes that descend from such ones.
 func Descendants(paths ...string) Subject { return Subject{Binaries: paths, Descendants: true} }
+
+// Processes selects running processes (see [RunningProcess]) and all that descends
+// from them.
+func Processes(processes ...policy.ProcessID) Subject { return Subject{Processes: processes} }

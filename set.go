@@ -47,6 +47,7 @@ func clone(set []policy.Policy) []policy.Policy {
 	for i := range set {
 		s := &set[i].Subject
 		s.Binaries, s.Cgroups, s.Users = slices.Clone(s.Binaries), slices.Clone(s.Cgroups), cloneIDs(s.Users)
+		s.Processes = slices.Clone(s.Processes)
 		set[i].Rules = slices.Clone(set[i].Rules)
 		for j := range set[i].Rules {
 			r := &set[i].Rules[j]

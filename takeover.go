@@ -69,6 +69,8 @@ type payload struct {
 	// Counts are those of the generations before the one that was in force before: that
 	// one's own are in its tables until later.
 	Counts ruleCounts
+	// Hooks are those that the kernel is known to have, or not to have.
+	Hooks map[string]bool
 }
 
 // registerPatterns lets gob know what a policy's patterns can be.
@@ -83,7 +85,7 @@ var registerPatterns = sync.OnceFunc(func() {
 func (m *Manager) payload(set []policy.Policy, attached map[policy.Operation][]string, rules []compile.Rule) ([]byte, error) {
 	registerPatterns()
 	var buffer bytes.Buffer
-	err := gob.NewEncoder(&buffer).Encode(payload{m.key, set, rules, m.marks, attached, m.counted})
+	err := gob.NewEncoder(&buffer).Encode(payload{m.key, set, rules, m.marks, attached, m.counted, bpf.KnownHooks()})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the policy set: %w", err)
 	}
@@ -144,6 +146,7 @@ func (m *Manager) adopt(former *bpf.Takeover) error {
 			m.counted.add(before.Set, told.Set, before.Rules, counters)
 		}
 	}
+	bpf.TellHooks(told.Hooks)
 	m.key, m.takeover = told.Key, &Takeover{Generation: m.number, Policies: told.Set}
 	if former.Object == nil {
 		return m.migrate(former, told)

@@ -41,11 +41,14 @@ enum abi_sizes {
 	/* Keys of an object, and sets of flags that an operation's rules name. */
 	MAX_KEYS = 4,
 	MAX_MASKS = 8,
-	/* Programs with `descendants` that one policy set can tell apart. */
+	/* Programs with `descendants` and lists of processes that one policy set can
+	 * tell apart. */
 	MAX_MARKS = 64,
 	/* Processes that an alert names besides, and bytes of a process's arguments. */
 	MAX_ANCESTORS = 8,
 	MAX_ARGUMENTS = 1024,
+	/* Different times at which the policies of one set end. */
+	MAX_DEADLINES = 256,
 	/* Groups that are judged when a process sets its supplementary groups. */
 	MAX_GROUPS = 1024,
 };
@@ -145,6 +148,7 @@ enum state_flags {
  *   TAG_GLOB | state      a glob class -> state
  *   TAG_FILE | dimension  device, inode number, its generation -> state
  *   TAG_MARKS             set of marks -> index of the set
+ *   TAG_PROCESS | pid     ticks of its start -> its marks, as a struct state
  *   TAG_COVERS            two states -> there, if all names that a file has in
  *                         the second are among those that it has in the first
  * A device is that of the superblock; for the filesystems that there is one of
@@ -161,7 +165,11 @@ enum entry_tags {
 	TAG_FILE,
 	TAG_MARKS,
 	TAG_COVERS,
+	TAG_PROCESS,
 };
+
+/* What the start of a process is counted in: nanoseconds. */
+enum { TICK = 10000000 };
 
 /* The dimensions in which files are known: what TAG_FILE is combined with.
  * An operation's is its number. */
@@ -184,7 +192,7 @@ struct generation {
 	/* Rows of the verdict tables, with enum row_flags: a line for each class of
 	 * processes, in it a word for each operation. */
 	__u32 rows;
-	/* The operations that rules concern, a bit for each. */
+	/* The operations that rules concern, a bit for each, and enum force_flags. */
 	__u32 concerned;
 	/* What a process needs to take the enforcement over, and its CRC-32; not for
 	 * the kernel. In every layout (internal/bpf/pins.go) these three are the last
@@ -192,10 +200,25 @@ struct generation {
 	__u32 handover, handover_bytes, handover_check;
 };
 
+/* What is in force besides operations (maps.h). */
+enum force_flags {
+	/* Fork and exec have to add marks: this generation or the next has some. */
+	FORCE_MARKS = 1 << 30,
+	/* Policies end: what a task is holds until a time. */
+	FORCE_TIMED = 1 << 29,
+};
+
+/* A time of CLOCK_BOOTTIME in nanoseconds. */
+struct deadline {
+	__u32 upper, lower;
+};
+
 /*
  * The class of a process:
- *   ((program * mark_sets + marks) * user_classes + user) * cgroup_classes + cgroup
- * A process that could not be identified: unknown + user.
+ *   (((program * mark_sets + marks) * times + time) * user_classes + user) * cgroup_classes + cgroup
+ * where time is how many of the deadlines are over, of which there are times with the
+ * first. A process that could not be identified:
+ *   unknown + time * user_classes + user
  */
 struct subjects {
 	struct state programs, cgroups;
@@ -209,13 +232,16 @@ struct subjects {
 	struct table users;
 	__u32 user_classes, cgroup_classes;
 	__u32 unknown;
-	__u32 flags; /* enum subjects_flags */
+	__u16 flags; /* enum subjects_flags */
+	/* When policies end: struct deadline, sorted, the first at 0, in the lines
+	 * that follow this one. */
+	__u16 times;
 	/* The marks that this generation knows, the lower half first. */
 	__u32 marks[2];
 };
 
 enum subjects_flags {
-	/* A policy selects descendants: marks have to be kept at fork and exec. */
+	/* A policy selects descendants or processes: marks have to be kept at fork and exec. */
 	SUBJECTS_MARKS = 1,
 };
 
@@ -425,6 +451,8 @@ struct subject {
 	__u64 program, script;
 	/* What the task and those that it descends from are and were. */
 	__u64 marks;
+	/* The class holds until then, if policies end: a deadline. */
+	__u64 until;
 	struct asked asked[ASKED];
 	/* The user to whom the class belongs. */
 	__u32 uid;
@@ -518,6 +546,7 @@ _Static_assert(sizeof(struct tables) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct subjects) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct rule_counters) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct entry) == 16, "four to a line");
+_Static_assert(sizeof(struct deadline) == 8, "eight to a line");
 _Static_assert(sizeof(struct interval) == 8, "eight to a line");
 _Static_assert(sizeof(struct interval6) == 32, "two to a line");
 _Static_assert(sizeof(struct socket_object) == 28, "no padding");

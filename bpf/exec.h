@@ -246,11 +246,13 @@ static __always_inline void start_by_walk(struct subject *subject, struct walk *
 
 /* class_check_of hashes the class of a subject that runs no script and what it depends on,
  * but for the program. */
-static __always_inline __u64 class_check_of(const struct subject *subject, __u64 class, __u32 uid)
+static __always_inline __u64 class_check_of(const struct subject *subject, __u64 class, __u64 until,
+					    __u32 uid)
 {
 	__u64 hash = mix(hash_key[0], class);
 
 	hash = mix(hash, uid);
+	hash = mix(hash, until);
 	hash = mix(hash, subject->cgroup);
 	return mix(hash, subject->marks);
 }
@@ -260,11 +262,11 @@ static __always_inline __u64 class_check_of(const struct subject *subject, __u64
  * are those of the label then, and no others. */
 static __always_inline void classify_started(struct subject *subject, struct file *file)
 {
-	__u64 now = force_word(), class, marks;
+	__u64 now = force_word(), class, until, marks;
 	struct label *found;
 	__u32 uid;
 
-	if (!now || !(now & ~FORCE_MARKS & 0xffffffff))
+	if (!now || !(now & FORCE_OPERATIONS))
 		return; /* it may never be asked for */
 	if (!subject->exec_labelled || subject->script || subject->flags)
 		return; /* at the first decision */
@@ -273,17 +275,21 @@ static __always_inline void classify_started(struct subject *subject, struct fil
 		return;
 	uid = current_uid();
 	class = found->class;
-	if (class >> 32 != now >> 32 || found->class_check != class_check_of(subject, class, uid)) {
+	until = found->until;
+	if (class >> 32 != now >> 32 ||
+	    found->class_check != class_check_of(subject, class, until, uid) ||
+	    (now & FORCE_TIMED && bpf_ktime_get_boot_ns() >= until)) {
 		marks = subject->marks;
 		refresh_class();
 		class = subject->class;
 		if (!class || subject->marks != marks)
 			return;
 		found->class = class;
-		found->class_check = class_check_of(subject, class, subject->uid);
+		found->until = subject->until;
+		found->class_check = class_check_of(subject, class, subject->until, subject->uid);
 		return;
 	}
-	set_class(subject, class, uid);
+	set_class(subject, class, until, uid);
 }
 
 /* Past the point of no return of exec: the new program is certain. */

@@ -62,9 +62,9 @@ struct label {
 	/* Where the file lay when its names were as they are here. */
 	__u64 stamp;
 	__u64 key; /* TAG_FILE */
-	/* The class of the last process that started it, as in struct subject, and a
-	 * hash of that and of what else it depends on. */
-	__u64 class, class_check;
+	/* The class of the last process that started it, as in struct subject, a
+	 * hash of that and of what else it depends on, and until when it holds. */
+	__u64 class, class_check, until;
 	/* The names, as in a subject's text. */
 	__u64 length;
 	__u8 text[MAX_LABEL + 1];
@@ -197,15 +197,12 @@ struct {
 
 /*
  * What is in force, in one word: the generation's number << 32 | the operations
- * that its rules concern | FORCE_MARKS. While a generation is put in force it is 0, so that
- * nothing counts then that was kept: whoever finds the number here finds no
- * tables but those of that number, or notices by their number that they have
- * been replaced. The loader writes it through memory (mmap).
+ * that its rules concern | enum force_flags, which is what its first line says. While a
+ * generation is put in force it is 0, so that nothing counts then that was kept:
+ * whoever finds the number here finds no tables but those of that number, or notices by
+ * their number that they have been replaced. The loader writes it through memory (mmap).
  */
-enum force_flags {
-	/* Fork and exec have to add marks: this generation or the next has some. */
-	FORCE_MARKS = 1 << 30,
-};
+#define FORCE_OPERATIONS ((1 << OPERATIONS) - 1)
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

@@ -12,11 +12,15 @@
  * set needs no walk over the tasks: a task whose class is of another generation
  * looks it up anew.
  *
- * Marks say which programs a task descends from, of those that policies select
- * descendants of. They are kept at fork and exec for the generation in force
+ * Marks say which programs and processes a task descends from, of those that policies
+ * select with their descendants. They are kept at fork and exec for the generation in force
  * and for the next one, once that is there; the loader then marks the tasks
  * that descend from a running process by an iterator (mark_tasks), before it
  * puts the next generation in force.
+ *
+ * Policies may end. So a class holds until the next deadline of its generation, and
+ * whoever asks later looks it up anew (begin_by, verdict.h): nothing of ours has to run
+ * for that.
  *
  * What remains open: a copy of a program is another program, and somebody who
  * may write to a program's file or directory may put another program there
@@ -26,6 +30,13 @@
 #define EBPFGUARD_SUBJECT_H
 
 #include "text.h"
+
+/* When a class ends that holds for as long as its generation. */
+#define NEVER ((__u64)-1)
+
+/* Steps of a binary search over the deadlines. */
+#define DEADLINE_STEPS 9
+_Static_assert(1 << DEADLINE_STEPS > MAX_DEADLINES + 1, "the first is at 0");
 
 static __always_inline struct task_struct *current_task(void)
 {
@@ -38,6 +49,7 @@ static __always_inline void begin_subject(struct subject *next)
 	next->class = 0;
 	next->program = next->script = 0;
 	next->marks = 0;
+	next->until = 0;
 	next->flags = 0;
 	next->cgroup = 0;
 	next->exec = 0;
@@ -154,6 +166,45 @@ static __always_inline __u32 class_of_user(void *tables, const struct subjects *
 	return class_in_intervals(tables, subjects->users.at, subjects->users.count, uid);
 }
 
+/* time_now returns how many of a generation's deadlines are over, and makes the next one
+ * when the walk's spare subject ends. Where the tables are damaged none is over. */
+__noinline __u32 time_now(__u32 slot)
+{
+	void *tables = tables_in(slot);
+	struct walk *walk = current_walk();
+	const struct generation *generation;
+	const struct subjects *subjects;
+	const struct deadline *next;
+	__u32 key[2], at, times;
+	__u64 now, passed;
+
+	if (!tables || !walk)
+		return 0;
+	walk->spare.until = NEVER;
+	generation = generation_of(tables);
+	if (!generation)
+		return 0;
+	at = generation->subjects + LINE_WORDS;
+	subjects = (const void *)line_at(tables, generation->subjects);
+	if (!subjects)
+		return 0;
+	times = subjects->times;
+	if (times < 2)
+		return 0;
+	now = bpf_ktime_get_boot_ns();
+	key[0] = now >> 32;
+	key[1] = now;
+	passed = search(tables, at, times, ENTRY_WORDS(struct deadline), key, 2, DEADLINE_STEPS);
+	if (passed >= times)
+		return 0;
+	if (passed + 1 == times)
+		return passed;
+	next = entry_at(tables, at, passed + 1, ENTRY_WORDS(struct deadline));
+	if (next)
+		walk->spare.until = (__u64)next->upper << 32 | next->lower;
+	return passed;
+}
+
 /*
  * classify_spare looks the walk's spare subject up in a generation, adds to its
  * marks, and returns number and class: number << 32 | class; 0 when there are
@@ -166,7 +217,7 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 	struct walk *walk = current_walk();
 	const struct generation *generation;
 	const struct subjects *subjects;
-	__u32 program, set = 0, user, cgroup, cgroup_end, script_end, at;
+	__u32 program, set = 0, time, user, cgroup, cgroup_end, script_end, at;
 	__u64 marks;
 
 	if (!tables || !walk)
@@ -178,6 +229,7 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 	if (!subjects)
 		return 0;
 	user = class_of_user(tables, subjects, uid);
+	time = time_now(slot);
 	if (walk->spare.flags & SUBJECT_UNKNOWN)
 		goto unknown;
 	cgroup_end = walk->spare.cgroup_length;
@@ -216,11 +268,13 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 	}
 	cgroup = run_text(walk, slot, number_of(subjects->cgroups), 0, cgroup_end);
 	return (__u64)generation->number << 32 |
-	       (((program * subjects->mark_sets + set) * subjects->user_classes + user) *
-			subjects->cgroup_classes +
+	       ((((program * subjects->mark_sets + set) * subjects->times + time) *
+			 subjects->user_classes +
+		 user) * subjects->cgroup_classes +
 		cgroup);
 unknown:
-	return (__u64)generation->number << 32 | (subjects->unknown + user);
+	return (__u64)generation->number << 32 |
+	       (subjects->unknown + time * subjects->user_classes + user);
 }
 
 /* copy_rows copies the rows of a class, number << 32 | class, to a subject; false
@@ -243,13 +297,15 @@ static __always_inline bool copy_rows(struct subject *subject, __u64 class)
 	return true;
 }
 
-/* set_class gives a subject a class of the generation in force, and its rows. */
-static __always_inline void set_class(struct subject *subject, __u64 class, __u32 uid)
+/* set_class gives a subject a class of the generation in force, and its rows, for as
+ * long as that holds. */
+static __always_inline void set_class(struct subject *subject, __u64 class, __u64 until, __u32 uid)
 {
 	subject->class = 0; /* or the rows would be another class's meanwhile */
 	barrier();
 	if (!copy_rows(subject, class))
 		return;
+	subject->until = until;
 	subject->uid = uid;
 	barrier();
 	subject->class = class;
@@ -267,7 +323,7 @@ static __always_inline void classify(struct subject *subject, struct walk *walk,
 	subject->marks |= walk->spare.marks;
 	if (slot != SLOT_FORCE)
 		return;
-	set_class(subject, class, uid);
+	set_class(subject, class, walk->spare.until, uid);
 }
 
 /* uid_of returns the user of the current task. */
@@ -283,8 +339,20 @@ static __always_inline __u32 current_uid(void)
 	return uid_of(current_task());
 }
 
-/* refresh_marks adds the marks of the current task's program, before the task
- * has a child or starts another program. */
+/* chosen_marks returns the marks of a task's process in the next generation. */
+static __always_inline __u64 chosen_marks(struct task_struct *task)
+{
+	__u64 start = BPF_CORE_READ(task, group_leader, start_boottime);
+	struct sip sip;
+
+	sip_start(&sip);
+	sip_word(&sip, (__u64)TAG_PROCESS << 32 | (__u32)BPF_CORE_READ(task, tgid));
+	sip_word(&sip, start / TICK);
+	return find(SLOT_NEXT, sip_finish(&sip));
+}
+
+/* refresh_marks adds the marks of the current task's program and process, before the
+ * task has a child or starts another program. */
 __noinline int refresh_marks(void)
 {
 	struct subject *subject = current_subject();
@@ -295,8 +363,10 @@ __noinline int refresh_marks(void)
 
 	if (!subject || !walk || !tables)
 		return 0; /* without memory it was never known */
-	if (tables_in(SLOT_NEXT))
+	if (tables_in(SLOT_NEXT)) {
 		classify(subject, walk, SLOT_NEXT, current_uid());
+		subject->marks |= chosen_marks(current_task());
+	}
 	generation = generation_of(tables);
 	if (!generation || subject->class >> 32 == generation->number)
 		return 0; /* added already */
@@ -346,8 +416,8 @@ __u64 marked = 0;
 __u64 forgotten = 0;
 
 /*
- * mark_tasks gives each task the marks of its program in the next generation
- * and those of its parent. The loader runs it until nothing changes: then every
+ * mark_tasks gives each task the marks of its program and process in the next
+ * generation, and those of its parent. The loader runs it until nothing changes: then every
  * task has the marks of all its living ancestors.
  */
 SEC("iter/task")
@@ -368,6 +438,7 @@ int mark_tasks(struct bpf_iter__task *ctx)
 	if (before & forgotten)
 		subject->marks = before & ~forgotten;
 	classify(subject, walk, SLOT_NEXT, 0);
+	subject->marks |= chosen_marks(task);
 	key = BPF_CORE_READ(task, real_parent, tgid);
 	inherited = bpf_map_lookup_elem(&marks, &key);
 	if (inherited)

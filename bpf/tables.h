@@ -67,18 +67,18 @@ static __always_inline __s64 is_less(const __u32 *key, const __u32 *start, int w
 /*
  * search returns the index of the last entry whose number is not greater than
  * the key; NOT_FOUND when there is none. Entries have `size` words and begin
- * with their number.
+ * with their number. 2^steps is more than there are.
  *
  * The two outcomes of a comparison are merged by masks, not by a branch: the
  * verifier would follow each path of a branch through all steps that remain.
  */
 static __always_inline __u64 search(void *tables, __u32 at, __u32 count, __u32 size,
-				    const __u32 *key, int words)
+				    const __u32 *key, int words, int steps)
 {
 	__u64 low = 0, high = count;
 	int i;
 
-	for (i = 0; i < MAX_STEPS && low < high; i++) {
+	for (i = 0; i < steps && low < high; i++) {
 		__u64 middle = (low + high) >> 1, less;
 		__u32 word = at + middle * size;
 		const struct line *line = line_at(tables, word);
@@ -116,7 +116,7 @@ __noinline __u64 index_of(__u32 at, __u32 count, __u32 number)
 
 	if (!tables)
 		return NOT_FOUND;
-	return search(tables, at, count, ENTRY_WORDS(struct interval), &number, 1);
+	return search(tables, at, count, ENTRY_WORDS(struct interval), &number, 1, MAX_STEPS);
 }
 
 static __always_inline const struct interval *interval_at(void *tables, __u32 at, __u64 index)
@@ -140,7 +140,7 @@ static __noinline __u64 class_in_intervals6(void *tables, __u32 at, __u32 count,
 {
 	__u32 key[4] = {bpf_ntohl(first), bpf_ntohl(first >> 32), bpf_ntohl(second),
 			bpf_ntohl(second >> 32)};
-	__u64 index = search(tables, at, count, ENTRY_WORDS(struct interval6), key, 4);
+	__u64 index = search(tables, at, count, ENTRY_WORDS(struct interval6), key, 4, MAX_STEPS);
 	const struct interval6 *interval =
 		entry_at(tables, at, index, ENTRY_WORDS(struct interval6));
 

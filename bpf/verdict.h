@@ -69,6 +69,8 @@ static __always_inline __u64 begin_by(__u32 id, struct subject **subject)
 	*subject = task_get(&tasks, task);
 	if (!*subject || (*subject)->class >> 32 != now >> 32 || (*subject)->uid != uid_of(task))
 		return ROW_CHANGED;
+	if (now & FORCE_TIMED && bpf_ktime_get_boot_ns() >= (*subject)->until)
+		return ROW_CHANGED;
 	return number | (*subject)->rows[id & (OPERATIONS - 1)];
 }
 

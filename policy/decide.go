@@ -10,7 +10,7 @@ import (
 //
 // An operation that no rule concerns is allowed. Among the rules whose subject
 // matches the process and whose pattern matches the object [ResolveUnknown]
-// chooses.
+// chooses. The subject of a policy that has ended matches nobody.
 //
 //   - An object with several names is judged by each one that a path in any rule
 //     for the operation selects, whoever that rule is about. If there is none it
@@ -59,6 +59,9 @@ func newJudge(set []Policy, r Request) judge {
 	return judge{
 		operation: r.Operation,
 		entries: entriesFor(set, r.Operation, func(i int) (SubjectRank, certainty) {
+			if set[i].over(r.Now) {
+				return 0, no
+			}
 			return set[i].Subject.match(r.Process)
 		}),
 		paths: pathsOf(set, r.Operation),

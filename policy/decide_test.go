@@ -265,7 +265,7 @@ func TestExplain(t *testing.T) {
 		r    Request
 		want string
 	}{
-		{"known", Request{nginx, SocketBind, tcp("0.0.0.0:80")}, `
+		{"known", Request{Process: nginx, Operation: SocketBind, Object: tcp("0.0.0.0:80")}, `
 allow: socket_bind of tcp 0.0.0.0:80 by /usr/sbin/nginx
 decided by policy "nginx" rule 0 at web.yaml:9:3
 message: the web server
@@ -279,7 +279,7 @@ the patterns that match:
   deny  {ports: [80]}
         policy "ssh" rule 0: its subject is less specific than that of policy "nginx" rule 0
 `},
-		{"unknown", Request{unknown, SocketBind, tcp("0.0.0.0:80")}, `
+		{"unknown", Request{Process: unknown, Operation: SocketBind, Object: tcp("0.0.0.0:80")}, `
 deny: socket_bind of tcp 0.0.0.0:80 by an unknown process
 decided by policy "ssh" rule 0
 note: the process is unknown, so the strictest verdict that may apply is taken
@@ -293,7 +293,7 @@ the patterns that match:
   deny  {ports: [80]}
         policy "ssh" rule 0: won
 `},
-		{"automatic port", Request{sshd, SocketBind, automatic(dual(tcp("[::]:0")), 80, 81)}, `
+		{"automatic port", Request{Process: sshd, Operation: SocketBind, Object: automatic(dual(tcp("[::]:0")), 80, 81)}, `
 deny: socket_bind of tcp [::]:0 (IPv6 and IPv4) by /usr/sbin/sshd
 decided by policy "web" rule 0 at web.yaml:1:1
 the patterns that match:
@@ -308,7 +308,7 @@ the patterns that match:
 		})
 	}
 	notes := Explain(set(everyone("p", nil, patterns{both(ports(40000), addresses("10.0.0.1/32"))})),
-		Request{nginx, SocketBind, dual(tcp("[::]:0"))}).Notes
+		Request{Process: nginx, Operation: SocketBind, Object: dual(tcp("[::]:0"))}).Notes
 	want := "the socket takes IPv4 as well\naddress 0.0.0.0 stands for every IPv4 address, also 10.0.0.1\nport 0 may become 40000"
 	if got := strings.Join(notes, "\n"); got != want {
 		t.Errorf("notes:\n%s\nwant:\n%s", got, want)

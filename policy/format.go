@@ -17,6 +17,9 @@ func Format(set []Policy) []byte {
 		}
 		fmt.Fprintf(&b, "apiVersion: %s\nkind: %s\nmetadata:\n  name: %s\nspec:\n", APIVersion, Kind, scalar(p.Name))
 		fmt.Fprintf(&b, "  mode: %v\n", p.Mode)
+		if p.Until != 0 {
+			fmt.Fprintf(&b, "  until: %d\n", p.Until)
+		}
 		formatSubject(&b, p.Subject)
 		b.WriteString("  rules:\n")
 		for _, r := range p.Rules {
@@ -46,6 +49,7 @@ func formatSubject(b *bytes.Buffer, s Subject) {
 	}
 	list("users", s.Users.values())
 	list("cgroups", quoted(s.Cgroups))
+	list("processes", processTexts(s.Processes))
 }
 
 func formatRule(b *bytes.Buffer, r Rule) {

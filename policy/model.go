@@ -79,6 +79,9 @@ type Policy struct {
 	Mode    Mode
 	Subject Subject
 	Rules   []Rule
+	// Until, if not 0, is when the policy ends: from then on, in nanoseconds of
+	// CLOCK_BOOTTIME, its subject selects nobody. The kernel ends it by itself.
+	Until uint64
 	// Source tells where the policy was read, as file:line:column; empty
 	// for a policy made in Go.
 	Source string
@@ -102,6 +105,9 @@ type Subject struct {
 	// [ParseCgroupPattern]. The group counts that the process was in when it
 	// started its program.
 	Cgroups []string
+	// Processes are running processes, each with all that descends from it,
+	// whatever they start. One that has ended selects nobody by itself.
+	Processes []ProcessID
 }
 
 // Rule is one operation with the objects that are allowed and denied.
@@ -369,6 +375,8 @@ type Process struct {
 	// Ancestors are the programs and scripts that the process and its
 	// ancestors ran before.
 	Ancestors []string
+	// IDs are the process itself and those that it descends from.
+	IDs []ProcessID
 	// UID is the real user id.
 	UID uint32
 	// Cgroup is the path of the control group.
@@ -384,4 +392,7 @@ type Request struct {
 	Process   Process
 	Operation Operation
 	Object    Object
+	// Now is when, in nanoseconds of CLOCK_BOOTTIME: policies that have ended
+	// by then select nobody. At 0 none has.
+	Now uint64
 }

@@ -58,9 +58,11 @@ func randomSet(r *rand.Rand) []Policy {
 	var set []Policy
 	for i := range r.IntN(4) {
 		p := Policy{
-			Name:    "p" + string(rune('0'+i)),
-			Mode:    pick(r, ModeEnforce, ModeEnforce, ModeAudit),
-			Subject: pick(r, Subject{Everyone: true}, Subject{Everyone: true}, Subject{Binaries: []string{"/bin/a"}}, Subject{Binaries: []string{"/bin/b", "/bin/a"}}),
+			Name: "p" + string(rune('0'+i)),
+			Mode: pick(r, ModeEnforce, ModeEnforce, ModeAudit),
+			Subject: pick(r, Subject{Everyone: true}, Subject{Everyone: true}, Subject{Binaries: []string{"/bin/a"}}, Subject{Binaries: []string{"/bin/b", "/bin/a"}},
+				Subject{Processes: []ProcessID{{10, 5 * tick}}}, Subject{Processes: []ProcessID{{10, 5 * tick}, {11, 6 * tick}}, Binaries: []string{"/bin/a"}}),
+			Until: pick[uint64](r, 0, 0, 0, 100, 200),
 		}
 		for range 1 + r.IntN(2) {
 			rule := Rule{Operation: SocketBind, Allow: randomPatterns(r), Deny: randomPatterns(r)}
@@ -93,7 +95,9 @@ func randomSocket(r *rand.Rand) Socket {
 
 func randomRequest(r *rand.Rand) Request {
 	return Request{
-		Process:   Process{Binary: pick(r, "", "/bin/a", "/bin/b"), Unknown: r.IntN(4) == 0},
+		Process: Process{Binary: pick(r, "", "/bin/a", "/bin/b"), Unknown: r.IntN(4) == 0,
+			IDs: pick(r, nil, []ProcessID{{10, 5*tick + 1}}, []ProcessID{{11, 6 * tick}, {1, 0}})},
+		Now:       pick[uint64](r, 0, 99, 100, 150, 200),
 		Operation: SocketBind,
 		Object:    randomSocket(r),
 	}

@@ -31,6 +31,8 @@ const (
 	SubjectBinaryPattern
 	// SubjectBinary is for a binary named exactly.
 	SubjectBinary
+	// SubjectProcess is for processes.
+	SubjectProcess
 )
 
 // certainty says whether something matches.
@@ -87,12 +89,21 @@ func (s Subject) match(p Process) (SubjectRank, certainty) {
 		}
 		rank += bit
 	}
+	if len(s.Processes) > 0 {
+		switch {
+		case p.Unknown:
+			certain = maybe
+		case !s.selectsProcess(p):
+			return 0, no
+		}
+		rank += SubjectProcess
+	}
 	return rank, certain
 }
 
 // selectsNobody tells whether the subject is the zero value.
 func (s Subject) selectsNobody() bool {
-	return !s.Everyone && len(s.Binaries) == 0 && len(s.Cgroups) == 0 && s.Users.isZero()
+	return !s.Everyone && len(s.Binaries) == 0 && len(s.Cgroups) == 0 && len(s.Processes) == 0 && s.Users.isZero()
 }
 
 // matchBinaries returns the bit for how the binaries select the known process,
@@ -169,6 +180,7 @@ func (s Subject) validate() error {
 		{"binaries", len(s.Binaries) > 0, s.Binaries != nil && len(s.Binaries) == 0},
 		{"users", !s.Users.isZero(), s.Users.isZero() && (s.Users.Ranges != nil || s.Users.Names != nil)},
 		{"cgroups", len(s.Cgroups) > 0, s.Cgroups != nil && len(s.Cgroups) == 0},
+		{"processes", len(s.Processes) > 0, s.Processes != nil && len(s.Processes) == 0},
 	} {
 		switch {
 		case s.Everyone && selector.given:
@@ -185,9 +197,9 @@ func (s Subject) validate() error {
 	case s.Descendants && len(s.Binaries) == 0:
 		return errors.New("the subject has descendants, but no binaries; name the binaries whose descendants are meant")
 	case s.selectsNobody():
-		return errors.New("the policy has no subject; select everyone or name binaries, users or cgroups")
+		return errors.New("the policy has no subject; select everyone or name binaries, users, cgroups or processes")
 	}
-	errs = append(errs, checkList("binary", s.Binaries, checkBinary), s.Users.validate("users"), checkList("cgroup", s.Cgroups, checkCgroup))
+	errs = append(errs, checkList("binary", s.Binaries, checkBinary), s.Users.validate("users"), checkList("cgroup", s.Cgroups, checkCgroup), checkProcesses(s.Processes))
 	return errors.Join(errs...)
 }
 
@@ -223,5 +235,6 @@ func (s Subject) String() string {
 	f.flag("descendants", s.Descendants)
 	f.list("users", s.Users.values())
 	f.list("cgroups", quoted(s.Cgroups))
+	f.list("processes", processTexts(s.Processes))
 	return f.String()
 }

@@ -13,6 +13,8 @@ const maxSubjects = 4096
 type subjects struct {
 	set    []Policy
 	states map[string]subjectState
+	// now is when: some policies may have ended.
+	now uint64
 }
 
 type subjectState struct {
@@ -23,6 +25,9 @@ type subjectState struct {
 // match returns how the subject of the policy with the index selects the
 // process.
 func (s subjects) match(i int) (SubjectRank, certainty) {
+	if s.set[i].over(s.now) {
+		return 0, no
+	}
 	state := s.states[s.set[i].Subject.String()]
 	return state.rank, state.certainty
 }
@@ -61,16 +66,33 @@ func subjectsFor(set []Policy, o Operation) []subjects {
 	if unknown == nil {
 		return nil
 	}
-	result := make([]subjects, 0, len(all)+len(unknown))
+	times := timesOf(set)
+	if (len(all)+len(unknown))*len(times) > 2*maxSubjects {
+		return nil
+	}
+	result := make([]subjects, 0, (len(all)+len(unknown))*len(times))
 	for _, states := range append(all, unknown...) {
-		result = append(result, subjects{set, states})
+		for _, now := range times {
+			result = append(result, subjects{set, states, now})
+		}
 	}
 	return result
 }
 
+// timesOf returns the times that stand for all others: before any policy ends, and
+// when each does.
+func timesOf(set []Policy) []uint64 {
+	times := []uint64{0}
+	for _, p := range set {
+		times = append(times, p.Until)
+	}
+	slices.Sort(times)
+	return slices.Compact(times)
+}
+
 // namesPrograms tells whether the subject names exact binaries and nothing else.
 func (s Subject) namesPrograms() bool {
-	return !s.Everyone && len(s.Binaries) > 0 && !s.Descendants && s.Users.isZero() && len(s.Cgroups) == 0 &&
+	return !s.Everyone && len(s.Binaries) > 0 && !s.Descendants && s.Users.isZero() && len(s.Cgroups) == 0 && len(s.Processes) == 0 &&
 		!slices.ContainsFunc(s.Binaries, func(b string) bool { return isGlob(b) || strings.HasSuffix(b, "/") })
 }
 
@@ -151,6 +173,9 @@ func (s Subject) states() []subjectState {
 	if len(s.Cgroups) > 0 {
 		rank += SubjectCgroup
 	}
+	if len(s.Processes) > 0 {
+		rank += SubjectProcess
+	}
 	states := []subjectState{{}}
 	if len(s.Binaries) == 0 {
 		return append(states, subjectState{rank, yes})
@@ -183,6 +208,9 @@ func (s Subject) unknownStates() []subjectState {
 	}
 	if len(s.Binaries) > 0 {
 		rank, certain = rank+binaryBit(maxPathSpecificity(s.Binaries)), maybe
+	}
+	if len(s.Processes) > 0 {
+		rank, certain = rank+SubjectProcess, maybe
 	}
 	states := []subjectState{{rank, certain}}
 	if !s.Users.isZero() {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
@@ -72,13 +73,19 @@ func (d *decoder) spec(parent *yaml.Node, top fields, p *Policy) {
 		d.missing(parent, "spec", "spec is missing; write spec: with subject and rules")
 		return
 	}
-	spec, ok := d.mapping(n, "spec", "spec: with subject and rules", "mode", "subject", "rules")
+	spec, ok := d.mapping(n, "spec", "spec: with subject and rules", "mode", "until", "subject", "rules")
 	if !ok {
 		return
 	}
 	p.Mode = ModeEnforce
 	if value, ok := spec["mode"]; ok {
 		p.Mode = d.mode(value)
+	}
+	if value, ok := spec["until"]; ok {
+		p.Until, ok = d.number(value, "until", math.MaxUint64)
+		if ok && p.Until == 0 {
+			d.fail(value, "until is 0, which means no end; leave it out, or write nanoseconds of CLOCK_BOOTTIME")
+		}
 	}
 	if value, ok := spec["subject"]; ok {
 		p.Subject = d.subject(value)
@@ -114,7 +121,7 @@ func (d *decoder) mode(n *yaml.Node) Mode {
 func (d *decoder) subject(n *yaml.Node) Subject {
 	const example = "subject: {} for every process or subject: {binaries: [...]}"
 	before := len(d.problems)
-	subject, ok := d.mapping(n, "subject", example, "binaries", "descendants", "users", "cgroups")
+	subject, ok := d.mapping(n, "subject", example, "binaries", "descendants", "users", "cgroups", "processes")
 	if !ok {
 		return Subject{}
 	}
@@ -134,6 +141,9 @@ func (d *decoder) subject(n *yaml.Node) Subject {
 	}
 	if value, ok := subject["cgroups"]; ok {
 		s.Cgroups = d.unique(value, "cgroups", "cgroup", checkCgroup)
+	}
+	if value, ok := subject["processes"]; ok {
+		s.Processes = d.processes(value)
 	}
 	if len(d.problems) == before {
 		d.check(n, s.validate())

@@ -27,12 +27,14 @@ const (
 	MaxComponents = int(GuardAbiSizesMAX_COMPONENTS)
 	MaxMasks      = int(GuardAbiSizesMAX_MASKS)
 	MaxMarks      = int(GuardAbiSizesMAX_MARKS)
+	MaxDeadlines  = int(GuardAbiSizesMAX_DEADLINES)
 	NoPort        = uint32(GuardPortValuesNO_PORT)
 	NoID          = uint32(GuardIdValuesNO_ID)
 	NoClass       = uint32(GuardClassValuesNO_CLASS)
 	RowAllowed    = uint32(GuardRowFlagsROW_ALLOWED)
 	MarksFlag     = uint32(GuardSubjectsFlagsSUBJECTS_MARKS)
 	ForceMarks    = uint64(GuardForceFlagsFORCE_MARKS)
+	ForceTimed    = uint64(GuardForceFlagsFORCE_TIMED)
 
 	OperationSocketBind        = int(GuardOperationIdOPERATION_SOCKET_BIND)
 	OperationSocketConnect     = int(GuardOperationIdOPERATION_SOCKET_CONNECT)
@@ -54,6 +56,8 @@ const (
 	TagFile   = uint64(GuardEntryTagsTAG_FILE)
 	TagMarks  = uint64(GuardEntryTagsTAG_MARKS)
 	TagCovers = uint64(GuardEntryTagsTAG_COVERS)
+	// TagProcess is for the marks of a process.
+	TagProcess = uint64(GuardEntryTagsTAG_PROCESS)
 
 	// Indices into [Tables].
 	TablePorts      = 0

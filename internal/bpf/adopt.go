@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -145,12 +144,11 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 // adoptMaps opens the pinned maps. They must be those that the handover names, and all
 // that this layout has.
 func (o *Object) adoptMaps(dir string, numbers map[string]uint32) error {
-	spec, err := LoadGuard()
-	if err != nil {
+	if err := o.declare(); err != nil {
 		return err
 	}
 	names := []string{notesMap}
-	for name := range spec.Maps {
+	for name := range o.declared.Maps {
 		if isPinned(name) {
 			names = append(names, name)
 		}
@@ -158,6 +156,7 @@ func (o *Object) adoptMaps(dir string, numbers map[string]uint32) error {
 	for _, name := range names {
 		m := o.maps[name]
 		if m == nil {
+			var err error
 			if m, err = ebpf.LoadPinnedMap(filepath.Join(dir, name), nil); err != nil {
 				return fmt.Errorf("map %s: %w", name, err)
 			}
@@ -304,11 +303,7 @@ func (o *Object) resume(force tables) error {
 	if err := o.maps[GuardMapGenerations].Delete(slotNext); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("removing staged tables: %w", err)
 	}
-	line, err := force.line(force.header.Subjects / uint32(LineWords))
-	if err != nil {
-		return err
-	}
-	o.force.Store(forceWord(force.header, *(*Subjects)(unsafe.Pointer(&line))))
+	o.force.Store(forceWord(force.header))
 	return nil
 }
 

@@ -32,6 +32,7 @@ const (
 	GuardAbiSizesMAX_MARKS          GuardAbiSizes = 64
 	GuardAbiSizesMAX_ANCESTORS      GuardAbiSizes = 8
 	GuardAbiSizesMAX_ARGUMENTS      GuardAbiSizes = 1024
+	GuardAbiSizesMAX_DEADLINES      GuardAbiSizes = 256
 	GuardAbiSizesMAX_GROUPS         GuardAbiSizes = 1024
 )
 
@@ -115,11 +116,12 @@ type GuardEntry struct {
 type GuardEntryTags uint32
 
 const (
-	GuardEntryTagsTAG_NAME   GuardEntryTags = 1
-	GuardEntryTagsTAG_GLOB   GuardEntryTags = 2
-	GuardEntryTagsTAG_FILE   GuardEntryTags = 3
-	GuardEntryTagsTAG_MARKS  GuardEntryTags = 4
-	GuardEntryTagsTAG_COVERS GuardEntryTags = 5
+	GuardEntryTagsTAG_NAME    GuardEntryTags = 1
+	GuardEntryTagsTAG_GLOB    GuardEntryTags = 2
+	GuardEntryTagsTAG_FILE    GuardEntryTags = 3
+	GuardEntryTagsTAG_MARKS   GuardEntryTags = 4
+	GuardEntryTagsTAG_COVERS  GuardEntryTags = 5
+	GuardEntryTagsTAG_PROCESS GuardEntryTags = 6
 )
 
 type GuardExecution struct {
@@ -139,6 +141,7 @@ type GuardForceFlags uint32
 
 const (
 	GuardForceFlagsFORCE_MARKS GuardForceFlags = 1073741824
+	GuardForceFlagsFORCE_TIMED GuardForceFlags = 536870912
 )
 
 type GuardGeneration struct {
@@ -232,6 +235,7 @@ type GuardLabel struct {
 	Key        uint64
 	Class      uint64
 	ClassCheck uint64
+	Until      uint64
 	Length     uint64
 	Text       [256]uint8
 }
@@ -406,6 +410,7 @@ type GuardSubject struct {
 	Program uint64
 	Script  uint64
 	Marks   uint64
+	Until   uint64
 	Asked   [2]struct {
 		_         structs.HostLayout
 		Begun     uint64
@@ -441,7 +446,8 @@ type GuardSubjects struct {
 	UserClasses    uint32
 	CgroupClasses  uint32
 	Unknown        uint32
-	Flags          uint32
+	Flags          uint16
+	Times          uint16
 	Marks          [2]uint32
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -119,7 +120,30 @@ func giveTypes(c *btf.Cache) {
 var hooks = struct {
 	sync.Mutex
 	known map[string]*btf.FuncProto // nil for a hook that there is not
+	told  map[string]bool
 }{known: map[string]*btf.FuncProto{}}
+
+// KnownHooks returns which of the hooks that were asked for this kernel has.
+func KnownHooks() map[string]bool {
+	hooks.Lock()
+	defer hooks.Unlock()
+	known := maps.Clone(hooks.told)
+	if known == nil {
+		known = map[string]bool{}
+	}
+	for name, prototype := range hooks.known {
+		known[name] = prototype != nil
+	}
+	return known
+}
+
+// TellHooks tells what [KnownHooks] found out in another process since this kernel was
+// booted, so that its types need not be read for it again.
+func TellHooks(known map[string]bool) {
+	hooks.Lock()
+	defer hooks.Unlock()
+	hooks.told = maps.Clone(known)
+}
 
 // hookType returns the type of the function that programs for a hook are
 // attached to; nil if there is no such hook.
@@ -179,6 +203,12 @@ var takesStructs = sync.OnceValues(func() (bool, error) {
 // HasHook tells whether this kernel has an LSM hook to which programs can be
 // attached.
 func HasHook(name string) (bool, error) {
+	hooks.Lock()
+	there, told := hooks.told[name]
+	hooks.Unlock()
+	if told && name != "path_chown" {
+		return there, nil
+	}
 	prototype, err := hookType(name)
 	if err != nil || prototype == nil {
 		return false, err

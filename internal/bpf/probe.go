@@ -7,6 +7,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,6 +16,10 @@ import (
 // active security modules programs attach but do not. The hook is task_getpgid;
 // its verdict is left as it is.
 func ProbeLSM() (ran bool, err error) {
+	// Before 5.11 maps and programs count against this limit.
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return false, fmt.Errorf("lifting RLIMIT_MEMLOCK: %w", err)
+	}
 	counter, err := ebpf.NewMap(&ebpf.MapSpec{Name: "probe", Type: ebpf.Array, KeySize: 4, ValueSize: 8, MaxEntries: 1})
 	if err != nil {
 		return false, fmt.Errorf("making a map: %w", err)

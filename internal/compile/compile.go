@@ -6,6 +6,7 @@ package compile
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -39,15 +40,16 @@ type Options struct {
 	// Resolve finds what a path stands for. It is called at most once for a
 	// path, after its directory and only if that exists and is no symbolic
 	// link, so it need not look at more than the last component. Without it
-	// nothing exists: names alone count.
+	// nothing exists: names alone count. Where tables become too large it begins
+	// anew.
 	Resolve func(path string) Resolved
 	// Mounts returns the mount points of this mount namespace, each with what
 	// is on top there. It is called once.
 	Mounts func() []Mount
 	// Mark returns the bit, less than [bpf.MaxMarks], by which tasks remember
-	// that they descend from binaries with this key. The same key has the same
-	// bit in every generation, since tasks keep their marks. Without it the
-	// bits are counted up.
+	// that they descend from binaries or processes with this key, see
+	// [MarkKeys]. The same key has the same bit in every generation, since
+	// tasks keep their marks. Without it the bits are counted up.
 	Mark func(key string) (bit uint, ok bool)
 }
 
@@ -87,9 +89,24 @@ type finish func(id uint32) (*operation, error)
 // Compile compiles a valid policy set (see [policy.Validate]) whose names are
 // resolved (see [policy.ResolveNames]).
 func Compile(set []policy.Policy, options Options) (*Generation, error) {
+	for i := 0; ; i++ {
+		g, c, err := compileWith(set, options, markSets[i])
+		if err == nil || !errors.Is(err, ErrTooLarge) || i == len(markSets)-1 || !c.combinesMarks() {
+			return g, err
+		}
+	}
+}
+
+// combinesMarks tells whether tasks with several marks have classes of their own.
+func (c *compiler) combinesMarks() bool {
+	return c != nil && c.subjects != nil && len(c.subjects.marks.sets) > 1+bits.OnesCount64(c.subjects.marks.all)
+}
+
+// compileWith compiles a policy set with at most so many sets of marks.
+func compileWith(set []policy.Policy, options Options, markSets int) (*Generation, *compiler, error) {
 	rules, first := index(set)
 	if len(rules) > bpf.MaxRules {
-		return nil, fmt.Errorf("%w: %d rules; %d are possible, put the patterns of several rules into one", ErrTooLarge, len(rules), bpf.MaxRules)
+		return nil, nil, fmt.Errorf("%w: %d rules; %d are possible, put the patterns of several rules into one", ErrTooLarge, len(rules), bpf.MaxRules)
 	}
 	c := &compiler{
 		set: set, first: first, globs: newGlobs(), places: newPlaces(options),
@@ -98,24 +115,30 @@ func Compile(set []policy.Policy, options Options) (*Generation, error) {
 	}
 	// Line 0 describes the generation, lines 2n and 2n+1 operation n.
 	c.tables.words = make([]uint32, 2*bpf.Operations*bpf.LineWords)
-	if err := c.compile(options); err != nil {
-		return nil, err
+	if err := c.compile(options, markSets); err != nil {
+		return nil, c, err
 	}
 	c.header.Subjects = c.subjects.appendTo(&c.tables)
+	if c.subjects.marks.all != 0 {
+		c.header.Concerned |= uint32(bpf.ForceMarks)
+	}
+	if len(c.subjects.deadlines) > 1 {
+		c.header.Concerned |= uint32(bpf.ForceTimed)
+	}
 	c.globs.appendTo(&c.tables, &c.header)
 	if err := c.appendDictionary(&c.header); err != nil {
-		return nil, err
+		return nil, c, err
 	}
 	c.appendCounters(rules)
 	c.tables.set(0, c.header)
 	if n := len(c.tables.words); n > maxWords {
-		return nil, fmt.Errorf("%w: its tables take %d MiB; %d are possible, remove rules", ErrTooLarge, n>>18, maxWords>>18)
+		return nil, c, fmt.Errorf("%w: its tables take %d MiB; %d are possible, remove rules", ErrTooLarge, n>>18, maxWords>>18)
 	}
-	return &Generation{Lines: c.tables.lines(), Rules: rules, Counters: c.header.Rules}, nil
+	return &Generation{Lines: c.tables.lines(), Rules: rules, Counters: c.header.Rules}, c, nil
 }
 
 // compile makes the tables of the subjects and operations.
-func (c *compiler) compile(options Options) (err error) {
+func (c *compiler) compile(options Options, markSets int) (err error) {
 	if c.subjects, err = newSubjects(c.set, options, c.globs, c.places); err != nil {
 		return err
 	}
@@ -132,7 +155,7 @@ func (c *compiler) compile(options Options) (err error) {
 	if err := c.globs.build(); err != nil {
 		return err
 	}
-	if err := c.subjects.finish(c.space); err != nil {
+	if err := c.subjects.finish(c.space, markSets); err != nil {
 		return err
 	}
 	finished := map[int]*operation{}

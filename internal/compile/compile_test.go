@@ -101,7 +101,7 @@ func mustCompile(t *testing.T, set []policy.Policy, o Options) machine {
 // open judges reading a file by somebody whom no policy names.
 func (f *tree) open(m machine, path string) policy.Verdict {
 	object := policy.File{Names: policy.Names{Path: path}, Access: policy.Read}
-	return policy.Verdict(m.judge(bpf.OperationFileOpen, m.classify(policy.Process{}), object, f.identity).Verdict())
+	return policy.Verdict(m.judge(bpf.OperationFileOpen, m.classify(policy.Process{}, 0), object, f.identity).Verdict())
 }
 
 // TestNamesOfFiles has files reached by names that no policy has.
@@ -212,7 +212,7 @@ func TestMarks(t *testing.T) {
 	}
 	var ancestors []string
 	for i := range 5 {
-		class := m.classify(policy.Process{Binary: "/x", Ancestors: ancestors})
+		class := m.classify(policy.Process{Binary: "/x", Ancestors: ancestors}, 0)
 		if unknown := class >= s.Unknown; unknown != (i > 2) {
 			t.Errorf("%d marks: class %d, unknown ones begin at %d", i, class, s.Unknown)
 		}
@@ -237,7 +237,7 @@ func TestUnknownIsEveryone(t *testing.T) {
 	}
 	m := mustCompile(t, []policy.Policy{user}, Options{Number: 1, Key: testKey})
 	for uid, want := range map[uint32]policy.Verdict{4: policy.Allow, 5: policy.Deny, 6: policy.Allow} {
-		class := m.classify(policy.Process{Unknown: true, UID: uid})
+		class := m.classify(policy.Process{Unknown: true, UID: uid}, 0)
 		v := m.judge(bpf.OperationFileOpen, class, policy.File{Access: policy.Read}, nil)
 		if policy.Verdict(v.Verdict()) != want || v.Undecided() {
 			t.Errorf("uid %d: %v", uid, v)
@@ -298,7 +298,7 @@ func TestEmptySet(t *testing.T) {
 	if m.generation().Number != 3 {
 		t.Errorf("number %d", m.generation().Number)
 	}
-	if class := m.classify(policy.Process{Unknown: true, UID: 7}); class != 0 {
+	if class := m.classify(policy.Process{Unknown: true, UID: 7}, 0); class != 0 {
 		t.Errorf("class %d", class)
 	}
 }

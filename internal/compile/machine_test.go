@@ -157,12 +157,15 @@ func (m machine) walk(dimension uint32, start bpf.State, path string, identity f
 	return n
 }
 
-// classify returns the class of a process.
-func (m machine) classify(p policy.Process) uint32 {
+// classify returns the class of a process at a time.
+func (m machine) classify(p policy.Process, now uint64) uint32 {
 	s := m.subjects()
+	deadlines := bpf.Table{At: m.generation().Subjects + uint32(bpf.LineWords), Count: uint32(s.Times)}
+	time := uint32(m.search(deadlines, 2, uint32(now>>32), uint32(now)))
 	user := m.interval(s.Users, p.UID)
+	unknown := s.Unknown + time*s.UserClasses + user
 	if p.Unknown {
-		return s.Unknown + user
+		return unknown
 	}
 	program := func(paths ...string) uint32 {
 		class := uint32(0)
@@ -187,23 +190,28 @@ func (m machine) classify(p policy.Process) uint32 {
 	}
 	class := program(p.Binary, p.Script)
 	if class == bpf.NoClass {
-		return s.Unknown + user
+		return unknown
 	}
 	marks := marksOf(class)
 	for _, a := range p.Ancestors {
 		marks |= marksOf(program(a))
 	}
+	for _, id := range p.IDs {
+		if found, ok := m.find(m.key.process(id)); ok {
+			marks |= uint64(found.Accept)<<32 | uint64(found.Number)
+		}
+	}
 	marks &= uint64(s.Marks[0]) | uint64(s.Marks[1])<<32
 	set := uint32(0)
-	if marks != 0 && s.Flags&bpf.MarksFlag != 0 {
+	if marks != 0 && uint32(s.Flags)&bpf.MarksFlag != 0 {
 		found, ok := m.find(m.key.marks(marks))
 		if !ok {
-			return s.Unknown + user
+			return unknown
 		}
 		set = found.Number
 	}
 	cgroup := m.run(s.Cgroups, p.Cgroup).Accept & bpf.ClassMask
-	return ((class*s.MarkSets+set)*s.UserClasses+user)*s.CgroupClasses + cgroup
+	return (((class*s.MarkSets+set)*deadlines.Count+time)*s.UserClasses+user)*s.CgroupClasses + cgroup
 }
 
 // interval returns the class of a number.

@@ -9,22 +9,51 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// maxMarkSets is how many sets of marks are told apart: every set of 12 marks.
-const maxMarkSets = 1 << 12
+// markSets is how many sets of marks are told apart: every set of 12 marks, or, where
+// the tables would be too large otherwise, of 8 marks, or each mark by itself.
+var markSets = []int{1 << 12, 1 << 8, 0}
 
 // marks are the bits by which tasks remember what they descend from. Each list
-// of binaries whose descendants a policy selects has one.
+// of binaries whose descendants a policy selects has one, and each list of
+// processes.
 type marks struct {
 	// bits by selector of binaries.
 	bits map[int32]uint
-	all  uint64
+	// chosen are the bits by selector of processes, and processes whom they are
+	// given to.
+	chosen    map[int32]uint
+	processes map[policy.ProcessID]uint64
+	all       uint64
 	// sets are the sets of marks that are told apart; the first is empty.
 	sets []uint64
 }
 
-// MarkKey returns the text that stands for the binaries of a subject with
-// descendants, for [Options.Mark].
-func MarkKey(s policy.Subject) string { return selectorKey(s.Binaries) }
+// MarkKeys returns the texts that stand for what a subject selects the descendants
+// of, for [Options.Mark]: binaries, processes, both or neither.
+func MarkKeys(s policy.Subject) []string {
+	var keys []string
+	if s.Descendants {
+		keys = append(keys, selectorKey(s.Binaries))
+	}
+	if len(s.Processes) > 0 {
+		keys = append(keys, processesKey(s.Processes))
+	}
+	return keys
+}
+
+// processesKey returns a text that stands for a set of processes. No path begins so.
+func processesKey(processes []policy.ProcessID) string {
+	return "\x01" + selectorKey(processTexts(processes))
+}
+
+// processTexts returns texts that are the same for the same process.
+func processTexts(processes []policy.ProcessID) []string {
+	var texts []string
+	for _, p := range processes {
+		texts = append(texts, fmt.Sprintf("%d@%d", p.PID, p.Ticks()))
+	}
+	return texts
+}
 
 // add gives the binaries of a subject with descendants a mark.
 func (m *marks) add(selector int32, s policy.Subject, options Options) error {
@@ -34,22 +63,49 @@ func (m *marks) add(selector int32, s policy.Subject, options Options) error {
 	if _, ok := m.bits[selector]; ok {
 		return nil
 	}
-	bit, ok := uint(len(m.bits)), len(m.bits) < bpf.MaxMarks
-	if options.Mark != nil {
-		bit, ok = options.Mark(MarkKey(s))
-	}
-	if !ok || bit >= uint(bpf.MaxMarks) {
-		return fmt.Errorf("%w: policies select the descendants of more than %d different lists of binaries; put several into one policy", ErrTooLarge, bpf.MaxMarks)
-	}
-	if m.all>>bit&1 != 0 {
-		return fmt.Errorf("mark %d stands for two lists of binaries; this is a defect of ebpfguard", bit)
+	bit, err := m.next(selectorKey(s.Binaries), options)
+	if err != nil {
+		return err
 	}
 	if m.bits == nil {
 		m.bits = map[int32]uint{}
 	}
 	m.bits[selector] = bit
-	m.all |= 1 << bit
 	return nil
+}
+
+// addProcesses gives the processes of a subject a mark, which they are given before
+// the generation is in force.
+func (m *marks) addProcesses(selector int32, s policy.Subject, options Options) error {
+	bit, err := m.next(processesKey(s.Processes), options)
+	if err != nil {
+		return err
+	}
+	if m.chosen == nil {
+		m.chosen, m.processes = map[int32]uint{}, map[policy.ProcessID]uint64{}
+	}
+	m.chosen[selector] = bit
+	for _, p := range s.Processes {
+		m.processes[policy.ProcessAt(p.PID, p.Ticks())] |= 1 << bit
+	}
+	return nil
+}
+
+// next returns the mark of a key.
+func (m *marks) next(key string, options Options) (uint, error) {
+	n := len(m.bits) + len(m.chosen)
+	bit, ok := uint(n), n < bpf.MaxMarks
+	if options.Mark != nil {
+		bit, ok = options.Mark(key)
+	}
+	if !ok || bit >= uint(bpf.MaxMarks) {
+		return 0, fmt.Errorf("%w: policies select the descendants of more than %d different lists of binaries and of processes; put several into one policy, and remove policies that have ended", ErrTooLarge, bpf.MaxMarks)
+	}
+	if m.all>>bit&1 != 0 {
+		return 0, fmt.Errorf("mark %d stands for two lists of binaries or processes; this is a defect of ebpfguard", bit)
+	}
+	m.all |= 1 << bit
+	return bit, nil
 }
 
 // of returns the marks of a class of programs.
@@ -64,12 +120,12 @@ func (m *marks) of(column []term) uint64 {
 }
 
 // choose decides which sets are told apart: all, or those of a few marks. A task
-// with another set is unknown. There are at most as many as wanted, but each mark
-// by itself is told apart if there is room at all.
-func (m *marks) choose(room, wanted int) bool {
+// with another set is unknown. There are at most as many as wanted and as the limit, but
+// each mark by itself is told apart if there is room at all.
+func (m *marks) choose(room, wanted, limit int) bool {
 	n := bits.OnesCount64(m.all)
 	for size := n; size > 1; size-- {
-		if limit := min(wanted, maxMarkSets); subsets(n, size, limit) <= limit {
+		if limit := min(wanted, limit); subsets(n, size, limit) <= limit {
 			m.sets = m.list(size)
 			return true
 		}

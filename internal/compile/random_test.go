@@ -122,7 +122,9 @@ func TestTablesAgreeWithDecide(t *testing.T) {
 	}
 	ambiguous, compared := 0, 0
 	for seed := range sets {
-		o := policytest.Options{Binaries: []string{"/bin/a", "/usr/bin/b", "/usr/bin/c", "/opt/x.sh"}, UIDs: []uint32{0, 1, 5, 1000}}
+		o := policytest.Options{Binaries: []string{"/bin/a", "/usr/bin/b", "/usr/bin/c", "/opt/x.sh"}, UIDs: []uint32{0, 1, 5, 1000},
+			Processes: []policy.ProcessID{{PID: 1, Start: 10}, {PID: 300, Start: 5_000_000_001}, {PID: 300, Start: 7_000_000_000}, {PID: 301, Start: 5_000_000_001}},
+			Times:     []uint64{1, 5, 1 << 32, 1<<32 + 5, 1 << 63}}
 		if seed%2 == 0 { // many rules for one operation
 			o.Operations = []policy.Operation{policy.Operations()[seed/2%8]}
 		}
@@ -192,7 +194,7 @@ func (w *world) judge(m machine, r policy.Request) (bpf.Verdict, bool) {
 		if o.name != r.Operation {
 			continue
 		}
-		class := m.classify(r.Process)
+		class := m.classify(r.Process, r.Now)
 		v := m.judge(o.id, class, r.Object, w.identity)
 		var n policy.Names
 		switch object := r.Object.(type) {

@@ -44,11 +44,12 @@ func (s *subjects) rows(entries []entry, operation policy.Operation) (*rows, err
 	concerned := r.concerned
 	programs := project(s.programs, func(column int32) []byte { return s.projectPrograms(column, concerned) })
 	sets := project(s.marks.sets, func(set uint64) []byte { return s.projectMarks(set, concerned) })
+	times := project(s.deadlines, func(time uint64) []byte { return s.projectTime(time, concerned) })
 	users := project(s.userClasses, func(column int32) []byte { return projectColumn(s.userColumns.terms[column], s.users.of, concerned) })
 	cgroups := project(s.cgroupClasses, func(column int32) []byte {
 		return projectColumn(s.cgroupColumns.terms[column], s.cgroups.of, concerned)
 	})
-	if work := len(programs.seen) * len(sets.seen) * len(users.seen) * len(cgroups.seen) * (1 + len(concerned)); work > maxRowWork {
+	if work := len(programs.seen) * len(sets.seen) * len(times.seen) * len(users.seen) * len(cgroups.seen) * (1 + len(concerned)); work > maxRowWork {
 		return nil, fmt.Errorf("%w: the subjects of %d policies with rules for %s tell apart too many processes; put several subjects into one policy", ErrTooLarge, len(concerned), operation)
 	}
 	key := make([]byte, 2*len(concerned))
@@ -68,33 +69,45 @@ func (s *subjects) rows(entries []entry, operation policy.Operation) (*rows, err
 		return r.add(key)
 	}
 	// The rows by what the operation's policies see of each kind of selector.
-	seen := make([]uint32, 0, len(programs.seen)*len(sets.seen)*len(users.seen)*len(cgroups.seen))
+	seen := make([]uint32, 0, len(programs.seen)*len(sets.seen)*len(times.seen)*len(users.seen)*len(cgroups.seen))
 	for _, program := range programs.seen {
 		for _, set := range sets.seen {
-			for _, user := range users.seen {
-				for _, cgroup := range cgroups.seen {
-					seen = append(seen, add(func(i, p int) (policy.SubjectRank, bool) {
-						return s.rank(p, program[i], set[i], user[i], cgroup[i]), false
-					}))
+			for _, time := range times.seen {
+				for _, user := range users.seen {
+					for _, cgroup := range cgroups.seen {
+						seen = append(seen, add(func(i, p int) (policy.SubjectRank, bool) {
+							if time[i] == 0 {
+								return 0, false
+							}
+							return s.rank(p, program[i], set[i], user[i], cgroup[i]), false
+						}))
+					}
 				}
 			}
 		}
 	}
 	for _, program := range programs.of {
 		for _, set := range sets.of {
-			for _, user := range users.of {
-				at := ((program*len(sets.seen)+set)*len(users.seen) + user) * len(cgroups.seen)
-				for _, cgroup := range cgroups.of {
-					r.byClass = append(r.byClass, seen[at+cgroup])
+			for _, time := range times.of {
+				for _, user := range users.of {
+					at := (((program*len(sets.seen)+set)*len(times.seen)+time)*len(users.seen) + user) * len(cgroups.seen)
+					for _, cgroup := range cgroups.of {
+						r.byClass = append(r.byClass, seen[at+cgroup])
+					}
 				}
 			}
 		}
 	}
 	if s.hidden() {
-		for _, user := range users.of {
-			r.byClass = append(r.byClass, add(func(i, p int) (policy.SubjectRank, bool) {
-				return s.unknownRank(p, users.seen[user][i])
-			}))
+		for _, time := range times.of {
+			for _, user := range users.of {
+				r.byClass = append(r.byClass, add(func(i, p int) (policy.SubjectRank, bool) {
+					if times.seen[time][i] == 0 {
+						return 0, false
+					}
+					return s.unknownRank(p, users.seen[user][i])
+				}))
+			}
 		}
 	}
 	return r, nil
@@ -166,15 +179,21 @@ func (s *subjects) projectPrograms(column int32, policies []int) []byte {
 	return projectColumn(s.programColumns.terms[column], s.binaries.of, policies)
 }
 
-// projectMarks tells which policies select by one of the marks.
+// What marks select by, for a policy: bits.
+const (
+	byDescent = 1 << iota
+	byProcess
+)
+
+// projectMarks tells which policies select by one of the marks, and how.
 func (s *subjects) projectMarks(set uint64, policies []int) []byte {
 	seen := make([]byte, len(policies))
 	for i, p := range policies {
-		if !s.set[p].Subject.Descendants {
-			continue
+		if bit, ok := s.marks.bits[s.binaries.of[p]]; ok && s.set[p].Subject.Descendants && set>>bit&1 != 0 {
+			seen[i] |= byDescent
 		}
-		if bit, ok := s.marks.bits[s.binaries.of[p]]; ok && set>>bit&1 != 0 {
-			seen[i] = 1
+		if bit, ok := s.marks.chosen[s.chosen.of[p]]; ok && set>>bit&1 != 0 {
+			seen[i] |= byProcess
 		}
 	}
 	return seen
@@ -192,6 +211,12 @@ func (s *subjects) rank(p int, program, set, user, cgroup byte) policy.SubjectRa
 	if user == 0 || cgroup == 0 || !s.selects(p) {
 		return 0
 	}
+	if s.chosen.of[p] >= 0 {
+		if set&byProcess == 0 {
+			return 0
+		}
+		rank += policy.SubjectProcess
+	}
 	if s.binaries.of[p] < 0 {
 		return rank
 	}
@@ -200,7 +225,7 @@ func (s *subjects) rank(p int, program, set, user, cgroup byte) policy.SubjectRa
 		return rank + policy.SubjectBinary
 	case program == byPattern:
 		return rank + policy.SubjectBinaryPattern
-	case set != 0:
+	case set&byDescent != 0:
 		return rank + policy.SubjectDescendant
 	}
 	return 0
@@ -208,12 +233,12 @@ func (s *subjects) rank(p int, program, set, user, cgroup byte) policy.SubjectRa
 
 // selects tells whether a policy has a subject at all.
 func (s *subjects) selects(p int) bool {
-	return s.set[p].Subject.Everyone || s.binaries.of[p] >= 0 || s.cgroups.of[p] >= 0 || s.users.of[p] >= 0
+	return s.set[p].Subject.Everyone || s.binaries.of[p] >= 0 || s.cgroups.of[p] >= 0 || s.users.of[p] >= 0 || s.chosen.of[p] >= 0
 }
 
 // unknownRank is rank for a process that could not be identified: the greatest
 // that it could have.
 func (s *subjects) unknownRank(p int, user byte) (policy.SubjectRank, bool) {
-	rank := s.rank(p, s.best[p], 0, user, 1)
-	return rank, rank != 0 && (s.binaries.of[p] >= 0 || s.cgroups.of[p] >= 0)
+	rank := s.rank(p, s.best[p], byProcess, user, 1)
+	return rank, rank != 0 && (s.binaries.of[p] >= 0 || s.cgroups.of[p] >= 0 || s.chosen.of[p] >= 0)
 }

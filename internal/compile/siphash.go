@@ -5,6 +5,7 @@ import (
 	"math/bits"
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/policy"
 )
 
 // Key is the secret of the hash by which the kernel finds entries of the
@@ -85,6 +86,9 @@ func (k Key) file(dimension uint32, i Identity) uint64 {
 
 // marks returns the key of a set of marks.
 func (k Key) marks(set uint64) uint64 { return k.hash(bpf.TagMarks, 0, set) }
+
+// process returns the key of a process.
+func (k Key) process(p policy.ProcessID) uint64 { return k.hash(bpf.TagProcess, p.PID, p.Ticks()) }
 
 // covers returns the key that says that the names of a state are among those of
 // another.

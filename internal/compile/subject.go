@@ -2,7 +2,9 @@ package compile
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"math/bits"
 	"slices"
 	"strings"
 
@@ -32,7 +34,10 @@ type subjects struct {
 	binaries selectors
 	cgroups  selectors
 	users    selectors
+	chosen   selectors // processes
 	marks    marks
+	// deadlines are when policies end, after 0.
+	deadlines []uint64
 	// best is how a program matches the binaries of a policy at most.
 	best []byte
 
@@ -88,6 +93,10 @@ func newSubjects(set []policy.Policy, options Options, globs *globs, places *pla
 	s.programTrie, s.cgroupTrie = newTrie(globs, places), newTrie(globs, nil)
 	users := spans{greatest: small(math.MaxUint32)}
 	best := map[int32]byte{}
+	var err error
+	if s.deadlines, err = deadlinesOf(set); err != nil {
+		return nil, err
+	}
 	for i, p := range set {
 		if id, fresh := s.binaries.add(p.Subject.Binaries); fresh {
 			for _, text := range p.Subject.Binaries {
@@ -106,6 +115,11 @@ func newSubjects(set []policy.Policy, options Options, globs *globs, places *pla
 		s.best = append(s.best, best[s.binaries.of[i]])
 		if err := s.marks.add(s.binaries.of[i], p.Subject, options); err != nil {
 			return nil, err
+		}
+		if id, fresh := s.chosen.add(processTexts(p.Subject.Processes)); fresh {
+			if err := s.marks.addProcesses(id, p.Subject, options); err != nil {
+				return nil, err
+			}
 		}
 		if id, fresh := s.cgroups.add(p.Subject.Cgroups); fresh {
 			for _, text := range p.Subject.Cgroups {
@@ -138,7 +152,7 @@ func newSubjects(set []policy.Policy, options Options, globs *globs, places *pla
 }
 
 // finish makes the automata and decides which classes there are.
-func (s *subjects) finish(space *space) error {
+func (s *subjects) finish(space *space, markSets int) error {
 	programs, cgroups := newAutomaton("subjects", s.programTrie, space), newAutomaton("cgroups", s.cgroupTrie, space)
 	programs.union = true
 	s.programStart, s.cgroupStart = programs.startState(), cgroups.startState()
@@ -155,15 +169,19 @@ func (s *subjects) finish(space *space) error {
 	if n := len(s.programs); n > maxProgramClasses {
 		return fmt.Errorf("%w: the policies' binaries tell apart %d kinds of programs; %d are possible, put binaries into one policy or name directories", ErrTooLarge, n, maxProgramClasses)
 	}
-	others := len(s.userClasses) * len(s.cgroupClasses)
+	others := len(s.userClasses) * len(s.cgroupClasses) * len(s.deadlines)
 	room := maxProcessClasses / others
-	if !s.marks.choose(room/len(s.programs), optionalClasses/others/len(s.programs)) {
-		return fmt.Errorf("%w: the subjects tell apart %d kinds of programs, %d of descendants, %d of users and %d of cgroups; together %d are possible, put several subjects into one policy",
-			ErrTooLarge, len(s.programs), 1+len(s.marks.bits), len(s.userClasses), len(s.cgroupClasses), maxProcessClasses)
+	if !s.marks.choose(room/len(s.programs), optionalClasses/others/len(s.programs), markSets) {
+		return fmt.Errorf("%w: the subjects tell apart %d kinds of programs, %d of descendants, %d of users and %d of cgroups, at %d times; together %d are possible, put several subjects into one policy",
+			ErrTooLarge, len(s.programs), 1+bits.OnesCount64(s.marks.all), len(s.userClasses), len(s.cgroupClasses), len(s.deadlines), maxProcessClasses)
 	}
 	s.named, s.room = len(s.programs), min(maxProgramClasses, max(len(s.programs), optionalClasses/others/len(s.marks.sets)))
 	for i, set := range s.marks.sets {
 		space.dictionary.add(space.key.marks(set), bpf.State{Number: uint32(i)})
+	}
+	for _, p := range slices.SortedFunc(maps.Keys(s.marks.processes), policy.ProcessID.Compare) {
+		marks := s.marks.processes[p]
+		space.dictionary.add(space.key.process(p), bpf.State{Number: uint32(marks), Accept: uint32(marks >> 32)})
 	}
 	return nil
 }
@@ -216,20 +234,20 @@ func (s *subjects) unite(united bool) {
 
 // count returns the number of classes of known processes.
 func (s *subjects) count() int {
-	return len(s.programs) * len(s.marks.sets) * len(s.userClasses) * len(s.cgroupClasses)
+	return len(s.programs) * len(s.marks.sets) * len(s.deadlines) * len(s.userClasses) * len(s.cgroupClasses)
 }
 
 // classes returns the number of classes of all processes.
 func (s *subjects) classes() int {
 	if s.hidden() {
-		return s.count() + len(s.userClasses)
+		return s.count() + len(s.deadlines)*len(s.userClasses)
 	}
 	return s.count()
 }
 
 // hidden tells whether any policy selects processes by what an unknown process
 // hides.
-func (s *subjects) hidden() bool { return len(s.binaries.ids)+len(s.cgroups.ids) > 0 }
+func (s *subjects) hidden() bool { return len(s.binaries.ids)+len(s.cgroups.ids)+len(s.chosen.ids) > 0 }
 
 // appendTo writes the tables.
 func (s *subjects) appendTo(t *tables) uint32 {
@@ -244,13 +262,16 @@ func (s *subjects) appendTo(t *tables) uint32 {
 		MarkSets: uint32(len(s.marks.sets)),
 		Users:    t.appendIntervals(s.userIntervals), UserClasses: uint32(len(s.userClasses)),
 		CgroupClasses: uint32(len(s.cgroupClasses)),
+		Times:         uint16(len(s.deadlines)),
 		Marks:         [2]uint32{uint32(s.marks.all), uint32(s.marks.all >> 32)},
 	}
 	if s.marks.all != 0 {
-		header.Flags |= bpf.MarksFlag
+		header.Flags |= uint16(bpf.MarksFlag)
 	}
 	if s.hidden() {
 		header.Unknown = uint32(s.count())
 	}
-	return t.append(encode(header))
+	at := t.append(encode(header))
+	t.appendDeadlines(s.deadlines) // in the lines that follow
+	return at
 }

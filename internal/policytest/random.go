@@ -31,6 +31,11 @@ type Options struct {
 	// UIDs and Cgroups are those of acting processes.
 	UIDs    []uint32
 	Cgroups []string
+	// Processes are those that subjects name and that processes are and descend
+	// from, Times when policies end and operations are; without them there is no
+	// such thing.
+	Processes []policy.ProcessID
+	Times     []uint64
 }
 
 // Random draws from few values, so that patterns and objects meet.
@@ -85,6 +90,9 @@ func (r Random) Set() []policy.Policy {
 				Mode:    pick(r, policy.ModeEnforce, policy.ModeEnforce, policy.ModeAudit),
 				Subject: r.Subject(),
 			}
+			if len(r.Times) > 0 && r.chance(40) {
+				p.Until = pick(r, r.Times...)
+			}
 			for range 1 + r.IntN(2) {
 				p.Rules = append(p.Rules, r.rule())
 			}
@@ -127,7 +135,10 @@ func (r Random) Subject() policy.Subject {
 	if r.chance(20) {
 		s.Cgroups = some(r, append([]string{"/*.slice", "/?.slice/b.service"}, r.Cgroups...)...)
 	}
-	s.Everyone = len(s.Binaries) == 0 && len(s.Users.Ranges) == 0 && len(s.Cgroups) == 0
+	if len(r.Processes) > 0 && r.chance(20) {
+		s.Processes = some(r, r.Processes...)
+	}
+	s.Everyone = len(s.Binaries) == 0 && len(s.Users.Ranges) == 0 && len(s.Cgroups) == 0 && len(s.Processes) == 0
 	return s
 }
 
@@ -164,11 +175,18 @@ func (r Random) Process() policy.Process {
 	for range r.IntN(3) {
 		p.Ancestors = append(p.Ancestors, pick(r, binaries...))
 	}
+	if len(r.Processes) > 0 && r.chance(60) {
+		p.IDs = some(r, r.Processes...)
+	}
 	return p
 }
 
 // Request returns an operation of a process.
 func (r Random) Request() policy.Request {
 	o := pick(r, r.Operations...)
-	return policy.Request{Process: r.Process(), Operation: o, Object: r.Object(o)}
+	request := policy.Request{Process: r.Process(), Operation: o, Object: r.Object(o)}
+	if len(r.Times) > 0 && r.chance(70) {
+		request.Now = pick(r, r.Times...) + pick(r, 0, 1, ^uint64(0))
+	}
+	return request
 }

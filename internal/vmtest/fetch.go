@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -105,7 +106,15 @@ func fetchNewest(ctx context.Context, cache string, k Kernel, warn func(string))
 	if _, err := os.Stat(image.Vmlinuz()); err == nil {
 		return image, nil
 	}
-	packages := append([]string{name + "=" + image.Version}, kernelParts(fields["Depends"], image)...)
+	packages := []string{name + "=" + image.Version}
+	for _, part := range kernelParts(fields["Depends"], image) {
+		// The archive may have let go of linux-base before the image, which then is whole.
+		if part, _, _ := strings.Cut(part, "="); !slices.Contains(names, part) {
+			warn(fmt.Sprintf("fetch kernel %s: the archive has no %s any more; going on without", k.Name, part))
+			continue
+		}
+		packages = append(packages, part)
+	}
 	return image, publish(image.dir, func(tmp string) error { return a.extractKernel(ctx, tmp, image, packages) })
 }
 

@@ -1,0 +1,259 @@
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+)
+
+// load loads the named programs onto the object's maps, as many side by side as
+// there are processors: the verifier takes its time for each.
+func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
+	if err := o.specify(); err != nil {
+		return nil, err
+	}
+	parts := min(runtime.NumCPU(), len(names))
+	programs := make([]map[string]*ebpf.Program, parts)
+	errs := make([]error, parts)
+	var group sync.WaitGroup
+	for part := range parts {
+		group.Go(func() {
+			spec := *o.spec
+			spec.Programs = map[string]*ebpf.ProgramSpec{}
+			for i := part; i < len(names); i += parts {
+				spec.Programs[names[i]] = o.spec.Programs[names[i]]
+			}
+			collection, err := o.newCollection(&spec)
+			if err != nil {
+				errs[part] = fmt.Errorf("loading programs: %w", err)
+				return
+			}
+			programs[part] = collection.Programs
+			collection.Programs = nil
+			collection.Close()
+		})
+	}
+	group.Wait()
+	all := map[string]*ebpf.Program{}
+	for _, p := range programs {
+		maps.Copy(all, p)
+	}
+	if err := errors.Join(errs...); err != nil {
+		closePrograms(all)
+		return nil, err
+	}
+	return all, nil
+}
+
+func (o *Object) newCollection(spec *ebpf.CollectionSpec) (*ebpf.Collection, error) {
+	cache := takeTypes()
+	defer giveTypes(cache)
+	spec = spec.Copy()
+	if spec.Programs[GuardProgMarkTasks] != nil {
+		spec.Maps[GuardMapMarks] = o.marks.Copy()
+	}
+	shared := maps.Clone(o.maps)
+	delete(shared, notesMap)
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared, Programs: o.programs, Cache: cache})
+}
+
+func closePrograms(programs map[string]*ebpf.Program) {
+	for _, p := range programs {
+		p.Close()
+	}
+}
+
+// tracking returns the programs that label tasks at fork and exec.
+func (o *Object) tracking() []string {
+	names := []string{GuardProgTaskAlloc, GuardProgBprmCredsForExec, GuardProgBprmCommittedCreds}
+	if o.hash { // first, so that no label outlives its task
+		names = append([]string{GuardProgTaskFree}, names...)
+	}
+	return names
+}
+
+// TrackTasks attaches the programs that label tasks at fork and exec, then
+// labels the tasks that run already, in this order, so that none is missed.
+func (o *Object) TrackTasks() error {
+	if err := o.Attach(o.tracking()...); err != nil {
+		return err
+	}
+	labels, err := o.loadIterator(GuardProgLabelTasks)
+	if err != nil {
+		return err
+	}
+	defer labels.Close()
+	return iterate(labels, GuardProgLabelTasks)
+}
+
+// loadIterator loads a program over all tasks.
+func (o *Object) loadIterator(name string) (*ebpf.Collection, error) {
+	if err := o.specify(); err != nil {
+		return nil, err
+	}
+	spec := *o.spec
+	spec.Programs = map[string]*ebpf.ProgramSpec{name: o.spec.Programs[name]}
+	collection, err := o.newCollection(&spec)
+	if err != nil {
+		return nil, fmt.Errorf("loading %s: %w", name, err)
+	}
+	return collection, nil
+}
+
+// iterate runs a program over all tasks until it marks no more of them.
+func iterate(collection *ebpf.Collection, name string) error {
+	iterator, err := link.AttachIter(link.IterOptions{Program: collection.Programs[name]})
+	if err != nil {
+		return fmt.Errorf("attaching %s: %w", name, err)
+	}
+	defer iterator.Close()
+	// What a run changed may matter for tasks that it had passed already.
+	for before, marked := uint64(1), uint64(0); before != marked; {
+		if err := collection.Variables[GuardVarMarked].Get(&before); err != nil {
+			return fmt.Errorf("reading %s: %w", GuardVarMarked, err)
+		}
+		tasks, err := iterator.Open()
+		if err != nil {
+			return fmt.Errorf("running %s over all tasks: %w", name, err)
+		}
+		_, err = io.Copy(io.Discard, tasks)
+		if err = errors.Join(err, tasks.Close()); err != nil {
+			return fmt.Errorf("running %s over all tasks: %w", name, err)
+		}
+		if err := collection.Variables[GuardVarMarked].Get(&marked); err != nil {
+			return fmt.Errorf("reading %s: %w", GuardVarMarked, err)
+		}
+	}
+	return nil
+}
+
+// Attach loads LSM programs and attaches those that are not attached yet. All of
+// these are attached or none.
+func (o *Object) Attach(names ...string) error {
+	names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return o.attached[name] != nil })
+	if len(names) == 0 {
+		return nil
+	}
+	links, err := o.attach(names)
+	for i, l := range links {
+		o.attached[names[i]] = l
+	}
+	return err
+}
+
+// Keep detaches the programs that track no tasks and are not named, and those of
+// another build.
+func (o *Object) Keep(names []string) error {
+	unused := o.outdated
+	o.outdated = nil
+	for name, l := range o.attached {
+		if !slices.Contains(names, name) && !slices.Contains(o.tracking(), name) {
+			unused = append(unused, l)
+			delete(o.attached, name)
+		}
+	}
+	return detach(unused)
+}
+
+func (o *Object) attach(names []string) (_ []link.Link, err error) {
+	programs, err := o.load(names...)
+	if err != nil {
+		return nil, err
+	}
+	defer closePrograms(programs)
+	// Side by side, since the kernel waits for other tasks at each.
+	links := make([]link.Link, len(names))
+	errs := make([]error, len(names))
+	var group sync.WaitGroup
+	for i, name := range names {
+		group.Go(func() { links[i], errs[i] = o.attachOne(name, programs[name]) })
+	}
+	group.Wait()
+	if err := errors.Join(errs...); err != nil {
+		attached := slices.DeleteFunc(links, func(l link.Link) bool { return l == nil })
+		return nil, errors.Join(err, detach(attached))
+	}
+	return links, nil
+}
+
+func (o *Object) attachOne(name string, program *ebpf.Program) (link.Link, error) {
+	l, err := link.AttachLSM(link.LSMOptions{Program: program})
+	if err != nil {
+		return nil, fmt.Errorf("attaching %s: %w", name, err)
+	}
+	if o.options.Pins == nil {
+		return l, nil
+	}
+	if err := l.Pin(o.options.Pins.linkPath(Build(o.options.Enrich), name)); err != nil {
+		return nil, errors.Join(fmt.Errorf("pinning %s: %w", name, err), l.Close())
+	}
+	return l, nil
+}
+
+// detach detaches programs for good.
+func detach(links []link.Link) error {
+	var programs []ebpf.ProgramID
+	var errs []error
+	for _, l := range links {
+		info, err := l.Info()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("examining a program: %w", err))
+		} else if err := l.Unpin(); err != nil {
+			errs = append(errs, fmt.Errorf("removing a pin: %w", err))
+		} else {
+			programs = append(programs, info.Program)
+		}
+	}
+	errs = append(errs, closeLinks(links), awaitDetached(programs))
+	return errors.Join(errs...)
+}
+
+// detachTime is how long the kernel may take to detach what is no longer pinned.
+const detachTime = 30 * time.Second
+
+// awaitDetached waits until programs are gone: the kernel lets go of what a pin held
+// when it has time, of the link's number first, then of the attachment, and of the
+// program's number last (kernel/bpf/syscall.c, bpf_link_free).
+func awaitDetached(programs []ebpf.ProgramID) error {
+	deadline := time.Now().Add(detachTime)
+	for _, id := range programs {
+		for {
+			p, err := ebpf.NewProgramFromID(id)
+			if errors.Is(err, os.ErrNotExist) {
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("looking whether a program is detached: %w", err)
+			}
+			if err := p.Close(); err != nil {
+				return err
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("the kernel has not detached a program within %v", detachTime)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	return nil
+}
+
+// closeLinks closes programs, side by side as attach does; those that are not pinned
+// are detached.
+func closeLinks(links []link.Link) error {
+	errs := make([]error, len(links))
+	var group sync.WaitGroup
+	for i, l := range links {
+		group.Go(func() { errs[i] = l.Close() })
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}

@@ -1,0 +1,154 @@
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+)
+
+// The slots of the generations (bpf/maps.h).
+const (
+	slotForce = uint32(0)
+	slotNext  = uint32(1)
+)
+
+// Publish makes a generation of tables the one in force: at once, for all
+// operations and subjects. When it returns, no program that still reads the
+// former generation runs any more (the update of a map in a map waits for
+// them, kernel/bpf/syscall.c, maybe_wait_bpf_programs). counters is where the
+// counters of its rules are. If the generation knows marks, tasks are first given
+// those, while fork and exec mark for it already. It returns the
+// counters of the former generation's rules, see [Object.RuleCounters].
+//
+// What is pinned tells a process that takes it over which programs have to be attached,
+// and the payload; programs that are to be detached after it are not to be named.
+func (o *Object) Publish(lines []Line, counters uint32, rules int, programs []string, payload []byte) (former []RuleCounters, err error) {
+	if err := o.declare(); err != nil {
+		return nil, err
+	}
+	if o.options.Pins != nil {
+		told, err := o.handover(programs, payload)
+		if err != nil {
+			return nil, err
+		}
+		if lines, err = told.append(lines); err != nil {
+			return nil, err
+		}
+	}
+	// The type information has to be that of the declaration too: 6.1 takes a
+	// map without for another kind (kernel/bpf/map_in_map.c, timer_off).
+	spec := o.declared.Maps[GuardMapGenerations].InnerMap.Copy()
+	spec.Name = "tables"
+	spec.MaxEntries = uint32(len(lines))
+	tables, err := ebpf.NewMap(spec)
+	if err != nil {
+		return nil, fmt.Errorf("making tables of %d lines: %w", len(lines), err)
+	}
+	header := *(*Generation)(unsafe.Pointer(&lines[0]))
+	defer func() {
+		if err != nil && o.tables != tables {
+			err = errors.Join(err, o.unretain(header.Number), tables.Close())
+		}
+	}()
+	keys := make([]uint32, len(lines))
+	for i := range keys {
+		keys[i] = uint32(i)
+	}
+	if _, err := tables.BatchUpdate(keys, lines, nil); err != nil {
+		return nil, fmt.Errorf("filling tables of %d lines: %w", len(lines), err)
+	}
+	if err := o.retain(tables, header.Number); err != nil {
+		return nil, err
+	}
+	generations := o.maps[GuardMapGenerations]
+	if forceWord(header)&ForceMarks != 0 {
+		// Before the generation is there: fork and exec look for it from now on.
+		if now := o.force.Load(); now != 0 {
+			o.force.Store(now | ForceMarks)
+		}
+		if err := generations.Put(slotNext, tables); err != nil {
+			return nil, fmt.Errorf("staging tables: %w", err)
+		}
+		defer func() { err = errors.Join(err, generations.Delete(slotNext)) }()
+		if err := o.markTasks(0); err != nil {
+			return nil, err
+		}
+	}
+	before := o.force.Swap(0)
+	if err := generations.Put(slotForce, tables); err != nil {
+		o.force.Store(before)
+		return nil, fmt.Errorf("publishing tables: %w", err)
+	}
+	o.force.Store(forceWord(header))
+	if o.tables != nil {
+		former, err = o.RuleCounters()
+		err = errors.Join(err, o.tables.Close())
+	}
+	o.tables, o.counters, o.rules = tables, counters, rules
+	return former, errors.Join(err, o.forget())
+}
+
+// forceWord returns what the first line of tables says is in force, all of it
+// (bpf/maps.h).
+func forceWord(header Generation) uint64 {
+	return uint64(header.Number)<<32 | uint64(header.Concerned)
+}
+
+// ForgetMarks takes marks from all tasks, so that they can stand for something
+// else. The generation in force must not know them.
+func (o *Object) ForgetMarks(marks uint64) error { return o.markTasks(marks) }
+
+// markTasks gives the running tasks the marks of their ancestors, but for those
+// that are to be forgotten.
+func (o *Object) markTasks(forget uint64) error {
+	marker, err := o.loadIterator(GuardProgMarkTasks)
+	if err != nil {
+		return err
+	}
+	defer marker.Close()
+	if err := marker.Variables[GuardVarForgotten].Set(forget); err != nil {
+		return fmt.Errorf("setting %s: %w", GuardVarForgotten, err)
+	}
+	return iterate(marker, GuardProgMarkTasks)
+}
+
+// RuleCounters returns what each rule of the generation in force has counted, by
+// the index of the rule.
+func (o *Object) RuleCounters() ([]RuleCounters, error) {
+	return readCounters(o.tables, o.counters, o.rules)
+}
+
+func readCounters(tables *ebpf.Map, at uint32, rules int) ([]RuleCounters, error) {
+	counters := make([]RuleCounters, rules)
+	for i := range counters {
+		if err := tables.Lookup(at/uint32(LineWords)+uint32(i), &counters[i]); err != nil {
+			return nil, fmt.Errorf("reading the counters of rules: %w", err)
+		}
+	}
+	return counters, nil
+}
+
+// SetRules tells how many rules the generation in force has that was taken over.
+func (o *Object) SetRules(n int) { o.rules = n }
+
+// Counters returns the counters of an operation, summed over the processors.
+func (o *Object) Counters(operation int) (Counters, error) {
+	var each []Counters
+	var sum Counters
+	if err := o.maps[GuardMapCounters].Lookup(uint32(operation), &each); err != nil {
+		return sum, fmt.Errorf("reading counters: %w", err)
+	}
+	for _, c := range each {
+		sum.Allowed += c.Allowed
+		sum.Audited += c.Audited
+		sum.Denied += c.Denied
+		sum.Undecided += c.Undecided
+		sum.Killed += c.Killed
+		sum.Alerts += c.Alerts
+		sum.AlertsLost += c.AlertsLost
+		sum.AlertsLimited += c.AlertsLimited
+	}
+	return sum, nil
+}

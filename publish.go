@@ -1,0 +1,182 @@
+package ebpfguard
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/ebpfguard/ebpfguard/internal/compile"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// generation is what alerts need to know of a generation of tables.
+type generation struct {
+	set   []policy.Policy
+	rules []compile.Rule
+}
+
+// keptGenerations is how many generations alerts may lag behind and still name
+// their policy.
+const keptGenerations = 256
+
+// Apply replaces the whole policy set in one step: every operation is judged by
+// the former set or by the new one, never by a mix of them, and by the new one
+// when Apply returns. All operations of the rules must be attached, unless
+// [Options.AutoAttach] is set. When anything is wrong nothing has changed and the error tells everything that is.
+func (m *Manager) Apply(set []policy.Policy) (Changes, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.apply(set)
+}
+
+func (m *Manager) apply(set []policy.Policy) (Changes, error) {
+	if m.closed {
+		return Changes{}, ErrClosed
+	}
+	set = clone(set)
+	if err := policy.Validate(set); err != nil {
+		return Changes{}, err
+	}
+	attached, err := m.attachedFor(set)
+	if err != nil {
+		return Changes{}, err
+	}
+	if !m.options.AllowGaps {
+		missing, err := gaps(set)
+		if err != nil {
+			return Changes{}, err
+		}
+		if len(missing) > 0 {
+			return Changes{}, fmt.Errorf("%w: %s; change the rules, use a later kernel, or set Options.AllowGaps (--allow-gaps) to enforce the rest", ErrNotSupported, strings.Join(missing, "; "))
+		}
+	}
+	if m.object == nil && len(attached) == 0 { // an empty set, and nothing attached
+		return Changes{}, m.dropFormer()
+	}
+	if err := m.open(); err != nil {
+		return Changes{}, err
+	}
+	changes, err := m.publish(set, attached)
+	if err != nil {
+		return changes, err
+	}
+	return changes, m.dropFormer()
+}
+
+// attachedFor returns the programs of the operations that are to be attached for a set.
+func (m *Manager) attachedFor(set []policy.Policy) (map[policy.Operation][]string, error) {
+	attached := m.attached
+	if m.options.AutoAttach {
+		attached = map[policy.Operation][]string{}
+	}
+	for _, p := range set {
+		for _, r := range p.Rules {
+			switch {
+			case attached[r.Operation] != nil:
+			case !m.options.AutoAttach:
+				return nil, fmt.Errorf("policy %q: %s: %w; attach it first", p.Name, r.Operation, ErrNotAttached)
+			case m.attached[r.Operation] != nil:
+				attached[r.Operation] = m.attached[r.Operation]
+			default:
+				op, err := operationByName(r.Operation)
+				if err != nil {
+					return nil, err
+				}
+				if attached[r.Operation], _, err = op.available(); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return attached, nil
+}
+
+// publish puts a set in force with the operations that are to be attached then. Others
+// are detached after that.
+func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]string) (Changes, error) {
+	resolved, err := policy.ResolveNames(set, m.users, m.groups)
+	if err != nil {
+		return Changes{}, err
+	}
+	if err := m.forgetMarks(set); err != nil {
+		return Changes{}, err
+	}
+	number := m.number + 1
+	compiled, err := compile.Compile(resolved, compile.Options{Number: number, Key: m.key, Resolve: resolve, Mounts: mounts, Mark: m.mark})
+	if err != nil {
+		return Changes{}, err
+	}
+	programs, err := programsFor(set, attached)
+	if err != nil {
+		return Changes{}, err
+	}
+	if err := m.object.Attach(programs...); err != nil {
+		return Changes{}, fmt.Errorf("attaching what the policies need: %w", err)
+	}
+	var payload []byte
+	if m.pins != nil {
+		if payload, err = m.payload(set, attached, compiled.Rules); err != nil {
+			return Changes{}, err
+		}
+	}
+	// Alerts may come before Publish returns.
+	m.remember(number, generation{set, compiled.Rules})
+	m.number = number // whatever comes of it: the kernel may have seen it
+	counters, err := m.object.Publish(compiled.Lines, compiled.Counters, len(compiled.Rules), programs, payload)
+	if err != nil {
+		return Changes{}, err
+	}
+	m.counted.add(m.set, set, m.rules, counters)
+	changes := compare(m.set, set)
+	changes.Generation = number
+	m.set, m.rules, m.attached = set, compiled.Rules, attached
+	return changes, m.object.Keep(programs)
+}
+
+// programsFor returns the programs that a set needs.
+func programsFor(set []policy.Policy, attached map[policy.Operation][]string) ([]string, error) {
+	programs := slices.Concat(slices.Collect(maps.Values(attached))...)
+	for _, op := range operations {
+		if !needsRevoke(set, op.name) {
+			continue
+		}
+		_, revoke, err := op.available()
+		if err != nil {
+			return nil, err
+		}
+		programs = append(programs, revoke...)
+	}
+	slices.Sort(programs)
+	return slices.Compact(programs), nil
+}
+
+func needsRevoke(set []policy.Policy, name policy.Operation) bool {
+	for _, p := range set {
+		for _, r := range p.Rules {
+			if r.Operation == name && r.Revoke {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (m *Manager) remember(number uint32, g generation) {
+	m.historyMu.Lock()
+	defer m.historyMu.Unlock()
+	m.history[number] = g
+	delete(m.history, number-keptGenerations)
+}
+
+// rule finds the policy and rule of an alert.
+func (m *Manager) rule(number uint32, index int) (policy.Policy, int, bool) {
+	m.historyMu.Lock()
+	defer m.historyMu.Unlock()
+	g, ok := m.history[number]
+	if !ok || index < 0 || index >= len(g.rules) {
+		return policy.Policy{}, 0, false
+	}
+	r := g.rules[index]
+	return g.set[r.Policy], r.Rule, true
+}
