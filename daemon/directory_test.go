@@ -28,9 +28,7 @@ func TestDirectory(t *testing.T) {
 	if got := w.guard.names(); got != "[a b]" {
 		t.Errorf("in force: %s", got)
 	}
-	if !strings.Contains(w.log.String(), "level=ERROR") {
-		t.Errorf("no message tells it:\n%s", w.log)
-	}
+	i.await("a message", func() bool { return strings.Contains(w.log.String(), "level=ERROR") })
 	w.write("a.yaml", bind("a2", 1))
 	i.want("a2", "b", "d")
 	i.wantProblem("")

@@ -68,7 +68,11 @@ func describe(line []running) *pb.Process {
 // asSubject returns a process as subjects see it.
 func asSubject(line []running) policy.Process {
 	p := describe(line)
+	var ids []policy.ProcessID
+	for _, l := range line {
+		ids = append(ids, policy.ProcessID{PID: l.pid, Start: l.start})
+	}
 	return policy.Process{
-		Binary: p.GetBinary(), Ancestors: p.GetAncestors(), UID: p.GetUid(), Cgroup: p.GetCgroup(), Unknown: p.GetUnknown(),
+		IDs: ids, Binary: p.GetBinary(), Ancestors: p.GetAncestors(), UID: p.GetUid(), Cgroup: p.GetCgroup(), Unknown: p.GetUnknown(),
 	}
 }

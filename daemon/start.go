@@ -91,7 +91,7 @@ func (d *Daemon) fallBack(adopted bool, former []policy.Policy, reason error) ([
 // divide separates mitigations, which end by themselves, from the other policies.
 func divide(set []policy.Policy, now uint64) (mitigations, lasting []policy.Policy) {
 	for _, p := range set {
-		if until(p) != 0 {
+		if p.Until != 0 {
 			mitigations = append(mitigations, p)
 		} else {
 			lasting = append(lasting, p)
