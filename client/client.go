@@ -1,0 +1,187 @@
+// Package client talks to a running daemon over its Unix socket. The messages are those of
+// api/ebpfguard/v1alpha1; policies travel as YAML.
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"net"
+	"path/filepath"
+	"syscall"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+)
+
+// DefaultSocket is where the daemon listens unless it is told otherwise.
+const DefaultSocket = "/run/ebpfguard/ebpfguard.sock"
+
+// maxMessage bounds a request and an answer, as the daemon does.
+const maxMessage = 64 << 20
+
+// ErrNoDaemon is wrapped by the error of a call that reached no daemon.
+var ErrNoDaemon = errors.New("no daemon answers")
+
+// Error is what the daemon answered. [status.Code] of it tells which kind it is: codes
+// InvalidArgument, NotFound, FailedPrecondition or PermissionDenied.
+type Error struct {
+	Code codes.Code
+	// Message says what is wrong and what to do.
+	Message string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// GRPCStatus returns the error as gRPC knows it.
+func (e *Error) GRPCStatus() *status.Status { return status.New(e.Code, e.Message) }
+
+// Client is a connection to a daemon. Its methods may be called concurrently; they return
+// an [*Error], an error that wraps [ErrNoDaemon], or the context's.
+type Client struct {
+	socket     string
+	connection *grpc.ClientConn
+	service    pb.GuardServiceClient
+}
+
+// Dial connects to the daemon at a socket, [DefaultSocket] if empty.
+func Dial(socket string) (*Client, error) {
+	if socket == "" {
+		socket = DefaultSocket
+	}
+	path, err := filepath.Abs(socket)
+	if err != nil {
+		return nil, fmt.Errorf("the socket %s: %w", socket, err)
+	}
+	c := &Client{socket: path}
+	// gRPC would try for long, and tell less of what is wrong.
+	probe, err := net.Dial("unix", path)
+	if err != nil {
+		return nil, c.unreachable(err)
+	}
+	if err := probe.Close(); err != nil {
+		return nil, err
+	}
+	c.connection, err = grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)))
+	if err != nil {
+		return nil, fmt.Errorf("connecting to %s: %w", path, err)
+	}
+	c.service = pb.NewGuardServiceClient(c.connection)
+	return c, nil
+}
+
+// Close ends the connection and all calls.
+func (c *Client) Close() error { return c.connection.Close() }
+
+func (c *Client) unreachable(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w on %s; start it (systemctl start ebpfguard) or name its socket", ErrNoDaemon, c.socket)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: %s may be opened by root, and by the group that the daemon lets read, only; use sudo", ErrNoDaemon, c.socket)
+	}
+	return fmt.Errorf("%w: connecting to %s: %w", ErrNoDaemon, c.socket, err)
+}
+
+// explain makes an error of gRPC one of this package.
+func (c *Client) explain(err error) error {
+	s, ok := status.FromError(err)
+	switch {
+	case err == nil:
+		return nil
+	case !ok:
+		return err
+	case s.Code() == codes.Unavailable:
+		return fmt.Errorf("%w on %s any more; what it enforces stays in force if it is pinned, see systemctl status ebpfguard", ErrNoDaemon, c.socket)
+	case s.Code() == codes.Canceled:
+		return context.Canceled
+	case s.Code() == codes.DeadlineExceeded:
+		return context.DeadlineExceeded
+	}
+	return &Error{s.Code(), s.Message()}
+}
+
+// call makes a call and explains its error.
+func call[Q, R any](ctx context.Context, c *Client, method func(context.Context, Q, ...grpc.CallOption) (R, error), request Q) (R, error) {
+	response, err := method(ctx, request)
+	return response, c.explain(err)
+}
+
+// Apply adds policies or replaces them by name, all at once.
+func (c *Client) Apply(ctx context.Context, request *pb.ApplyRequest) (*pb.ApplyResponse, error) {
+	return call(ctx, c, c.service.Apply, request)
+}
+
+// Delete removes policies that were applied, all at once.
+func (c *Client) Delete(ctx context.Context, request *pb.DeleteRequest) (*pb.DeleteResponse, error) {
+	return call(ctx, c, c.service.Delete, request)
+}
+
+// List returns the policies in force.
+func (c *Client) List(ctx context.Context, request *pb.ListRequest) (*pb.ListResponse, error) {
+	return call(ctx, c, c.service.List, request)
+}
+
+// Get returns one policy.
+func (c *Client) Get(ctx context.Context, request *pb.GetRequest) (*pb.GetResponse, error) {
+	return call(ctx, c, c.service.Get, request)
+}
+
+// Status tells what is in force and what was decided.
+func (c *Client) Status(ctx context.Context, request *pb.StatusRequest) (*pb.StatusResponse, error) {
+	return call(ctx, c, c.service.Status, request)
+}
+
+// Explain tells what a running process is to the policies in force.
+func (c *Client) Explain(ctx context.Context, request *pb.ExplainRequest) (*pb.ExplainResponse, error) {
+	return call(ctx, c, c.service.Explain, request)
+}
+
+// Mitigate forbids something for a limited time.
+func (c *Client) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*pb.MitigateResponse, error) {
+	return call(ctx, c, c.service.Mitigate, request)
+}
+
+// Lift ends mitigations before their time.
+func (c *Client) Lift(ctx context.Context, request *pb.LiftRequest) (*pb.LiftResponse, error) {
+	return call(ctx, c, c.service.Lift, request)
+}
+
+// Watch returns an iterator over alerts from now on: when it returns they are being
+// sent. The iteration ends with the context or an error; it must be begun, or the context
+// ended.
+func (c *Client) Watch(ctx context.Context, request *pb.WatchRequest) (iter.Seq2[*pb.WatchResponse, error], error) {
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := c.service.Watch(ctx, request)
+	if err == nil {
+		_, err = stream.Recv() // that it is subscribed
+	}
+	if err != nil {
+		cancel()
+		return nil, c.explain(err)
+	}
+	return func(yield func(*pb.WatchResponse, error) bool) {
+		defer cancel()
+		for {
+			response, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				yield(nil, c.explain(err))
+				return
+			}
+			if !yield(response, nil) {
+				return
+			}
+		}
+	}, nil
+}

@@ -1,0 +1,111 @@
+// Package rpc serves the daemon's interface on a Unix socket: it knows who calls and lets
+// them do what they may.
+package rpc
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options say where to serve, and whom.
+type Options struct {
+	// Socket is the path. Its folder is made where it is missing.
+	Socket string
+	// Group, if not empty, is the name or number of the group whose members may read:
+	// ask for status, policies and alerts.
+	Group string
+	// Log hears of calls that were refused and of defects.
+	Log *slog.Logger
+}
+
+// Server is a socket that is listened on.
+type Server struct {
+	options  Options
+	listener *net.UnixListener
+	// group is the number of the group that may read, noGroup for none.
+	group uint32
+}
+
+const noGroup = ^uint32(0)
+
+// answerTime is how long somebody on an existing socket has to take a connection.
+const answerTime = 5 * time.Second
+
+// Listen makes the socket, for the owner only or with a group for that, too. One on
+// which somebody answers is an error, one that was left behind is replaced.
+func Listen(options Options) (_ *Server, err error) {
+	s := &Server{options: options, group: noGroup}
+	if options.Group != "" {
+		if s.group, err = groupNumber(options.Group); err != nil {
+			return nil, err
+		}
+	}
+	folder := filepath.Dir(options.Socket)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return nil, fmt.Errorf("making the folder of the socket: %w", err)
+	}
+	if err := s.makeRoom(); err != nil {
+		return nil, err
+	}
+	// Whoever comes between bind and chmod is refused by this mask.
+	former := unix.Umask(0o177)
+	s.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: options.Socket, Net: "unix"})
+	unix.Umask(former)
+	if err != nil {
+		return nil, fmt.Errorf("listening: %w", err)
+	}
+	if s.group != noGroup {
+		if err := errors.Join(os.Chown(options.Socket, -1, int(s.group)), os.Chmod(options.Socket, 0o660)); err != nil {
+			return nil, errors.Join(fmt.Errorf("letting the group %s read: %w", options.Group, err), s.listener.Close())
+		}
+	}
+	return s, nil
+}
+
+func groupNumber(name string) (uint32, error) {
+	g, err := user.LookupGroup(name)
+	if err != nil {
+		if g, err = user.LookupGroupId(name); err != nil {
+			return 0, fmt.Errorf("there is no group %q; make it (groupadd) or name another", name)
+		}
+	}
+	n, err := strconv.ParseUint(g.Gid, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("the group %q has the number %q", name, g.Gid)
+	}
+	return uint32(n), nil
+}
+
+// makeRoom removes a socket that nobody answers on.
+func (s *Server) makeRoom() error {
+	path := s.options.Socket
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking at the socket: %w", err)
+	case info.Mode().Type() != os.ModeSocket:
+		return fmt.Errorf("%s is there and no socket; remove it or name another path", path)
+	}
+	c, err := net.DialTimeout("unix", path, answerTime)
+	if err == nil {
+		return errors.Join(fmt.Errorf("somebody serves %s already; stop that daemon first, or name another socket", path), c.Close())
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("looking whether somebody serves %s: %w", path, err)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("removing the socket that a former daemon left: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+)
+
+// caller is who is at the other end of a connection, as the kernel tells
+// (SO_PEERCRED, unix(7)): the process as it was when it connected.
+type caller struct {
+	credentials.CommonAuthInfo
+	unix.Ucred
+}
+
+// AuthType implements [credentials.AuthInfo].
+func (caller) AuthType() string { return "peercred" }
+
+// peerCredentials finds out who connects. Nothing is encrypted: the socket does not leave
+// the machine.
+type peerCredentials struct{}
+
+// ServerHandshake implements [credentials.TransportCredentials].
+func (peerCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	socket, ok := c.(*net.UnixConn)
+	if !ok {
+		return nil, nil, fmt.Errorf("a connection of type %T has no peer credentials", c)
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil, nil, err
+	}
+	var who *unix.Ucred
+	var failure error
+	err = raw.Control(func(fd uintptr) {
+		who, failure = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	if err := errors.Join(err, failure); err != nil {
+		return nil, nil, fmt.Errorf("asking who connected: %w", err)
+	}
+	return c, caller{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, *who}, nil
+}
+
+// ClientHandshake implements [credentials.TransportCredentials]; a server needs none.
+func (peerCredentials) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	return nil, nil, errors.New("these credentials are a server's")
+}
+
+// Info implements [credentials.TransportCredentials].
+func (peerCredentials) Info() credentials.ProtocolInfo {
+	return credentials.ProtocolInfo{SecurityProtocol: "peercred"}
+}
+
+// Clone implements [credentials.TransportCredentials].
+func (p peerCredentials) Clone() credentials.TransportCredentials { return p }
+
+// OverrideServerName implements [credentials.TransportCredentials].
+func (peerCredentials) OverrideServerName(string) error { return nil }
+
+// reading are the calls that change nothing.
+var reading = []string{
+	pb.GuardService_List_FullMethodName, pb.GuardService_Get_FullMethodName, pb.GuardService_Watch_FullMethodName,
+	pb.GuardService_Status_FullMethodName, pb.GuardService_Explain_FullMethodName,
+	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+}
+
+// authorize tells whether the caller may do this. What is not known to only read needs
+// root or the user of the daemon.
+func (s *Server) authorize(ctx context.Context, method string) error {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return status.Error(codes.PermissionDenied, "it is not known who calls")
+	}
+	who, ok := p.AuthInfo.(caller)
+	if !ok {
+		return status.Error(codes.PermissionDenied, "it is not known who calls")
+	}
+	if who.Uid == 0 || who.Uid == uint32(os.Geteuid()) {
+		return nil
+	}
+	reads := slices.Contains(reading, method)
+	if reads && s.isMember(who) {
+		return nil
+	}
+	s.options.Log.Warn("a call was refused", "method", method, "pid", who.Pid, "uid", who.Uid, "gid", who.Gid)
+	what := "it takes root to change what is enforced; use sudo"
+	if reads {
+		what = "it takes root or the group that the daemon lets read; use sudo"
+		if s.options.Group != "" {
+			what = "it takes root or the group " + s.options.Group + "; use sudo, or join the group"
+		}
+	}
+	return status.Errorf(codes.PermissionDenied, "user %d may not do this: %s", who.Uid, what)
+}
+
+// isMember tells whether the caller is in the group that may read.
+func (s *Server) isMember(who caller) bool {
+	if s.group == noGroup {
+		return false
+	}
+	if who.Gid == s.group {
+		return true
+	}
+	u, err := user.LookupId(strconv.FormatUint(uint64(who.Uid), 10))
+	if err != nil {
+		return false
+	}
+	groups, err := u.GroupIds()
+	return err == nil && slices.Contains(groups, strconv.FormatUint(uint64(s.group), 10))
+}

@@ -1,0 +1,80 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+)
+
+const (
+	// maxMessage bounds a request and an answer: 100,000 rules take some 20 MiB.
+	maxMessage = 64 << 20
+	// maxStreams is how many calls one connection may have at a time.
+	maxStreams = 64
+	// endTime is how long calls have to end by themselves.
+	endTime = 3 * time.Second
+)
+
+// Serve answers until the context ends, then lets calls end and removes the socket.
+func (s *Server) Serve(ctx context.Context, service pb.GuardServiceServer) error {
+	server := grpc.NewServer(
+		grpc.Creds(peerCredentials{}),
+		grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(10*time.Second),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream),
+	)
+	pb.RegisterGuardServiceServer(server, service)
+	reflection.Register(server)
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		hard := time.AfterFunc(endTime, server.Stop)
+		defer hard.Stop()
+		server.GracefulStop()
+	})
+	err := server.Serve(s.listener)
+	if stop() { // it ended before the context
+		server.Stop()
+	} else {
+		<-ended
+	}
+	if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serving %s: %w", s.options.Socket, err)
+	}
+	return nil
+}
+
+func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
+	if err := s.authorize(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
+	defer s.contain(info.FullMethod, &err)
+	return handler(ctx, request)
+}
+
+func (s *Server) stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+	if err := s.authorize(stream.Context(), info.FullMethod); err != nil {
+		return err
+	}
+	defer s.contain(info.FullMethod, &err)
+	return handler(service, stream)
+}
+
+// contain makes a defect in one call an error of that call: the daemon goes on.
+func (s *Server) contain(method string, err *error) {
+	if defect := recover(); defect != nil {
+		s.options.Log.Error("a call ended in a defect; please report it", "method", method, "defect", defect, "stack", string(debug.Stack()))
+		*err = status.Error(codes.Internal, "the daemon has a defect, see its log; nothing is known of what the call did")
+	}
+}

@@ -1,0 +1,128 @@
+package policy_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+func portPolicy(name string, ports ...uint16) policy.Policy {
+	p := policy.Policy{Name: name, Mode: policy.ModeEnforce, Subject: policy.Subject{Everyone: true}}
+	for _, port := range ports {
+		p.Rules = append(p.Rules, policy.Rule{
+			Operation: policy.SocketBind, Verdict: policy.Deny, Message: fmt.Sprintf("not %d", port),
+			Deny: []policy.Pattern{policy.SocketPattern{Ports: []policy.PortRange{{First: port, Last: port}}}},
+		})
+	}
+	return p
+}
+
+// TestDiffIsAPatch has patch(1)'s idea of a diff: the former text with it becomes the new one.
+func TestDiffIsAPatch(t *testing.T) {
+	patch, err := exec.LookPath("patch")
+	if err != nil {
+		t.Fatal("install patch (scripts/install-tools check)")
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	some := func() (ports []uint16) {
+		for port := range uint16(20) {
+			if random.IntN(3) > 0 {
+				ports = append(ports, 1+port)
+			}
+		}
+		return append(ports, 99)
+	}
+	for range 30 {
+		before, after := []policy.Policy{portPolicy("p", some()...)}, []policy.Policy{portPolicy("p", some()...)}
+		diff, err := policy.Diff(before, after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "p")
+		if err := os.WriteFile(file, policy.Format(before), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		command := exec.Command(patch, "--fuzz=0", file)
+		command.Stdin = strings.NewReader(diff)
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s\n%s", err, out, diff)
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != string(policy.Format(after)) {
+			t.Fatalf("%v: patched to\n%s", err, got)
+		}
+	}
+}
+
+func TestDiff(t *testing.T) {
+	before := []policy.Policy{portPolicy("gone", 1), portPolicy("same", 2), portPolicy("changed", 3)}
+	after := []policy.Policy{portPolicy("same", 2), portPolicy("changed", 4), portPolicy("new", 5)}
+	after[0].Source = "elsewhere"
+	got, err := policy.Diff(before, after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `--- changed
++++ changed
+@@ -7,6 +7,6 @@
+   subject: {}
+   rules:
+   - operation: socket_bind
+-    deny: {ports: [3]}
++    deny: {ports: [4]}
+     verdict: deny
+-    message: "not 3"
++    message: "not 4"
+`
+	if !strings.HasPrefix(got, want) {
+		t.Errorf("the diff is\n%s", got)
+	}
+	for _, part := range []string{"--- /dev/null\n+++ new\n@@ -0,0 +1,", "--- gone\n+++ /dev/null\n@@ -1,", "\n+    deny: {ports: [5]}\n", "\n-    deny: {ports: [1]}\n"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("%q is not in the diff\n%s", part, got)
+		}
+	}
+	if strings.Contains(got, "same") {
+		t.Errorf("what stayed is in the diff\n%s", got)
+	}
+	if diff, err := policy.Diff(before, before); diff != "" || err != nil {
+		t.Errorf("nothing changed: %q, %v", diff, err)
+	}
+}
+
+// TestMarshalStandsForItself has addresses of a file that is gone.
+func TestMarshalStandsForItself(t *testing.T) {
+	prefix := func(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+	p := policy.Policy{Name: "p", Mode: policy.ModeEnforce, Subject: policy.Subject{Everyone: true}, Rules: []policy.Rule{{
+		Operation: policy.SocketConnect, Verdict: policy.Deny, Deny: []policy.Pattern{policy.SocketPattern{
+			Addresses: []netip.Prefix{prefix("10.0.0.0/8")}, AddressesFrom: []string{"list.txt"},
+			Listed: []netip.Prefix{prefix("10.0.0.0/8"), prefix("192.0.2.0/24")},
+		}},
+	}}}
+	text, err := policy.Marshal([]policy.Policy{p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := policy.Parse("p.yaml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []policy.Pattern{policy.SocketPattern{Addresses: []netip.Prefix{prefix("10.0.0.0/8"), prefix("192.0.2.0/24")}}}
+	if diff := cmp.Diff(want, set[0].Rules[0].Deny, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+	if _, ok := p.Rules[0].Deny[0].(policy.SocketPattern); !ok || len(p.Rules[0].Deny[0].(policy.SocketPattern).Listed) != 2 {
+		t.Error("the policy itself was changed")
+	}
+	if _, err := policy.Marshal([]policy.Policy{{Name: "no subject"}}); err == nil {
+		t.Error("what is not valid was written")
+	}
+}

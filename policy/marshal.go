@@ -1,0 +1,36 @@
+package policy
+
+import "slices"
+
+// Marshal returns the policies, which must be valid, as YAML that stands for itself: what
+// addresses_from lists is in it as addresses. [Parse] reads it as policies that decide
+// the same.
+func Marshal(set []Policy) ([]byte, error) {
+	if err := Validate(set); err != nil {
+		return nil, err
+	}
+	set = slices.Clone(set)
+	for i := range set {
+		set[i].Rules = slices.Clone(set[i].Rules)
+		for j := range set[i].Rules {
+			r := &set[i].Rules[j]
+			r.Allow, r.Deny = standAlone(r.Allow), standAlone(r.Deny)
+		}
+	}
+	return Format(set), nil
+}
+
+// standAlone returns patterns that need no other files.
+func standAlone(patterns []Pattern) []Pattern {
+	patterns = slices.Clone(patterns)
+	for i, p := range patterns {
+		s, ok := p.(SocketPattern)
+		if !ok || len(s.AddressesFrom) == 0 {
+			continue
+		}
+		s.Addresses = sortPrefixes(slices.Concat(s.Addresses, s.Listed))
+		s.AddressesFrom, s.Listed = nil, nil
+		patterns[i] = s
+	}
+	return patterns
+}
