@@ -88,6 +88,8 @@ Exit codes:
 	})
 	root.AddCommand(
 		newCheckCommand(),
+		newDaemonCommand(),
+		newDownCommand(),
 		newRunCommand(),
 		newValidateCommand(),
 		newExplainCommand(),

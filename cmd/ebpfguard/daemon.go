@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ebpfguard/ebpfguard/daemon"
+)
+
+func newDaemonCommand() *cobra.Command {
+	var file string
+	var options daemon.Options
+	config := daemon.DefaultConfig()
+	flags := config.Flags()
+	cmd := &cobra.Command{
+		Use:   "daemon",
+		Short: "Enforce a directory of policies, and serve the API",
+		Long: `Enforce a directory of policies, and serve the API.
+
+Enforces the policies of the directory, which is watched, those that "ebpfguard
+apply" adds, and mitigations. Enforcement is pinned: it goes on when the daemon
+ends, in whatever way, and the next daemon takes it over. "ebpfguard down" ends
+it.
+
+Every option is also a key of the configuration file, with underscores for
+dashes; flags win. What is wrong with the file is an error. What is wrong with a
+policy of the directory leaves the former policies in force, and is told in the
+messages, in the status and in the metrics.
+
+SIGHUP reads the configuration and the directory again and opens files of alerts
+anew. SIGTERM and SIGINT end the daemon.`,
+		Example: `  # As the service does.
+  sudo ebpfguard daemon --config /etc/ebpfguard/config.yaml
+
+  # By hand, without anything that stays behind.
+  sudo ebpfguard daemon --policies $PWD/policies --pins= --state= --socket /run/guard.sock
+
+  # Alerts to a file of at most 100 MiB, denials to journald as well.
+  sudo ebpfguard daemon --outputs '{type: file, path: /var/log/alerts.json, max_bytes: 100MiB, keep: 3}' \
+      --outputs '{type: journald, filter: {verdicts: [deny, kill]}}'`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			configure := func() (daemon.Config, error) { return daemon.LoadConfig(file, flags) }
+			config, err := configure()
+			if err != nil {
+				return fmt.Errorf("daemon: the configuration cannot be used:\n%w", err)
+			}
+			options.Level = new(slog.LevelVar)
+			options.Level.Set(config.LogLevel)
+			options.Log = newLog(cmd.ErrOrStderr(), config.LogFormat, options.Level)
+			options.Stdout, options.Configure = cmd.OutOrStdout(), configure
+			options.Version = version(debug.ReadBuildInfo())
+			return runDaemon(config, options)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&file, "config", "", "read the configuration from `FILE`; without it from "+daemon.DefaultConfigFile+", if that is there")
+	f.AddFlagSet(flags)
+	f.BoolVar(&options.ReplacePins, "replace-pins", false, "replace pins that are damaged, not ours or of a newer version")
+	f.StringVar(&options.ReadyFile, "ready-file", "", "write `FILE` when everything is in force, remove it at the end")
+	return cmd
+}
+
+func newLog(w io.Writer, format daemon.LogFormat, level slog.Leveler) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if format == daemon.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+func runDaemon(config daemon.Config, options daemon.Options) error {
+	d, err := daemon.New(config, options)
+	if err != nil {
+		return fmt.Errorf("daemon: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends at once
+	// Enforcement goes on when the reader of the alerts ends.
+	signal.Ignore(syscall.SIGPIPE)
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	go func() {
+		for range reload {
+			d.Reload()
+		}
+	}()
+	if err := d.Run(ctx); err != nil {
+		return fmt.Errorf("daemon: %w", err)
+	}
+	return nil
+}

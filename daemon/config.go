@@ -1,0 +1,193 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/ebpfguard/ebpfguard/sink"
+)
+
+// DefaultConfigFile is what `ebpfguard daemon` reads if it is there.
+const DefaultConfigFile = "/etc/ebpfguard/config.yaml"
+
+// Config says what a daemon does. [DefaultConfig] is where to begin.
+type Config struct {
+	// Policies is the directory of policies; none if empty.
+	Policies string
+	// Socket is where the API is served. The group's members may read there; nobody
+	// but root and the daemon's user if empty.
+	Socket, Group string
+	// Pins is a directory on a bpf filesystem by which enforcement outlives the
+	// daemon. If it is empty enforcement ends with the daemon.
+	Pins string
+	// State is the directory of what the daemon has to remember: what was applied,
+	// and the last policies of the directory that were fine. If it is empty both
+	// are forgotten at the end.
+	State string
+	// OnExit says what becomes of enforcement at a clean end.
+	OnExit OnExit
+	// AllowGaps, AlertBuffer and Enrich are those of [ebpfguard.Options].
+	AllowGaps   bool
+	AlertBuffer Size
+	Enrich      bool
+	// Outputs take the alerts.
+	Outputs []Output
+	// FoldWindow is how long identical alerts are folded; not at all if zero.
+	FoldWindow time.Duration
+	// Debounce is how long the policy directory has to be at rest before it is read.
+	Debounce time.Duration
+	// Metrics is where metrics are served, as HOST:PORT or unix:PATH; nowhere if
+	// empty. Only with MetricsAnywhere may it be reached from elsewhere.
+	Metrics         string
+	MetricsAnywhere bool
+	LogLevel        slog.Level
+	LogFormat       LogFormat
+}
+
+// OnExit says what becomes of enforcement at a clean end.
+type OnExit string
+
+// What becomes of enforcement at a clean end.
+const (
+	// Keep leaves it in force, if it is pinned.
+	Keep OnExit = "keep"
+	// Remove ends it.
+	Remove OnExit = "remove"
+)
+
+// LogFormat is the form of the daemon's messages.
+type LogFormat string
+
+// The forms of messages.
+const (
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// OutputType is a kind of output.
+type OutputType string
+
+// The kinds of outputs.
+const (
+	Stdout   OutputType = "stdout"
+	File     OutputType = "file"
+	Journald OutputType = "journald"
+)
+
+// OutputFormat is the form in which an output writes alerts.
+type OutputFormat string
+
+// The forms of alerts.
+const (
+	JSON OutputFormat = "json"
+	Text OutputFormat = "text"
+)
+
+// Output takes alerts.
+type Output struct {
+	Type OutputType
+	// Path is that of a file.
+	Path string
+	// Format is for stdout and files; JSON if empty.
+	Format OutputFormat
+	// MaxBytes and Keep bound a file, see [sink.FileOptions].
+	MaxBytes Size
+	Keep     uint
+	// Filter chooses the alerts that are written.
+	Filter sink.Filter
+}
+
+// DefaultConfig returns what applies when nothing is said.
+func DefaultConfig() Config {
+	return Config{
+		Policies:    "/etc/ebpfguard/policies.d",
+		Socket:      "/run/ebpfguard/ebpfguard.sock",
+		Pins:        "/sys/fs/bpf/ebpfguard",
+		State:       "/var/lib/ebpfguard",
+		OnExit:      Keep,
+		AlertBuffer: 8 << 20,
+		Enrich:      true,
+		Outputs:     []Output{{Type: Stdout, Format: JSON}},
+		FoldWindow:  10 * time.Second,
+		Debounce:    300 * time.Millisecond,
+		LogLevel:    slog.LevelInfo,
+		LogFormat:   LogText,
+	}
+}
+
+// Validate returns everything that is wrong with the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Socket == "" {
+		add("socket is empty; write the path of a Unix socket such as %s", DefaultConfig().Socket)
+	}
+	for _, p := range []struct{ key, path string }{{"policies", c.Policies}, {"socket", c.Socket}, {"pins", c.Pins}, {"state", c.State}} {
+		if p.path != "" && !filepath.IsAbs(p.path) {
+			add("%s %q is not absolute; write the whole path", p.key, p.path)
+		}
+	}
+	if c.OnExit != Keep && c.OnExit != Remove {
+		add("on_exit is %q; choose keep or remove", c.OnExit)
+	}
+	if c.LogFormat != LogText && c.LogFormat != LogJSON {
+		add("log_format is %q; choose text or json", c.LogFormat)
+	}
+	if c.AlertBuffer > 1<<30 {
+		add("alert_buffer is %v; at most 1GiB is possible", c.AlertBuffer)
+	}
+	for _, d := range []struct {
+		key      string
+		value    time.Duration
+		longest  time.Duration
+		shortest time.Duration
+	}{{"fold_window", c.FoldWindow, 24 * time.Hour, 0}, {"debounce", c.Debounce, time.Minute, time.Millisecond}} {
+		if d.value < d.shortest || d.value > d.longest {
+			add("%s is %v; choose from %v to %v", d.key, d.value, d.shortest, d.longest)
+		}
+	}
+	files := map[string]bool{}
+	for i, o := range c.Outputs {
+		if err := o.validate(); err != nil {
+			add("outputs[%d]: %w", i, err)
+		}
+		if path := filepath.Clean(o.Path); o.Type == File && o.Path != "" {
+			if files[path] {
+				add("outputs[%d]: another output writes %s; choose another path", i, path)
+			}
+			files[path] = true
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (o Output) validate() error {
+	var errs []error
+	switch o.Type {
+	case File:
+		if !filepath.IsAbs(o.Path) {
+			errs = append(errs, fmt.Errorf("path %q of a file is not absolute; write the whole path", o.Path))
+		}
+	case Stdout, Journald:
+		if o.Path != "" || o.MaxBytes != 0 || o.Keep != 0 {
+			errs = append(errs, fmt.Errorf("path, max_bytes and keep are for files only; leave them out for %s", o.Type))
+		}
+	case "":
+		errs = append(errs, errors.New("it has no type; write stdout, file or journald"))
+	default:
+		errs = append(errs, fmt.Errorf("unknown type %q; choose stdout, file or journald", o.Type))
+	}
+	switch {
+	case o.Format != "" && o.Format != JSON && o.Format != Text:
+		errs = append(errs, fmt.Errorf("unknown format %q; choose json or text", o.Format))
+	case o.Format != "" && o.Type == Journald:
+		errs = append(errs, errors.New("journald has a form of its own; leave out the format"))
+	}
+	if err := o.Filter.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("filter: %w", err))
+	}
+	return errors.Join(errs...)
+}

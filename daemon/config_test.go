@@ -1,0 +1,184 @@
+package daemon
+
+import (
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/ebpfguard/ebpfguard/sink"
+)
+
+func TestParseConfig(t *testing.T) {
+	got, err := ParseConfig("c.yaml", []byte(`
+policies: /p
+socket: /s
+group: adm
+pins: ""
+state: /st
+on_exit: remove
+allow_gaps: true
+enrich: false
+alert_buffer: 16MiB
+outputs:
+- type: stdout
+  format: text
+- type: file
+  path: /a.json
+  max_bytes: 1048576
+  keep: 3
+  filter: {operations: [socket_bind], policies: [a-*], verdicts: [deny, kill], severities: [none], binaries: [/usr/]}
+- type: journald
+fold_window: 0s
+debounce: 1s
+metrics: 127.0.0.1:1
+metrics_anywhere: true
+log_level: debug
+log_format: json
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Config{
+		Policies: "/p", Socket: "/s", Group: "adm", State: "/st", OnExit: Remove, AllowGaps: true, AlertBuffer: 16 << 20,
+		Outputs: []Output{
+			{Type: Stdout, Format: Text},
+			{Type: File, Path: "/a.json", MaxBytes: 1 << 20, Keep: 3, Filter: sink.Filter{
+				Operations: []string{"socket_bind"}, Policies: []string{"a-*"}, Verdicts: []string{"deny", "kill"},
+				Severities: []string{"none"}, Binaries: []string{"/usr/"},
+			}},
+			{Type: Journald},
+		},
+		Debounce: time.Second, Metrics: "127.0.0.1:1", MetricsAnywhere: true, LogLevel: slog.LevelDebug, LogFormat: LogJSON,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	for _, empty := range []string{"", "# nothing\n", "---\n"} {
+		if got, err := ParseConfig("c.yaml", []byte(empty)); err != nil || !reflect.DeepEqual(got, DefaultConfig()) {
+			t.Errorf("%q: %v, %+v", empty, err, got)
+		}
+	}
+}
+
+func TestParseConfigErrors(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"polices: /p", `c.yaml:1:1: unknown key "polices" of the configuration; choose from alert_buffer, allow_gaps,`},
+		{"policies: /p\npolicies: /q", "c.yaml:2:1: policies is already on line 1; remove one"},
+		{"on_exit: stay", `c.yaml:1:10: on_exit: unknown "stay"; choose from keep|remove`},
+		{"allow_gaps: 1", `c.yaml:1:13: allow_gaps must be true or false, not "1"; write one of them`},
+		{"group: 100", `c.yaml:1:8: group must be a string; write "100" with the quotes`},
+		{"group: [a]", "c.yaml:1:8: group must be a single value"},
+		{"alert_buffer: 8 MB", `c.yaml:1:15: alert_buffer: "8 MB" is no size; write a number of bytes, or one with KiB, MiB or GiB`},
+		{"debounce: 5", "c.yaml:1:11: debounce: time: missing unit in duration \"5\"; write such as 300ms, 10s or 1m"},
+		{"debounce: 0s", "c.yaml: debounce is 0s; choose from 1ms to 1m0s"},
+		{"outputs: {type: file}", "c.yaml:1:10: outputs must be a list; write - type: stdout, or [] for none"},
+		{"outputs:\n- type: fil", `c.yaml:2:9: type: unknown "fil"; choose from stdout|file|journald`},
+		{"outputs:\n- type: file", `c.yaml:2:3: path "" of a file is not absolute; write the whole path`},
+		{"outputs:\n- type: stdout\n  path: /x", "c.yaml:2:3: path, max_bytes and keep are for files only; leave them out for stdout"},
+		{"outputs:\n- type: journald\n  filter: {verdicts: [refuse]}", `c.yaml:2:3: filter: unknown verdict "refuse"; choose from audit, deny, kill`},
+		{"outputs:\n- type: journald\n  filter: {verdict: [deny]}", `c.yaml:3:12: unknown key "verdict" of a filter; choose from binaries,`},
+		{"outputs:\n- {type: file, path: /a}\n- {type: file, path: /b/../a}", "c.yaml: outputs[1]: another output writes /a; choose another path"},
+		{"socket: run/x", `c.yaml: socket "run/x" is not absolute; write the whole path`},
+		{"[a]", "c.yaml:1:1: the configuration must be a mapping; write key: value"},
+		{"group: a\n---\ngroup: b", "c.yaml:2:1: there is a second document; keep one"},
+		{"group: \"a", "c.yaml:"},
+		{"a: b\npins: [", "not valid YAML"},
+	} {
+		_, err := ParseConfig("c.yaml", []byte(tt.text))
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q: %v, want %s", tt.text, err, tt.want)
+		}
+	}
+	// All problems are told at once.
+	if _, err := ParseConfig("c.yaml", []byte("a: 1\nb: 2\non_exit: x\n")); err == nil || strings.Count(err.Error(), "c.yaml:") != 3 {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestFlagsWin(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(path, []byte("group: a\nsocket: /from/file\noutputs: [{type: journald}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	defaults := DefaultConfig()
+	flags := defaults.Flags()
+	if err := flags.Parse([]string{
+		"--group=b", "--enrich=false", "--on-exit=remove", "--alert-buffer=1MiB", "--log-level=warn", "--debounce=2s",
+		"--outputs", "{type: file, path: /x}", "--outputs", "{type: stdout, filter: {verdicts: [kill]}}",
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // as SIGHUP does
+		got, err := LoadConfig(path, flags)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := DefaultConfig()
+		want.Socket, want.Group, want.Enrich, want.OnExit = "/from/file", "b", false, Remove
+		want.AlertBuffer, want.LogLevel, want.Debounce = 1<<20, slog.LevelWarn, 2*time.Second
+		want.Outputs = []Output{{Type: File, Path: "/x"}, {Type: Stdout, Filter: sink.Filter{Verdicts: []string{"kill"}}}}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("got  %+v\nwant %+v", got, want)
+		}
+	}
+	if _, err := LoadConfig(path+".none", nil); err == nil || !strings.Contains(err.Error(), "check the path") {
+		t.Errorf("a file that is not there: %v", err)
+	}
+	for _, wrong := range [][]string{{"--outputs", "{type: fil}"}, {"--outputs", ""}, {"--outputs", "none", "--outputs", "{type: stdout}"}, {"--log-level", "loud"}} {
+		c := DefaultConfig()
+		if err := c.Flags().Parse(wrong); err == nil {
+			t.Errorf("%v is taken", wrong)
+		}
+	}
+}
+
+// TestExample holds the commented example against the reader: with every comment sign
+// removed from its keys it must still be one, and what is commented out the default.
+func TestExample(t *testing.T) {
+	const path = "../deploy/config.yaml"
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseConfig(path, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := DefaultConfig()
+	want.Outputs = []Output{{Type: Journald}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	all := regexp.MustCompile(`(?m)^#([a-z_]+:|- |  )`).ReplaceAll(data, []byte("$1"))
+	got, err = ParseConfig(path, all)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, all)
+	}
+	want.Metrics = "127.0.0.1:9477"
+	want.Outputs = append(want.Outputs, Output{Type: File, Path: "/var/log/ebpfguard/alerts.json", Format: JSON, MaxBytes: 100 << 20, Keep: 5, Filter: sink.Filter{
+		Operations: []string{"socket_connect"}, Policies: []string{"web-*"}, Verdicts: []string{"deny", "kill"},
+		Severities: []string{"high", "critical"}, Binaries: []string{"/usr/sbin/"},
+	}})
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	// Every key is there, and in the table of the documentation.
+	docs, err := os.ReadFile("../docs/daemon.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Flags().VisitAll(func(f *pflag.Flag) {
+		if key := keyOf(f.Name); !regexp.MustCompile(`(?m)^` + key + `:`).Match(all) {
+			t.Errorf("%s lacks %s", path, key)
+		} else if !strings.Contains(string(docs), "| `"+key+"` |") {
+			t.Errorf("docs/daemon.md lacks %s", key)
+		}
+	})
+}

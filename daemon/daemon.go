@@ -1,0 +1,295 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/metrics"
+	"github.com/ebpfguard/ebpfguard/internal/rpc"
+	"github.com/ebpfguard/ebpfguard/policy"
+	"github.com/ebpfguard/ebpfguard/sink"
+)
+
+// Options are what a [Config] does not say. The zero value is useful.
+type Options struct {
+	// Log is told what happens; nobody if nil. Level, if set, is its level, which
+	// follows the configuration.
+	Log   *slog.Logger
+	Level *slog.LevelVar
+	// Stdout is written by outputs of that type; that of the process if nil.
+	Stdout io.Writer
+	// Version is what the status tells.
+	Version string
+	// ReplacePins replaces pins that cannot be taken over.
+	ReplacePins bool
+	// ReadyFile is made when everything is in force, and removed at the end.
+	ReadyFile string
+	// Configure reads the configuration again for [Daemon.Reload].
+	Configure func() (Config, error)
+	// Open opens the guard; [NewGuard] if nil.
+	Open func(ebpfguard.Options) (Guard, error)
+}
+
+// Daemon keeps policies in force.
+type Daemon struct {
+	options Options
+	log     *slog.Logger
+	store   store
+	started time.Time
+	// now is the time of CLOCK_BOOTTIME in nanoseconds.
+	now func() uint64
+
+	guard    Guard
+	pipeline *sink.Pipeline
+	files    []*sink.File
+	adopted  bool
+	reloads  chan struct{}
+
+	// reading is held while the policy directory is read, before mu.
+	reading   sync.Mutex
+	directory directory
+
+	// mu is held while policies are replaced.
+	mu   sync.Mutex
+	sets sets
+	// behind says that what is in force is not what sets say.
+	behind bool
+	// ended says that the guard is closed.
+	ended       bool
+	generation  uint32
+	publishedAt time.Time
+	expiry      *time.Timer
+
+	// stateMu is for what has to be read while policies are being replaced.
+	stateMu  sync.Mutex
+	config   Config
+	problems problems
+	watched  chan struct{} // closed when the directory is to be watched anew
+}
+
+// New returns a daemon; [Daemon.Run] starts it.
+func New(config Config, options Options) (*Daemon, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	if options.Log == nil {
+		options.Log = slog.New(slog.DiscardHandler)
+	}
+	if options.Stdout == nil {
+		options.Stdout = os.Stdout
+	}
+	if options.Open == nil {
+		options.Open = NewGuard
+	}
+	d := &Daemon{
+		options: options, log: options.Log, store: store(config.State), config: config, now: bootTime,
+		problems: problems{}, reloads: make(chan struct{}, 1), watched: make(chan struct{}),
+	}
+	d.expiry = time.AfterFunc(time.Hour, d.expire)
+	d.expiry.Stop()
+	return d, nil
+}
+
+// Run enforces until the context ends or something that is needed fails. Then
+// enforcement that is pinned stays, unless the configuration says otherwise. A daemon
+// runs once.
+func (d *Daemon) Run(ctx context.Context) (err error) {
+	d.started = time.Now()
+	config := d.config
+	ready := readyFile(d.options.ReadyFile)
+	// One of a former daemon that was killed would promise too much.
+	if err := errors.Join(ready.remove(), d.store.prepare()); err != nil {
+		return err
+	}
+	// First what tells that another daemon runs.
+	server, err := rpc.Listen(rpc.Options{Socket: config.Socket, Group: config.Group, Log: d.log})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	defer cancel(nil)
+	// until runs a task that must not end before the daemon.
+	until := func(what string, task func(context.Context) error) {
+		tasks.Go(func() {
+			if err := task(ctx); ctx.Err() == nil {
+				cancel(&failure{what, err})
+			}
+		})
+	}
+	served := false
+	defer func() {
+		if !served { // it removes its socket
+			cancel(nil)
+			_ = server.Serve(ctx, &service{d: d})
+		}
+	}()
+
+	guard, err := d.options.Open(ebpfguard.Options{
+		PinPath: config.Pins, ReplacePins: d.options.ReplacePins, AllowGaps: config.AllowGaps,
+		AlertBytes: uint32(config.AlertBuffer), Enrich: config.Enrich,
+	})
+	if err != nil {
+		return err
+	}
+	d.guard = guard
+	finish := func() {}
+	defer func() {
+		cancel(nil)
+		tasks.Wait() // nobody uses the guard any more
+		finish()
+		err = errors.Join(err, d.end())
+	}()
+	if finish, err = d.startAlerts(config); err != nil {
+		return err
+	}
+	if err := d.start(); err != nil {
+		return err
+	}
+	until("watching the policy directory", d.watch)
+	if config.Metrics != "" {
+		listener, err := metrics.Listen(config.Metrics, config.MetricsAnywhere)
+		if err != nil {
+			return err
+		}
+		until("serving metrics", func(ctx context.Context) error {
+			return metrics.Serve(ctx, listener, metrics.NewHandler(d.status))
+		})
+	}
+	served = true
+	until("serving the API", func(ctx context.Context) error { return server.Serve(ctx, &service{d: d}) })
+	tasks.Go(func() { d.watchdog(ctx) })
+	if err := ready.write(d); err != nil {
+		return err
+	}
+	d.notifyReady()
+	for {
+		select {
+		case <-ctx.Done():
+			d.notify(stopping)
+			d.log.Info("ending", "enforcement", d.configuration().OnExit)
+			err := ready.remove()
+			var failed *failure
+			if errors.As(context.Cause(ctx), &failed) {
+				err = errors.Join(failed, err)
+			}
+			return err
+		case <-d.reloads:
+			d.notifyReloading()
+			d.reload()
+			d.notifyReady()
+		}
+	}
+}
+
+// failure is why a daemon ended by itself.
+type failure struct {
+	what string
+	err  error
+}
+
+func (f *failure) Error() string { return fmt.Sprintf("%s ended: %v", f.what, f.err) }
+
+func (f *failure) Unwrap() error { return f.err }
+
+// end leaves enforcement in force or ends it.
+func (d *Daemon) end() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ended = true
+	d.expiry.Stop()
+	if d.configuration().OnExit == Remove {
+		return d.guard.Remove()
+	}
+	return d.guard.Close()
+}
+
+// configuration returns what applies now.
+func (d *Daemon) configuration() Config {
+	d.stateMu.Lock()
+	defer d.stateMu.Unlock()
+	return d.config
+}
+
+// owned returns the policies by their owners.
+func (d *Daemon) owned() sets {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sets
+}
+
+// publish puts the policies in force, all or none. The caller holds mu.
+func (d *Daemon) publish(next sets) error {
+	next.mitigations = unexpired(next.mitigations, d.now())
+	changes, err := d.guard.Apply(next.all())
+	if changes.Generation != 0 {
+		d.generation, d.publishedAt = changes.Generation, time.Now()
+	}
+	if err != nil {
+		if changes.Generation == 0 {
+			return err
+		}
+		// In force all the same, see ebpfguard.Manager.Apply.
+		d.problem(problemPublish, fmt.Errorf("the policies are in force, but not all was tidied up: %w", err))
+	} else {
+		d.solved(problemPublish)
+	}
+	d.sets, d.behind = next, false
+	d.schedule()
+	return nil
+}
+
+// expire ends mitigations whose time is over. The kernel has ended them already; what is
+// left is to free their names and tables.
+func (d *Daemon) expire() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return
+	}
+	left := unexpired(d.sets.mitigations, d.now())
+	if len(left) == len(d.sets.mitigations) {
+		d.schedule()
+		return
+	}
+	next := d.sets
+	next.mitigations = left
+	over := without(d.sets.mitigations, left)
+	if err := d.publish(next); err != nil {
+		d.problem(problemExpiry, fmt.Errorf("mitigations that are over cannot be tidied up: %w", err))
+		d.expiry.Reset(10 * time.Second)
+		return
+	}
+	d.solved(problemExpiry)
+	for _, p := range over {
+		d.log.Info("the mitigation is over", "name", p.Name, "generation", d.generation)
+	}
+}
+
+// schedule sets the timer for the next mitigation that ends. The clock of timers stands
+// still while the machine is suspended, so it is asked once a minute.
+func (d *Daemon) schedule() {
+	d.expiry.Stop()
+	now := d.now()
+	if end := nextEnd(d.sets.mitigations); end != 0 {
+		d.expiry.Reset(min(time.Minute, time.Duration(end-min(now, end))+10*time.Millisecond))
+	}
+}
+
+// names returns the names of policies.
+func names(set []policy.Policy) []string {
+	all := make([]string, 0, len(set))
+	for _, p := range set {
+		all = append(all, p.Name)
+	}
+	return all
+}

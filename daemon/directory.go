@@ -1,0 +1,175 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// loadDirectory reads the policies of a directory. One without policies is fine: it is
+// what was installed and not yet used.
+func loadDirectory(dir string) ([]policy.Policy, error) {
+	if dir == "" {
+		return nil, nil
+	}
+	files, err := policyFiles(dir)
+	if err != nil || len(files) == 0 {
+		return nil, err
+	}
+	set, err := policy.Load(dir)
+	if err != nil {
+		return nil, err
+	}
+	return set, lasting(set)
+}
+
+// policyFiles returns what [policy.Load] reads of a directory.
+func policyFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("policy directory: %w; make it, or name another one with policies", err)
+	}
+	var files []string
+	for _, e := range entries {
+		if !e.IsDir() && slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(e.Name())) {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
+	return files, nil
+}
+
+var place = regexp.MustCompile(`:\d+:\d+$`)
+
+// addressFiles returns the files of addresses that policies name.
+func addressFiles(set []policy.Policy) []string {
+	var files []string
+	for _, p := range set {
+		folder := filepath.Dir(place.ReplaceAllString(p.Source, ""))
+		for _, r := range p.Rules {
+			for _, pattern := range slices.Concat(r.Allow, r.Deny) {
+				s, ok := pattern.(policy.SocketPattern)
+				if !ok {
+					continue
+				}
+				for _, name := range s.AddressesFrom {
+					if !filepath.IsAbs(name) {
+						name = filepath.Join(folder, name)
+					}
+					files = append(files, name)
+				}
+			}
+		}
+	}
+	slices.Sort(files)
+	return slices.Compact(files)
+}
+
+// directory is what was last read of the policy directory.
+type directory struct {
+	// files and lists tell what was read, see states.
+	files, lists string
+	failed       bool
+	// kept says that what was read last is in the state directory.
+	kept bool
+}
+
+// states returns a text that is another one whenever one of the files is.
+func states(paths []string) string {
+	var b strings.Builder
+	for _, path := range paths {
+		var s unix.Stat_t
+		if err := unix.Stat(path, &s); err != nil {
+			fmt.Fprintf(&b, "%s %v\n", path, err)
+			continue
+		}
+		fmt.Fprintf(&b, "%s %d %d %d %d %d\n", path, s.Dev, s.Ino, s.Size, s.Mtim.Nano(), s.Ctim.Nano())
+	}
+	return b.String()
+}
+
+// stateOf returns states of the policy files of a directory.
+func stateOf(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	files, err := policyFiles(dir)
+	if err != nil {
+		return err.Error()
+	}
+	return states(files)
+}
+
+// reloadDirectory puts in force what the directory holds now. If anything is wrong the
+// former policies stay, and that is told.
+func (d *Daemon) reloadDirectory() error {
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	dir := d.configuration().Policies
+	d.directory.files = stateOf(dir) // before reading: what changes meanwhile is read again
+	set, err := loadDirectory(dir)
+	d.directory.lists = states(addressFiles(set))
+	if err == nil {
+		err = d.replaceFiles(set)
+	}
+	d.directory.failed = err != nil
+	if err != nil {
+		d.problem(problemDirectory, fmt.Errorf("the policies of %s are NOT in force as they are, the former ones stay: %w", dir, err))
+		return err
+	}
+	d.solved(problemDirectory)
+	return nil
+}
+
+// pollDirectory reads the directory if it has changed, or was wrong.
+func (d *Daemon) pollDirectory() {
+	d.reading.Lock()
+	changed := d.directory.failed || d.directory.files != stateOf(d.configuration().Policies) ||
+		d.directory.lists != states(addressFiles(d.owned().files))
+	d.reading.Unlock()
+	if changed {
+		_ = d.reloadDirectory() // which tells it
+	}
+}
+
+// replaceFiles puts the policies of files in force in place of the former ones.
+func (d *Daemon) replaceFiles(set []policy.Policy) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := d.sets
+	next.files = set
+	if err := next.unique(); err != nil {
+		return err
+	}
+	changes := compare(d.sets.files, set)
+	if changed(changes) || d.behind {
+		if err := d.publish(next); err != nil {
+			return err
+		}
+		d.log.Info("the policies of the directory are in force", "policies", len(set), "generation", d.generation,
+			"added", changes.GetAdded(), "changed", changes.GetChanged(), "removed", changes.GetRemoved())
+	} else {
+		d.sets.files = set // they may be in other places
+	}
+	if changed(changes) || !d.directory.kept {
+		d.keepLastGood(set)
+	}
+	return nil
+}
+
+// keepLastGood remembers the policies of files for a start without pins.
+func (d *Daemon) keepLastGood(set []policy.Policy) {
+	err := d.store.write(lastGoodFile, set)
+	d.directory.kept = err == nil
+	if err != nil {
+		d.problem(problemLastGood, fmt.Errorf("what a start falls back to while files are broken is not up to date: %w", err))
+		return
+	}
+	d.solved(problemLastGood)
+}

@@ -1,0 +1,43 @@
+package daemon
+
+import (
+	"context"
+	"iter"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/policy"
+	"github.com/ebpfguard/ebpfguard/sink"
+)
+
+// Guard is what a daemon needs of an [ebpfguard.Manager], see [NewGuard].
+type Guard interface {
+	// Apply attaches what the policies need.
+	Apply([]policy.Policy) (ebpfguard.Changes, error)
+	// Gaps tells what of the policies this kernel cannot enforce.
+	Gaps([]policy.Policy) ([]string, error)
+	Takeover() (ebpfguard.Takeover, bool)
+	Alerts(context.Context) iter.Seq2[ebpfguard.Alert, error]
+	AlertsLost() (uint64, error)
+	Sequence() sink.Counter
+	Stats(policy.Operation) (ebpfguard.Stats, error)
+	RuleStats() ([]ebpfguard.RuleStats, error)
+	// Remove ends enforcement, Close leaves it if it is pinned.
+	Remove() error
+	Close() error
+}
+
+// NewGuard returns a manager as a daemon needs it.
+func NewGuard(options ebpfguard.Options) (Guard, error) {
+	options.AutoAttach = true
+	m, err := ebpfguard.NewManager(options)
+	if err != nil {
+		return nil, err
+	}
+	return manager{m}, nil
+}
+
+type manager struct{ *ebpfguard.Manager }
+
+func (m manager) Sequence() sink.Counter { return m.Manager.Sequence() }
+
+func (manager) Gaps(set []policy.Policy) ([]string, error) { return ebpfguard.Gaps(set) }

@@ -1,0 +1,173 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// killTime is how long processes are given to be gone.
+const killTime = 5 * time.Second
+
+// kill kills the processes that a subject selects, and of processes the descendants that
+// live. First they are all stopped, so that none starts another one unseen, and none is
+// orphaned before it was found. What is started nevertheless the kernel kills when it
+// does anything.
+func kill(subject policy.Subject) ([]uint32, error) {
+	subject, err := resolved(policy.Policy{Subject: subject})
+	if err != nil {
+		return nil, err
+	}
+	victims := map[uint32]victim{}
+	defer func() {
+		for _, v := range victims {
+			_ = unix.Close(v.pidfd)
+		}
+	}()
+	var errs []error
+	deadline := time.Now().Add(killTime)
+	for time.Now().Before(deadline) {
+		fresh, err := selected(subject, victims)
+		if err != nil {
+			return nil, err
+		}
+		if len(fresh) == 0 {
+			break
+		}
+		for _, p := range fresh {
+			v, err := openVictim(p)
+			if err != nil {
+				errs = append(errs, err)
+			} else if v != nil {
+				victims[p.pid] = *v
+				errs = append(errs, v.signal(unix.SIGSTOP))
+			}
+		}
+		if err := errors.Join(errs...); err != nil {
+			break // what was found has to be killed
+		}
+	}
+	var killed []uint32
+	for pid, v := range victims {
+		if err := v.signal(unix.SIGKILL); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		killed = append(killed, pid)
+	}
+	for _, v := range victims {
+		errs = append(errs, v.await(deadline))
+	}
+	slices.Sort(killed)
+	return killed, errors.Join(errs...)
+}
+
+// victim is a process that is to be killed, and cannot be another one.
+type victim struct {
+	running
+	pidfd int
+}
+
+// openVictim makes sure that a pid still is the process that was seen; nil if not.
+func openVictim(p running) (*victim, error) {
+	fd, err := unix.PidfdOpen(int(p.pid), 0)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
+		return nil, nil // it has ended
+	}
+	if err != nil {
+		return nil, fmt.Errorf("process %d: %w", p.pid, err)
+	}
+	// The descriptor is of the process that has the pid now.
+	if now, err := stat(p.pid); err != nil || now.start != p.start {
+		return nil, unix.Close(fd)
+	}
+	return &victim{p, fd}, nil
+}
+
+func (v victim) signal(s unix.Signal) error {
+	err := unix.PidfdSendSignal(v.pidfd, s, nil, 0)
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("process %d (%s): %w", v.pid, v.comm, err)
+	}
+	return nil
+}
+
+// await waits until the process is gone.
+func (v victim) await(deadline time.Time) error {
+	for {
+		left := max(0, time.Until(deadline))
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(v.pidfd), Events: unix.POLLIN}}, int(left.Milliseconds()))
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return fmt.Errorf("process %d (%s): %w", v.pid, v.comm, err)
+		case n == 0:
+			return fmt.Errorf("process %d (%s) was killed and is still there: it may wait for a device", v.pid, v.comm)
+		default:
+			return nil
+		}
+	}
+}
+
+// selected returns the processes to kill that are not among the victims yet. Those that
+// the daemon needs to go on are never among them.
+func selected(subject policy.Subject, victims map[uint32]victim) ([]running, error) {
+	all, err := processes()
+	if err != nil {
+		return nil, err
+	}
+	byPID := make(map[uint32]running, len(all))
+	for _, p := range all {
+		byPID[p.pid] = p
+	}
+	spared := map[uint32]bool{1: true}
+	for pid := uint32(os.Getpid()); pid != 0; pid = byPID[pid].ppid {
+		spared[pid] = true
+	}
+	var found []running
+	for _, p := range all {
+		if v, known := victims[p.pid]; p.kernel || p.dead || spared[p.pid] || known && v.start == p.start {
+			continue
+		}
+		if descends(subject.Processes, p, byPID) || len(subject.Processes) == 0 && selects(subject, p.pid) {
+			found = append(found, p)
+		}
+	}
+	return found, nil
+}
+
+// descends tells whether a process is one of some, or descends from one.
+func descends(from []policy.ProcessID, p running, byPID map[uint32]running) bool {
+	for range 1000 {
+		for _, id := range from {
+			if id.Is(policy.ProcessID{PID: p.pid, Start: p.start}) {
+				return true
+			}
+		}
+		parent, ok := byPID[p.ppid]
+		if !ok {
+			return false
+		}
+		p = parent
+	}
+	return false
+}
+
+func selects(subject policy.Subject, pid uint32) bool {
+	line, err := lineage(pid)
+	if err != nil {
+		return false
+	}
+	process := asSubject(line)
+	if process.Unknown { // not on suspicion: what it does is judged
+		return false
+	}
+	_, _, ok := subject.Match(process)
+	return ok
+}

@@ -1,0 +1,64 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// over tells whether a policy has ended.
+func over(p policy.Policy, now uint64) bool { return p.Until != 0 && p.Until <= now }
+
+// unexpired returns the policies that have not ended.
+func unexpired(set []policy.Policy, now uint64) []policy.Policy {
+	return slices.DeleteFunc(slices.Clone(set), func(p policy.Policy) bool { return over(p, now) })
+}
+
+// nextEnd returns when the next policy ends; 0 if none does.
+func nextEnd(set []policy.Policy) uint64 {
+	var next uint64
+	for _, p := range set {
+		if p.Until != 0 && (next == 0 || p.Until < next) {
+			next = p.Until
+		}
+	}
+	return next
+}
+
+// lasting returns what is wrong with policies that shall outlive this boot: what names a
+// time or a process of it is for mitigations.
+func lasting(set []policy.Policy) error {
+	var errs []error
+	for _, p := range set {
+		for _, wrong := range []struct {
+			is   bool
+			what string
+		}{{p.Until != 0, "until"}, {len(p.Subject.Processes) > 0, "processes"}} {
+			if wrong.is {
+				errs = append(errs, &policy.Error{Source: p.Source, Policy: p.Name, Rule: -1, Err: fmt.Errorf(
+					"%s means something until this machine is booted again only, and policies outlive that; use ebpfguard mitigate", wrong.what)})
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// mitigation returns a mitigation as the API tells it.
+func (d *Daemon) mitigation(p policy.Policy) *pb.Mitigation {
+	left := time.Duration(p.Until - min(p.Until, d.now()))
+	subject := p.Subject.String()
+	if p.Subject.Everyone {
+		subject = "everyone"
+	}
+	return &pb.Mitigation{
+		Name: p.Name, Profile: profileOf(p), Subject: subject,
+		Expires: timestamppb.New(time.Now().Add(left)), Left: durationpb.New(left),
+	}
+}

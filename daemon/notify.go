@@ -1,0 +1,89 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// What systemd is told, see sd_notify(3).
+const (
+	ready    = systemd.SdNotifyReady
+	stopping = systemd.SdNotifyStopping
+)
+
+// notify tells systemd, if that started the daemon.
+func (d *Daemon) notify(states ...string) {
+	if _, err := systemd.SdNotify(false, strings.Join(states, "\n")); err != nil {
+		d.log.Warn("systemd cannot be told the state", "error", err)
+	}
+}
+
+func (d *Daemon) notifyReady() { d.notify(ready, d.statusLine()) }
+
+func (d *Daemon) notifyReloading() {
+	d.notify(systemd.SdNotifyReloading, systemd.SdNotifyMonotonicUsec())
+}
+
+// notifyStatus tells what systemctl status shows. The caller may hold mu.
+func (d *Daemon) notifyStatus() { go func() { d.notify(d.statusLine()) }() }
+
+func (d *Daemon) statusLine() string {
+	d.mu.Lock()
+	count, generation := len(d.sets.all()), d.generation
+	d.mu.Unlock()
+	line := fmt.Sprintf("STATUS=enforcing %d policies, generation %d", count, generation)
+	if all := d.known(); len(all) > 0 {
+		first, _, _ := strings.Cut(all[0], "\n")
+		line += fmt.Sprintf("; DEGRADED: %s", first)
+	}
+	return line
+}
+
+// watchdog tells systemd that all is well as long as it is, if it wants to know.
+func (d *Daemon) watchdog(ctx context.Context) {
+	interval, err := systemd.SdWatchdogEnabled(false)
+	if err != nil || interval == 0 {
+		return
+	}
+	ticker := time.NewTicker(interval / 3)
+	defer ticker.Stop()
+	for {
+		if d.answers(interval / 4) {
+			d.notify(systemd.SdNotifyWatchdog)
+		} else if ctx.Err() == nil {
+			d.log.Error("the guard does not answer; systemd will start the daemon again")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// answers tells whether policies could be replaced and the guard asked in time.
+func (d *Daemon) answers(patience time.Duration) bool {
+	answered := make(chan bool, 1)
+	go func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.ended {
+			answered <- true
+			return
+		}
+		_, err := d.guard.Stats(policy.FileOpen)
+		answered <- err == nil
+	}()
+	select {
+	case ok := <-answered:
+		return ok
+	case <-time.After(patience):
+		return false
+	}
+}

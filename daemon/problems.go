@@ -1,0 +1,56 @@
+package daemon
+
+import (
+	"maps"
+	"slices"
+)
+
+// problems are what is not well, by what it is about.
+type problems map[string]string
+
+// What problems are about.
+const (
+	problemDirectory = "directory"
+	problemWatch     = "watch"
+	problemLastGood  = "last good"
+	problemApplied   = "applied"
+	problemPublish   = "publish"
+	problemExpiry    = "expiry"
+	problemConfig    = "configuration"
+	problemAlerts    = "alerts"
+)
+
+// problem notes what is wrong, and tells it unless it was known.
+func (d *Daemon) problem(about string, err error) {
+	d.stateMu.Lock()
+	known := d.problems[about] == err.Error()
+	d.problems[about] = err.Error()
+	d.stateMu.Unlock()
+	if !known {
+		d.log.Error(err.Error())
+		d.notifyStatus()
+	}
+}
+
+// solved tells that something is well again, unless it was.
+func (d *Daemon) solved(about string) {
+	d.stateMu.Lock()
+	_, was := d.problems[about]
+	delete(d.problems, about)
+	d.stateMu.Unlock()
+	if was {
+		d.log.Info("solved: "+about, "about", about)
+		d.notifyStatus()
+	}
+}
+
+// known returns the problems in a stable order.
+func (d *Daemon) known() []string {
+	d.stateMu.Lock()
+	defer d.stateMu.Unlock()
+	var all []string
+	for _, about := range slices.Sorted(maps.Keys(d.problems)) {
+		all = append(all, d.problems[about])
+	}
+	return all
+}

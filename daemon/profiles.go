@@ -1,0 +1,127 @@
+package daemon
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// profiles are what mitigations forbid, by what they are called.
+var profiles = []struct {
+	profile pb.MitigateRequest_Profile
+	name    string
+	rules   []policy.Rule
+}{
+	{pb.MitigateRequest_PROFILE_NO_NETWORK, "no-network", []policy.Rule{deny(policy.SocketBind), deny(policy.SocketConnect)}},
+	{pb.MitigateRequest_PROFILE_READ_ONLY, "read-only", []policy.Rule{{
+		Operation: policy.FileOpen, Deny: []policy.Pattern{policy.FilePattern{Access: policy.Write}}, Verdict: policy.Deny, Revoke: true,
+	}}},
+	{pb.MitigateRequest_PROFILE_NO_EXEC, "no-exec", []policy.Rule{deny(policy.BprmCheckSecurity)}},
+	{pb.MitigateRequest_PROFILE_KILL, "kill", killAll()},
+}
+
+// otherProfile is what a mitigation of somebody's own rules is called.
+const otherProfile = "policy"
+
+// everything returns the pattern for all objects of an operation.
+func everything(o policy.Operation) policy.Pattern {
+	switch o {
+	case policy.FileOpen:
+		return policy.FilePattern{All: true}
+	case policy.BprmCheckSecurity:
+		return policy.ProgramPattern{All: true}
+	case policy.SbMount, policy.SbRemount, policy.SbUmount:
+		return policy.MountPattern{All: true}
+	case policy.TaskFixSetuid:
+		return policy.CredentialsPattern{All: true}
+	}
+	return policy.SocketPattern{All: true}
+}
+
+func deny(o policy.Operation) policy.Rule {
+	return policy.Rule{Operation: o, Deny: []policy.Pattern{everything(o)}, Verdict: policy.Deny}
+}
+
+func killAll() []policy.Rule {
+	var rules []policy.Rule
+	for _, o := range policy.Operations() {
+		r := deny(o)
+		r.Verdict = policy.Kill
+		if o == policy.FileOpen {
+			r.Revoke = true // it is judged for reading and writing what is open, too
+		}
+		rules = append(rules, r)
+	}
+	return rules
+}
+
+// profileRules returns what a profile forbids, and its name.
+func profileRules(profile pb.MitigateRequest_Profile) ([]policy.Rule, string, error) {
+	for _, p := range profiles {
+		if p.profile == profile {
+			return slices.Clone(p.rules), p.name, nil
+		}
+	}
+	return nil, "", fmt.Errorf("profile %d is not known; choose from no-network, read-only, no-exec and kill, or send a policy", profile)
+}
+
+// profileOf returns the name of the profile that a mitigation is of.
+func profileOf(m policy.Policy) string {
+	rules := slices.Clone(placeless(m).Rules)
+	for i := range rules {
+		rules[i].Message = ""
+	}
+	for _, p := range profiles {
+		if reflect.DeepEqual(rules, p.rules) {
+			return p.name
+		}
+	}
+	return otherProfile
+}
+
+// ownRules returns the rules of a policy without a subject, which it gets here so that
+// the strict reader takes it.
+func ownRules(text string) ([]policy.Rule, error) {
+	var document yaml.Node
+	if err := yaml.Unmarshal([]byte(text), &document); err == nil && len(document.Content) > 0 {
+		if spec := field(document.Content[0], "spec"); spec != nil && spec.Kind == yaml.MappingNode {
+			if subject := field(spec, "subject"); subject != nil {
+				return nil, fmt.Errorf("request:%d:%d: the policy has a subject; leave it out, the request says whom it is for", subject.Line, subject.Column)
+			}
+			spec.Content = append(spec.Content,
+				&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "subject"}, &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Style: yaml.FlowStyle})
+			if data, err := yaml.Marshal(&document); err == nil {
+				text = string(data)
+			}
+		}
+	}
+	set, err := policy.Parse("request", []byte(text))
+	switch {
+	case err != nil:
+		return nil, err
+	case len(set) != 1:
+		return nil, fmt.Errorf("there are %d policies; send one", len(set))
+	case set[0].Until != 0:
+		return nil, fmt.Errorf("%s: the policy has until; leave it out, the request says how long it is for", set[0].Source)
+	case set[0].Mode == policy.ModeAudit:
+		return nil, fmt.Errorf("%s: the policy has mode audit; leave it out and set audit in the request", set[0].Source)
+	}
+	return placeless(set[0]).Rules, nil
+}
+
+func field(mapping *yaml.Node, name string) *yaml.Node {
+	if mapping.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == name {
+			return mapping.Content[i+1]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package daemon
+
+import (
+	"fmt"
+	"reflect"
+)
+
+// Reload reads the configuration and the policy directory again, and opens files of
+// alerts anew, as SIGHUP does. It does not wait for that.
+func (d *Daemon) Reload() {
+	select {
+	case d.reloads <- struct{}{}:
+	default: // it is going to
+	}
+}
+
+func (d *Daemon) reload() {
+	d.reopenOutputs()
+	if d.options.Configure != nil {
+		if config, err := d.options.Configure(); err != nil {
+			d.problem(problemConfig, fmt.Errorf("the configuration was NOT reloaded, the former one stays: %w", err))
+		} else {
+			d.solved(problemConfig)
+			d.reconfigure(config)
+		}
+	}
+	_ = d.reloadDirectory() // which tells it
+	d.log.Info("reloaded")
+}
+
+// reconfigure takes over what can change while the daemon runs.
+func (d *Daemon) reconfigure(to Config) {
+	d.stateMu.Lock()
+	former := d.config
+	next := former
+	next.Policies, next.Debounce, next.OnExit, next.LogLevel = to.Policies, to.Debounce, to.OnExit, to.LogLevel
+	d.config = next
+	if former.Policies != next.Policies || former.Debounce != next.Debounce {
+		close(d.watched)
+		d.watched = make(chan struct{})
+	}
+	d.stateMu.Unlock()
+	if d.options.Level != nil {
+		d.options.Level.Set(next.LogLevel)
+	}
+	if left := different(next, to); len(left) > 0 {
+		d.log.Warn("what else changed in the configuration counts from the next start of the daemon on", "options", left)
+	}
+}
+
+// different returns the names of the fields that differ.
+func different(a, b Config) []string {
+	var fields []string
+	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
+	for i := range va.NumField() {
+		if !reflect.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()) {
+			fields = append(fields, va.Type().Field(i).Name)
+		}
+	}
+	return fields
+}

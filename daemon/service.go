@@ -1,0 +1,186 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/ebpfguard/ebpfguard"
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// service answers the calls of the API. Who may call what is decided before.
+type service struct {
+	pb.UnimplementedGuardServiceServer
+	d *Daemon
+}
+
+func invalid(format string, args ...any) error {
+	return status.Error(codes.InvalidArgument, fmt.Sprintf(format, args...))
+}
+
+// Apply implements [pb.GuardServiceServer].
+func (s *service) Apply(_ context.Context, request *pb.ApplyRequest) (*pb.ApplyResponse, error) {
+	name := request.GetName()
+	if name == "" {
+		name = "request"
+	}
+	var set []policy.Policy
+	if !request.GetReplace() || strings.TrimSpace(request.GetYaml()) != "" { // nothing replaces all
+		var err error
+		if set, err = policy.Parse(name, []byte(request.GetYaml())); err != nil {
+			return nil, invalid("%v", err)
+		}
+	}
+	if err := lasting(set); err != nil {
+		return nil, invalid("%v", err)
+	}
+	d := s.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range set {
+		switch origin, owned := d.sets.origin(p.Name); origin {
+		case pb.Origin_ORIGIN_FILE:
+			return nil, status.Errorf(codes.FailedPrecondition, "policy %q belongs to a file (%s); change it there, or choose another name", p.Name, owned.Source)
+		case pb.Origin_ORIGIN_MITIGATION:
+			return nil, status.Errorf(codes.FailedPrecondition, "policy %q is a mitigation; lift it, wait for its end, or choose another name", p.Name)
+		}
+	}
+	next := d.sets
+	if request.GetReplace() {
+		next.applied = set
+	} else {
+		next.applied = merge(d.sets.applied, set)
+	}
+	changes, err := d.change(next, request.GetDryRun())
+	if err != nil {
+		return nil, err
+	}
+	response := &pb.ApplyResponse{Changes: changes}
+	for _, w := range policy.Warnings(next.all()) {
+		if indexOf(set, w.Policy) >= 0 {
+			response.Warnings = append(response.Warnings, w.String())
+		}
+	}
+	return response, nil
+}
+
+// merge replaces policies by name, in their places, and adds the others.
+func merge(set, with []policy.Policy) []policy.Policy {
+	merged := slices.Clone(set)
+	for _, p := range with {
+		if i := indexOf(merged, p.Name); i >= 0 {
+			merged[i] = p
+		} else {
+			merged = append(merged, p)
+		}
+	}
+	return merged
+}
+
+// Delete implements [pb.GuardServiceServer].
+func (s *service) Delete(_ context.Context, request *pb.DeleteRequest) (*pb.DeleteResponse, error) {
+	if len(request.GetNames()) == 0 {
+		return nil, invalid("no policy is named; name at least one")
+	}
+	d := s.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	next := d.sets
+	for _, name := range request.GetNames() {
+		switch origin, p := d.sets.origin(name); origin {
+		case pb.Origin_ORIGIN_APPLIED:
+			next.applied = slices.DeleteFunc(slices.Clone(next.applied), func(p policy.Policy) bool { return p.Name == name })
+		case pb.Origin_ORIGIN_FILE:
+			return nil, status.Errorf(codes.FailedPrecondition, "policy %q belongs to a file (%s); remove it there", name, p.Source)
+		case pb.Origin_ORIGIN_MITIGATION:
+			return nil, status.Errorf(codes.FailedPrecondition, "policy %q is a mitigation; lift it", name)
+		default:
+			return nil, notFound(name)
+		}
+	}
+	changes, err := d.change(next, request.GetDryRun())
+	if err != nil {
+		return nil, err
+	}
+	return &pb.DeleteResponse{Changes: changes}, nil
+}
+
+func notFound(name string) error {
+	return status.Errorf(codes.NotFound, "there is no policy %q; ebpfguard get lists those in force", name)
+}
+
+// change puts in force what was applied, and remembers it before. The caller holds mu.
+func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
+	if err := d.open(); err != nil {
+		return nil, err
+	}
+	before, after := d.sets.applied, next.applied
+	changes := compare(before, after)
+	changes.Generation = d.generation
+	if err := policy.Validate(next.all()); err != nil {
+		return nil, invalid("%v", err)
+	}
+	if !changed(changes) && !d.behind {
+		return changes, nil
+	}
+	var err error
+	if changes.Diff, err = policy.Diff(before, after); err != nil {
+		return nil, status.Errorf(codes.Internal, "what changes: %v", err)
+	}
+	if dryRun {
+		return changes, d.possible(next.all())
+	}
+	if err := d.store.write(appliedFile, after); err != nil {
+		return nil, status.Errorf(codes.Internal, "nothing was changed, for it could not be remembered: %v", err)
+	}
+	if err := d.publish(next); err != nil {
+		if again := d.store.write(appliedFile, before); again != nil {
+			err = errors.Join(err, fmt.Errorf("the next start will try it again: %w", again))
+		}
+		return nil, refused(err)
+	}
+	d.solved(problemApplied)
+	changes.Generation = d.generation
+	d.log.Info("applied policies changed", "generation", d.generation, "added", changes.GetAdded(), "changed", changes.GetChanged(), "removed", changes.GetRemoved())
+	return changes, nil
+}
+
+// open tells whether the daemon still takes calls. The caller holds mu.
+func (d *Daemon) open() error {
+	if d.ended {
+		return status.Error(codes.Unavailable, "the daemon is ending; try again when it runs")
+	}
+	return nil
+}
+
+// possible tells whether this kernel can enforce a set, as far as can be told without
+// trying.
+func (d *Daemon) possible(set []policy.Policy) error {
+	if d.configuration().AllowGaps {
+		return nil
+	}
+	gaps, err := d.guard.Gaps(set)
+	if err == nil && len(gaps) > 0 {
+		err = fmt.Errorf("%w: %s; change the rules, use a later kernel, or start the daemon with --allow-gaps", ebpfguard.ErrNotSupported, strings.Join(gaps, "; "))
+	}
+	if err != nil {
+		return refused(err)
+	}
+	return nil
+}
+
+// refused is the answer when the guard did not take a set.
+func refused(err error) error {
+	code := codes.FailedPrecondition
+	if errors.Is(err, ebpfguard.ErrClosed) {
+		code = codes.Unavailable
+	}
+	return status.Error(code, err.Error())
+}

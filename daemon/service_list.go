@@ -1,0 +1,135 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/ebpfguard/ebpfguard"
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/policy"
+	"github.com/ebpfguard/ebpfguard/sink"
+)
+
+// List implements [pb.GuardServiceServer].
+func (s *service) List(context.Context, *pb.ListRequest) (*pb.ListResponse, error) {
+	d := s.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	counters, err := d.ruleCounters()
+	if err != nil {
+		return nil, err
+	}
+	response := &pb.ListResponse{Generation: d.generation}
+	for _, p := range d.sets.all() {
+		described, err := d.describe(p, counters)
+		if err != nil {
+			return nil, err
+		}
+		response.Policies = append(response.Policies, described)
+	}
+	return response, nil
+}
+
+// Get implements [pb.GuardServiceServer].
+func (s *service) Get(_ context.Context, request *pb.GetRequest) (*pb.GetResponse, error) {
+	d := s.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	counters, err := d.ruleCounters()
+	if err != nil {
+		return nil, err
+	}
+	origin, p := d.sets.origin(request.GetName())
+	if origin == pb.Origin_ORIGIN_UNSPECIFIED {
+		return nil, notFound(request.GetName())
+	}
+	described, err := d.describe(p, counters)
+	if err != nil {
+		return nil, err
+	}
+	return &pb.GetResponse{Policy: described}, nil
+}
+
+// describe returns a policy as the API tells it. The caller holds mu.
+func (d *Daemon) describe(p policy.Policy, counters map[string][]*pb.RuleCounters) (*pb.Policy, error) {
+	text, err := policy.Marshal([]policy.Policy{p})
+	if err != nil {
+		return nil, status.Errorf(codes.Internal, "policy %q: %v", p.Name, err)
+	}
+	mode := policy.ModeEnforce
+	if p.Mode == policy.ModeAudit {
+		mode = policy.ModeAudit
+	}
+	origin, _ := d.sets.origin(p.Name)
+	described := &pb.Policy{
+		Name: p.Name, Origin: origin, Source: p.Source, Mode: mode.String(), Yaml: string(text), Rules: counters[p.Name],
+	}
+	if origin == pb.Origin_ORIGIN_MITIGATION {
+		described.Mitigation = d.mitigation(p)
+	}
+	return described, nil
+}
+
+// ruleCounters returns what rules decided, by policy. The caller holds mu.
+func (d *Daemon) ruleCounters() (map[string][]*pb.RuleCounters, error) {
+	if err := d.open(); err != nil {
+		return nil, err
+	}
+	stats, err := d.guard.RuleStats()
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	counters := map[string][]*pb.RuleCounters{}
+	for _, s := range stats {
+		counters[s.Policy] = append(counters[s.Policy], ruleCounter(s))
+	}
+	return counters, nil
+}
+
+func ruleCounter(s ebpfguard.RuleStats) *pb.RuleCounters {
+	return &pb.RuleCounters{
+		Policy: s.Policy, Rule: uint32(s.Rule), Operation: string(s.Operation),
+		Hits: s.Hits, AlertsLost: s.AlertsLost, AlertsLimited: s.AlertsLimited,
+	}
+}
+
+// Watch implements [pb.GuardServiceServer].
+func (s *service) Watch(request *pb.WatchRequest, stream grpc.ServerStreamingServer[pb.WatchResponse]) error {
+	alerts, err := s.d.pipeline.Subscribe(stream.Context(), sink.Filter{
+		Operations: request.GetOperations(), Policies: request.GetPolicies(), Verdicts: request.GetVerdicts(),
+		Severities: request.GetSeverities(), Binaries: request.GetBinaries(),
+	})
+	if err != nil {
+		return invalid("%v", err)
+	}
+	if err := stream.Send(&pb.WatchResponse{Event: &pb.WatchResponse_Subscribed{Subscribed: true}}); err != nil {
+		return err
+	}
+	for alert, err := range alerts {
+		response := &pb.WatchResponse{}
+		var lost *ebpfguard.LostAlertsError
+		switch {
+		case errors.As(err, &lost):
+			response.Event = &pb.WatchResponse_Lost{Lost: lost.Count}
+		case err != nil:
+			return status.Error(codes.Internal, err.Error())
+		default:
+			text, err := alert.MarshalJSON()
+			if err != nil {
+				return status.Error(codes.Internal, err.Error())
+			}
+			response.Event, response.Text = &pb.WatchResponse_Json{Json: string(text)}, alert.String()
+		}
+		if err := stream.Send(response); err != nil {
+			return err
+		}
+	}
+	if stream.Context().Err() == nil {
+		return status.Error(codes.Unavailable, "the daemon is ending; watch again when it runs")
+	}
+	return nil
+}

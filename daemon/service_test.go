@@ -1,0 +1,239 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/ebpfguard/ebpfguard"
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+func TestApplyAndDelete(t *testing.T) {
+	w := newWorld(t)
+	w.write("f.yaml", bind("f", 1))
+	i := w.start()
+	ctx := t.Context()
+
+	c := i.apply(bind("a", 2) + "---\n" + bind("b", 3)).GetChanges()
+	if !slices.Equal(c.GetAdded(), []string{"a", "b"}) || c.GetGeneration() != 2 || c.GetDiff() == "" {
+		t.Errorf("changes %v", c)
+	}
+	i.want("a", "b", "f")
+	c = i.apply(bind("a", 4) + "---\n" + bind("b", 3)).GetChanges()
+	if !slices.Equal(c.GetChanged(), []string{"a"}) || !slices.Equal(c.GetUnchanged(), []string{"b"}) {
+		t.Errorf("changes %v", c)
+	}
+	r, err := i.Apply(ctx, &pb.ApplyRequest{Yaml: bind("c", 5), Replace: true})
+	if err != nil || !slices.Equal(r.GetChanges().GetRemoved(), []string{"a", "b"}) {
+		t.Errorf("%v, changes %v", err, r)
+	}
+	i.want("c", "f")
+
+	// A dry run tells the same and changes nothing.
+	dry, err := i.Delete(ctx, &pb.DeleteRequest{Names: []string{"c"}, DryRun: true})
+	if err != nil || !slices.Equal(dry.GetChanges().GetRemoved(), []string{"c"}) || !strings.Contains(dry.GetChanges().GetDiff(), "socket_bind") {
+		t.Errorf("%v, changes %v", err, dry)
+	}
+	i.want("c", "f")
+	w.guard.gaps = []string{"the moon"}
+	_, err = i.Apply(ctx, &pb.ApplyRequest{Yaml: bind("d", 5), DryRun: true})
+	wantStatus(t, err, codes.FailedPrecondition, "the moon")
+	if _, err := i.Delete(ctx, &pb.DeleteRequest{Names: []string{"c"}}); err != nil {
+		t.Error(err)
+	}
+	i.want("f")
+	i.apply(bind("x", 1))
+	if r, err = i.Apply(ctx, &pb.ApplyRequest{Replace: true}); err != nil || !slices.Equal(r.GetChanges().GetRemoved(), []string{"x"}) {
+		t.Errorf("%v, changes %v", err, r)
+	}
+	i.want("f")
+}
+
+func TestApplyErrors(t *testing.T) {
+	w := newWorld(t)
+	w.write("f.yaml", bind("f", 1))
+	i := w.start()
+	i.apply(bind("a", 2))
+	ctx := t.Context()
+	_, err := i.Apply(ctx, &pb.ApplyRequest{Yaml: bind("x", 70000), Name: "mine.yaml"})
+	wantStatus(t, err, codes.InvalidArgument, "mine.yaml:8:20: ")
+	_, err = i.Apply(ctx, &pb.ApplyRequest{})
+	wantStatus(t, err, codes.InvalidArgument, "request:1:1: ")
+	_, err = i.Apply(ctx, &pb.ApplyRequest{Yaml: bind("f", 2)})
+	wantStatus(t, err, codes.FailedPrecondition, `policy "f" belongs to a file (`+w.config.Policies+`/f.yaml:1:1)`)
+	_, err = i.Delete(ctx, &pb.DeleteRequest{Names: []string{"a", "f"}})
+	wantStatus(t, err, codes.FailedPrecondition, "remove it there")
+	_, err = i.Delete(ctx, &pb.DeleteRequest{Names: []string{"a", "none"}})
+	wantStatus(t, err, codes.NotFound, `"none"`)
+	_, err = i.Delete(ctx, &pb.DeleteRequest{})
+	wantStatus(t, err, codes.InvalidArgument, "name at least one")
+	w.guard.refuse("x")
+	_, err = i.Apply(ctx, &pb.ApplyRequest{Yaml: bind("x", 3)})
+	wantStatus(t, err, codes.FailedPrecondition, "not today")
+	i.want("a", "f")
+
+	// A file with the name of what was applied is not in force, and says why.
+	w.write("a.yaml", bind("a", 5))
+	i.wantProblem("ebpfguard delete a")
+	if _, err := i.Delete(ctx, &pb.DeleteRequest{Names: []string{"a"}}); err != nil {
+		t.Fatal(err)
+	}
+	i.d.pollDirectory()
+	i.want("a", "f")
+	i.wantProblem("")
+}
+
+// TestApplyCannotBeRemembered expects that what would be forgotten is not in force.
+func TestApplyCannotBeRemembered(t *testing.T) {
+	w := newWorld(t)
+	i := w.start()
+	i.apply(bind("a", 1))
+	if err := errors.Join(os.RemoveAll(w.config.State), os.WriteFile(w.config.State, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := i.Apply(t.Context(), &pb.ApplyRequest{Yaml: bind("b", 2)})
+	wantStatus(t, err, codes.Internal, "could not be remembered")
+	i.want("a")
+}
+
+func TestListGetAndStatus(t *testing.T) {
+	w := newWorld(t)
+	w.write("f.yaml", bind("f", 1))
+	i := w.start()
+	i.apply(strings.Replace(bind("a", 2), "spec:", "spec:\n  mode: audit", 1))
+	ctx := t.Context()
+	list, err := i.List(ctx, &pb.ListRequest{})
+	if err != nil || len(list.GetPolicies()) != 2 || list.GetGeneration() != 2 {
+		t.Fatalf("%v, list %v", err, list)
+	}
+	f, a := list.GetPolicies()[0], list.GetPolicies()[1]
+	if f.GetName() != "f" || f.GetOrigin() != pb.Origin_ORIGIN_FILE || f.GetMode() != "enforce" || f.GetSource() != w.config.Policies+"/f.yaml:1:1" {
+		t.Errorf("policy %v", f)
+	}
+	if a.GetName() != "a" || a.GetOrigin() != pb.Origin_ORIGIN_APPLIED || a.GetMode() != "audit" || len(a.GetRules()) != 1 || a.GetRules()[0].GetHits() != 7 {
+		t.Errorf("policy %v", a)
+	}
+	if set, err := policy.Parse("x", []byte(a.GetYaml())); err != nil || len(set) != 1 || !same(set[0], i.d.owned().applied[0]) {
+		t.Errorf("%v, the policy is told as %s", err, a.GetYaml())
+	}
+	got, err := i.Get(ctx, &pb.GetRequest{Name: "f"})
+	if err != nil || got.GetPolicy().GetYaml() != f.GetYaml() {
+		t.Errorf("%v, got %v", err, got)
+	}
+	_, err = i.Get(ctx, &pb.GetRequest{Name: "none"})
+	wantStatus(t, err, codes.NotFound, "ebpfguard get")
+
+	s, err := i.Status(ctx, &pb.StatusRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.GetState() != pb.StatusResponse_STATE_ENFORCING || s.GetPolicies() != 2 || s.GetRules() != 2 || s.GetAdopted() || s.GetVersion() != "test" ||
+		s.GetPid() != int32(os.Getpid()) || s.GetGeneration() != 2 || s.GetResidentBytes() == 0 || s.GetBootId() == "" || s.GetPinPath() != w.config.Pins {
+		t.Errorf("status %v", s)
+	}
+	for _, o := range s.GetOperations() {
+		bind := o.GetOperation() == string(policy.SocketBind)
+		if o.GetAttached() != bind || bind && (o.GetDenied() != 2 || o.GetKilled() != 1 || o.GetAllowed() != 5) {
+			t.Errorf("operation %v", o)
+		}
+	}
+	if len(s.GetOperations()) != len(policy.Operations()) || len(s.GetRuleCounters()) != 2 {
+		t.Errorf("status %v", s)
+	}
+}
+
+func TestWatchAndOutputs(t *testing.T) {
+	w := newWorld(t)
+	path := filepath.Join(w.dir, "alerts")
+	w.config.Outputs = []Output{{Type: File, Path: path, Keep: 1}}
+	w.config.FoldWindow = 0
+	w.guard.sequence.Store(41) // of a former daemon
+	i := w.start()
+	stream := newStream(t)
+	done := make(chan error, 1)
+	go func() { done <- i.Watch(&pb.WatchRequest{Verdicts: []string{"kill"}}, stream) }()
+	if first := <-stream.sent; !first.GetSubscribed() {
+		t.Fatalf("first comes %v", first)
+	}
+	for _, verdict := range []policy.Verdict{policy.Deny, policy.Kill} {
+		a := ebpfguard.SocketBindAlert{AlertContext: ebpfguard.AlertContext{Operation: policy.SocketBind, Verdict: verdict, Policy: "a"}}
+		w.guard.alerts <- a
+	}
+	if got := <-stream.sent; !strings.Contains(got.GetJson(), `"sequence":43`) || !strings.Contains(got.GetText(), " kill ") {
+		t.Errorf("alert %v", got)
+	}
+	i.await("both in the file", func() bool {
+		data, err := os.ReadFile(path)
+		return err == nil && strings.Count(string(data), "\n") == 2
+	})
+	s, err := i.Status(t.Context(), &pb.StatusRequest{})
+	if err != nil || s.GetAlerts().GetRead() != 2 || s.GetAlerts().GetSequence() != 43 || s.GetAlerts().GetSinks()[0].GetWritten() != 2 {
+		t.Errorf("%v, alerts %v", err, s.GetAlerts())
+	}
+	wantStatus(t, i.Watch(&pb.WatchRequest{Verdicts: []string{"x"}}, stream), codes.InvalidArgument, "choose from audit")
+	stream.cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+// stream is what the daemon sends to somebody who watches.
+type stream struct {
+	pb.GuardService_WatchServer
+	ctx    context.Context
+	cancel context.CancelFunc
+	sent   chan *pb.WatchResponse
+}
+
+func newStream(t *testing.T) *stream {
+	s := &stream{sent: make(chan *pb.WatchResponse, 10)}
+	s.ctx, s.cancel = context.WithCancel(t.Context())
+	return s
+}
+
+func (s *stream) Context() context.Context { return s.ctx }
+
+func (s *stream) Send(r *pb.WatchResponse) error {
+	s.sent <- r
+	return nil
+}
+
+func TestExplain(t *testing.T) {
+	w := newWorld(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject := func(name, subject string) string {
+		return strings.Replace(bind(name, 1), "subject: {}", "subject: {"+subject+"}", 1)
+	}
+	w.write("a.yaml", subject("me", "binaries: ["+self+"]")+"---\n"+subject("another", "binaries: [/no/such/program]")+"---\n"+bind("all", 1))
+	i := w.start()
+	r, err := i.Explain(t.Context(), &pb.ExplainRequest{Pid: uint32(os.Getpid())})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := r.GetProcess()
+	if p.GetBinary() != self || p.GetUid() != uint32(os.Getuid()) || p.GetPpid() != uint32(os.Getppid()) || p.GetStart() == 0 || p.GetUnknown() || len(p.GetAncestors()) == 0 {
+		t.Errorf("process %v", p)
+	}
+	var concern []string
+	for _, p := range r.GetPolicies() {
+		concern = append(concern, p.GetName())
+	}
+	if !slices.Equal(concern, []string{"me", "all"}) {
+		t.Errorf("policies %v", concern)
+	}
+	_, err = i.Explain(t.Context(), &pb.ExplainRequest{Pid: 1 << 22})
+	wantStatus(t, err, codes.NotFound, "no process 4194304")
+	_, err = i.Explain(t.Context(), &pb.ExplainRequest{})
+	wantStatus(t, err, codes.InvalidArgument, "write its pid")
+}

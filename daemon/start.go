@@ -1,0 +1,101 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// start puts the first policies in force: those of the directory, what was applied, and
+// the mitigations that were taken over. What was taken over stays when anything is
+// wrong with that; without it there is nothing that could stay, and it fails.
+func (d *Daemon) start() (err error) {
+	d.reading.Lock()
+	defer d.reading.Unlock()
+	takeover, adopted := d.guard.Takeover()
+	d.adopted = adopted
+	if adopted {
+		d.log.Info("enforcement was taken over", "generation", takeover.Generation, "policies", len(takeover.Policies),
+			"programs_renewed", takeover.Renewed, "migrated", takeover.Migrated, "alerts_lost", takeover.Lost)
+	}
+	var next sets
+	var lasting []policy.Policy
+	next.mitigations, lasting = divide(takeover.Policies, d.now())
+	dir := d.config.Policies
+	d.directory.files = stateOf(dir)
+	files, filesErr := loadDirectory(dir)
+	applied, appliedErr := d.store.read(appliedFile)
+	if appliedErr != nil {
+		if !adopted {
+			return appliedErr
+		}
+		applied = without(lasting, files)
+		d.problem(problemApplied, fmt.Errorf("what was applied is kept as it was taken over: %w", appliedErr))
+	}
+	next.files, next.applied = files, applied
+	if filesErr == nil {
+		filesErr = d.startWith(next)
+	}
+	if filesErr == nil {
+		d.directory.lists = states(addressFiles(files))
+		d.keepLastGood(files)
+		return nil
+	}
+	if next.files, err = d.fallBack(adopted, without(lasting, applied), filesErr); err != nil {
+		return err
+	}
+	d.directory.failed = true
+	d.problem(problemDirectory, fmt.Errorf("the policies of %s are NOT in force as they are, the former ones stay: %w", dir, filesErr))
+	if err = d.startWith(next); err == nil || !adopted {
+		return err
+	}
+	d.problem(problemPublish, fmt.Errorf("what was taken over stays as it is: %w", err))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sets, d.behind, d.generation = next, true, takeover.Generation
+	d.schedule()
+	return nil
+}
+
+// startWith puts the first policies in force.
+func (d *Daemon) startWith(next sets) error {
+	if err := next.unique(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.publish(next); err != nil {
+		return err
+	}
+	d.log.Info("enforcing", "generation", d.generation, "files", len(next.files), "applied", len(next.applied), "mitigations", len(d.sets.mitigations))
+	return nil
+}
+
+// fallBack returns the policies to enforce in place of those of files, which are wrong.
+func (d *Daemon) fallBack(adopted bool, former []policy.Policy, reason error) ([]policy.Policy, error) {
+	if adopted {
+		return former, nil
+	}
+	set, err := d.store.read(lastGoodFile)
+	if err != nil {
+		return nil, errors.Join(reason, err)
+	}
+	if len(set) == 0 {
+		return nil, reason
+	}
+	d.log.Warn("the last policies of files that were fine are used", "policies", len(set))
+	return set, nil
+}
+
+// divide separates mitigations, which end by themselves, from the other policies.
+func divide(set []policy.Policy, now uint64) (mitigations, lasting []policy.Policy) {
+	for _, p := range set {
+		if p.Until != 0 {
+			mitigations = append(mitigations, p)
+		} else {
+			lasting = append(lasting, p)
+		}
+	}
+	return unexpired(mitigations, now), lasting
+}

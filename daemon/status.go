@@ -1,0 +1,116 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// Status implements [pb.GuardServiceServer].
+func (s *service) Status(ctx context.Context, _ *pb.StatusRequest) (*pb.StatusResponse, error) {
+	return s.d.status(ctx)
+}
+
+// status tells what is in force and what was decided.
+func (d *Daemon) status(context.Context) (*pb.StatusResponse, error) {
+	config := d.configuration()
+	host, _ := os.Hostname() // the rest is worth telling
+	s := &pb.StatusResponse{
+		Version: d.options.Version, Host: host, BootId: bootID(), Pid: int32(os.Getpid()),
+		Started: timestamppb.New(d.started), Adopted: d.adopted, PinPath: config.Pins,
+		PolicyDirectory: config.Policies, ResidentBytes: residentBytes(),
+	}
+	if err := d.enforced(s); err != nil {
+		return nil, err
+	}
+	s.Problems = d.known()
+	s.Alerts = d.alertCounters()
+	for _, out := range s.GetAlerts().GetSinks() {
+		if out.GetError() != "" {
+			s.Problems = append(s.Problems, fmt.Sprintf("alerts are not written to the output %s: %s", out.GetName(), out.GetError()))
+		}
+	}
+	s.State = pb.StatusResponse_STATE_ENFORCING
+	if len(s.GetProblems()) > 0 {
+		s.State = pb.StatusResponse_STATE_DEGRADED
+	}
+	return s, nil
+}
+
+// enforced tells what the guard knows.
+func (d *Daemon) enforced(s *pb.StatusResponse) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.open(); err != nil {
+		return err
+	}
+	set := d.sets.all()
+	s.Generation, s.Policies, s.Mitigations = d.generation, uint32(len(set)), uint32(len(d.sets.mitigations))
+	if !d.publishedAt.IsZero() {
+		s.Applied = timestamppb.New(d.publishedAt)
+	}
+	attached := map[policy.Operation]bool{}
+	for _, p := range set {
+		s.Rules += uint32(len(p.Rules))
+		for _, r := range p.Rules {
+			attached[r.Operation] = true
+		}
+	}
+	for _, o := range policy.Operations() {
+		c, err := d.guard.Stats(o)
+		if err != nil {
+			return status.Error(codes.Internal, err.Error())
+		}
+		s.Operations = append(s.Operations, &pb.OperationCounters{
+			Operation: string(o), Attached: attached[o], Allowed: c.Allowed, Audited: c.Audited, Denied: c.Denied, Killed: c.Killed,
+			Undecided: c.Undecided, Alerts: c.Alerts, AlertsLost: c.AlertsLost, AlertsLimited: c.AlertsLimited,
+		})
+	}
+	rules, err := d.guard.RuleStats()
+	if err != nil {
+		return status.Error(codes.Internal, err.Error())
+	}
+	for _, r := range rules {
+		s.RuleCounters = append(s.RuleCounters, ruleCounter(r))
+	}
+	return nil
+}
+
+func (d *Daemon) alertCounters() *pb.AlertCounters {
+	c := d.pipeline.Counters()
+	counters := &pb.AlertCounters{Read: c.Read, Folded: c.Folded, Sequence: c.Sequence}
+	for _, out := range c.Sinks {
+		told := &pb.SinkCounters{Name: out.Name, Written: out.Written, Filtered: out.Filtered, Dropped: out.Dropped}
+		if out.Err != nil {
+			told.Error = out.Err.Error()
+		}
+		counters.Sinks = append(counters.Sinks, told)
+	}
+	return counters
+}
+
+// bootID returns what the kernel calls this boot; empty when it cannot be read.
+func bootID() string {
+	id, _ := os.ReadFile(procDir + "/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(id))
+}
+
+// residentBytes returns the memory of this process; 0 when it cannot be read.
+func residentBytes() uint64 {
+	data, _ := os.ReadFile(procDir + "/self/statm")
+	fields := strings.Fields(string(data))
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseUint(fields[1], 10, 64)
+	return pages * uint64(os.Getpagesize())
+}
