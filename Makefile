@@ -84,6 +84,13 @@ check: ## formatting, vet, staticcheck, generated code, unit tests with the race
 	@scripts/install-tools check
 	@GO='$(GO)' scripts/check
 
+# A tool with more dependencies than all the rest, so it is in no go.mod.
+BUF ?= github.com/bufbuild/buf/cmd/buf@v1.75.0
+
+.PHONY: lint-api
+lint-api: ## the rules of buf for api/ (building it takes two minutes)
+	cd api && $(GO) run $(BUF) lint
+
 .PHONY: generate
 generate: ## compile the kernel programs and generate what Go shares with them
 	@scripts/install-tools generate
@@ -91,6 +98,10 @@ generate: ## compile the kernel programs and generate what Go shares with them
 
 .PHONY: build
 build: bin/ebpfguard ## build bin/ebpfguard, static
+
+.PHONY: man
+man: bin/ebpfguard ## write the manual pages into dist/man
+	bin/ebpfguard man dist/man
 
 .PHONY: dist
 dist: ## build dist/: static binaries, .deb, .rpm and archives for amd64 and arm64, with checksums

@@ -381,10 +381,18 @@ func TestPinsRefused(t *testing.T) {
 // kills is how often the manager of TestKilledUnderLoad is killed.
 const kills = 100
 
+// killedOn are the kernels that the manager is killed on so often: the oldest without
+// safe task storage but one, and the newest.
+var killedOn = []string{"6.1", "7"}
+
 // TestKilledUnderLoad kills the manager at any moment while it replaces its set without
 // pause and processes do what every set forbids and what none does.
 func TestKilledUnderLoad(t *testing.T) {
 	vmtest.Require(t, "socket_bind")
+	if k, _ := vmtest.Guest(); !slices.Contains(killedOn, k.Name) {
+		t.Logf("for want of time on %v only; TestPinned and TestReplacedUnderLoad run here", killedOn)
+		return
+	}
 	cleanPins(t)
 	things, always := thingsToDo(t)
 	m, _ := startPinned(t, order{Set: []policy.Policy{always}, Replace: &always})

@@ -3,13 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -20,6 +20,8 @@ type explainFlags struct {
 	process   processFlags
 	object    objectFlags
 	output    output
+	pid       uint32
+	daemon    remote
 
 	users, groups func(name string) (uint32, error)
 }
@@ -28,9 +30,13 @@ func newExplainCommand() *cobra.Command {
 	flags := explainFlags{output: outputText}
 	flags.users, flags.groups = policy.SystemNames()
 	cmd := &cobra.Command{
-		Use:   "explain [-p] FILE|DIR ...",
+		Use:   "explain [-p] FILE|DIR ...|--pid N",
 		Short: "Tell which rule decides an operation, and why, without a kernel",
 		Long: `Tell which rule decides an operation, and why, without a kernel.
+
+With --pid it is about a process that runs, as a running daemon sees it, and
+about the policies in force unless others are given. Without an operation it
+tells what the process is and which policies and rules concern it.
 
 Prints the verdict, the rule that decided and every pattern that matches with
 the reason why it won or lost. The operation can be left out where the rules of
@@ -59,10 +65,14 @@ that the kernel may choose.`,
 
   # May a script connect there? In JSON. And a process that cannot be identified?
   ebpfguard explain -p policies/ --operation socket_connect --binary /usr/bin/python3.11 --script /usr/bin/cloud-init --address 169.254.169.254 --port 80 -o json
-  ebpfguard explain -p policies/ --operation socket_connect --unknown --address 10.0.0.1 --port 53 --protocol udp`,
+  ebpfguard explain -p policies/ --operation socket_connect --unknown --address 10.0.0.1 --port 53 --protocol udp
+
+  # What does the running daemon forbid process 4711? May it read this?
+  ebpfguard explain --pid 4711
+  ebpfguard explain --pid 4711 --operation file_open --path /etc/shadow`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.files = append(flags.files, args...)
-			return flags.explain(cmd.OutOrStdout(), cmd.Flags())
+			return flags.explain(cmd)
 		},
 	}
 	policyFlag(cmd, &flags.files)
@@ -76,6 +86,11 @@ that the kernel may choose.`,
 	f.VarP(&flags.output, "output", "o", "the `format`: text or json")
 	flags.process.add(f)
 	flags.object.add(f)
+	f.Uint32Var(&flags.pid, "pid", 0, "process: the running one of this `number`, as the daemon sees it")
+	flags.daemon.add(cmd)
+	for _, known := range []string{"binary", "script", "ancestor", "cgroup", "uid", "unknown"} {
+		cmd.MarkFlagsMutuallyExclusive(known, "pid")
+	}
 	for _, known := range []string{"binary", "script", "ancestor", "cgroup"} {
 		cmd.MarkFlagsMutuallyExclusive(known, "unknown")
 	}
@@ -83,8 +98,10 @@ that the kernel may choose.`,
 }
 
 // explain prints how the operation that the flags describe is decided.
-func (f *explainFlags) explain(w io.Writer, given *pflag.FlagSet) error {
-	if len(f.files) == 0 {
+func (f *explainFlags) explain(cmd *cobra.Command) error {
+	w, given := cmd.OutOrStdout(), cmd.Flags()
+	running := given.Changed("pid")
+	if len(f.files) == 0 && !running {
 		return usagef("no policy is given; name a file or directory with -p")
 	}
 	var operation policy.Operation
@@ -102,9 +119,27 @@ func (f *explainFlags) explain(w io.Writer, given *pflag.FlagSet) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	set, err := policy.Load(f.files...)
+	var answer *pb.ExplainResponse
+	if running {
+		if answer, err = f.ask(cmd); err != nil {
+			return err
+		}
+		if f.operation == "" && !aboutObject(given) {
+			if f.output == outputJSON {
+				return printMessage(w, answer)
+			}
+			return printProcess(w, answer)
+		}
+	}
+	set, err := f.policies(answer)
 	if err != nil {
-		return fmt.Errorf("explain: the policies cannot be used:\n%w", err)
+		return err
+	}
+	if running {
+		process = remoteProcess(answer.Process)
+		if len(f.files) == 0 {
+			process.IDs = append(process.IDs, named(set)...)
+		}
 	}
 	if f.operation == "" {
 		if operation, err = theOperation(set, given); err != nil {
@@ -124,6 +159,25 @@ func (f *explainFlags) explain(w io.Writer, given *pflag.FlagSet) error {
 	}
 	_, err = io.WriteString(w, explanation.String())
 	return err
+}
+
+// policies returns those of the files, or without any those in force.
+func (f *explainFlags) policies(answer *pb.ExplainResponse) ([]policy.Policy, error) {
+	if answer != nil && len(f.files) == 0 {
+		return remotePolicies(answer.GetPolicies())
+	}
+	set, err := policy.Load(f.files...)
+	if err != nil {
+		return nil, fmt.Errorf("explain: the policies cannot be used:\n%w", err)
+	}
+	return set, nil
+}
+
+// aboutObject tells whether a flag about an object is given.
+func aboutObject(given *pflag.FlagSet) bool {
+	about := false
+	given.Visit(func(f *pflag.Flag) { about = about || ownersOf(f.Name) != nil })
+	return about
 }
 
 // fits tells whether the flags about the object are those of the operation.
@@ -183,51 +237,6 @@ func (f *explainFlags) resolve(set []policy.Policy, o policy.Operation) ([]polic
 		resolved[i] = one[0]
 	}
 	return resolved, nil
-}
-
-// processFlags describe the process.
-type processFlags struct {
-	binary, script, uid, cgroup string
-	ancestors                   []string
-	unknown                     bool
-}
-
-func (p *processFlags) add(f *pflag.FlagSet) {
-	f.StringVar(&p.binary, "binary", "", "process: the `path` of its program; by default one that no policy names")
-	f.StringVar(&p.script, "script", "", "process: the `path` of the script that the program runs")
-	f.StringArrayVar(&p.ancestors, "ancestor", nil, "process: the `path` of a program or script that it descends from (can be repeated)")
-	f.StringVar(&p.uid, "uid", "0", "process: its real user, a `name` or number")
-	f.StringVar(&p.cgroup, "cgroup", "", "process: the `path` of its control group, such as /system.slice/nginx.service")
-	f.BoolVar(&p.unknown, "unknown", false, "process: it cannot be identified")
-}
-
-func (p *processFlags) process(users func(string) (uint32, error)) (policy.Process, error) {
-	result := policy.Process{Binary: p.binary, Script: p.script, Ancestors: p.ancestors, Cgroup: p.cgroup, Unknown: p.unknown}
-	paths := map[string][]string{"binary": {p.binary}, "script": {p.script}, "ancestor": p.ancestors, "cgroup": {p.cgroup}}
-	for _, name := range []string{"binary", "script", "ancestor", "cgroup"} {
-		for _, path := range paths[name] {
-			if err := checkPath(name, path); err != nil {
-				return result, err
-			}
-		}
-	}
-	var err error
-	result.UID, err = parseID("uid", p.uid, users)
-	return result, err
-}
-
-// pathExamples are what to write instead of what is no path.
-var pathExamples = map[string]string{
-	"binary": "/usr/sbin/sshd", "script": "/usr/local/bin/backup.sh", "ancestor": "/usr/sbin/sshd",
-	"cgroup": "/system.slice/nginx.service", "path": "/etc/shadow", "alias": "/etc/shadow", "target": "/mnt",
-}
-
-// checkPath tells what is wrong with the path of a flag; an empty one is none.
-func checkPath(flag, p string) error {
-	if p == "" || path.IsAbs(p) && path.Clean(p) == p {
-		return nil
-	}
-	return fmt.Errorf("--%s %q is not an absolute and clean path; write one such as %s", flag, p, pathExamples[flag])
 }
 
 // join lists operations as a sentence does.

@@ -86,7 +86,6 @@ Exit codes:
 			return about.Help()
 		},
 	})
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newCheckCommand(),
 		newDaemonCommand(),
@@ -94,6 +93,15 @@ Exit codes:
 		newRunCommand(),
 		newValidateCommand(),
 		newExplainCommand(),
+		newApplyCommand(),
+		newGetCommand(),
+		newDeleteCommand(),
+		newStatusCommand(),
+		newAlertsCommand(),
+		newTopCommand(),
+		newMitigateCommand(),
+		newCompletionCommand(),
+		newManCommand(),
 	)
 	markReached(root)
 	return root

@@ -6,9 +6,12 @@ import (
 	"os/exec"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 )
 
 func TestMain(m *testing.M) {
@@ -16,14 +19,27 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs the scripts of testdata/script with the command. The command
-// "exits" asserts the exit code.
+// "exits" asserts the exit code. A daemon's socket is served in $EBPFGUARD_SOCKET,
+// with no policies until "guard" says so.
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
+		Setup: func(env *testscript.Env) error {
+			guard, socket, stop, err := serveGuard(env.WorkDir)
+			if err != nil {
+				return err
+			}
+			env.Defer(stop)
+			env.Values[guardKey{}] = guard
+			env.Setenv("EBPFGUARD_SOCKET", socket)
+			env.Setenv("TZ", "UTC")
+			return nil
+		},
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits,
+			"guard": setGuard,
 		},
 	})
 }
@@ -56,5 +72,50 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if want := args[0]; strconv.Itoa(code) != want {
 		ts.Fatalf("exit code %d, want %s", code, want)
+	}
+}
+
+// TestCommands asserts that each command has examples and a place in docs/cli.md.
+func TestCommands(t *testing.T) {
+	docs, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var visit func(*cobra.Command)
+	visit = func(cmd *cobra.Command) {
+		if cmd.Example == "" && cmd.HasParent() && cmd.Name() != "help" {
+			t.Errorf("%s has no examples", cmd.CommandPath())
+		}
+		if cmd.Runnable() && cmd.HasParent() && !cmd.Hidden && !strings.Contains(string(docs), cmd.CommandPath()) {
+			t.Errorf("docs/cli.md has nothing about %s", cmd.CommandPath())
+		}
+		for _, c := range cmd.Commands() {
+			visit(c)
+		}
+	}
+	visit(newRootCommand())
+}
+
+type guardKey struct{}
+
+// setGuard changes what the served daemon does: guard filled|degraded|mitigated.
+func setGuard(ts *testscript.TestScript, _ bool, args []string) {
+	guard := ts.Value(guardKey{}).(*guardServer)
+	guard.mu.Lock()
+	defer guard.mu.Unlock()
+	for _, arg := range args {
+		switch arg {
+		case "filled":
+			ts.Check(guard.fill())
+		case "degraded":
+			guard.degraded = true
+		case "mitigated":
+			guard.mu.Unlock()
+			err := guard.mitigated(9*time.Minute + 41*time.Second)
+			guard.mu.Lock()
+			ts.Check(err)
+		default:
+			ts.Fatalf("unknown state %q", arg)
+		}
 	}
 }

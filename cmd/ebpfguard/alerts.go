@@ -1,0 +1,169 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/policy"
+	"github.com/ebpfguard/ebpfguard/sink"
+)
+
+func newAlertsCommand() *cobra.Command {
+	var daemon remote
+	var request pb.WatchRequest
+	format, most := outputText, 0
+	cmd := &cobra.Command{
+		Use:   "alerts",
+		Short: "Follow the alerts of a running daemon",
+		Long: `Follow the alerts of a running daemon, from now on and until interrupted.
+
+The values of one flag are alternatives; of different flags all must fit. When
+alerts come faster than they are printed some are lost here, which is told on the
+standard error; they are counted and written elsewhere all the same. The keys of
+the JSON are those of docs/alerts.md. There is colour on a terminal only, and
+not when NO_COLOR is set.`,
+		Example: `  ebpfguard alerts
+  ebpfguard alerts --verdict deny,kill --severity high,critical
+  ebpfguard alerts --operation socket_connect --binary '/usr/bin/*' --policy 'web-*'
+  ebpfguard alerts -o json | jq -r '.process.binary'
+
+  # Wait for the next denial
+  ebpfguard alerts --verdict deny --number 1`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if most < 0 {
+				return usagef("--number %d is negative; write how many alerts to wait for", most)
+			}
+			filter := sink.Filter{Operations: request.Operations, Policies: request.Policies, Verdicts: request.Verdicts,
+				Severities: request.Severities, Binaries: request.Binaries}
+			if err := filter.Validate(); err != nil {
+				return &usageError{err}
+			}
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer stop()
+			printer := &alertPrinter{stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), format: format, colour: colours(cmd.OutOrStdout())}
+			err := daemon.call(ctx, cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+				return printer.watch(ctx, guard, &request, most)
+			})
+			if ctx.Err() != nil {
+				return nil // interrupting it is how it ends
+			}
+			return err
+		},
+	}
+	daemon.add(cmd)
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringSliceVar(&request.Operations, "operation", nil, "only of these `operations`")
+	f.StringSliceVar(&request.Policies, "policy", nil, "only of these policies, `names` or with * globs")
+	f.StringSliceVar(&request.Verdicts, "verdict", nil, "only these `verdicts`: audit, deny or kill")
+	f.StringSliceVar(&request.Severities, "severity", nil, "only of these `severities`; none stands for rules without one")
+	f.StringSliceVar(&request.Binaries, "binary", nil, "only of these programs, `paths` or patterns as in a policy")
+	f.VarP(&format, "output", "o", "the `format`: text or json")
+	f.IntVarP(&most, "number", "n", 0, "end after this `number` of alerts; 0 is never")
+	for flag, words := range map[string][]string{
+		"operation": operationNames(), "verdict": {"audit", "deny", "kill"},
+		"severity": {"none", "info", "low", "medium", "high", "critical"},
+	} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
+	}
+	_ = cmd.RegisterFlagCompletionFunc("policy", daemon.complete(namesOf()))
+	return cmd
+}
+
+func operationNames() []string {
+	var names []string
+	for _, o := range policy.Operations() {
+		names = append(names, string(o))
+	}
+	return names
+}
+
+// alertPrinter prints alerts as they come.
+type alertPrinter struct {
+	stdout, stderr io.Writer
+	format         output
+	colour         bool
+}
+
+// watch prints alerts until ctx ends, or so many were printed.
+func (p *alertPrinter) watch(ctx context.Context, guard pb.GuardServiceClient, request *pb.WatchRequest, most int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := guard.Watch(ctx, request)
+	if err != nil {
+		return err
+	}
+	for n := 0; most == 0 || n < most; {
+		response, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return errors.New("the daemon has ended; what is in force stays, see 'systemctl status ebpfguard'")
+		}
+		if err != nil {
+			return err
+		}
+		switch event := response.Event.(type) {
+		case *pb.WatchResponse_Subscribed:
+			if p.colour { // somebody looks at it
+				fmt.Fprintln(p.stderr, "waiting for alerts; end with Ctrl-C")
+			}
+		case *pb.WatchResponse_Lost:
+			fmt.Fprintf(p.stderr, "%s lost here: too slow for all\n", many(event.Lost, "alert was", "alerts were"))
+		case *pb.WatchResponse_Json:
+			n++
+			if err := p.print(event.Json, response.Text); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *alertPrinter) print(json, text string) error {
+	line := json
+	if p.format == outputText {
+		line = printable(text)
+		if p.colour {
+			line = colourVerdict(line)
+		}
+	}
+	_, err := fmt.Fprintln(p.stdout, line)
+	return err
+}
+
+// verdictColours are ANSI's: yellow, red, and white on red.
+var verdictColours = map[string]string{"audit": "\x1b[33m", "deny": "\x1b[31m", "kill": "\x1b[1;37;41m"}
+
+// colourVerdict colours the verdict, the second word of an alert.
+func colourVerdict(line string) string {
+	words := strings.SplitN(line, " ", 3)
+	if len(words) < 3 || verdictColours[words[1]] == "" {
+		return line
+	}
+	words[1] = verdictColours[words[1]] + words[1] + "\x1b[0m"
+	return strings.Join(words, " ")
+}
+
+// colours tells whether to write colours.
+func colours(w io.Writer) bool {
+	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(w)
+}
+
+func isTerminal(w any) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
+	return err == nil
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+func newApplyCommand() *cobra.Command {
+	var daemon remote
+	var files []string
+	var request pb.ApplyRequest
+	cmd := &cobra.Command{
+		Use:   "apply -f FILE|DIR|- ...",
+		Short: "Add policies to a running daemon, or replace them by name",
+		Long: `Add policies to a running daemon, or replace them by name.
+
+All at once or, when anything is wrong, not at all: every operation is judged by
+the former policies or by the new ones. They stay in force when the daemon or
+the machine is started anew, until somebody deletes them. A policy of the policy
+directory is changed in its file and not here.
+
+A directory stands for its *.yaml and *.yml files, - for the standard input.`,
+		Example: `  # What would change? Then change it.
+  ebpfguard apply -f ssh.yaml --dry-run
+  ebpfguard apply -f ssh.yaml
+
+  # These and no others but those of the policy directory and the mitigations
+  ebpfguard apply -f policies/ --replace
+
+  # From elsewhere
+  ssh web1 ebpfguard get no-rogue-sshd -o yaml | ebpfguard apply -f -`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("apply takes no arguments; write -f %s", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(files) == 0 {
+				return usagef("no policy is given; name a file or directory with -f")
+			}
+			var err error
+			if request.Name, request.Yaml, err = readPolicies(cmd.InOrStdin(), files); err != nil {
+				return err
+			}
+			return daemon.change(cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+				response, err := guard.Apply(ctx, &request)
+				if err != nil {
+					return err
+				}
+				for _, warning := range response.Warnings {
+					fmt.Fprintln(cmd.ErrOrStderr(), warning)
+				}
+				return printChanges(cmd.OutOrStdout(), response.Changes, request.DryRun)
+			})
+		},
+	}
+	daemon.add(cmd)
+	f := cmd.Flags()
+	f.StringArrayVarP(&files, "file", "f", nil, "read policies from `FILE|DIR|-` (can be repeated)")
+	f.BoolVar(&request.Replace, "replace", false, "remove what was applied before and is not given now")
+	f.BoolVar(&request.DryRun, "dry-run", false, "print the difference and whether it is possible, and change nothing")
+	return cmd
+}
+
+// readPolicies reads what to apply, and what to call it. One file is sent as it
+// is, for the positions in messages; several are read here and sent as one.
+func readPolicies(stdin io.Reader, files []string) (name, yaml string, err error) {
+	if len(files) == 1 {
+		info, err := os.Stat(files[0])
+		switch {
+		case files[0] == "-":
+			data, err := io.ReadAll(stdin)
+			if err == nil && len(bytes.TrimSpace(data)) == 0 {
+				err = fmt.Errorf("apply: the standard input holds no policy; check the command before the pipe")
+			}
+			return "<stdin>", string(data), err
+		case err != nil:
+			return "", "", fmt.Errorf("apply: %w; check the path", err)
+		case info.Mode().IsRegular():
+			data, err := os.ReadFile(files[0])
+			if err != nil {
+				return "", "", fmt.Errorf("apply: %w; check the permissions", err)
+			}
+			// addresses_from is meant from the folder of the file.
+			name, err := filepath.Abs(files[0])
+			return name, string(data), err
+		}
+	}
+	set, err := policy.Load(files...)
+	if err != nil {
+		return "", "", fmt.Errorf("apply: the policies cannot be used:\n%w", err)
+	}
+	if err := absoluteLists(set); err != nil {
+		return "", "", err
+	}
+	return strings.Join(files, ","), string(policy.Format(set)), nil
+}
+
+// absoluteLists makes the names in addresses_from independent of the files that
+// the policies were in.
+func absoluteLists(set []policy.Policy) error {
+	for _, p := range set {
+		file, _, _ := strings.Cut(p.Source, ":")
+		folder, err := filepath.Abs(filepath.Dir(file))
+		if err != nil {
+			return err
+		}
+		for _, rule := range p.Rules {
+			for _, patterns := range [][]policy.Pattern{rule.Allow, rule.Deny} {
+				for i, pattern := range patterns {
+					s, ok := pattern.(policy.SocketPattern)
+					if !ok {
+						continue
+					}
+					s.AddressesFrom = append([]string(nil), s.AddressesFrom...)
+					for j, name := range s.AddressesFrom {
+						if !filepath.IsAbs(name) {
+							s.AddressesFrom[j] = filepath.Join(folder, name)
+						}
+					}
+					patterns[i] = s
+				}
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+)
+
+// printChanges prints what a change did, or on a dry run what it would do and
+// the difference.
+func printChanges(w io.Writer, c *pb.Changes, dryRun bool) error {
+	var b strings.Builder
+	if dryRun && c.GetDiff() != "" {
+		b.WriteString(strings.TrimRight(c.GetDiff(), "\n") + "\n\n")
+	}
+	for _, group := range []struct {
+		word  string
+		names []string
+	}{{"added", c.GetAdded()}, {"changed", c.GetChanged()}, {"removed", c.GetRemoved()}} {
+		for _, name := range group.names {
+			fmt.Fprintf(&b, "%-9s %s\n", group.word, name)
+		}
+	}
+	changed := len(c.GetAdded()) + len(c.GetChanged()) + len(c.GetRemoved())
+	unchanged := ""
+	if n := len(c.GetUnchanged()); n > 0 && changed > 0 {
+		unchanged = fmt.Sprintf(", %d unchanged", n)
+	}
+	switch {
+	case changed == 0 && dryRun:
+		fmt.Fprintf(&b, "nothing would change: set %d is in force\n", c.GetGeneration())
+	case changed == 0:
+		fmt.Fprintf(&b, "nothing changed: set %d is in force\n", c.GetGeneration())
+	case dryRun:
+		fmt.Fprintf(&b, "nothing was changed (--dry-run): %d to add, %d to change, %d to remove%s\n",
+			len(c.GetAdded()), len(c.GetChanged()), len(c.GetRemoved()), unchanged)
+	default:
+		fmt.Fprintf(&b, "in force as set %d: %d added, %d changed, %d removed%s\n", c.GetGeneration(),
+			len(c.GetAdded()), len(c.GetChanged()), len(c.GetRemoved()), unchanged)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+)
+
+func newDeleteCommand() *cobra.Command {
+	var daemon remote
+	dryRun := false
+	cmd := &cobra.Command{
+		Use:   "delete NAME ...",
+		Short: "Remove policies that were applied",
+		Long: `Remove policies that were applied.
+
+All at once or, when one of them is not there, none. A policy of the policy
+directory ends when its file is removed, a mitigation with 'ebpfguard mitigate
+lift'.`,
+		Example: `  ebpfguard delete no-rogue-sshd --dry-run
+  ebpfguard delete no-rogue-sshd web-egress`,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			if len(names) == 0 {
+				return usagef("no policy is named; 'ebpfguard get' lists those in force")
+			}
+			return daemon.change(cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+				response, err := guard.Delete(ctx, &pb.DeleteRequest{Names: names, DryRun: dryRun})
+				if err != nil {
+					return err
+				}
+				return printChanges(cmd.OutOrStdout(), response.Changes, dryRun)
+			})
+		},
+		ValidArgsFunction: daemon.complete(namesOf(pb.Origin_ORIGIN_APPLIED)),
+	}
+	daemon.add(cmd)
+	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be removed, and remove nothing")
+	return cmd
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// newManCommand returns the command that packages are made with. It is hidden:
+// who has a package has the pages.
+func newManCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "man DIR",
+		Short:   "Write the manual pages of this command and those below it into a directory",
+		Example: `  ebpfguard man dist/man && man dist/man/ebpfguard-status.1`,
+		Hidden:  true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("man takes one directory; write for example dist/man")
+			}
+			if err := os.MkdirAll(args[0], 0o755); err != nil {
+				return fmt.Errorf("man: %w; choose another directory", err)
+			}
+			return writeManPages(args[0], cmd.Root())
+		},
+	}
+}
+
+// writeManPages writes the page of the command and of those below it.
+func writeManPages(dir string, cmd *cobra.Command) error {
+	path := filepath.Join(dir, manName(cmd)+".1")
+	if err := os.WriteFile(path, []byte(manPage(cmd)), 0o644); err != nil {
+		return fmt.Errorf("man: %w; choose another directory", err)
+	}
+	for _, c := range manCommands(cmd) {
+		if err := writeManPages(dir, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func manName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "-") }
+
+// manCommands returns the commands below one that have a page.
+func manCommands(cmd *cobra.Command) []*cobra.Command {
+	var list []*cobra.Command
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() && c.Name() != "help" {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// manPage returns a page in man(7)'s macros. It has no date: the same source
+// gives the same bytes.
+func manPage(cmd *cobra.Command) string {
+	cmd.InitDefaultHelpFlag()
+	cmd.InitDefaultVersionFlag()
+	var b strings.Builder
+	fmt.Fprintf(&b, ".TH %q 1 \"\" \"ebpfguard\" \"ebpfguard\"\n", strings.ToUpper(manName(cmd)))
+	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(manName(cmd)), roff(cmd.Short))
+	fmt.Fprintf(&b, ".SH SYNOPSIS\n%s\n", roff(cmd.UseLine()))
+	if len(manCommands(cmd)) > 0 {
+		b.WriteString(".SH COMMANDS\n")
+	}
+	for _, c := range manCommands(cmd) {
+		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(c.Name()), roff(c.Short))
+	}
+	if cmd.Long != "" {
+		// As written: it has lists and tables.
+		fmt.Fprintf(&b, ".SH DESCRIPTION\n.nf\n%s\n.fi\n", roff(cmd.Long))
+	}
+	b.WriteString(".SH OPTIONS\n")
+	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { b.WriteString(manFlag(f)) })
+	cmd.InheritedFlags().VisitAll(func(f *pflag.Flag) { b.WriteString(manFlag(f)) })
+	if cmd.Example != "" {
+		fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", roff(cmd.Example))
+	}
+	var also []string
+	if cmd.HasParent() {
+		also = append(also, `\fB`+roff(manName(cmd.Parent()))+`\fR(1)`)
+	}
+	for _, c := range manCommands(cmd) {
+		also = append(also, `\fB`+roff(manName(c))+`\fR(1)`)
+	}
+	fmt.Fprintf(&b, ".SH SEE ALSO\n%s\n", strings.Join(also, ",\n"))
+	return b.String()
+}
+
+func manFlag(f *pflag.Flag) string {
+	if f.Hidden {
+		return ""
+	}
+	value, usage := pflag.UnquoteUsage(f)
+	name := `\fB\-\-` + roff(f.Name) + `\fR`
+	if f.Shorthand != "" {
+		name = `\fB\-` + f.Shorthand + `\fR, ` + name
+	}
+	if value != "" {
+		name += ` \fI` + roff(value) + `\fR`
+	}
+	if f.DefValue != "" && f.DefValue != "false" && f.DefValue != "0" && f.DefValue != "0s" && f.DefValue != "[]" {
+		usage += " (default " + f.DefValue + ")"
+	}
+	return fmt.Sprintf(".TP\n%s\n%s\n", name, roff(usage))
+}
+
+// roff writes text so that roff does not take it for something else.
+func roff(s string) string {
+	s = strings.NewReplacer(`\`, `\e`, "-", `\-`, "'", `\(aq`, "`", "\\(ga", "^", `\(ha`, "~", `\(ti`).Replace(s)
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, ".") {
+			lines[i] = `\&` + line
+		}
+	}
+	return strings.Join(lines, "\n")
+}

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+)
+
+// profiles are what mitigate forbids.
+var profiles = map[string]pb.MitigateRequest_Profile{
+	"no-network": pb.MitigateRequest_PROFILE_NO_NETWORK, "read-only": pb.MitigateRequest_PROFILE_READ_ONLY,
+	"no-exec": pb.MitigateRequest_PROFILE_NO_EXEC, "kill": pb.MitigateRequest_PROFILE_KILL,
+}
+
+// mitigateFlags are the flags of mitigate.
+type mitigateFlags struct {
+	pid                           uint32
+	start                         uint64
+	binary, cgroup, user, profile string
+	file, name, message           string
+	everyone, audit               bool
+	ttl                           time.Duration
+}
+
+func newMitigateCommand() *cobra.Command {
+	var daemon remote
+	var flags mitigateFlags
+	cmd := &cobra.Command{
+		Use:   "mitigate --pid N|--binary PATH|--cgroup PATH|--user NAME|--everyone --profile PROFILE|-f POLICY --ttl DURATION",
+		Short: "Forbid something for a limited time, at once",
+		Long: `Forbid something for a limited time, at once.
+
+The kernel ends it when its time is over, also when the daemon does not run by
+then. With --pid it is for this process and all that it has started and will
+start, and not for another that gets its number later. The profiles:
+
+  no-network  it neither binds, connects nor sends
+  read-only   it writes, changes, makes, renames and removes no file
+  no-exec     it starts no program
+  kill        it is killed, and killed again at whatever it is judged for
+
+With -f it is the rules of a policy without a subject.`,
+		Example: `  # No network for process 4711 and all that it started
+  ebpfguard mitigate --pid 4711 --profile no-network --ttl 10m
+
+  # What an alert was about, and no other process that has its number by now
+  ebpfguard mitigate --pid 4711 --start 81234567890 --profile kill --ttl 1h --message "INC-1234"
+
+  # What would it forbid? Only tell.
+  ebpfguard mitigate --cgroup /system.slice/nginx.service --profile no-exec --ttl 30m --audit
+
+  # Then see how long it lasts, and end it
+  ebpfguard mitigate list
+  ebpfguard mitigate lift incident-1234`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("unknown command %q of mitigate; choose list or lift, or name whom it is for with a flag such as --pid", args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			request, err := flags.request(cmd)
+			if err != nil {
+				return err
+			}
+			return daemon.change(cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+				response, err := guard.Mitigate(ctx, request)
+				if err != nil {
+					return err
+				}
+				return printMitigation(cmd.OutOrStdout(), response.Mitigation, flags.audit)
+			})
+		},
+	}
+	daemon.add(cmd)
+	flags.add(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(profileNames(), cobra.ShellCompDirectiveNoFileComp))
+	cmd.AddCommand(newMitigateListCommand(&daemon), newMitigateLiftCommand(&daemon))
+	return cmd
+}
+
+func profileNames() []string {
+	return []string{"no-network", "read-only", "no-exec", "kill"}
+}
+
+func (m *mitigateFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.Uint32Var(&m.pid, "pid", 0, "whom: the process of this `number`, and its descendants")
+	f.Uint64Var(&m.start, "start", 0, "whom: only if the process of --pid was started then, `nanoseconds` as process.start_time of an alert")
+	f.StringVar(&m.binary, "binary", "", "whom: those who run this program, a `path` or pattern, and their descendants")
+	f.StringVar(&m.cgroup, "cgroup", "", "whom: those of this control group, a `path`, and below it")
+	f.StringVar(&m.user, "user", "", "whom: those of this user, a `name` or number")
+	f.BoolVar(&m.everyone, "everyone", false, "whom: every process")
+	f.StringVar(&m.profile, "profile", "", "what: the `profile` no-network, read-only, no-exec or kill")
+	f.StringVarP(&m.file, "file", "f", "", "what: the rules of the policy without a subject in `FILE`, or - for the standard input")
+	f.DurationVar(&m.ttl, "ttl", 0, "for how long, a `duration` such as 90s, 10m or 2h")
+	f.BoolVar(&m.audit, "audit", false, "only tell what would be forbidden")
+	f.StringVar(&m.name, "name", "", "the policy's `name`; by default one is chosen")
+	f.StringVar(&m.message, "message", "", "a `text` for its alerts, such as the number of the incident")
+}
+
+// request returns the request, or what is wrong with the flags.
+func (m *mitigateFlags) request(cmd *cobra.Command) (*pb.MitigateRequest, error) {
+	var given []string
+	for _, flag := range []string{"pid", "binary", "cgroup", "user", "everyone"} {
+		if cmd.Flags().Changed(flag) {
+			given = append(given, "--"+flag)
+		}
+	}
+	switch {
+	case len(given) == 0:
+		return nil, usagef("nobody is named; add one of --pid, --binary, --cgroup, --user or --everyone")
+	case len(given) > 1:
+		return nil, usagef("%s are given; keep one of them", strings.Join(given, " and "))
+	case m.start != 0 && given[0] != "--pid":
+		return nil, usagef("--start is about a process; use it with --pid")
+	case (m.profile == "") == (m.file == ""):
+		return nil, usagef("what to forbid is told once; add either --profile or -f")
+	case m.profile != "" && !slices.Contains(profileNames(), m.profile):
+		return nil, usagef("unknown profile %q; choose from %s", m.profile, strings.Join(profileNames(), ", "))
+	case m.ttl <= 0:
+		return nil, usagef("it needs an end; add a --ttl such as 10m")
+	}
+	r := &pb.MitigateRequest{Profile: profiles[m.profile], Ttl: durationpb.New(m.ttl), Name: m.name, Message: m.message, Audit: m.audit}
+	switch given[0] {
+	case "--pid":
+		if m.pid == 0 {
+			return nil, usagef("--pid 0 is no process; write the number of one")
+		}
+		r.Subject = &pb.MitigateRequest_Process{Process: &pb.ProcessSubject{Pid: m.pid, Start: m.start}}
+	case "--binary":
+		r.Subject = &pb.MitigateRequest_Binary{Binary: m.binary}
+	case "--cgroup":
+		r.Subject = &pb.MitigateRequest_Cgroup{Cgroup: m.cgroup}
+	case "--user":
+		r.Subject = &pb.MitigateRequest_User{User: m.user}
+	case "--everyone":
+		if !m.everyone {
+			return nil, usagef("--everyone=false names nobody; leave it out and name somebody")
+		}
+		r.Subject = &pb.MitigateRequest_Everyone{Everyone: true}
+	}
+	if m.file == "" {
+		return r, nil
+	}
+	var data []byte
+	var err error
+	if m.file == "-" {
+		data, err = io.ReadAll(cmd.InOrStdin())
+	} else {
+		data, err = os.ReadFile(m.file)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("mitigate: %w; check the path and its permissions", err)
+	}
+	r.Yaml = string(data)
+	return r, nil
+}
+
+func printMitigation(w io.Writer, m *pb.Mitigation, audit bool) error {
+	what := m.GetProfile()
+	if audit {
+		what += " (audit: only told)"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s for %s, for %s until %s\n", m.GetName(), what, printable(m.GetSubject()),
+		span(m.GetLeft().AsDuration()), m.GetExpires().AsTime().Local().Format("2006-01-02 15:04:05"))
+	if killed := m.GetKilled(); len(killed) > 0 {
+		fmt.Fprintf(&b, "killed %s: %s\n", count(len(killed), "process", "processes"), strings.Trim(fmt.Sprint(killed), "[]"))
+	}
+	fmt.Fprintf(&b, "end it before with: ebpfguard mitigate lift %s\n", m.GetName())
+	_, err := io.WriteString(w, b.String())
+	return err
+}

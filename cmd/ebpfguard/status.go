@@ -1,0 +1,167 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+)
+
+func newStatusCommand() *cobra.Command {
+	var daemon remote
+	format := outputText
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Tell whether all is well, what is in force and what was decided",
+		Long: `Tell whether all is well, what is in force and what was decided.
+
+The first line begins with ENFORCING, or with DEGRADED when something needs
+attention: what it is and what to do comes next. Operations are counted since the
+enforcement began, also before this daemon was started. LOST alerts did not fit
+into the kernel's buffer, LIMITED ones were more than a rule wants; what they are
+about was decided all the same.
+
+The exit code is 0 whenever the daemon answers.`,
+		Example: `  ebpfguard status
+  ebpfguard status -o json | jq -e '.state == "enforcing"'
+  ebpfguard status -o json | jq '[.operations[].denied] | add'`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return daemon.ask(cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+				s, err := guard.Status(ctx, &pb.StatusRequest{})
+				if err != nil {
+					return err
+				}
+				if format == outputJSON {
+					return printMessage(cmd.OutOrStdout(), s)
+				}
+				_, err = io.WriteString(cmd.OutOrStdout(), describeStatus(s, time.Now()))
+				return err
+			})
+		},
+	}
+	daemon.add(cmd)
+	cmd.Flags().VarP(&format, "output", "o", "the `format`: text or json")
+	return cmd
+}
+
+// hottest is how many rules status shows.
+const hottest = 5
+
+func describeStatus(s *pb.StatusResponse, now time.Time) string {
+	var b strings.Builder
+	b.WriteString(headline(s) + "\n")
+	if len(s.Problems) > 0 {
+		b.WriteString("\n")
+	}
+	for _, problem := range s.Problems {
+		b.WriteString(wrapFrom("! ", printable(problem)) + "\n")
+	}
+	b.WriteString("\n")
+	since := ""
+	if s.Applied.IsValid() {
+		since = fmt.Sprintf(", in force for %s", span(now.Sub(s.Applied.AsTime())))
+	}
+	fmt.Fprintf(&b, "set       %d%s\n", s.Generation, since)
+	fmt.Fprintf(&b, "daemon    up %s, pid %d, memory %s\n", span(now.Sub(s.Started.AsTime())), s.Pid, size(s.ResidentBytes))
+	if s.Adopted {
+		b.WriteString("          it took over what a former daemon enforced\n")
+	}
+	fmt.Fprintf(&b, "version   %s\n", cmp.Or(s.Version, "unknown"))
+	fmt.Fprintf(&b, "host      %s, boot %s\n", cmp.Or(printable(s.Host), "unknown"), cmp.Or(s.BootId, "unknown"))
+	fmt.Fprintf(&b, "policies  %s\n", cmp.Or(s.PolicyDirectory, "no directory; applied ones only"))
+	if s.PinPath != "" {
+		fmt.Fprintf(&b, "pins      %s\n", s.PinPath)
+	} else {
+		b.WriteString("pins      none: enforcement ends with the daemon\n")
+	}
+	describeOperations(&b, s)
+	describeRules(&b, s)
+	describeAlerts(&b, s)
+	return b.String()
+}
+
+// headline says how it is, in one line.
+func headline(s *pb.StatusResponse) string {
+	what := fmt.Sprintf("%s, %s, %s", many(s.Policies, "policy", "policies"), many(s.Rules, "rule", "rules"),
+		many(s.Mitigations, "mitigation", "mitigations"))
+	switch s.State {
+	case pb.StatusResponse_STATE_ENFORCING:
+		if s.Policies == 0 {
+			return "ENFORCING  nothing: no policies are in force; add one with 'ebpfguard apply -f FILE'"
+		}
+		return "ENFORCING  " + what
+	case pb.StatusResponse_STATE_DEGRADED:
+		return fmt.Sprintf("DEGRADED   %s; still enforcing %s", many(len(s.Problems), "problem", "problems"), what)
+	}
+	return "UNKNOWN    the daemon does not tell its state; is it of another version?"
+}
+
+// describeOperations prints two tables: one would be too wide for a terminal of
+// 80 columns.
+func describeOperations(b *strings.Builder, s *pb.StatusResponse) {
+	decided := [][]string{{"OPERATION", "ATTACHED", "ALLOWED", "AUDITED", "DENIED", "KILLED", "UNDECIDED"}}
+	alerts := [][]string{{"ALERTS OF", "SENT", "LOST", "LIMITED"}}
+	for _, o := range s.Operations {
+		decided = append(decided, []string{o.Operation, yesNo(o.Attached), number(o.Allowed), number(o.Audited), number(o.Denied),
+			number(o.Killed), number(o.Undecided)})
+		if o.Alerts+o.AlertsLost+o.AlertsLimited > 0 {
+			alerts = append(alerts, []string{o.Operation, number(o.Alerts), number(o.AlertsLost), number(o.AlertsLimited)})
+		}
+	}
+	if len(decided) == 1 {
+		b.WriteString("\nno operation was counted: no policy needs one yet\n")
+		return
+	}
+	b.WriteString("\n")
+	_ = table(b, []int{2, 3, 4, 5, 6}, decided...)
+	if len(alerts) > 1 {
+		b.WriteString("\n")
+		_ = table(b, []int{1, 2, 3}, alerts...)
+	}
+}
+
+func describeRules(b *strings.Builder, s *pb.StatusResponse) {
+	hot := slices.DeleteFunc(slices.Clone(s.RuleCounters), func(r *pb.RuleCounters) bool { return r.Hits == 0 })
+	slices.SortStableFunc(hot, func(a, b *pb.RuleCounters) int { return cmp.Compare(b.Hits, a.Hits) })
+	if len(hot) == 0 {
+		b.WriteString("\nno rule has audited or denied anything yet\n")
+		return
+	}
+	rows := [][]string{{"HITS", "LOST", "LIMITED", "RULE", "OPERATION", "HOTTEST RULES"}}
+	for _, r := range hot[:min(len(hot), hottest)] {
+		rows = append(rows, []string{number(r.Hits), number(r.AlertsLost), number(r.AlertsLimited), number(r.Rule), r.Operation, r.Policy})
+	}
+	b.WriteString("\n")
+	_ = table(b, []int{0, 1, 2, 3}, rows...)
+	if rest := len(hot) - hottest; rest > 0 {
+		fmt.Fprintf(b, "and %s\n", many(rest, "more rule", "more rules"))
+	}
+}
+
+func describeAlerts(b *strings.Builder, s *pb.StatusResponse) {
+	var sent, lost, limited uint64
+	for _, o := range s.Operations {
+		sent, lost, limited = sent+o.Alerts, lost+o.AlertsLost, limited+o.AlertsLimited
+	}
+	fmt.Fprintf(b, "\nalerts    kernel: %s sent, %s lost, %s limited\n", number(sent), number(lost), number(limited))
+	fmt.Fprintf(b, "          daemon: %s read, %s folded into others, last number %s\n",
+		number(s.GetAlerts().GetRead()), number(s.GetAlerts().GetFolded()), number(s.GetAlerts().GetSequence()))
+	rows := [][]string{{"SINK", "WRITTEN", "FILTERED", "DROPPED", "LAST ERROR"}}
+	for _, k := range s.GetAlerts().GetSinks() {
+		rows = append(rows, []string{printable(k.Name), number(k.Written), number(k.Filtered), number(k.Dropped), cmp.Or(printable(k.Error), "-")})
+	}
+	if len(rows) == 1 {
+		b.WriteString("          they go nowhere but to those who watch: no sink is configured\n")
+		return
+	}
+	b.WriteString("\n")
+	_ = table(b, []int{1, 2, 3}, rows...)
+}
