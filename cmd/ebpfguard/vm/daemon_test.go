@@ -85,10 +85,14 @@ type shellThatListens struct {
 // listenerMode makes this test's program what shellThatListens runs.
 const listenerMode = "EBPFGUARD_TEST_LISTENER"
 
-func init() {
-	if os.Getenv(listenerMode) == "" {
-		return
+func TestMain(m *testing.M) {
+	if os.Getenv(listenerMode) != "" {
+		answerWhetherItListens()
 	}
+	os.Exit(m.Run())
+}
+
+func answerWhetherItListens() {
 	for buffer := make([]byte, 1); ; {
 		if n, err := os.Stdin.Read(buffer); n == 0 || err != nil {
 			os.Exit(0)
