@@ -63,10 +63,10 @@ func LoadConfig(path string, flags *pflag.FlagSet) (Config, error) {
 func (c *Config) override(flags *pflag.FlagSet) error {
 	own := c.Flags()
 	var errs []error
-	flags.Visit(func(f *pflag.Flag) {
+	flags.VisitAll(func(f *pflag.Flag) { // Visit misses what was set through another set of flags
 		to := own.Lookup(f.Name)
-		if to == nil {
-			return // not ours
+		if to == nil || !f.Changed {
+			return
 		}
 		var err error
 		if from, ok := f.Value.(pflag.SliceValue); ok {

@@ -109,7 +109,9 @@ func TestFlagsWin(t *testing.T) {
 	}
 	defaults := DefaultConfig()
 	flags := defaults.Flags()
-	if err := flags.Parse([]string{
+	command := pflag.NewFlagSet("command", pflag.ContinueOnError)
+	command.AddFlagSet(flags)
+	if err := command.Parse([]string{
 		"--group=b", "--enrich=false", "--on-exit=remove", "--alert-buffer=1MiB", "--log-level=warn", "--debounce=2s",
 		"--outputs", "{type: file, path: /x}", "--outputs", "{type: stdout, filter: {verdicts: [kill]}}",
 	}); err != nil {

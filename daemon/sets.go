@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
-	"strings"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -102,18 +101,4 @@ func compare(before, after []policy.Policy) *pb.Changes {
 
 func changed(c *pb.Changes) bool {
 	return len(c.GetAdded())+len(c.GetChanged())+len(c.GetRemoved()) > 0
-}
-
-// summary returns changes as text.
-func summary(c *pb.Changes) string {
-	var parts []string
-	for _, part := range []struct {
-		what  string
-		names []string
-	}{{"added", c.GetAdded()}, {"changed", c.GetChanged()}, {"removed", c.GetRemoved()}} {
-		if len(part.names) > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", len(part.names), part.what))
-		}
-	}
-	return strings.Join(parts, ", ")
 }
