@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
 
@@ -84,6 +85,9 @@ type Manager struct {
 	// policies select or selected, by [compile.MarkKeys].
 	marks map[string]uint
 
+	// forget gives memory back some time after a change.
+	forget *time.Timer
+
 	sequence Sequence
 	// note is where the sequence is kept for another process, nil without an object.
 	noteMu sync.Mutex
@@ -94,6 +98,9 @@ type Manager struct {
 	historyMu sync.Mutex
 	history   map[uint32]generation
 }
+
+// forgetTime is how long what was read to load programs is kept after a change.
+const forgetTime = 10 * time.Second
 
 // NewManager checks that this kernel can enforce policies; the error wraps
 // [ErrNotSupported] and says what is missing and how to enable it. Nothing is
@@ -114,6 +121,13 @@ func NewManager(options Options) (*Manager, error) {
 	m := &Manager{options: options, attached: map[policy.Operation][]string{},
 		history: map[uint32]generation{}, counted: ruleCounts{}, marks: map[string]uint{}}
 	m.sequence.manager = m
+	m.forget = time.AfterFunc(forgetTime, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.object != nil && !m.closed {
+			m.object.Forget()
+		}
+	})
 	m.users, m.groups = policy.SystemNames()
 	m.host, _ = os.Hostname() // alerts are worth more than their host
 	m.bootID = bootID()
@@ -341,6 +355,7 @@ func (m *Manager) close(remove bool) error {
 		return nil
 	}
 	m.closed = true
+	m.forget.Stop()
 	var err error
 	if m.stream != nil {
 		err = m.stream.close()

@@ -20,6 +20,9 @@ type generation struct {
 // their policy.
 const keptGenerations = 256
 
+// keptRules bounds the rules of those generations, but for the last two.
+const keptRules = 100_000
+
 // Apply replaces the whole policy set in one step: every operation is judged by
 // the former set or by the new one, never by a mix of them, and by the new one
 // when Apply returns. All operations of the rules must be attached, unless
@@ -131,6 +134,7 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 	changes := compare(m.set, set)
 	changes.Generation = number
 	m.set, m.rules, m.attached = set, compiled.Rules, attached
+	m.forget.Reset(forgetTime)
 	return changes, m.object.Keep(programs)
 }
 
@@ -167,6 +171,12 @@ func (m *Manager) remember(number uint32, g generation) {
 	defer m.historyMu.Unlock()
 	m.history[number] = g
 	delete(m.history, number-keptGenerations)
+	rules := 0
+	for _, n := range slices.Backward(slices.Sorted(maps.Keys(m.history))) {
+		if rules += len(m.history[n].rules); rules > keptRules && n != number && n != m.number {
+			delete(m.history, n)
+		}
+	}
 }
 
 // rule finds the policy and rule of an alert.

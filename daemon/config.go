@@ -108,7 +108,7 @@ func DefaultConfig() Config {
 		Pins:        "/sys/fs/bpf/ebpfguard",
 		State:       "/var/lib/ebpfguard",
 		OnExit:      Keep,
-		AlertBuffer: 8 << 20,
+		AlertBuffer: 4 << 20,
 		Enrich:      true,
 		Outputs:     []Output{{Type: Stdout, Format: JSON}},
 		FoldWindow:  10 * time.Second,

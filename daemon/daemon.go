@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ebpfguard/ebpfguard"
@@ -66,6 +68,10 @@ type Daemon struct {
 	generation  uint32
 	publishedAt time.Time
 	expiry      *time.Timer
+	// tidy gives memory back some time after a change.
+	tidy *time.Timer
+	// publishing is when the change began that is being made, in nanoseconds; 0 if none.
+	publishing atomic.Int64
 
 	// stateMu is for what has to be read while policies are being replaced.
 	stateMu  sync.Mutex
@@ -94,6 +100,7 @@ func New(config Config, options Options) (*Daemon, error) {
 	}
 	d.expiry = time.AfterFunc(time.Hour, d.expire)
 	d.expiry.Stop()
+	d.tidy = time.AfterFunc(tidyTime, debug.FreeOSMemory)
 	return d, nil
 }
 
@@ -207,6 +214,7 @@ func (d *Daemon) end() error {
 	defer d.mu.Unlock()
 	d.ended = true
 	d.expiry.Stop()
+	d.tidy.Stop()
 	if d.configuration().OnExit == Remove {
 		return d.guard.Remove()
 	}
@@ -227,10 +235,17 @@ func (d *Daemon) owned() sets {
 	return d.sets
 }
 
+// tidyTime is how long after a change memory is given back: compiling takes much, and the
+// library keeps what it read of the kernel for 10 s.
+const tidyTime = 15 * time.Second
+
 // publish puts the policies in force, all or none. The caller holds mu.
 func (d *Daemon) publish(next sets) error {
 	next.mitigations = unexpired(next.mitigations, d.now())
+	d.publishing.Store(time.Now().UnixNano())
 	changes, err := d.guard.Apply(next.all())
+	d.publishing.Store(0)
+	d.tidy.Reset(tidyTime)
 	if changes.Generation != 0 {
 		d.generation, d.publishedAt = changes.Generation, time.Now()
 	}

@@ -67,7 +67,12 @@ func (d *Daemon) watchdog(ctx context.Context) {
 	}
 }
 
-// answers tells whether policies could be replaced and the guard asked in time.
+// maxPublishing is how long a set may take to come into force: 100,000 rules take seconds,
+// on a slow and busy machine minutes.
+const maxPublishing = 10 * time.Minute
+
+// answers tells whether policies could be replaced and the guard asked in time, or are
+// just being replaced.
 func (d *Daemon) answers(patience time.Duration) bool {
 	answered := make(chan bool, 1)
 	go func() {
@@ -84,6 +89,7 @@ func (d *Daemon) answers(patience time.Duration) bool {
 	case ok := <-answered:
 		return ok
 	case <-time.After(patience):
-		return false
+		since := d.publishing.Load()
+		return since != 0 && time.Since(time.Unix(0, since)) < maxPublishing
 	}
 }

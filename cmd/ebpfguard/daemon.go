@@ -78,7 +78,12 @@ func newLog(w io.Writer, format daemon.LogFormat, level slog.Leveler) *slog.Logg
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
+// gcPercent trades processor time for memory: what the daemon keeps is small, what it
+// reads and throws away for a change is not.
+const gcPercent = 40
+
 func runDaemon(config daemon.Config, options daemon.Options) error {
+	debug.SetGCPercent(gcPercent)
 	d, err := daemon.New(config, options)
 	if err != nil {
 		return fmt.Errorf("daemon: %w", err)

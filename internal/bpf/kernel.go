@@ -59,7 +59,7 @@ func hookArguments(variables map[string]any) error {
 		}
 		variables[name] = uint32(0)
 		for i, p := range parameters {
-			if p.Name == "dentry" {
+			if p == "dentry" {
 				variables[name] = uint32(i)
 			}
 		}
@@ -119,9 +119,11 @@ func giveTypes(c *btf.Cache) {
 // hooks are what is known of the kernel's LSM hooks.
 var hooks = struct {
 	sync.Mutex
-	known map[string]*btf.FuncProto // nil for a hook that there is not
+	// known has the names of a hook's parameters, not the types: those would keep all of
+	// the kernel's types alive. It is nil for a hook that there is not.
+	known map[string][]string
 	told  map[string]bool
-}{known: map[string]*btf.FuncProto{}}
+}{known: map[string][]string{}}
 
 // KnownHooks returns which of the hooks that were asked for this kernel has.
 func KnownHooks() map[string]bool {
@@ -131,8 +133,8 @@ func KnownHooks() map[string]bool {
 	if known == nil {
 		known = map[string]bool{}
 	}
-	for name, prototype := range hooks.known {
-		known[name] = prototype != nil
+	for name, parameters := range hooks.known {
+		known[name] = parameters != nil
 	}
 	return known
 }
@@ -145,13 +147,13 @@ func TellHooks(known map[string]bool) {
 	hooks.told = maps.Clone(known)
 }
 
-// hookType returns the type of the function that programs for a hook are
-// attached to; nil if there is no such hook.
-func hookType(name string) (*btf.FuncProto, error) {
+// parametersOf returns the names of the parameters of the function that programs for a
+// hook are attached to; nil if there is no such hook.
+func parametersOf(hook string) ([]string, error) {
 	hooks.Lock()
 	defer hooks.Unlock()
-	if prototype, ok := hooks.known[name]; ok {
-		return prototype, nil
+	if parameters, ok := hooks.known[hook]; ok {
+		return parameters, nil
 	}
 	cache := takeTypes()
 	defer giveTypes(cache)
@@ -160,28 +162,23 @@ func hookType(name string) (*btf.FuncProto, error) {
 		return nil, fmt.Errorf("reading the kernel's BTF: %w", err)
 	}
 	var function *btf.Func
-	err = kernel.TypeByName("bpf_lsm_"+name, &function)
+	err = kernel.TypeByName("bpf_lsm_"+hook, &function)
 	if err != nil && !errors.Is(err, btf.ErrNotFound) {
 		return nil, fmt.Errorf("reading the kernel's BTF: %w", err)
 	}
-	var prototype *btf.FuncProto
+	var parameters []string
 	if err == nil {
-		var ok bool
-		if prototype, ok = function.Type.(*btf.FuncProto); !ok {
-			return nil, fmt.Errorf("reading the kernel's BTF: %s is no function", name)
+		prototype, ok := function.Type.(*btf.FuncProto)
+		if !ok {
+			return nil, fmt.Errorf("reading the kernel's BTF: %s is no function", hook)
+		}
+		parameters = make([]string, 0, len(prototype.Params))
+		for _, p := range prototype.Params {
+			parameters = append(parameters, strings.Clone(p.Name))
 		}
 	}
-	hooks.known[name] = prototype
-	return prototype, nil
-}
-
-// parametersOf returns the parameters of a hook; none if there is no such hook.
-func parametersOf(hook string) ([]btf.FuncParam, error) {
-	prototype, err := hookType(hook)
-	if err != nil || prototype == nil {
-		return nil, err
-	}
-	return prototype.Params, nil
+	hooks.known[hook] = parameters
+	return parameters, nil
 }
 
 // takesStructs tells whether programs can be attached to functions that take
@@ -209,8 +206,8 @@ func HasHook(name string) (bool, error) {
 	if told && name != "path_chown" {
 		return there, nil
 	}
-	prototype, err := hookType(name)
-	if err != nil || prototype == nil {
+	parameters, err := parametersOf(name)
+	if err != nil || parameters == nil {
 		return false, err
 	}
 	if name == "path_chown" {

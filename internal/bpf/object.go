@@ -147,8 +147,15 @@ func (o *Object) specify() error {
 	o.marks = spec.Maps[GuardMapMarks]
 	delete(spec.Maps, GuardMapMarks)
 	o.spec = spec
+	if o.maps[GuardMapExecutions] != nil {
+		return nil
+	}
 	return o.makeMap(GuardMapExecutions, spec.Maps[GuardMapExecutions])
 }
+
+// Forget gives back what was read to load programs, tens of megabytes. It is read again
+// when it is needed.
+func (o *Object) Forget() { o.declared, o.spec, o.marks = nil, nil, nil }
 
 // mapMemory maps the maps that are memory to this process, too.
 func (o *Object) mapMemory() error {
