@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	_ "unsafe" // for go:linkname
+
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpfguard/ebpfguard"
@@ -37,6 +39,8 @@ type order struct {
 	// Replace, if there is one, is what forbids the same in many sets, which are applied
 	// one after the other until the process is killed.
 	Replace *policy.Policy
+	// Build and Layout make it another version.
+	Build, Layout string
 }
 
 // registerOrders lets both sides know what patterns can be.
@@ -46,6 +50,14 @@ func registerOrders() {
 	}
 }
 
+// The variables that the linker sets in another version (internal/bpf).
+//
+//go:linkname buildSalt github.com/ebpfguard/ebpfguard/internal/bpf.buildSalt
+var buildSalt string
+
+//go:linkname layout github.com/ebpfguard/ebpfguard/internal/bpf.layout
+var layout string
+
 // managePinned enforces, says what it took over, and waits to be killed.
 func managePinned() {
 	var o order
@@ -53,6 +65,10 @@ func managePinned() {
 	if err := gob.NewDecoder(os.Stdin).Decode(&o); err != nil {
 		fmt.Println("error", err)
 		return
+	}
+	buildSalt = o.Build
+	if o.Layout != "" {
+		layout = o.Layout
 	}
 	m, err := ebpfguard.NewManager(pinnedOptions())
 	if err != nil {
@@ -66,7 +82,7 @@ func managePinned() {
 			return
 		}
 	}
-	fmt.Println("ready", former.Generation, len(former.Policies))
+	fmt.Println("ready", former.Generation, len(former.Policies), former.Renewed, former.Migrated)
 	for i := 0; o.Replace != nil; i++ {
 		if _, err := m.Apply(replacement(*o.Replace, i)); err != nil {
 			fmt.Println("error", err)
@@ -86,6 +102,17 @@ type pinnedManager struct {
 
 // startPinned starts one and returns what it said when it enforced.
 func startPinned(t *testing.T, o order) (*pinnedManager, string) {
+	t.Helper()
+	p, line := tryPinned(t, o)
+	if !strings.HasPrefix(line, "ready") {
+		p.kill(t)
+		t.Fatalf("the manager said %q", line)
+	}
+	return p, line
+}
+
+// tryPinned starts one and returns what it said first.
+func tryPinned(t *testing.T, o order) (*pinnedManager, string) {
 	t.Helper()
 	registerOrders()
 	p := &pinnedManager{command: exec.Command("/proc/self/exe")}
@@ -107,8 +134,7 @@ func startPinned(t *testing.T, o order) (*pinnedManager, string) {
 		t.Fatal(err)
 	}
 	line, err := p.out.ReadString('\n')
-	if err != nil || !strings.HasPrefix(line, "ready") {
-		p.kill(t)
+	if err != nil {
 		t.Fatalf("the manager said %q, %v", line, err)
 	}
 	return p, strings.TrimSpace(line)
@@ -378,19 +404,78 @@ func TestPinsRefused(t *testing.T) {
 	}
 }
 
+// TestPinnedUpgrade takes over with other versions, while processes do what is forbidden
+// and what is not.
+func TestPinnedUpgrade(t *testing.T) {
+	vmtest.Require(t, "socket_bind")
+	if !isOn(t, "5.10", "6.12") {
+		return
+	}
+	cleanPins(t)
+	a := startActor(t, "/proc/self/exe")
+	things := []hammered{{"bind", bindTo(lo4, 2022), bindTo(lo4, 2023), 0}}
+	killed, _ := startPinned(t, order{Set: []policy.Policy{nobodyBinds("everyone", 2022)}})
+	stop, total := strikeOn(t, 1, things)
+	killed.kill(t)
+	for _, c := range []struct {
+		name          string
+		build, layout string
+		says          string
+	}{
+		{"another build", "next", "1", "1 true false"},
+		{"the same build again", "next", "1", "1 false false"},
+		{"a newer layout", "next", "2", "1 true true"},
+		{"the same layout again", "next", "2", "1 false false"},
+	} {
+		m, said := startPinned(t, order{Build: c.build, Layout: c.layout})
+		if !strings.HasSuffix(said, " "+c.says) {
+			t.Errorf("%s: %q, want %q", c.name, said, c.says)
+		}
+		m.kill(t)
+		if r := a.do(tcp(lo4, 2022)); !r.denied() {
+			t.Errorf("%s: %v", c.name, r)
+		}
+	}
+	older, said := tryPinned(t, order{})
+	older.kill(t)
+	if !strings.Contains(said, "the pins are of a newer version: what is pinned at "+pinPath+" has layout 2, this version knows up to 1") {
+		t.Errorf("an older version: %q", said)
+	}
+	if r := a.do(tcp(lo4, 2022)); !r.denied() {
+		t.Errorf("after an older version was refused: %v", r)
+	}
+	stop()
+	if total() == 0 {
+		t.Error("nothing was tried meanwhile")
+	}
+	if _, err := ebpfguard.RemovePins(pinPath, false); err != nil {
+		t.Error(err)
+	}
+	if r := a.do(tcp(lo4, 2022)); r.Errno != 0 {
+		t.Errorf("after it was removed: %v", r)
+	}
+}
+
 // kills is how often the manager of TestKilledUnderLoad is killed.
 const kills = 100
 
-// killedOn are the kernels that the manager is killed on so often: the oldest without
-// safe task storage but one, and the newest.
-var killedOn = []string{"6.1", "7"}
+// isOn tells whether this is one of the kernels that a test which takes minutes has time
+// for. The shorter tests of the same run on all.
+func isOn(t *testing.T, kernels ...string) bool {
+	t.Helper()
+	k, _ := vmtest.Guest()
+	if !slices.Contains(kernels, k.Name) {
+		t.Logf("for want of time on %v only", kernels)
+		return false
+	}
+	return true
+}
 
 // TestKilledUnderLoad kills the manager at any moment while it replaces its set without
 // pause and processes do what every set forbids and what none does.
 func TestKilledUnderLoad(t *testing.T) {
 	vmtest.Require(t, "socket_bind")
-	if k, _ := vmtest.Guest(); !slices.Contains(killedOn, k.Name) {
-		t.Logf("for want of time on %v only; TestPinned and TestReplacedUnderLoad run here", killedOn)
+	if !isOn(t, "6.1", "7") { // without safe task storage, and the newest
 		return
 	}
 	cleanPins(t)

@@ -165,6 +165,11 @@ func (o *Object) Keep(names []string) error {
 }
 
 func (o *Object) attach(names []string) (_ []link.Link, err error) {
+	if o.options.Pins != nil { // programs of another build may have been taken over
+		if err := o.options.Pins.prepare(Build(o.options.Enrich)); err != nil {
+			return nil, err
+		}
+	}
 	programs, err := o.load(names...)
 	if err != nil {
 		return nil, err
