@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"strings"
 )
@@ -9,13 +10,18 @@ import (
 // diffContext is how many unchanged lines are told around what changed.
 const diffContext = 3
 
-// maxDiffCells bounds the work of comparing two texts. What would take more is told as
+// maxDiffCells bounds the work of comparing two sets. What would take more is told as
 // removed and added whole.
-const maxDiffCells = 1 << 22
+const maxDiffCells = 1 << 24
+
+// maxDiffText bounds the text, which has to fit into a message beside other things. Of
+// policies that would take more only the number of lines is told.
+const maxDiffText = 16 << 20
 
 // Diff tells how two sets of valid policies differ: a unified diff of the YAML of each
 // policy that was added, changed or removed, in the order of the sets, those removed
-// last. It is empty when both are the same, wherever they were read.
+// last. What addresses_from lists is in it as one line of comment that tells one list
+// from another. It is empty when both are the same, wherever they were read.
 func Diff(before, after []Policy) (string, error) {
 	former, err := documents(before)
 	if err != nil {
@@ -25,16 +31,16 @@ func Diff(before, after []Policy) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	var b strings.Builder
+	d := differ{cells: maxDiffCells}
 	for _, p := range after {
-		diffText(&b, p.Name, former[p.Name], next[p.Name])
+		d.compare(p.Name, former[p.Name], next[p.Name])
 	}
 	for _, p := range before {
 		if _, kept := next[p.Name]; !kept {
-			diffText(&b, p.Name, former[p.Name], "")
+			d.compare(p.Name, former[p.Name], "")
 		}
 	}
-	return b.String(), nil
+	return d.text.String(), nil
 }
 
 // documents returns the YAML of each policy by its name.
@@ -44,9 +50,40 @@ func documents(set []Policy) (map[string]string, error) {
 	}
 	all := make(map[string]string, len(set))
 	for i := range set {
-		all[set[i].Name] = string(Format(set[i : i+1]))
+		all[set[i].Name] = string(Format(set[i:i+1])) + listedComments(set[i])
 	}
 	return all, nil
+}
+
+// listedComments returns a line for each list of addresses: a policy's YAML has only the
+// names of the files.
+func listedComments(p Policy) string {
+	var b strings.Builder
+	for i, r := range p.Rules {
+		for _, side := range []struct {
+			name     string
+			patterns []Pattern
+		}{{"allow", r.Allow}, {"deny", r.Deny}} {
+			for j, pattern := range side.patterns {
+				s, ok := pattern.(SocketPattern)
+				if !ok || len(s.AddressesFrom) == 0 {
+					continue
+				}
+				sum := sha256.New()
+				for _, prefix := range s.Listed {
+					fmt.Fprintln(sum, prefix)
+				}
+				fmt.Fprintf(&b, "# rule %d: %s[%d]: addresses_from has %d addresses, sha256 %x\n", i, side.name, j, len(s.Listed), sum.Sum(nil)[:8])
+			}
+		}
+	}
+	return b.String()
+}
+
+// differ writes a diff within the bounds.
+type differ struct {
+	text  strings.Builder
+	cells int // how many more may be compared
 }
 
 // edit is a line and whether it is kept (' '), removed ('-') or added ('+').
@@ -55,7 +92,7 @@ type edit struct {
 	line string
 }
 
-func diffText(b *strings.Builder, name, before, after string) {
+func (d *differ) compare(name, before, after string) {
 	if before == after {
 		return
 	}
@@ -66,52 +103,59 @@ func diffText(b *strings.Builder, name, before, after string) {
 	if after == "" {
 		to = "/dev/null"
 	}
-	fmt.Fprintf(b, "--- %s\n+++ %s\n", from, to)
-	edits := compareLines(lines(before), lines(after))
-	for start := 0; start < len(edits); {
-		if edits[start].kind == ' ' {
-			start++
-			continue
-		}
-		start = writeHunk(b, edits, start)
+	fmt.Fprintf(&d.text, "--- %s\n+++ %s\n", from, to)
+	former, next := lines(before), lines(after)
+	if hunks := hunksOf(d.edits(former, next)); d.text.Len()+len(hunks) <= maxDiffText {
+		d.text.Write(hunks)
+	} else {
+		fmt.Fprintf(&d.text, "# too much to tell: %d lines become %d\n", len(former), len(next))
 	}
 }
 
-// writeHunk writes the hunk that begins with the change at start, and returns where the
-// next may begin.
-func writeHunk(b *strings.Builder, edits []edit, start int) int {
-	end := start
-	for i, unchanged := start, 0; i < len(edits) && unchanged <= 2*diffContext; i++ {
-		if edits[i].kind == ' ' {
-			unchanged++
-		} else {
-			unchanged, end = 0, i+1
+// hunksOf returns what changed, with the lines around it.
+func hunksOf(edits []edit) []byte {
+	var all, hunk bytes.Buffer
+	at := [2]int{1, 1} // the next line of both texts, counted from 1
+	next := 0          // the edit that these are before
+	for start := 0; start < len(edits); start++ {
+		if edits[start].kind == ' ' {
+			continue
 		}
+		end := start
+		for i, unchanged := start, 0; i < len(edits) && unchanged <= 2*diffContext; i++ {
+			if edits[i].kind == ' ' {
+				unchanged++
+			} else {
+				unchanged, end = 0, i+1
+			}
+		}
+		first, last := max(0, start-diffContext), min(len(edits), end+diffContext)
+		// Only unchanged lines are between two hunks.
+		at[0], at[1], next = at[0]+first-next, at[1]+first-next, last
+		var length [2]int
+		hunk.Reset()
+		for _, e := range edits[first:last] {
+			hunk.WriteByte(e.kind)
+			hunk.WriteString(e.line)
+			hunk.WriteByte('\n')
+			if e.kind != '+' {
+				length[0]++
+			}
+			if e.kind != '-' {
+				length[1]++
+			}
+		}
+		from := at
+		for side := range at {
+			if length[side] == 0 { // by convention the line before
+				from[side]--
+			}
+			at[side] += length[side]
+		}
+		fmt.Fprintf(&all, "@@ -%d,%d +%d,%d @@\n%s", from[0], length[0], from[1], length[1], hunk.Bytes())
+		start = last - 1
 	}
-	first, last := max(0, start-diffContext), min(len(edits), end+diffContext)
-	// Where the hunk is in both texts, counted from 1, and how long.
-	at, length := [2]int{1, 1}, [2]int{}
-	var text bytes.Buffer
-	for i, e := range edits[:last] {
-		count := &at
-		if i >= first {
-			count = &length
-			fmt.Fprintf(&text, "%c%s\n", e.kind, e.line)
-		}
-		if e.kind != '+' {
-			count[0]++
-		}
-		if e.kind != '-' {
-			count[1]++
-		}
-	}
-	for side := range at {
-		if length[side] == 0 { // by convention the line before
-			at[side]--
-		}
-	}
-	fmt.Fprintf(b, "@@ -%d,%d +%d,%d @@\n%s", at[0], length[0], at[1], length[1], text.Bytes())
-	return end
+	return all.Bytes()
 }
 
 func lines(text string) []string {
@@ -121,9 +165,9 @@ func lines(text string) []string {
 	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 }
 
-// compareLines returns what makes one text of the other, by a longest common
-// subsequence of their lines.
-func compareLines(a, b []string) []edit {
+// edits returns what makes one text of the other, by a longest common subsequence of
+// their lines.
+func (d *differ) edits(a, b []string) []edit {
 	var edits, tail []edit
 	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
 		edits = append(edits, edit{' ', a[0]})
@@ -134,7 +178,8 @@ func compareLines(a, b []string) []edit {
 		a, b = a[:len(a)-1], b[:len(b)-1]
 	}
 	var common [][]int32 // how long that of a[i:] and b[j:] is
-	if len(a)*len(b) <= maxDiffCells {
+	if len(a)*len(b) <= d.cells {
+		d.cells -= len(a) * len(b)
 		common = make([][]int32, len(a)+1)
 		for i := range common {
 			common[i] = make([]int32, len(b)+1)

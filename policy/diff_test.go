@@ -9,8 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -95,6 +97,98 @@ func TestDiff(t *testing.T) {
 	}
 	if diff, err := policy.Diff(before, before); diff != "" || err != nil {
 		t.Errorf("nothing changed: %q, %v", diff, err)
+	}
+}
+
+// TestDiffOfLists has a file of addresses that changed while its name stayed.
+func TestDiffOfLists(t *testing.T) {
+	with := func(listed string) []policy.Policy {
+		p := portPolicy("p", 1)
+		p.Rules[0].Deny = []policy.Pattern{policy.SocketPattern{AddressesFrom: []string{"list.txt"}, Listed: []netip.Prefix{netip.MustParsePrefix(listed)}}}
+		return []policy.Policy{p}
+	}
+	diff, err := policy.Diff(with("10.0.0.0/8"), with("11.0.0.0/8"))
+	for _, part := range []string{"\n-# rule 0: deny[0]: addresses_from has 1 addresses, sha256 ", "\n+# rule 0: deny[0]: addresses_from has 1 addresses, sha256 "} {
+		if err != nil || !strings.Contains(diff, part) {
+			t.Errorf("%q is not in the diff: %v\n%s", part, err, diff)
+		}
+	}
+	if diff, err := policy.Diff(with("10.0.0.0/8"), with("10.0.0.0/8")); diff != "" || err != nil {
+		t.Errorf("nothing changed: %q, %v", diff, err)
+	}
+}
+
+// TestDiffIsBounded has sets that would take long to compare and too much text to tell.
+func TestDiffIsBounded(t *testing.T) {
+	var ports []uint16
+	for port := range uint16(60_000) {
+		ports = append(ports, port)
+	}
+	var before, after []policy.Policy
+	for i := range 8 {
+		name := fmt.Sprintf("p%d", i)
+		before = append(before, portPolicy(name, ports[:30_000]...))
+		after = append(after, portPolicy(name, ports[30_000:]...))
+	}
+	start := time.Now()
+	diff, err := policy.Diff(before, after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Far less than comparing each line with each would take, on a slow machine too.
+	if spent := time.Since(start); spent > time.Minute {
+		t.Errorf("it took %v", spent)
+	}
+	if len(diff) > 17<<20 || !strings.Contains(diff, "--- p7\n+++ p7\n# too much to tell: 120008 lines become 120008\n") {
+		t.Errorf("a diff of %d bytes that ends %q", len(diff), diff[max(0, len(diff)-200):])
+	}
+}
+
+// TestMarshalReadsBack has what people write into policies, and each example.
+func TestMarshalReadsBack(t *testing.T) {
+	sets := make(map[string][]policy.Policy)
+	for _, text := range []string{
+		"\n", "a\nb", "\r\n", "\t", "\x00", "\x01 b", "\x7f", "\u0085", "\u2028", "\ufeff", "\ufffd", "\ufffe", "\U0010ffff", "é😀", " x ", "- x", "a: b",
+		"#", "x # y", "null", "~", "yes", "true", "1", "1e3", "0x1", "2020-01-01", "'", `"`, `\`, "%x", "@", "`", "[", "]", "{", ",", "a, b", "<<", "=", "!t", "&a", "*a", "---", "...",
+	} {
+		p := portPolicy("p", 1)
+		p.Rules[0].Message, p.Rules[0].Tags = text, []string{text}
+		sets[fmt.Sprintf("%q", text)] = []policy.Policy{p}
+	}
+	examples, err := filepath.Glob("../examples/*.yaml")
+	if err != nil || len(examples) == 0 {
+		t.Fatal(err, "no examples")
+	}
+	for _, file := range examples {
+		if sets[file], err = policy.Load(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, set := range sets {
+		text, err := policy.Marshal(set)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		got, err := policy.Parse("p.yaml", text)
+		if err != nil {
+			t.Errorf("%s: %v\n%s", name, err, text)
+			continue
+		}
+		for i := range set {
+			for j := range set[i].Rules {
+				for k, pattern := range set[i].Rules[j].Deny {
+					if s, ok := pattern.(policy.SocketPattern); ok && len(s.AddressesFrom) > 0 && len(s.Addresses) == 0 {
+						s.Addresses, s.AddressesFrom, s.Listed = s.Listed, nil, nil
+						set[i].Rules[j].Deny[k] = s
+					}
+				}
+			}
+		}
+		options := cmp.Options{cmpopts.IgnoreFields(policy.Policy{}, "Source"), cmpopts.IgnoreFields(policy.Rule{}, "Source"), cmpopts.EquateComparable(netip.Prefix{})}
+		if diff := cmp.Diff(set, got, options); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
 	}
 }
 
