@@ -211,6 +211,43 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// TestServeEndsWithWatchers ends while somebody watches who would do so for ever.
+func TestServeEndsWithWatchers(t *testing.T) {
+	s, err := Listen(Options{Socket: filepath.Join(t.TempDir(), "s"), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, service{}) }()
+	c, err := client.Dial(s.options.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	events, err := c.Watch(context.Background(), &pb.WatchRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(endTime + 30*time.Second):
+		t.Fatal("it waits for the watcher")
+	}
+	var last error
+	for _, err := range events {
+		last = err
+	}
+	if !errors.Is(last, client.ErrNoDaemon) {
+		t.Errorf("the watcher ended with %v", last)
+	}
+}
+
 // TestListen has what may be at the socket's path.
 func TestListen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "s")
