@@ -68,8 +68,10 @@ type Daemon struct {
 	generation  uint32
 	publishedAt time.Time
 	expiry      *time.Timer
-	// tidy gives memory back some time after a change.
-	tidy *time.Timer
+	// tidy gives memory back some time after a change or a long answer; tidying says that
+	// it is going to.
+	tidy    *time.Timer
+	tidying atomic.Bool
 	// publishing is when the change began that is being made, in nanoseconds; 0 if none.
 	publishing atomic.Int64
 
@@ -100,7 +102,10 @@ func New(config Config, options Options) (*Daemon, error) {
 	}
 	d.expiry = time.AfterFunc(time.Hour, d.expire)
 	d.expiry.Stop()
-	d.tidy = time.AfterFunc(tidyTime, debug.FreeOSMemory)
+	d.tidy = time.AfterFunc(tidyTime, func() {
+		d.tidying.Store(false)
+		debug.FreeOSMemory()
+	})
 	return d, nil
 }
 

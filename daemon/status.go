@@ -22,6 +22,9 @@ func (s *service) Status(ctx context.Context, _ *pb.StatusRequest) (*pb.StatusRe
 
 // status tells what is in force and what was decided.
 func (d *Daemon) status(context.Context) (*pb.StatusResponse, error) {
+	if !d.tidying.Swap(true) {
+		d.tidy.Reset(tidyTime)
+	}
 	config := d.configuration()
 	host, _ := os.Hostname() // the rest is worth telling
 	s := &pb.StatusResponse{

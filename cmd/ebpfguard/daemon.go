@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/ebpfguard/ebpfguard/daemon"
 )
@@ -84,6 +85,11 @@ const gcPercent = 40
 
 func runDaemon(config daemon.Config, options daemon.Options) error {
 	debug.SetGCPercent(gcPercent)
+	// Huge pages would fill up again what was given back: khugepaged makes one of what is
+	// used here and there (Documentation/admin-guide/mm/transhuge.rst).
+	if err := unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0); err != nil {
+		options.Log.Debug("the daemon takes more memory than it needs", "error", err)
+	}
 	d, err := daemon.New(config, options)
 	if err != nil {
 		return fmt.Errorf("daemon: %w", err)
