@@ -71,7 +71,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.tags, "tags", "", "build `tags`")
 	f.StringVar(&o.output, "output", "", "write the tests' output to `FILE` as well")
 	f.IntVar(&o.parallel, "parallel", runtime.NumCPU(), "`number` of kernels side by side")
-	f.DurationVar(&o.timeout, "timeout", 20*time.Minute, "`time` that a package's tests may take on one kernel")
+	f.DurationVar(&o.timeout, "timeout", 40*time.Minute, "`time` that a package's tests may take on one kernel")
 	for name, help := range map[string]string{
 		"packages": "Debian `packages` for the guest", "modules": "kernel `modules` to load", "append": "kernel `arguments`",
 		"cpu": "emulated cpu `model`", "smp": "`number` of cpus", "memory": "memory in `MiB`", "env": "`K=V` for the tests; repeatable",
