@@ -222,7 +222,7 @@ func (s *service) Lift(_ context.Context, request *pb.LiftRequest) (*pb.LiftResp
 	}
 	for _, name := range lifted {
 		if i := indexOf(d.sets.mitigations, name); i < 0 || over(d.sets.mitigations[i], d.now()) {
-			return nil, status.Errorf(codes.NotFound, "there is no mitigation %q; ebpfguard get lists those in force", name)
+			return nil, status.Errorf(codes.NotFound, "there is no mitigation %q; look at ebpfguard mitigate list", name)
 		}
 	}
 	next := d.sets

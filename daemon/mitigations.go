@@ -53,12 +53,27 @@ func lasting(set []policy.Policy) error {
 // mitigation returns a mitigation as the API tells it.
 func (d *Daemon) mitigation(p policy.Policy) *pb.Mitigation {
 	left := time.Duration(p.Until - min(p.Until, d.now()))
-	subject := p.Subject.String()
-	if p.Subject.Everyone {
-		subject = "everyone"
-	}
 	return &pb.Mitigation{
-		Name: p.Name, Profile: profileOf(p), Subject: subject,
+		Name: p.Name, Profile: profileOf(p), Subject: whom(p.Subject),
 		Expires: timestamppb.New(time.Now().Add(left)), Left: durationpb.New(left),
 	}
+}
+
+// whom returns the subject of a mitigation for a person: it has one of the forms of a request.
+func whom(s policy.Subject) string {
+	switch {
+	case s.Everyone:
+		return "everyone"
+	case len(s.Processes) == 1:
+		return fmt.Sprintf("process %d", s.Processes[0].PID)
+	case len(s.Binaries) == 1:
+		return "binary " + s.Binaries[0]
+	case len(s.Cgroups) == 1:
+		return "cgroup " + s.Cgroups[0]
+	case len(s.Users.Names) == 1:
+		return "user " + s.Users.Names[0]
+	case len(s.Users.Ranges) == 1 && s.Users.Ranges[0].First == s.Users.Ranges[0].Last:
+		return fmt.Sprintf("user %d", s.Users.Ranges[0].First)
+	}
+	return s.String()
 }

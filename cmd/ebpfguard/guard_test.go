@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rogpeppe/go-internal/diff"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -100,17 +99,33 @@ func (g *guardServer) find(name string) *pb.Policy {
 	return nil
 }
 
-func yamlOf(policies []*pb.Policy) []byte {
-	var texts []string
+func setOf(policies []*pb.Policy) []policy.Policy {
+	var set []policy.Policy
 	for _, p := range policies {
-		texts = append(texts, p.Yaml)
+		// Mitigations have no YAML here.
+		if one, err := policy.Parse(p.Source, []byte(p.Yaml)); err == nil {
+			set = append(set, one...)
+		}
 	}
-	return []byte(strings.Join(texts, "---\n"))
+	return set
+}
+
+// numberOf returns the first number that no mitigation of the profile has by default.
+func (g *guardServer) numberOf(profile string) int {
+	n := 1
+	for g.find(fmt.Sprintf("mitigation/%s-%d", profile, n)) != nil {
+		n++
+	}
+	return n
 }
 
 // commit puts the policies in force, unless it is only tried.
 func (g *guardServer) commit(c *pb.Changes, next []*pb.Policy, dryRun bool) *pb.Changes {
-	c.Diff = string(diff.Diff("in force", yamlOf(g.policies), "new", yamlOf(next)))
+	text, err := policy.Diff(setOf(g.policies), setOf(next))
+	if err != nil {
+		text = err.Error()
+	}
+	c.Diff = text
 	if !dryRun && c.Diff != "" {
 		g.policies = next
 		g.generation++
@@ -132,7 +147,7 @@ func (g *guardServer) Apply(_ context.Context, r *pb.ApplyRequest) (*pb.ApplyRes
 	for _, p := range set {
 		given[p.Name] = p
 		if had := g.find(p.Name); had != nil && had.Origin == pb.Origin_ORIGIN_FILE {
-			return nil, status.Errorf(codes.FailedPrecondition, "policy %q belongs to %s; change that file", p.Name, had.Source)
+			return nil, status.Errorf(codes.FailedPrecondition, "policy %q belongs to a file (%s); change it there, or choose another name", p.Name, had.Source)
 		}
 	}
 	for _, had := range g.policies {
@@ -166,10 +181,13 @@ func (g *guardServer) Delete(_ context.Context, r *pb.DeleteRequest) (*pb.Delete
 	for _, name := range r.Names {
 		had := g.find(name)
 		if had == nil {
-			return nil, status.Errorf(codes.NotFound, "there is no policy %q; 'ebpfguard get' lists those in force", name)
+			return nil, status.Errorf(codes.NotFound, "there is no policy %q; ebpfguard get lists those in force", name)
 		}
-		if had.Origin != pb.Origin_ORIGIN_APPLIED {
-			return nil, status.Errorf(codes.FailedPrecondition, "policy %q belongs to %s; remove it there", name, had.Source)
+		switch had.Origin {
+		case pb.Origin_ORIGIN_FILE:
+			return nil, status.Errorf(codes.FailedPrecondition, "policy %q belongs to a file (%s); remove it there", name, had.Source)
+		case pb.Origin_ORIGIN_MITIGATION:
+			return nil, status.Errorf(codes.FailedPrecondition, "policy %q is a mitigation; lift it", name)
 		}
 	}
 	next := slices.DeleteFunc(slices.Clone(g.policies), func(p *pb.Policy) bool { return slices.Contains(r.Names, p.Name) })
@@ -188,14 +206,14 @@ func (g *guardServer) Get(_ context.Context, r *pb.GetRequest) (*pb.GetResponse,
 	if p := g.find(r.Name); p != nil {
 		return &pb.GetResponse{Policy: p}, nil
 	}
-	return nil, status.Errorf(codes.NotFound, "there is no policy %q; 'ebpfguard get' lists those in force", r.Name)
+	return nil, status.Errorf(codes.NotFound, "there is no policy %q; ebpfguard get lists those in force", r.Name)
 }
 
 func (g *guardServer) Mitigate(_ context.Context, r *pb.MitigateRequest) (*pb.MitigateResponse, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if r.GetProcess().GetPid() == 999999 {
-		return nil, status.Error(codes.NotFound, "process 999999 does not run; see 'ps' for those that do")
+		return nil, status.Error(codes.NotFound, "there is no process 999999, or it is not the one that was started then; look at ps")
 	}
 	m := &pb.Mitigation{Name: r.Name, Profile: strings.ReplaceAll(enumWord(r.Profile.Descriptor(), r.Profile.Number()), "_", "-"),
 		Left: r.Ttl, Expires: timestamppb.New(time.Now().Add(r.Ttl.AsDuration()))}
@@ -204,19 +222,16 @@ func (g *guardServer) Mitigate(_ context.Context, r *pb.MitigateRequest) (*pb.Mi
 		m.Profile = "policy"
 	}
 	if m.Name == "" {
-		m.Name = fmt.Sprintf("mitigation-%d", len(g.policies)+1)
+		m.Name = fmt.Sprintf("mitigation/%s-%d", m.Profile, g.numberOf(m.Profile))
 	}
 	switch s := r.Subject.(type) {
 	case *pb.MitigateRequest_Process:
 		m.Subject = fmt.Sprintf("process %d", s.Process.Pid)
-		if s.Process.Start != 0 {
-			m.Subject += fmt.Sprintf(" started at %d", s.Process.Start)
-		}
 		if r.Profile == pb.MitigateRequest_PROFILE_KILL {
 			m.Killed = []uint32{s.Process.Pid, s.Process.Pid + 1}
 		}
 	case *pb.MitigateRequest_Binary:
-		m.Subject = s.Binary
+		m.Subject = "binary " + s.Binary
 	case *pb.MitigateRequest_Cgroup:
 		m.Subject = "cgroup " + s.Cgroup
 	case *pb.MitigateRequest_User:
@@ -239,7 +254,7 @@ func (g *guardServer) Lift(_ context.Context, r *pb.LiftRequest) (*pb.LiftRespon
 	response := &pb.LiftResponse{}
 	for _, name := range r.Names {
 		if p := g.find(name); p == nil || p.Mitigation == nil {
-			return nil, status.Errorf(codes.NotFound, "there is no mitigation %q; 'ebpfguard mitigate list' lists them", name)
+			return nil, status.Errorf(codes.NotFound, "there is no mitigation %q; look at ebpfguard mitigate list", name)
 		}
 	}
 	g.policies = slices.DeleteFunc(g.policies, func(p *pb.Policy) bool {
@@ -256,7 +271,7 @@ func (g *guardServer) Explain(_ context.Context, r *pb.ExplainRequest) (*pb.Expl
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if r.Pid != 4711 {
-		return nil, status.Errorf(codes.NotFound, "process %d does not run; see 'ps' for those that do", r.Pid)
+		return nil, status.Errorf(codes.NotFound, "there is no process %d; look at ps", r.Pid)
 	}
 	return &pb.ExplainResponse{Policies: g.policies, Process: &pb.Process{Pid: 4711, Ppid: 4700, Start: 81234560000000, Comm: "nginx",
 		Binary: "/usr/sbin/nginx", Ancestors: []string{"/usr/lib/systemd/systemd"}, Uid: 33, Cgroup: "/system.slice/nginx.service"}}, nil

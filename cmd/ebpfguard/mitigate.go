@@ -43,7 +43,8 @@ The kernel ends it when its time is over, also when the daemon does not run by
 then. With --pid it is for this process and all that it has started and will
 start, and not for another that gets its number later. The profiles:
 
-  no-network  it neither binds, connects nor sends
+  no-network  it neither binds, connects nor sends to an address; connections
+              that are open already go on (to cut them: kill)
   read-only   it writes, changes, makes, renames and removes no file
   no-exec     it starts no program
   kill        it is killed, and killed again at whatever it is judged for

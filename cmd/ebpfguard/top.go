@@ -23,7 +23,9 @@ denied, which rules are hottest, and which alerts are lost.
 
 Made for a terminal of 80 columns and 24 lines; a greater one shows more rules.
 The key p stops and goes on, q ends it. With --once, or when the output is no
-terminal, it prints one frame as text after one interval.`,
+terminal, it prints one frame as text after one interval.
+
+Operations that no rule concerns are not judged, and not counted either.`,
 		Example: `  ebpfguard top
   ebpfguard top --interval 5s
   ebpfguard top --once`,

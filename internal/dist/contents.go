@@ -43,6 +43,9 @@ func (s source) contents(binary string, extra generated) ([]content, error) {
 		{path: "/usr/share/zsh/site-functions/_ebpfguard", source: extra.completions["zsh"], mode: 0o644, format: "rpm"},
 		{path: "/usr/share/zsh/site-functions/_ebpfguard", source: extra.completions["zsh"], mode: 0o644, format: archiveFormat},
 	}
+	for _, page := range extra.pages {
+		all = append(all, content{path: "/usr/share/man/man1/" + filepath.Base(page), source: page, mode: 0o644})
+	}
 	for folder, to := range map[string]string{"docs": docDir + "/docs", "examples": docDir + "/examples"} {
 		err := filepath.WalkDir(from(folder), func(name string, d fs.DirEntry, err error) error {
 			// What is there for developers stays there.

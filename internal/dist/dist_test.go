@@ -62,17 +62,20 @@ func TestPackages(t *testing.T) {
 
 // TestContents checks what the unit and the scripts of the packages rely on.
 func TestContents(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "ebpfguard-status.1.gz")
+	write(t, page, "page")
 	all, err := checkout(t).contents("/dev/null", generated{completions: map[string]string{
 		"bash": "/dev/null", "zsh": "/dev/null", "fish": "/dev/null",
-	}})
+	}, pages: []string{page}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]fs.FileMode{
-		"/usr/bin/ebpfguard":         0o755,
-		"/etc/ebpfguard":             fs.ModeDir | 0o750,
-		"/etc/ebpfguard/policies.d":  fs.ModeDir | 0o750,
-		"/etc/ebpfguard/config.yaml": 0o640,
+		"/usr/bin/ebpfguard":                        0o755,
+		"/etc/ebpfguard":                            fs.ModeDir | 0o750,
+		"/etc/ebpfguard/policies.d":                 fs.ModeDir | 0o750,
+		"/etc/ebpfguard/config.yaml":                0o640,
+		"/usr/share/man/man1/ebpfguard-status.1.gz": 0o644,
 	}
 	for _, c := range all {
 		if mode, ok := want[c.path]; ok && c.mode != mode {

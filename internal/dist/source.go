@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"fmt"
 	"os"
 	"os/exec"
@@ -80,12 +81,48 @@ func (s source) generated(work string) (generated, error) {
 			return g, err
 		}
 	}
+	pages := filepath.Join(work, "man")
+	if _, err := s.command(binary, "man", pages); err != nil {
+		return g, fmt.Errorf("make the manual pages: %w", err)
+	}
+	files, err := filepath.Glob(filepath.Join(pages, "*.1"))
+	if err != nil {
+		return g, err
+	}
+	for _, file := range files {
+		if err := compress(file); err != nil {
+			return g, fmt.Errorf("compress a manual page: %w", err)
+		}
+		g.pages = append(g.pages, file+".gz")
+	}
 	return g, nil
 }
 
 type generated struct {
 	// completions maps shells to files.
 	completions map[string]string
+	// pages are manual pages, compressed, named as man wants them.
+	pages []string
+}
+
+// compress writes a file's compressed copy beside it, with no time in it.
+func compress(name string) error {
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(raw); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return os.WriteFile(name+".gz", b.Bytes(), 0o644)
 }
 
 func (s source) command(name string, args ...string) (string, error) {

@@ -139,7 +139,7 @@ type MitigateRequest_Profile int32
 
 const (
 	MitigateRequest_PROFILE_UNSPECIFIED MitigateRequest_Profile = 0
-	// PROFILE_NO_NETWORK: neither bind nor connect nor send.
+	// PROFILE_NO_NETWORK: neither bind nor connect nor send to an address; what is connected already goes on.
 	MitigateRequest_PROFILE_NO_NETWORK MitigateRequest_Profile = 1
 	// PROFILE_READ_ONLY: no file is written, changed, made, renamed or removed.
 	MitigateRequest_PROFILE_READ_ONLY MitigateRequest_Profile = 2

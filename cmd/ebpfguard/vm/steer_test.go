@@ -1,0 +1,96 @@
+//go:build vm
+
+package vm
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
+)
+
+// TestSteer steers a daemon by commands: what they say of it, and that it is so. What
+// they say of everything else is tested without a daemon.
+func TestSteer(t *testing.T) {
+	vmtest.Require(t, "socket_bind")
+	dir, folder := policies(t)
+	write(t, filepath.Join(folder, "a.yaml"), 0o600, port("file", "4001"))
+	g, _ := startDaemon(t, dir)
+	file := filepath.Join(dir, "applied.yaml")
+	write(t, file, 0o600, port("applied", "4003"))
+	// say runs a command and compares its exit code and, by a pattern, what it says.
+	say := func(code int, pattern string, args ...string) {
+		t.Helper()
+		var out bytes.Buffer
+		cmd := exec.Command(command, args...)
+		cmd.Env = append(os.Environ(), "EBPFGUARD_SOCKET="+filepath.Join(dir, "socket"))
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Run(); exitCode(err) != code || !regexp.MustCompile("(?m)"+pattern).Match(out.Bytes()) {
+			t.Errorf("%q: exit code %d, want %d and %s:\n%s", args, exitCode(err), code, pattern, out.Bytes())
+		}
+	}
+
+	say(0, `^\+    deny: \{ports: \[4003\]\}$`, "apply", "-f", file, "--dry-run")
+	wantAllowed(t, 4003)
+	say(0, `^in force as set \d+: 1 added, 0 changed, 0 removed$`, "apply", "-f", file)
+	wantDenied(t, 4001)
+	wantDenied(t, 4003)
+	say(0, `^nothing changed: set \d+ is in force$`, "apply", "-f", file)
+	say(0, `^applied  enforce  applied      1     1$`, "get")
+	say(0, `^applied  enforce .* applied\.yaml:1:1$|^applied .*applied\.yaml:1:1$`, "get", "-o", "wide")
+	say(1, `^ebpfguard: delete: policy "file" belongs to a file \(.*a\.yaml:1:1\); remove it there$`, "delete", "file")
+
+	// A process, by its number alone.
+	victim, bystander := startListener(t), startListener(t)
+	pid := strconv.Itoa(victim.cmd.Process.Pid)
+	say(0, `^m: no-network for process `+pid+`, for (10m|9m \d+s) until `, "mitigate", "--pid", pid, "--profile", "no-network", "--ttl", "10m", "--name", "m")
+	if victim.listens() || !bystander.listens() {
+		t.Error("the mitigation is not for the process that was named")
+	}
+	say(0, `^m +no-network +process `+pid+` +enforce +(10m|9m \d+s) +1$`, "mitigate", "list")
+	say(0, `^m \(enforce, mitigation, ends in `, "explain", "--pid", pid)
+	say(0, `^decided by policy "m" rule 0$`, "explain", "--pid", pid, "--operation", "socket_bind", "--port", "4999")
+	say(0, `^m$`, "__complete", "mitigate", "lift", "")
+
+	// What was denied meanwhile, and now.
+	ended := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-ended:
+				return
+			case <-time.After(50 * time.Millisecond):
+				_ = listen(4003)
+			}
+		}
+	}()
+	say(0, ` deny socket_bind 127\.0\.0\.1:4003/tcp by .*: policy applied rule 0$`, "alerts", "-n", "1", "--policy", "app*")
+	say(0, `^socket_bind +[0-9.]+ +[1-9][0-9.]* +0 +\d+ +0 +0$`, "top", "--once")
+	close(ended)
+	<-stopped
+	say(0, `^ENFORCING  3 policies, 4 rules, 1 mitigation$`, "status")
+	say(0, `^lifted m$`, "mitigate", "lift", "m")
+	if !victim.listens() {
+		t.Error("the mitigation is lifted and meets its process still")
+	}
+	say(1, `^ebpfguard: mitigate lift: there is no mitigation "m"; look at ebpfguard mitigate list$`, "mitigate", "lift", "m")
+
+	say(0, `^removed   applied$`, "delete", "applied")
+	wantAllowed(t, 4003)
+	write(t, filepath.Join(folder, "b.yaml"), 0o600, port("broken", "99999"))
+	g.await("the problem", func() bool {
+		out, err := exec.Command(command, "status", "--socket", filepath.Join(dir, "socket")).Output()
+		return err == nil && bytes.HasPrefix(out, []byte("DEGRADED   1 problem; still enforcing 1 policy, 1 rule, 0 mitigations\n"))
+	})
+	wantDenied(t, 4001)
+	g.killDaemon()
+	say(1, `^ebpfguard: status: no daemon answers on .*; start it with 'systemctl start ebpfguard'`, "status")
+}
