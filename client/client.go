@@ -27,11 +27,13 @@ const DefaultSocket = "/run/ebpfguard/ebpfguard.sock"
 // maxMessage bounds a request and an answer, as the daemon does.
 const maxMessage = 64 << 20
 
-// ErrNoDaemon is wrapped by the error of a call that reached no daemon.
+// ErrNoDaemon is wrapped by the error of a call that reached no daemon, beside what the
+// operating system said.
 var ErrNoDaemon = errors.New("no daemon answers")
 
 // Error is what the daemon answered. [status.Code] of it tells which kind it is: codes
-// InvalidArgument, NotFound, FailedPrecondition or PermissionDenied.
+// InvalidArgument, NotFound, FailedPrecondition or PermissionDenied; Unimplemented when the
+// daemon is of another version, ResourceExhausted for what is too large.
 type Error struct {
 	Code codes.Code
 	// Message says what is wrong and what to do.
@@ -81,14 +83,24 @@ func Dial(socket string) (*Client, error) {
 // Close ends the connection and all calls.
 func (c *Client) Close() error { return c.connection.Close() }
 
+// unreachable is [ErrNoDaemon] in words for a person, without those of its causes.
+type unreachable struct {
+	text   string
+	causes []error
+}
+
+func (e *unreachable) Error() string   { return e.text }
+func (e *unreachable) Unwrap() []error { return append(e.causes, ErrNoDaemon) }
+
 func (c *Client) unreachable(err error) error {
+	text := fmt.Sprintf("no daemon can be asked on %s: %v", c.socket, err)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w on %s; start it (systemctl start ebpfguard) or name its socket", ErrNoDaemon, c.socket)
+		text = fmt.Sprintf("no daemon answers on %s; start it with 'systemctl start ebpfguard', or name another socket", c.socket)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: %s may be opened by root, and by the group that the daemon lets read, only; use sudo", ErrNoDaemon, c.socket)
+		text = fmt.Sprintf("%s may be opened by root, and by the group that the daemon lets read, only; use sudo", c.socket)
 	}
-	return fmt.Errorf("%w: connecting to %s: %w", ErrNoDaemon, c.socket, err)
+	return &unreachable{text, []error{err}}
 }
 
 // explain makes an error of gRPC one of this package.
@@ -100,7 +112,11 @@ func (c *Client) explain(err error) error {
 	case !ok:
 		return err
 	case s.Code() == codes.Unavailable:
-		return fmt.Errorf("%w on %s any more; what it enforces stays in force if it is pinned, see systemctl status ebpfguard", ErrNoDaemon, c.socket)
+		return &unreachable{text: "the daemon has ended; what it pinned stays in force, see 'systemctl status ebpfguard'"}
+	case s.Code() == codes.Unimplemented:
+		return &Error{s.Code(), "the daemon is of another version and does not know this; start it anew with 'systemctl restart ebpfguard'"}
+	case s.Code() == codes.ResourceExhausted:
+		return &Error{s.Code(), fmt.Sprintf("the question or the answer has more than %d MiB; ask for less at once (%s)", maxMessage>>20, s.Message())}
 	case s.Code() == codes.Canceled:
 		return context.Canceled
 	case s.Code() == codes.DeadlineExceeded:

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/client"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/sink"
 )
@@ -52,7 +53,7 @@ not when NO_COLOR is set.`,
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			printer := &alertPrinter{stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), format: format, colour: colours(cmd.OutOrStdout())}
-			err := daemon.call(ctx, cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+			err := daemon.call(ctx, cmd, func(ctx context.Context, guard *client.Client) error {
 				return printer.watch(ctx, guard, &request, most)
 			})
 			if ctx.Err() != nil {
@@ -97,36 +98,32 @@ type alertPrinter struct {
 }
 
 // watch prints alerts until ctx ends, or so many were printed.
-func (p *alertPrinter) watch(ctx context.Context, guard pb.GuardServiceClient, request *pb.WatchRequest, most int) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := guard.Watch(ctx, request)
+func (p *alertPrinter) watch(ctx context.Context, guard *client.Client, request *pb.WatchRequest, most int) error {
+	alerts, err := guard.Watch(ctx, request)
 	if err != nil {
 		return err
 	}
-	for n := 0; most == 0 || n < most; {
-		response, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return errors.New("the daemon has ended; what is in force stays, see 'systemctl status ebpfguard'")
-		}
+	if p.colour { // somebody looks at it
+		fmt.Fprintln(p.stderr, "waiting for alerts; end with Ctrl-C")
+	}
+	n := 0
+	for response, err := range alerts {
 		if err != nil {
 			return err
 		}
 		switch event := response.Event.(type) {
-		case *pb.WatchResponse_Subscribed:
-			if p.colour { // somebody looks at it
-				fmt.Fprintln(p.stderr, "waiting for alerts; end with Ctrl-C")
-			}
 		case *pb.WatchResponse_Lost:
 			fmt.Fprintf(p.stderr, "%s lost here: too slow for all\n", many(event.Lost, "alert was", "alerts were"))
 		case *pb.WatchResponse_Json:
-			n++
 			if err := p.print(event.Json, response.Text); err != nil {
 				return err
 			}
+			if n++; n == most {
+				return nil
+			}
 		}
 	}
-	return nil
+	return errors.New("the daemon sends no more alerts; look at 'ebpfguard status'")
 }
 
 func (p *alertPrinter) print(json, text string) error {

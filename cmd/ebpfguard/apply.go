@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/client"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -53,7 +54,7 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 			if request.Name, request.Yaml, err = readPolicies(cmd.InOrStdin(), files); err != nil {
 				return err
 			}
-			return daemon.change(cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+			return daemon.change(cmd, func(ctx context.Context, guard *client.Client) error {
 				response, err := guard.Apply(ctx, &request)
 				if err != nil {
 					return err

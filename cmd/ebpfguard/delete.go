@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/client"
 )
 
 func newDeleteCommand() *cobra.Command {
@@ -25,7 +26,7 @@ lift'.`,
 			if len(names) == 0 {
 				return usagef("no policy is named; 'ebpfguard get' lists those in force")
 			}
-			return daemon.change(cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+			return daemon.change(cmd, func(ctx context.Context, guard *client.Client) error {
 				response, err := guard.Delete(ctx, &pb.DeleteRequest{Names: names, DryRun: dryRun})
 				if err != nil {
 					return err

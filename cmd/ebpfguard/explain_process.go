@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/client"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -20,7 +21,7 @@ func (f *explainFlags) ask(cmd *cobra.Command) (*pb.ExplainResponse, error) {
 		return nil, usagef("--pid 0 is no process; write the number of one")
 	}
 	var response *pb.ExplainResponse
-	err := f.daemon.ask(cmd, func(ctx context.Context, guard pb.GuardServiceClient) (err error) {
+	err := f.daemon.ask(cmd, func(ctx context.Context, guard *client.Client) (err error) {
 		response, err = guard.Explain(ctx, &pb.ExplainRequest{Pid: f.pid})
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/client"
 )
 
 func newGetCommand() *cobra.Command {
@@ -30,7 +31,7 @@ directory, applied with apply and delete, mitigation with mitigate lift.`,
   ebpfguard get -o json | jq -r '.[] | select(.mode == "audit") | .name'`,
 		RunE: func(cmd *cobra.Command, names []string) error {
 			var policies []*pb.Policy
-			err := daemon.ask(cmd, func(ctx context.Context, guard pb.GuardServiceClient) (err error) {
+			err := daemon.ask(cmd, func(ctx context.Context, guard *client.Client) (err error) {
 				policies, err = getPolicies(ctx, guard, names)
 				return err
 			})
@@ -47,7 +48,7 @@ directory, applied with apply and delete, mitigation with mitigate lift.`,
 }
 
 // getPolicies returns the policies of these names, or all.
-func getPolicies(ctx context.Context, guard pb.GuardServiceClient, names []string) ([]*pb.Policy, error) {
+func getPolicies(ctx context.Context, guard *client.Client, names []string) ([]*pb.Policy, error) {
 	if len(names) == 0 {
 		response, err := guard.List(ctx, &pb.ListRequest{})
 		return response.GetPolicies(), err
@@ -64,8 +65,8 @@ func getPolicies(ctx context.Context, guard pb.GuardServiceClient, names []strin
 }
 
 // namesOf returns the names of the policies of these origins, or of all.
-func namesOf(origins ...pb.Origin) func(context.Context, pb.GuardServiceClient) ([]string, error) {
-	return func(ctx context.Context, guard pb.GuardServiceClient) ([]string, error) {
+func namesOf(origins ...pb.Origin) func(context.Context, *client.Client) ([]string, error) {
+	return func(ctx context.Context, guard *client.Client) ([]string, error) {
 		var names []string
 		response, err := guard.List(ctx, &pb.ListRequest{})
 		for _, p := range response.GetPolicies() {

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/client"
 )
 
 // profiles are what mitigate forbids.
@@ -73,7 +74,7 @@ With -f it is the rules of a policy without a subject.`,
 			if err != nil {
 				return err
 			}
-			return daemon.change(cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+			return daemon.change(cmd, func(ctx context.Context, guard *client.Client) error {
 				response, err := guard.Mitigate(ctx, request)
 				if err != nil {
 					return err

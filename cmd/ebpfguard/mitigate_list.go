@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/client"
 )
 
 func newMitigateListCommand(daemon *remote) *cobra.Command {
@@ -19,7 +20,7 @@ func newMitigateListCommand(daemon *remote) *cobra.Command {
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var found []*pb.Policy
-			err := daemon.ask(cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+			err := daemon.ask(cmd, func(ctx context.Context, guard *client.Client) error {
 				response, err := guard.List(ctx, &pb.ListRequest{})
 				for _, p := range response.GetPolicies() {
 					if p.Mitigation != nil {
@@ -70,7 +71,7 @@ not there, none.`,
 			case len(names) > 0 && all:
 				return usagef("--all and names are given; keep one of them")
 			}
-			return daemon.change(cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+			return daemon.change(cmd, func(ctx context.Context, guard *client.Client) error {
 				response, err := guard.Lift(ctx, &pb.LiftRequest{Names: names, All: all})
 				if err != nil {
 					return err

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/client"
 )
 
 func newStatusCommand() *cobra.Command {
@@ -34,7 +35,7 @@ The exit code is 0 whenever the daemon answers.`,
   ebpfguard status -o json | jq '[.operations[].denied] | add'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return daemon.ask(cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+			return daemon.ask(cmd, func(ctx context.Context, guard *client.Client) error {
 				s, err := guard.Status(ctx, &pb.StatusRequest{})
 				if err != nil {
 					return err

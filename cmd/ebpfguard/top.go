@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/client"
 )
 
 func newTopCommand() *cobra.Command {
@@ -51,7 +52,7 @@ func (r *remote) topOnce(cmd *cobra.Command, interval time.Duration) error {
 	frame := topFrame{width: 80, height: 24}
 	ctx, cancel := context.WithTimeout(cmd.Context(), interval+questionTime)
 	defer cancel()
-	err := r.call(ctx, cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+	err := r.call(ctx, cmd, func(ctx context.Context, guard *client.Client) error {
 		for look := range 2 {
 			if look > 0 {
 				time.Sleep(interval)
@@ -73,7 +74,7 @@ func (r *remote) topOnce(cmd *cobra.Command, interval time.Duration) error {
 
 // topLive shows frames until somebody ends it.
 func (r *remote) topLive(cmd *cobra.Command, interval time.Duration) error {
-	return r.call(cmd.Context(), cmd, func(ctx context.Context, guard pb.GuardServiceClient) error {
+	return r.call(cmd.Context(), cmd, func(ctx context.Context, guard *client.Client) error {
 		look := func() tea.Msg {
 			ctx, cancel := context.WithTimeout(ctx, questionTime)
 			defer cancel()
