@@ -1,15 +1,13 @@
 package ebpfguard
 
 import (
-	"reflect"
-
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
 // RuleStats counts the decisions of a rule, since its policy was applied as it is
-// now.
+// now: they go on when the policy is read from another place.
 type RuleStats struct {
 	Policy    string
 	Rule      int
@@ -41,11 +39,14 @@ func (c ruleCounts) add(before, after []policy.Policy, rules []compile.Rule, cou
 		}
 		c[p.Name][rules[i].Rule].add(counted)
 	}
+	former := map[string]policy.Policy{}
+	for _, p := range before {
+		former[p.Name] = p
+	}
 	keep := map[string]bool{}
 	for _, p := range after {
-		for _, old := range before {
-			keep[p.Name] = keep[p.Name] || old.Name == p.Name && reflect.DeepEqual(old, p)
-		}
+		old, ok := former[p.Name]
+		keep[p.Name] = ok && policy.Equal(old, p)
 	}
 	for name := range c {
 		if !keep[name] {

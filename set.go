@@ -1,7 +1,6 @@
 package ebpfguard
 
 import (
-	"reflect"
 	"slices"
 
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -10,31 +9,29 @@ import (
 // Changes is what an applied policy set changed, by the names of policies.
 type Changes struct {
 	// Generation is the number of the set now in force; alerts carry it.
-	Generation              uint32
+	Generation uint32
+	// Changed ones say something else; what is only read from another place is unchanged.
 	Added, Removed, Changed []string
 }
 
 // compare tells what changed from one set to another.
 func compare(before, after []policy.Policy) Changes {
 	var c Changes
-	find := func(set []policy.Policy, name string) *policy.Policy {
-		for i := range set {
-			if set[i].Name == name {
-				return &set[i]
-			}
-		}
-		return nil
+	former, there := map[string]policy.Policy{}, map[string]bool{}
+	for _, p := range before {
+		former[p.Name] = p
 	}
 	for _, p := range after {
-		switch old := find(before, p.Name); {
-		case old == nil:
+		there[p.Name] = true
+		switch old, ok := former[p.Name]; {
+		case !ok:
 			c.Added = append(c.Added, p.Name)
-		case !reflect.DeepEqual(*old, p):
+		case !policy.Equal(old, p):
 			c.Changed = append(c.Changed, p.Name)
 		}
 	}
 	for _, p := range before {
-		if find(after, p.Name) == nil {
+		if !there[p.Name] {
 			c.Removed = append(c.Removed, p.Name)
 		}
 	}

@@ -121,7 +121,7 @@ func TestListGetAndStatus(t *testing.T) {
 	if a.GetName() != "a" || a.GetOrigin() != pb.Origin_ORIGIN_APPLIED || a.GetMode() != "audit" || len(a.GetRules()) != 1 || a.GetRules()[0].GetHits() != 7 {
 		t.Errorf("policy %v", a)
 	}
-	if set, err := policy.Parse("x", []byte(a.GetYaml())); err != nil || len(set) != 1 || !same(set[0], i.d.owned().applied[0]) {
+	if set, err := policy.Parse("x", []byte(a.GetYaml())); err != nil || len(set) != 1 || !policy.Equal(set[0], i.d.owned().applied[0]) {
 		t.Errorf("%v, the policy is told as %s", err, a.GetYaml())
 	}
 	got, err := i.Get(ctx, &pb.GetRequest{Name: "f"})

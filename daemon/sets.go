@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
@@ -63,19 +62,7 @@ func without(set []policy.Policy, others ...[]policy.Policy) []policy.Policy {
 	})
 }
 
-// same tells whether two policies mean the same, wherever they were read.
-func same(a, b policy.Policy) bool {
-	return reflect.DeepEqual(placeless(a), placeless(b))
-}
-
-func placeless(p policy.Policy) policy.Policy {
-	p.Source = ""
-	p.Rules = slices.Clone(p.Rules)
-	for i := range p.Rules {
-		p.Rules[i].Source = ""
-	}
-	return p
-}
+func placeless(p policy.Policy) policy.Policy { return p.WithoutSource() }
 
 // compare tells what is another in a set than in another one, by the names of policies.
 func compare(before, after []policy.Policy) *pb.Changes {
@@ -85,7 +72,7 @@ func compare(before, after []policy.Policy) *pb.Changes {
 		switch {
 		case i < 0:
 			c.Added = append(c.Added, p.Name)
-		case same(before[i], p):
+		case policy.Equal(before[i], p):
 			c.Unchanged = append(c.Unchanged, p.Name)
 		default:
 			c.Changed = append(c.Changed, p.Name)

@@ -46,7 +46,7 @@ func TestApplySurvives(t *testing.T) {
 		i.want("a", "b", "f")
 		after := i.d.owned().applied
 		for n := range after {
-			if !same(after[n], before[n]) {
+			if !policy.Equal(after[n], before[n]) {
 				t.Errorf("%s: %+v, was %+v", name, after[n], before[n])
 			}
 		}
