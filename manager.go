@@ -83,7 +83,7 @@ type Manager struct {
 	enrichment *enrichment
 	// marks are the bits of lists of binaries and of processes whose descendants
 	// policies select or selected, by [compile.MarkKeys].
-	marks map[string]uint
+	marks marks
 
 	// forget gives memory back some time after a change.
 	forget *time.Timer
@@ -119,7 +119,7 @@ func NewManager(options Options) (*Manager, error) {
 	}
 	options.AlertBytes = size
 	m := &Manager{options: options, attached: map[policy.Operation][]string{},
-		history: map[uint32]generation{}, counted: ruleCounts{}, marks: map[string]uint{}}
+		history: map[uint32]generation{}, counted: ruleCounts{}, marks: marks{}}
 	m.sequence.manager = m
 	m.forget = time.AfterFunc(forgetTime, func() {
 		m.mu.Lock()

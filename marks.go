@@ -9,47 +9,60 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// mark returns the bit by which tasks remember that they descend from a list of
-// binaries or processes.
-func (m *Manager) mark(key string) (uint, bool) {
-	if bit, ok := m.marks[key]; ok {
+// marks are the bits by which tasks remember that they descend from lists of binaries or
+// from processes, by [compile.MarkKeys].
+type marks map[string]uint
+
+// mark returns the bit of a key, a free one if it has none.
+func (m marks) mark(key string) (uint, bool) {
+	if bit, ok := m[key]; ok {
 		return bit, true
 	}
 	taken := uint64(0)
-	for _, bit := range m.marks {
+	for _, bit := range m {
 		taken |= 1 << bit
 	}
 	bit := bits.TrailingZeros64(^taken)
 	if bit >= bpf.MaxMarks {
 		return 0, false
 	}
-	m.marks[key] = uint(bit)
+	m[key] = uint(bit)
 	return uint(bit), true
 }
 
-// forgetMarks frees the bits of lists of binaries and processes of former sets when there are
-// too few for the next one. Until then tasks remember what they descend from,
-// in case that a policy comes back.
-func (m *Manager) forgetMarks(next []policy.Policy) error {
+// forSets returns the marks without those that no policy of the sets has, and the bits of
+// these, when there are too few bits for the sets. Until then tasks remember what they
+// descend from, in case that a policy comes back.
+func (m marks) forSets(sets ...[]policy.Policy) (kept marks, forgotten uint64) {
 	used, fresh := map[string]bool{}, 0
-	for _, p := range slices.Concat(m.set, next) {
+	for _, p := range slices.Concat(sets...) {
 		for _, key := range compile.MarkKeys(p.Subject) {
-			if _, ok := m.marks[key]; !ok && !used[key] {
+			if _, ok := m[key]; !ok && !used[key] {
 				fresh++
 			}
 			used[key] = true
 		}
 	}
-	if len(m.marks)+fresh <= bpf.MaxMarks {
-		return nil
+	if len(m)+fresh <= bpf.MaxMarks {
+		return m, 0
 	}
-	kept, forgotten := map[string]uint{}, uint64(0)
-	for key, bit := range m.marks {
+	kept = marks{}
+	for key, bit := range m {
 		if used[key] {
 			kept[key] = bit
 		} else {
 			forgotten |= 1 << bit
 		}
+	}
+	return kept, forgotten
+}
+
+// forgetMarks frees the bits of lists of binaries and processes of former sets when there
+// are too few for the next one.
+func (m *Manager) forgetMarks(next []policy.Policy) error {
+	kept, forgotten := m.marks.forSets(m.set, next)
+	if forgotten == 0 {
+		return nil
 	}
 	if err := m.object.ForgetMarks(forgotten); err != nil {
 		return err

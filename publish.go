@@ -38,21 +38,9 @@ func (m *Manager) apply(set []policy.Policy) (Changes, error) {
 		return Changes{}, ErrClosed
 	}
 	set = clone(set)
-	if err := policy.Validate(set); err != nil {
-		return Changes{}, err
-	}
-	attached, err := m.attachedFor(set)
+	attached, err := m.admit(set)
 	if err != nil {
 		return Changes{}, err
-	}
-	if !m.options.AllowGaps {
-		missing, err := gaps(set)
-		if err != nil {
-			return Changes{}, err
-		}
-		if len(missing) > 0 {
-			return Changes{}, fmt.Errorf("%w: %s; change the rules, use a later kernel, or set Options.AllowGaps (--allow-gaps) to enforce the rest", ErrNotSupported, strings.Join(missing, "; "))
-		}
 	}
 	if m.object == nil && len(attached) == 0 { // an empty set, and nothing attached
 		return Changes{}, m.dropFormer()
@@ -65,6 +53,64 @@ func (m *Manager) apply(set []policy.Policy) (Changes, error) {
 		return changes, err
 	}
 	return changes, m.dropFormer()
+}
+
+// Check tells whether [Manager.Apply] would take a policy set, and changes nothing: the
+// error is the one that Apply would return for an invalid set, for operations that are
+// not attached, for what this kernel cannot enforce, for names that do not resolve, and
+// for a set that does not fit into the tables. What only trying it shows is not found: that
+// the kernel refuses programs, or memory.
+func (m *Manager) Check(set []policy.Policy) error {
+	// Compiling may take long, and needs nothing that is in force.
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return ErrClosed
+	}
+	set = clone(set)
+	attached, err := m.admit(set)
+	marks, _ := m.marks.forSets(m.set, set)
+	marks = maps.Clone(marks)
+	number := m.number + 1
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	resolved, err := policy.ResolveNames(set, m.users, m.groups)
+	if err != nil {
+		return err
+	}
+	if _, err := m.compile(resolved, number, marks); err != nil {
+		return err
+	}
+	_, err = programsFor(set, attached)
+	return err
+}
+
+// admit returns the programs of the operations that are to be attached for a set, or what
+// is wrong with it, as far as can be told without compiling it.
+func (m *Manager) admit(set []policy.Policy) (map[policy.Operation][]string, error) {
+	if err := policy.Validate(set); err != nil {
+		return nil, err
+	}
+	attached, err := m.attachedFor(set)
+	if err != nil || m.options.AllowGaps {
+		return attached, err
+	}
+	missing, err := gaps(set)
+	if err != nil {
+		return nil, err
+	}
+	if len(missing) > 0 {
+		return nil, fmt.Errorf("%w: %s; change the rules, use a later kernel, or set Options.AllowGaps (--allow-gaps) to enforce the rest", ErrNotSupported, strings.Join(missing, "; "))
+	}
+	return attached, nil
+}
+
+// compile makes the tables of a set whose names are resolved. It uses nothing of the
+// manager that changes.
+func (m *Manager) compile(resolved []policy.Policy, number uint32, marks marks) (*compile.Generation, error) {
+	return compile.Compile(resolved, compile.Options{Number: number, Key: m.key, Resolve: resolve, Mounts: mounts, Mark: marks.mark})
 }
 
 // attachedFor returns the programs of the operations that are to be attached for a set.
@@ -106,7 +152,7 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 		return Changes{}, err
 	}
 	number := m.number + 1
-	compiled, err := compile.Compile(resolved, compile.Options{Number: number, Key: m.key, Resolve: resolve, Mounts: mounts, Mark: m.mark})
+	compiled, err := m.compile(resolved, number, m.marks)
 	if err != nil {
 		return Changes{}, err
 	}

@@ -13,8 +13,8 @@ import (
 type Guard interface {
 	// Apply attaches what the policies need.
 	Apply([]policy.Policy) (ebpfguard.Changes, error)
-	// Gaps tells what of the policies this kernel cannot enforce.
-	Gaps([]policy.Policy) ([]string, error)
+	// Check tells whether Apply would take the policies, and changes nothing.
+	Check([]policy.Policy) error
 	Takeover() (ebpfguard.Takeover, bool)
 	Alerts(context.Context) iter.Seq2[ebpfguard.Alert, error]
 	AlertsLost() (uint64, error)
@@ -39,5 +39,3 @@ func NewGuard(options ebpfguard.Options) (Guard, error) {
 type manager struct{ *ebpfguard.Manager }
 
 func (m manager) Sequence() sink.Counter { return m.Manager.Sequence() }
-
-func (manager) Gaps(set []policy.Policy) ([]string, error) { return ebpfguard.Gaps(set) }

@@ -20,7 +20,6 @@ type memory struct {
 	generation uint32
 	// fails, if set, tells why a set is refused.
 	fails  func([]policy.Policy) error
-	gaps   []string
 	pinned bool // there is something to take over
 	// publications are how often a set was put in force.
 	publications int
@@ -46,27 +45,36 @@ func (c *counter) Store(n uint64) {
 	c.n = n
 }
 
+func (m *memory) Check(set []policy.Policy) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.check(set)
+}
+
+func (m *memory) check(set []policy.Policy) error {
+	if m.closed {
+		return ebpfguard.ErrClosed
+	}
+	if err := policy.Validate(set); err != nil {
+		return err
+	}
+	if m.fails != nil {
+		return m.fails(set)
+	}
+	return nil
+}
+
 func (m *memory) Apply(set []policy.Policy) (ebpfguard.Changes, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
-		return ebpfguard.Changes{}, ebpfguard.ErrClosed
-	}
-	if err := policy.Validate(set); err != nil {
+	if err := m.check(set); err != nil {
 		return ebpfguard.Changes{}, err
-	}
-	if m.fails != nil {
-		if err := m.fails(set); err != nil {
-			return ebpfguard.Changes{}, err
-		}
 	}
 	m.set = slices.Clone(set)
 	m.generation++
 	m.publications++
 	return ebpfguard.Changes{Generation: m.generation}, nil
 }
-
-func (m *memory) Gaps([]policy.Policy) ([]string, error) { return m.gaps, nil }
 
 func (m *memory) Takeover() (ebpfguard.Takeover, bool) {
 	m.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -135,10 +136,10 @@ func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
 		return nil, status.Errorf(codes.Internal, "what changes: %v", err)
 	}
 	if dryRun {
-		return changes, d.possible(next.all())
+		return changes, d.possible(next)
 	}
 	if err := d.store.write(appliedFile, after); err != nil {
-		return nil, status.Errorf(codes.Internal, "nothing was changed, for it could not be remembered: %v", err)
+		return nil, unremembered(err)
 	}
 	if err := d.publish(next); err != nil {
 		if again := d.store.write(appliedFile, before); again != nil {
@@ -160,20 +161,25 @@ func (d *Daemon) open() error {
 	return nil
 }
 
-// possible tells whether this kernel can enforce a set, as far as can be told without
-// trying.
-func (d *Daemon) possible(set []policy.Policy) error {
-	if d.configuration().AllowGaps {
-		return nil
+// possible tells whether the guard would take what is to be applied, and whether it could
+// be remembered. The caller holds mu.
+func (d *Daemon) possible(next sets) error {
+	if err := d.store.prepare(); err != nil {
+		return unremembered(err)
 	}
-	gaps, err := d.guard.Gaps(set)
-	if err == nil && len(gaps) > 0 {
-		err = fmt.Errorf("%w: %s; change the rules, use a later kernel, or start the daemon with --allow-gaps", ebpfguard.ErrNotSupported, strings.Join(gaps, "; "))
-	}
+	next.mitigations = unexpired(next.mitigations, d.now())
+	d.publishing.Store(time.Now().UnixNano()) // it takes as long
+	err := d.guard.Check(next.all())
+	d.publishing.Store(0)
+	d.tidy.Reset(tidyTime)
 	if err != nil {
 		return refused(err)
 	}
 	return nil
+}
+
+func unremembered(err error) error {
+	return status.Errorf(codes.Internal, "nothing was changed, for it could not be remembered: %v", err)
 }
 
 // refused is the answer when the guard did not take a set.

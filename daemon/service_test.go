@@ -43,9 +43,10 @@ func TestApplyAndDelete(t *testing.T) {
 		t.Errorf("%v, changes %v", err, dry)
 	}
 	i.want("c", "f")
-	w.guard.gaps = []string{"the moon"}
+	w.guard.refuse("d")
 	_, err = i.Apply(ctx, &pb.ApplyRequest{Yaml: bind("d", 5), DryRun: true})
-	wantStatus(t, err, codes.FailedPrecondition, "the moon")
+	wantStatus(t, err, codes.FailedPrecondition, "not today")
+	i.want("c", "f")
 	if _, err := i.Delete(ctx, &pb.DeleteRequest{Names: []string{"c"}}); err != nil {
 		t.Error(err)
 	}
@@ -99,9 +100,11 @@ func TestApplyCannotBeRemembered(t *testing.T) {
 	if err := errors.Join(os.RemoveAll(w.config.State), os.WriteFile(w.config.State, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	_, err := i.Apply(t.Context(), &pb.ApplyRequest{Yaml: bind("b", 2)})
-	wantStatus(t, err, codes.Internal, "could not be remembered")
-	i.want("a")
+	for _, dry := range []bool{true, false} {
+		_, err := i.Apply(t.Context(), &pb.ApplyRequest{Yaml: bind("b", 2), DryRun: dry})
+		wantStatus(t, err, codes.Internal, "could not be remembered")
+		i.want("a")
+	}
 }
 
 func TestListGetAndStatus(t *testing.T) {
