@@ -274,6 +274,28 @@ func TestRejectedSet(t *testing.T) {
 	if _, err := g.Apply([]policy.Policy{{Name: "x", Subject: policy.Subject{Everyone: true}, Rules: []policy.Rule{{Operation: "file_open"}}}}); err == nil {
 		t.Error("an unknown operation: no error")
 	}
+	// What would be refused can be asked before, and what would not.
+	bind := func(name string, subject policy.Subject) policy.Policy {
+		return policy.Policy{Name: name, Subject: subject, Rules: []policy.Rule{{Operation: policy.SocketBind, Deny: []policy.Pattern{policy.SocketPattern{All: true}}}}}
+	}
+	var tooMany []policy.Policy
+	for i := range 65 {
+		tooMany = append(tooMany, bind(fmt.Sprintf("p%d", i), policy.Subject{Binaries: []string{fmt.Sprintf("/bin/%d", i)}, Descendants: true}))
+	}
+	for name, set := range map[string][]policy.Policy{
+		"no rules":     {{Name: "x", Subject: policy.Subject{Everyone: true}}},
+		"unknown user": {bind("x", policy.Subject{Users: policy.IDs{Names: []string{"no-such-user"}}})},
+		"too large":    tooMany,
+	} {
+		checked := g.Check(set)
+		_, err := g.Apply(set)
+		if checked == nil || err == nil || checked.Error() != err.Error() {
+			t.Errorf("%s: Check says %v, Apply %v", name, checked, err)
+		}
+	}
+	if err := g.Check(tooMany[:64]); err != nil {
+		t.Errorf("a set that fits: %v", err)
+	}
 	if n := len(g.bind.Policies()); n != 1 {
 		t.Errorf("%d policies", n)
 	}

@@ -28,9 +28,18 @@ func (s *service) Mitigate(_ context.Context, request *pb.MitigateRequest) (*pb.
 	if err != nil {
 		return nil, err
 	}
+	// Whom it kills is not there afterwards; else it is in force first.
+	kills := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Verdict == policy.Kill })
+	var warnings []string
+	if kills {
+		warnings = unmet(p.Subject)
+	}
 	told, err := d.putMitigation(p, profile, request)
 	if err != nil {
 		return nil, err
+	}
+	if !kills {
+		warnings = unmet(p.Subject)
 	}
 	d.log.Warn("mitigation", "name", told.GetName(), "profile", told.GetProfile(), "subject", told.GetSubject(), "left", told.GetLeft().AsDuration())
 	if profile == "kill" && !request.GetAudit() {
@@ -40,7 +49,15 @@ func (s *service) Mitigate(_ context.Context, request *pb.MitigateRequest) (*pb.
 			return nil, status.Errorf(codes.Internal, "the mitigation %q is in force, but processes are left that wait to be judged: %v", told.GetName(), err)
 		}
 	}
-	return &pb.MitigateResponse{Mitigation: told}, nil
+	response := &pb.MitigateResponse{Mitigation: told}
+	for _, text := range warnings {
+		response.Warnings = append(response.Warnings, policy.Warning{Policy: told.GetName(), Rule: -1, Text: text}.String())
+	}
+	for _, w := range policy.Warnings([]policy.Policy{named(p)}) {
+		w.Policy = told.GetName()
+		response.Warnings = append(response.Warnings, w.String())
+	}
+	return response, nil
 }
 
 // wanted returns the policy that a request is about, without name and end.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -207,6 +208,86 @@ func TestMitigateErrors(t *testing.T) {
 		i.wantProblem("use ebpfguard mitigate")
 		w.remove("x.yaml")
 		i.wantProblem("")
+	}
+}
+
+// TestUnmet mitigates nobody, which is told, and somebody.
+func TestUnmet(t *testing.T) {
+	w := newWorld(t)
+	i := w.start()
+	cmd := shell(t, "echo; read x; exit")
+	self, err := stat(uint32(cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string, mode os.FileMode, content string) string {
+		path := filepath.Join(w.dir, name)
+		if err := os.WriteFile(path, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	shellLink := filepath.Join(w.dir, "link")
+	if err := os.Symlink("/bin/sh", shellLink); err != nil {
+		t.Fatal(err)
+	}
+	idle, script, plain := file("idle", 0o700, "x"), file("script", 0o700, "#!/bin/sh\n"), file("plain", 0o600, "x")
+	binary := func(path string) *pb.MitigateRequest {
+		return &pb.MitigateRequest{Subject: &pb.MitigateRequest_Binary{Binary: path}}
+	}
+	cgroup := func(path string) *pb.MitigateRequest {
+		return &pb.MitigateRequest{Subject: &pb.MitigateRequest_Cgroup{Cgroup: path}}
+	}
+	user := func(name string) *pb.MitigateRequest {
+		return &pb.MitigateRequest{Subject: &pb.MitigateRequest_User{User: name}}
+	}
+	for _, test := range []struct {
+		request *pb.MitigateRequest
+		want    string // none if empty
+	}{
+		{binary("/usr/bin/crul"), "there is no file /usr/bin/crul here; nobody is met until there is one"},
+		{binary(plain + "/x"), "there is no file " + plain + "/x here"},
+		{binary(w.dir), w.dir + " is a directory and no program, so that nobody is met; write " + w.dir + "/ for the programs in it"},
+		{binary(plain), plain + " is not executable; nobody is met until it is"},
+		{binary(idle), "no process runs " + idle + " now; those are met that will"},
+		{binary(script), ""},
+		{binary("/no/such/folder/"), "there is no directory /no/such/folder/ here; nobody is met until there is one"},
+		{binary("/no/such/*/x"), "there is no directory /no/such/ here"},
+		{binary(w.dir + "/"), "no process is seen to run a program of " + w.dir + "/ now; those are met that will"},
+		{binary(w.dir + "/*"), "no process is seen to run a program of " + w.dir + "/* now"},
+		{binary(executable(self.pid)), ""},
+		{binary(shellLink), ""},
+		{cgroup("/no/such/cgroup"), "cgroup /no/such/cgroup"},
+		{cgroup("/no*such"), "no process is in the cgroup /no*such now; those are met that will be started in it"},
+		{cgroup("/"), ""},
+		{user("4294967294"), "user 4294967294 has no process now; those are met that it will start"},
+		{user(fmt.Sprint(os.Getuid())), ""},
+		{&pb.MitigateRequest{Subject: forProcess(cmd.Process.Pid)}, ""},
+		{&pb.MitigateRequest{Subject: &pb.MitigateRequest_Everyone{Everyone: true}}, ""},
+	} {
+		for _, profile := range []pb.MitigateRequest_Profile{
+			pb.MitigateRequest_PROFILE_NO_NETWORK, pb.MitigateRequest_PROFILE_READ_ONLY, pb.MitigateRequest_PROFILE_NO_EXEC, pb.MitigateRequest_PROFILE_KILL,
+		} {
+			test.request.Profile, test.request.Ttl, test.request.Audit, test.request.Name = profile, minute(), true, "m"
+			r, err := i.Mitigate(t.Context(), test.request)
+			if err != nil {
+				t.Fatalf("%v: %v", test.request, err)
+			}
+			got := strings.Join(r.GetWarnings(), "\n")
+			if test.want == "" && got != "" || !strings.Contains(got, test.want) || len(r.GetWarnings()) > 1 || got != "" && !strings.HasPrefix(got, `policy "m": warning: `) {
+				t.Errorf("%v: %q, want %q", test.request, got, test.want)
+			}
+			if _, err := i.Lift(t.Context(), &pb.LiftRequest{All: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// Rules of one's own may be odd, too.
+	r, err := i.Mitigate(t.Context(), &pb.MitigateRequest{
+		Yaml: strings.Replace(strings.Replace(bind("x", 70), "  subject: {}\n", "", 1), "deny: {ports: [70]}", "deny: [{ports: [70]}, {ports: [70]}]", 1), Ttl: minute(), Subject: forProcess(cmd.Process.Pid), Name: "m",
+	})
+	if err != nil || len(r.GetWarnings()) != 1 || !strings.HasPrefix(r.GetWarnings()[0], `policy "m": rule 0: warning: `) {
+		t.Errorf("%v, %v", err, r)
 	}
 }
 

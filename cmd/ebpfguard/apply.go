@@ -59,9 +59,7 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 				if err != nil {
 					return err
 				}
-				for _, warning := range response.Warnings {
-					fmt.Fprintln(cmd.ErrOrStderr(), warning)
-				}
+				printWarnings(cmd.ErrOrStderr(), response.Warnings)
 				return printChanges(cmd.OutOrStdout(), response.Changes, request.DryRun)
 			})
 		},
@@ -70,7 +68,7 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 	f := cmd.Flags()
 	f.StringArrayVarP(&files, "file", "f", nil, "read policies from `FILE|DIR|-` (can be repeated)")
 	f.BoolVar(&request.Replace, "replace", false, "remove what was applied before and is not given now")
-	f.BoolVar(&request.DryRun, "dry-run", false, "print the difference and whether it is possible, and change nothing")
+	f.BoolVar(&request.DryRun, "dry-run", false, "print the difference, or why it would be refused, and change nothing")
 	return cmd
 }
 

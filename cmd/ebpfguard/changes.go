@@ -8,6 +8,13 @@ import (
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 )
 
+// printWarnings prints what the daemon finds odd; what was asked for is done all the same.
+func printWarnings(w io.Writer, warnings []string) {
+	for _, warning := range warnings {
+		fmt.Fprintln(w, printable(warning))
+	}
+}
+
 // printChanges prints what a change did, or on a dry run what it would do and
 // the difference.
 func printChanges(w io.Writer, c *pb.Changes, dryRun bool) error {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -245,7 +246,14 @@ func (g *guardServer) Mitigate(_ context.Context, r *pb.MitigateRequest) (*pb.Mi
 	}
 	g.policies = append(g.policies, &pb.Policy{Name: m.Name, Origin: pb.Origin_ORIGIN_MITIGATION, Mode: mode, Mitigation: m,
 		Rules: []*pb.RuleCounters{{Policy: m.Name, Operation: "socket_connect", Hits: 3}}})
-	return &pb.MitigateResponse{Mitigation: m}, nil
+	response := &pb.MitigateResponse{Mitigation: m}
+	if strings.Contains(m.Subject, "crul") {
+		response.Warnings = []string{policy.Warning{Policy: m.Name, Rule: -1, Text: "there is no file /usr/bin/crul here; nobody is met until there is one"}.String()}
+	}
+	// It took a second, which nobody asked for.
+	response.Mitigation = proto.CloneOf(m)
+	response.Mitigation.Left = durationpb.New(r.Ttl.AsDuration() - time.Second)
+	return response, nil
 }
 
 func (g *guardServer) Lift(_ context.Context, r *pb.LiftRequest) (*pb.LiftResponse, error) {

@@ -50,7 +50,10 @@ start, and not for another that gets its number later. The profiles:
   no-exec     it starts no program
   kill        it is killed, and killed again at whatever it is judged for
 
-With -f it is the rules of a policy without a subject.`,
+With -f it is the rules of a policy without a subject.
+
+A binary, cgroup or user may be for what comes later: when there is no such file,
+or nobody whom it meets now, a warning on the standard error says so.`,
 		Example: `  # No network for process 4711 and all that it started
   ebpfguard mitigate --pid 4711 --profile no-network --ttl 10m
 
@@ -79,7 +82,8 @@ With -f it is the rules of a policy without a subject.`,
 				if err != nil {
 					return err
 				}
-				return printMitigation(cmd.OutOrStdout(), response.Mitigation, flags.audit)
+				printWarnings(cmd.ErrOrStderr(), response.Warnings)
+				return printMitigation(cmd.OutOrStdout(), response.Mitigation, flags)
 			})
 		},
 	}
@@ -169,14 +173,15 @@ func (m *mitigateFlags) request(cmd *cobra.Command) (*pb.MitigateRequest, error)
 	return r, nil
 }
 
-func printMitigation(w io.Writer, m *pb.Mitigation, audit bool) error {
+// printMitigation prints what was asked for, with the name and the end that it got.
+func printMitigation(w io.Writer, m *pb.Mitigation, flags mitigateFlags) error {
 	what := m.GetProfile()
-	if audit {
+	if flags.audit {
 		what += " (audit: only told)"
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s for %s, for %s until %s\n", m.GetName(), what, printable(m.GetSubject()),
-		span(m.GetLeft().AsDuration()), m.GetExpires().AsTime().Local().Format("2006-01-02 15:04:05"))
+		span(flags.ttl), m.GetExpires().AsTime().Local().Format("2006-01-02 15:04:05"))
 	if killed := m.GetKilled(); len(killed) > 0 {
 		fmt.Fprintf(&b, "killed %s: %s\n", count(len(killed), "process", "processes"), strings.Trim(fmt.Sprint(killed), "[]"))
 	}

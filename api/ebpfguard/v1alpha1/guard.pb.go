@@ -298,7 +298,8 @@ type ApplyRequest struct {
 	Yaml string `protobuf:"bytes,1,opt,name=yaml,proto3" json:"yaml,omitempty"`
 	// replace removes what was applied before and is not in yaml. Policies of files and mitigations stay.
 	Replace bool `protobuf:"varint,2,opt,name=replace,proto3" json:"replace,omitempty"`
-	// dry_run tells what would change, and whether it could, and changes nothing.
+	// dry_run tells what would change, and fails as the change would, but for what only loading
+	// programs and tables into the kernel shows. It changes nothing.
 	DryRun bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	// name of what the yaml was read from, for messages such as NAME:3:7; "request" if empty.
 	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
@@ -2009,8 +2010,11 @@ func (x *ProcessSubject) GetStart() uint64 {
 }
 
 type MitigateResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Mitigation    *Mitigation            `protobuf:"bytes,1,opt,name=mitigation,proto3" json:"mitigation,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Mitigation *Mitigation            `protobuf:"bytes,1,opt,name=mitigation,proto3" json:"mitigation,omitempty"`
+	// warnings tell what is odd about it, one line each: that nobody is met by it now, for example,
+	// since there is no such file or cgroup. It is in force all the same.
+	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2048,6 +2052,13 @@ func (*MitigateResponse) Descriptor() ([]byte, []int) {
 func (x *MitigateResponse) GetMitigation() *Mitigation {
 	if x != nil {
 		return x.Mitigation
+	}
+	return nil
+}
+
+func (x *MitigateResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -2403,11 +2414,12 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\asubject\"8\n" +
 	"\x0eProcessSubject\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12\x14\n" +
-	"\x05start\x18\x02 \x01(\x04R\x05start\"R\n" +
+	"\x05start\x18\x02 \x01(\x04R\x05start\"n\n" +
 	"\x10MitigateResponse\x12>\n" +
 	"\n" +
 	"mitigation\x18\x01 \x01(\v2\x1e.ebpfguard.v1alpha1.MitigationR\n" +
-	"mitigation\"\xd1\x01\n" +
+	"mitigation\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"\xd1\x01\n" +
 	"\n" +
 	"Mitigation\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +

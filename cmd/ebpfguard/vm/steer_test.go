@@ -4,11 +4,13 @@ package vm
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,6 +40,22 @@ func TestSteer(t *testing.T) {
 
 	say(0, `^\+    deny: \{ports: \[4003\]\}$`, "apply", "-f", file, "--dry-run")
 	wantAllowed(t, 4003)
+	// A dry run finds what only the tables or this machine tell.
+	var many strings.Builder
+	for i := range 65 {
+		subject := fmt.Sprintf("{binaries: [/bin/%d], descendants: true}", i)
+		many.WriteString(strings.Replace(port(fmt.Sprintf("p%d", i), "4003"), "subject: {}", "subject: "+subject, 1) + "---\n")
+	}
+	wrong := filepath.Join(dir, "wrong.yaml")
+	for text, pattern := range map[string]string{
+		many.String(): `^ebpfguard: apply: the policy set is too large: `,
+		strings.Replace(port("p", "4003"), "subject: {}", "subject: {users: [nosuchuser]}", 1): `^ebpfguard: apply: .*nosuchuser`,
+	} {
+		write(t, wrong, 0o600, text)
+		say(1, pattern, "apply", "-f", wrong, "--dry-run")
+		say(1, pattern, "apply", "-f", wrong)
+	}
+	wantAllowed(t, 4003)
 	say(0, `^in force as set \d+: 1 added, 0 changed, 0 removed$`, "apply", "-f", file)
 	wantDenied(t, 4001)
 	wantDenied(t, 4003)
@@ -49,10 +67,13 @@ func TestSteer(t *testing.T) {
 	// A process, by its number alone.
 	victim, bystander := startListener(t), startListener(t)
 	pid := strconv.Itoa(victim.cmd.Process.Pid)
-	say(0, `^m: no-network for process `+pid+`, for (10m|9m \d+s) until `, "mitigate", "--pid", pid, "--profile", "no-network", "--ttl", "10m", "--name", "m")
+	say(0, `^m: no-network for process `+pid+`, for 10m until `, "mitigate", "--pid", pid, "--profile", "no-network", "--ttl", "10m", "--name", "m")
 	if victim.listens() || !bystander.listens() {
 		t.Error("the mitigation is not for the process that was named")
 	}
+	say(0, `^policy "typo": warning: there is no file /usr/bin/crul here; nobody is met until there is one$`,
+		"mitigate", "--binary", "/usr/bin/crul", "--profile", "no-network", "--ttl", "10m", "--name", "typo")
+	say(0, `^lifted typo$`, "mitigate", "lift", "typo")
 	say(0, `^m +no-network +process `+pid+` +enforce +(10m|9m \d+s) +1$`, "mitigate", "list")
 	say(0, `^m \(enforce, mitigation, ends in `, "explain", "--pid", pid)
 	say(0, `^decided by policy "m" rule 0$`, "explain", "--pid", pid, "--operation", "socket_bind", "--port", "4999")

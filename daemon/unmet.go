@@ -1,0 +1,132 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// cgroupDir is where the unified hierarchy of control groups is mounted.
+const cgroupDir = "/sys/fs/cgroup"
+
+// unmet returns why nobody is met by a mitigation now, if that is so: who mistypes a path
+// in a hurry would be protected from nothing. A mitigation may be for what comes later, so
+// it is no error.
+func unmet(wanted policy.Subject) []string {
+	subject, err := resolved(policy.Policy{Subject: wanted})
+	if err != nil {
+		return nil // cannot be: it was validated
+	}
+	var why string
+	switch {
+	case len(subject.Binaries) == 1:
+		why = unmetBinary(subject)
+	case len(subject.Cgroups) == 1:
+		why = unmetCgroup(subject)
+	case len(subject.Users.Ranges) > 0:
+		if !anybody(func(pid uint32) bool { return selects(subject, pid) }) {
+			why = whom(wanted) + " has no process now; those are met that it will start"
+		}
+	}
+	if why == "" {
+		return nil
+	}
+	return []string{why}
+}
+
+func unmetBinary(subject policy.Subject) string {
+	text := subject.Binaries[0]
+	pattern, err := policy.ParsePathPattern(text)
+	if err != nil {
+		return "" // cannot be: it was validated
+	}
+	missing := func(what, path string) string {
+		return fmt.Sprintf("there is no %s %s here; nobody is met until there is one", what, path)
+	}
+	if pattern.Kind != policy.PathExact {
+		folder := text[:strings.LastIndexByte(literal(text), '/')+1]
+		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+			return missing("directory", folder)
+		}
+		if !anybody(func(pid uint32) bool { return selects(subject, pid) }) {
+			return fmt.Sprintf("no process is seen to run a program of %s now; those are met that will", text)
+		}
+		return ""
+	}
+	file, err := os.Stat(text)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
+		return missing("file", text)
+	case err != nil: // nothing is known
+		return ""
+	case file.IsDir():
+		return fmt.Sprintf("%s is a directory and no program, so that nobody is met; write %s/ for the programs in it", text, text)
+	case file.Mode()&0o111 == 0:
+		return fmt.Sprintf("%s is not executable; nobody is met until it is", text)
+	case isScript(text): // /proc does not tell who runs it
+		return ""
+	}
+	runs := func(pid uint32) bool {
+		// The path may be a link, or the program one of several of the same file.
+		program, err := os.Stat(fmt.Sprintf("%s/%d/exe", procDir, pid))
+		return err == nil && os.SameFile(program, file) || selects(subject, pid)
+	}
+	if !anybody(runs) {
+		return fmt.Sprintf("no process runs %s now; those are met that will", text)
+	}
+	return ""
+}
+
+// literal returns the part of a pattern of paths before its first wildcard.
+func literal(pattern string) string {
+	if i := strings.IndexAny(pattern, "*?"); i >= 0 {
+		return pattern[:i]
+	}
+	return pattern
+}
+
+func isScript(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	start := make([]byte, 2)
+	_, err = file.Read(start)
+	return err == nil && string(start) == "#!"
+}
+
+func unmetCgroup(subject policy.Subject) string {
+	path := subject.Cgroups[0]
+	var mount unix.Statfs_t
+	if literal(path) == path && unix.Statfs(cgroupDir, &mount) == nil && mount.Type == unix.CGROUP2_SUPER_MAGIC {
+		if _, err := os.Stat(cgroupDir + path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Sprintf("there is no cgroup %s here (systemd-cgls shows them); nobody is met until there is one", path)
+		}
+	}
+	if !anybody(func(pid uint32) bool { return selects(subject, pid) }) {
+		return fmt.Sprintf("no process is in the cgroup %s now; those are met that will be started in it", path)
+	}
+	return ""
+}
+
+// anybody tells whether there is such a process. When the processes cannot be listed it is
+// taken for true: nothing is known then.
+func anybody(is func(pid uint32) bool) bool {
+	all, err := processes()
+	if err != nil {
+		return true
+	}
+	for _, p := range all {
+		if !p.kernel && !p.dead && is(p.pid) {
+			return true
+		}
+	}
+	return false
+}
