@@ -257,10 +257,14 @@ func (m *Manager) alerts(ctx context.Context, operation policy.Operation) iter.S
 	return m.stream.alerts(ctx, operation)
 }
 
-// Stats counts the decisions of an operation since it was first attached.
-// Operations that no rule of the set concerns are not judged and not counted.
+// Stats counts the decisions of rules about an operation since it was first attached. What
+// no pattern of a rule matches is allowed and not counted.
 type Stats struct {
-	Allowed, Audited, Denied uint64
+	// Allowed are those that an allow pattern let pass. They are not counted by rule.
+	Allowed uint64
+	// Audited and Denied are those that a deny pattern was about, or could have been about
+	// as far as was known.
+	Audited, Denied uint64
 	// Undecided are those of Audited and Denied where the guard could not
 	// find out enough.
 	Undecided uint64

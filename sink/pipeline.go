@@ -25,9 +25,10 @@ type Options struct {
 	// alert is handed out: a crash leaves a gap and repeats none. Without it
 	// alerts are numbered from 1.
 	Counter Counter
-	// Lost, if set, tells how many alerts the kernel has lost and left out for
-	// limits so far. What it grows by makes a gap in the numbers: before the next
-	// alert, a second later at most. It is called by one goroutine.
+	// Lost, if set, tells how many alerts the kernel has lost so far
+	// ([ebpfguard.Manager.AlertsLost]). What it grows by makes a gap in the numbers:
+	// before the next alert, a second later at most. What the limit of a rule left
+	// out is not lost, for it was not wanted. It is called by one goroutine.
 	Lost func() uint64
 	// Missed is how many alerts were lost before; they make a gap at once.
 	Missed uint64

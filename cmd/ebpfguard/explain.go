@@ -34,9 +34,11 @@ func newExplainCommand() *cobra.Command {
 		Short: "Tell which rule decides an operation, and why, without a kernel",
 		Long: `Tell which rule decides an operation, and why, without a kernel.
 
-With --pid it is about a process that runs, as a running daemon sees it, and
-about the policies in force unless others are given. Without an operation it
-tells what the process is and which policies and rules concern it.
+With --pid it is about a process that runs, as /proc tells a running daemon, and
+about the policies in force unless others are given. The guard itself judges by
+what it noted as the process started its program: see docs/cli.md for what may
+differ. Without an operation it tells what the process is and which policies and
+rules concern it.
 
 Prints the verdict, the rule that decided and every pattern that matches with
 the reason why it won or lost. The operation can be left out where the rules of
@@ -86,7 +88,7 @@ that the kernel may choose.`,
 	f.VarP(&flags.output, "output", "o", "the `format`: text or json")
 	flags.process.add(f)
 	flags.object.add(f)
-	f.Uint32Var(&flags.pid, "pid", 0, "process: the running one of this `number`, as the daemon sees it")
+	f.Uint32Var(&flags.pid, "pid", 0, "process: the running one of this `number`, as /proc tells the daemon")
 	flags.daemon.add(cmd)
 	for _, known := range []string{"binary", "script", "ancestor", "cgroup", "uid", "unknown"} {
 		cmd.MarkFlagsMutuallyExclusive(known, "pid")

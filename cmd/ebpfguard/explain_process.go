@@ -67,6 +67,11 @@ func remotePolicies(policies []*pb.Policy) ([]policy.Policy, error) {
 	return set, nil
 }
 
+// procNote says what of a process is not known here.
+const procNote = `this is what /proc tells now; the guard judges by what it noted as the process
+started its program, which may differ: the script that an interpreter runs, names
+before programs and cgroups were renamed, ancestors that have ended`
+
 // printProcess prints what a process is to the policies in force.
 func printProcess(w io.Writer, response *pb.ExplainResponse) error {
 	var b strings.Builder
@@ -86,6 +91,7 @@ func printProcess(w io.Writer, response *pb.ExplainResponse) error {
 	fmt.Fprintf(&b, "user       %d\n", p.GetUid())
 	fmt.Fprintf(&b, "cgroup     %s\n", none(p.GetCgroup()))
 	fmt.Fprintf(&b, "started    %d ns after boot (--start of mitigate)\n\n", p.GetStart())
+	b.WriteString(procNote + "\n\n")
 	if len(response.GetPolicies()) == 0 {
 		b.WriteString("no policy concerns it: it may do everything\n")
 	} else {

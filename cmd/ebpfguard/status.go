@@ -24,10 +24,16 @@ func newStatusCommand() *cobra.Command {
 		Long: `Tell whether all is well, what is in force and what was decided.
 
 The first line begins with ENFORCING, or with DEGRADED when something needs
-attention: what it is and what to do comes next. Operations are counted since the
-enforcement began, also before this daemon was started. LOST alerts did not fit
-into the kernel's buffer, LIMITED ones were more than a rule wants; what they are
-about was decided all the same.
+attention: what it is and what to do comes next.
+
+What rules decided is counted since the enforcement began, also before this
+daemon was started: ALLOWED by an allow pattern, AUDITED or DENIED by a deny
+pattern. DENIED includes KILLED; both it and AUDITED include UNDECIDED, where too
+little was known. What no pattern matches is allowed and not counted. HITS of a
+rule are what it audited, denied or killed since its policy is as it is now.
+
+LOST alerts did not fit into the kernel's buffer, LIMITED ones were more than a
+rule wants; what they are about was decided all the same.
 
 The exit code is 0 whenever the daemon answers.`,
 		Example: `  ebpfguard status
@@ -123,6 +129,7 @@ func describeOperations(b *strings.Builder, s *pb.StatusResponse) {
 	}
 	b.WriteString("\n")
 	_ = table(b, []int{2, 3, 4, 5, 6}, decided...)
+	b.WriteString("what no pattern of a rule matches is allowed and not counted\n")
 	if len(alerts) > 1 {
 		b.WriteString("\n")
 		_ = table(b, []int{1, 2, 3}, alerts...)

@@ -19,14 +19,15 @@ func newTopCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Watch what is decided, live",
-		Long: `Watch what is decided, live: how many operations a second are concerned, what is
-denied, which rules are hottest, and which alerts are lost.
+		Long: `Watch what is decided, live: how many operations a second rules decide about, what
+is denied, which rules are hottest, and which alerts are lost.
 
 Made for a terminal of 80 columns and 24 lines; a greater one shows more rules.
 The key p stops and goes on, q ends it. With --once, or when the output is no
 terminal, it prints one frame as text after one interval.
 
-Operations that no rule concerns are not judged, and not counted either.`,
+What no pattern of a rule matches is allowed and not counted, as in
+'ebpfguard status'. DENIED includes KILLED.`,
 		Example: `  ebpfguard top
   ebpfguard top --interval 5s
   ebpfguard top --once`,

@@ -106,7 +106,7 @@ func (f *topFrame) head() []string {
 		lines = append(lines, problem)
 	}
 	return append(lines,
-		fmt.Sprintf("a second: %s operations  %s denied  %s audited  %s alerts", f.perSecond(was.all, is.all),
+		fmt.Sprintf("a second: %s decisions  %s denied  %s audited  %s alerts", f.perSecond(was.all, is.all),
 			f.perSecond(was.denied, is.denied), f.perSecond(was.audited, is.audited), f.perSecond(was.alerts, is.alerts)),
 		fmt.Sprintf("alerts not sent: %s lost  %s limited   mitigations: %s   memory: %s",
 			number(is.lost), number(is.limited), number(s.Mitigations), size(s.ResidentBytes)),
@@ -124,7 +124,7 @@ func (s *sums) add(status *pb.StatusResponse) {
 	}
 }
 
-// concerned is how many operations were decided.
+// concerned is how many operations rules decided about.
 func concerned(o *pb.OperationCounters) uint64 {
 	return o.GetAllowed() + o.GetAudited() + o.GetDenied()
 }

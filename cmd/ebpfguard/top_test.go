@@ -122,7 +122,7 @@ func TestTopWithoutAnswer(t *testing.T) {
 	next.status.BootId = "another"
 	model, _ = model.Update(next)
 	lineOf(t, model, "ENFORCING  web1 ")
-	lineOf(t, model, "a second: - operations  - denied")
+	lineOf(t, model, "a second: - decisions  - denied")
 }
 
 func TestTopProblems(t *testing.T) {

@@ -43,7 +43,7 @@ var (
 	applied     = describe("applied_timestamp_seconds", "When the policy set in force was applied.")
 	attached    = describe("operation_attached", "Whether the operation is judged.", "operation")
 
-	decisions = describe("decisions_total", "Decisions about operations that rules concern, since the enforcement began.", "operation", "verdict")
+	decisions = describe("decisions_total", "Decisions of rules since the enforcement began; what no pattern matches is allowed and not counted.", "operation", "verdict")
 	undecided = describe("undecided_total", "Audited or refused operations where the guard could not find out enough.", "operation")
 	alerts    = describe("alerts_total", "Alerts of the kernel: sent, lost for want of room, or left out by the limit of a rule.", "operation", "outcome")
 	hits      = describe("rule_hits_total", "Operations that the rule audited, denied or killed.", "policy", "rule", "operation")

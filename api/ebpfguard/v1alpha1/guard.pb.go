@@ -1197,13 +1197,15 @@ func (x *StatusResponse) GetResidentBytes() uint64 {
 	return 0
 }
 
-// OperationCounters count decisions since the enforcement began, also before this daemon was started.
+// OperationCounters count decisions of rules since the enforcement began, also before this daemon
+// was started. What no pattern of a rule matches is allowed and not counted.
 type OperationCounters struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Operation string                 `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
 	Attached  bool                   `protobuf:"varint,2,opt,name=attached,proto3" json:"attached,omitempty"`
-	Allowed   uint64                 `protobuf:"varint,3,opt,name=allowed,proto3" json:"allowed,omitempty"`
-	Audited   uint64                 `protobuf:"varint,4,opt,name=audited,proto3" json:"audited,omitempty"`
+	// allowed are those that an allow pattern let pass.
+	Allowed uint64 `protobuf:"varint,3,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	Audited uint64 `protobuf:"varint,4,opt,name=audited,proto3" json:"audited,omitempty"`
 	// denied includes killed.
 	Denied uint64 `protobuf:"varint,5,opt,name=denied,proto3" json:"denied,omitempty"`
 	Killed uint64 `protobuf:"varint,6,opt,name=killed,proto3" json:"killed,omitempty"`

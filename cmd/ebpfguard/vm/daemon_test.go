@@ -5,10 +5,12 @@ package vm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -154,6 +156,16 @@ spec:
 `
 }
 
+// hitsOf returns the hits of the first rule of a policy.
+func hitsOf(ctx context.Context, t *testing.T, c *client.Client, name string) uint64 {
+	t.Helper()
+	response, err := c.Get(ctx, &pb.GetRequest{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.GetPolicy().GetRules()[0].GetHits()
+}
+
 // TestDaemon goes through the life of enforcement: its parts build on each other, since
 // each start of a daemon takes long in emulation.
 func TestDaemon(t *testing.T) {
@@ -173,7 +185,21 @@ func TestDaemon(t *testing.T) {
 		return strings.Join(s.GetProblems(), "\n")
 	}
 
-	g, c := startDaemon(t, dir)
+	const metrics = "127.0.0.1:9477"
+	// get scrapes what is served beside the API.
+	get := func(code int, path string, patterns ...string) {
+		t.Helper()
+		out, err := exec.Command("curl", "-sS", "--max-time", "60", "-w", "\nstatus %{http_code}\n", "http://"+metrics+path).CombinedOutput()
+		for _, pattern := range append(patterns, fmt.Sprintf("^status %d$", code)) {
+			if err != nil || !regexp.MustCompile("(?m)"+pattern).Match(out) {
+				t.Errorf("%s: %v, no %s:\n%s", path, err, pattern, out)
+			}
+		}
+	}
+	g, c := startDaemon(t, dir, "--metrics", metrics)
+	get(200, "/healthz", `^ok$`)
+	get(200, "/readyz", `^enforcing generation \d+: 0 policies$`)
+	get(200, "/metrics", `^ebpfguard_up 1$`, `^ebpfguard_degraded 0$`, `^ebpfguard_operation_attached\{operation="socket_bind"\} 0$`)
 	wantAllowed(t, 4001)
 	write(t, filepath.Join(folder, "a.yaml"), 0o600, port("file", "4001"))
 	g.await("the file's policy", func() bool { return errors.Is(listen(4001), syscall.EPERM) })
@@ -182,9 +208,27 @@ func TestDaemon(t *testing.T) {
 	write(t, filepath.Join(folder, "b.yaml"), 0o600, port("broken", "99999"))
 	g.await("the problem", func() bool { return strings.Contains(problems(c), "b.yaml:8:20") })
 	wantDenied(t, 4001)
+	// Which is loud, and what was denied is counted.
+	get(200, "/healthz", `^ok$`)
+	get(503, "/readyz", `^degraded$`, `b\.yaml:8:20`)
+	get(200, "/metrics", `^ebpfguard_degraded 1$`, `^ebpfguard_problems 1$`, `^ebpfguard_policies 1$`,
+		`^ebpfguard_operation_attached\{operation="socket_bind"\} 1$`,
+		`^ebpfguard_decisions_total\{operation="socket_bind",verdict="deny"\} [1-9]\d*$`,
+		`^ebpfguard_alerts_total\{operation="socket_bind",outcome="sent"\} [1-9]\d*$`,
+		`^ebpfguard_rule_hits_total\{operation="socket_bind",policy="file",rule="0"\} [1-9]\d*$`)
 	write(t, filepath.Join(folder, "b.yaml"), 0o600, port("mended", "4002"))
 	g.await("the mended policy", func() bool { return errors.Is(listen(4002), syscall.EPERM) })
 	g.await("that all is well", func() bool { return problems(c) == "" })
+	get(200, "/readyz", `^enforcing generation \d+: 2 policies$`)
+	get(200, "/metrics", `^ebpfguard_degraded 0$`, `^ebpfguard_problems 0$`)
+	// Lines that moved are no other policy: its hits go on.
+	before := hitsOf(ctx, t, c, "file")
+	write(t, filepath.Join(folder, "a.yaml"), 0o600, "# moved\n"+port("file", "4001"))
+	write(t, filepath.Join(folder, "b.yaml"), 0o600, port("mended", "4002")+"---\n"+port("further", "4005"))
+	g.await("the further policy", func() bool { return errors.Is(listen(4005), syscall.EPERM) })
+	if after := hitsOf(ctx, t, c, "file"); before == 0 || after != before {
+		t.Errorf("hits were %d and are %d since lines moved", before, after)
+	}
 
 	// What is applied over the socket, and what the kernel counted.
 	if _, err := c.Apply(ctx, &pb.ApplyRequest{Yaml: port("applied", "4003")}); err != nil {
@@ -241,9 +285,14 @@ func TestDaemon(t *testing.T) {
 	}
 
 	// The next daemon takes all of it over.
-	g, c = startDaemon(t, dir)
+	metricsSocket := filepath.Join(dir, "metrics.sock")
+	g, c = startDaemon(t, dir, "--metrics", "unix:"+metricsSocket)
+	if out, err := exec.Command("curl", "-sS", "--max-time", "60", "--unix-socket", metricsSocket, "http://localhost/metrics").CombinedOutput(); err != nil ||
+		!strings.Contains(string(out), "\nebpfguard_adopted 1\n") {
+		t.Errorf("over a socket: %v\n%s", err, out)
+	}
 	s, err := c.Status(ctx, &pb.StatusRequest{})
-	if err != nil || !s.GetAdopted() || s.GetPolicies() != 3 || s.GetMitigations() != 0 || s.GetState() != pb.StatusResponse_STATE_ENFORCING {
+	if err != nil || !s.GetAdopted() || s.GetPolicies() != 4 || s.GetMitigations() != 0 || s.GetState() != pb.StatusResponse_STATE_ENFORCING {
 		t.Errorf("%v, status %v", err, s)
 	}
 	wantDenied(t, 4001)
@@ -283,7 +332,7 @@ func TestDaemon(t *testing.T) {
 	if out, err := down(); err != nil || !strings.Contains(out, "removed") {
 		t.Errorf("down: %v: %s", err, out)
 	}
-	for _, free := range []int{4001, 4002, 4003} {
+	for _, free := range []int{4001, 4002, 4003, 4005} {
 		wantAllowed(t, free)
 	}
 	if _, err := os.Stat(daemonPins); err == nil {
