@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ebpfguard/ebpfguard/internal/metrics"
 	"github.com/ebpfguard/ebpfguard/sink"
 )
 
@@ -135,6 +136,11 @@ func (c Config) Validate() error {
 	}
 	if c.LogFormat != LogText && c.LogFormat != LogJSON {
 		add("log_format is %q; choose text or json", c.LogFormat)
+	}
+	if c.Metrics != "" {
+		if err := metrics.CheckAddress(c.Metrics, true); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	if c.AlertBuffer > 1<<30 {
 		add("alert_buffer is %v; at most 1GiB is possible", c.AlertBuffer)

@@ -86,6 +86,9 @@ func TestParseConfigErrors(t *testing.T) {
 		{"outputs:\n- type: journald\n  filter: {verdict: [deny]}", `c.yaml:3:12: unknown key "verdict" of a filter; choose from binaries,`},
 		{"outputs:\n- {type: file, path: /a}\n- {type: file, path: /b/../a}", "c.yaml: outputs[1]: another output writes /a; choose another path"},
 		{"socket: run/x", `c.yaml: socket "run/x" is not absolute; write the whole path`},
+		{"metrics: 9477", `c.yaml:1:10: metrics must be a string`},
+		{"metrics: localhost", `c.yaml: metrics: address "localhost"`},
+		{"metrics: unix:run/x", "c.yaml: metrics: unix:run/x: the path is not absolute"},
 		{"[a]", "c.yaml:1:1: the configuration must be a mapping; write key: value"},
 		{"group: a\n---\ngroup: b", "c.yaml:2:1: there is a second document; keep one"},
 		{"group: \"a", "c.yaml:"},
@@ -138,6 +141,20 @@ func TestFlagsWin(t *testing.T) {
 		if err := c.Flags().Parse(wrong); err == nil {
 			t.Errorf("%v is taken", wrong)
 		}
+	}
+}
+
+// TestMetricsForOthers expects that an address for other machines is refused before
+// anything is in force, unless file and flags together allow it.
+func TestMetricsForOthers(t *testing.T) {
+	c := DefaultConfig()
+	c.Metrics = "0.0.0.0:9477"
+	if _, err := New(c, Options{}); err == nil || !strings.Contains(err.Error(), "can be reached from elsewhere") {
+		t.Errorf("got %v", err)
+	}
+	c.MetricsAnywhere = true
+	if _, err := New(c, Options{}); err != nil {
+		t.Error(err)
 	}
 }
 

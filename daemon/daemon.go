@@ -87,6 +87,11 @@ func New(config Config, options Options) (*Daemon, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
+	if config.Metrics != "" { // a file and flags may say it together
+		if err := metrics.CheckAddress(config.Metrics, config.MetricsAnywhere); err != nil {
+			return nil, err
+		}
+	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}

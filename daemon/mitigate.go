@@ -185,10 +185,10 @@ func resolved(p policy.Policy) (policy.Subject, error) {
 func (d *Daemon) putMitigation(p policy.Policy, profile string, request *pb.MitigateRequest) (*pb.Mitigation, error) {
 	ttl := request.GetTtl()
 	if ttl == nil {
-		return nil, invalid("say how long it is for: from %v to %v", shortestTTL, longestTTL)
+		return nil, invalid("say how long it is for: from %v to 30 days", shortestTTL)
 	}
 	if err := ttl.CheckValid(); err != nil || ttl.AsDuration() < shortestTTL || ttl.AsDuration() > longestTTL {
-		return nil, invalid("%v is not how long a mitigation may be for; choose from %v to %v", ttl.AsDuration(), shortestTTL, longestTTL)
+		return nil, invalid("a mitigation cannot be for %v; choose from %v to 30 days", ttl.AsDuration(), shortestTTL)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -166,7 +166,7 @@ func TestMitigateErrors(t *testing.T) {
 		{&pb.MitigateRequest{Profile: 77, Ttl: minute(), Subject: everyone}, codes.InvalidArgument, "choose from no-network"},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute()}, codes.InvalidArgument, "whom it is for"},
 		{&pb.MitigateRequest{Profile: noNetwork, Subject: everyone}, codes.InvalidArgument, "how long"},
-		{&pb.MitigateRequest{Profile: noNetwork, Subject: everyone, Ttl: durationpb.New(time.Millisecond)}, codes.InvalidArgument, "choose from 1s to 720h0m0s"},
+		{&pb.MitigateRequest{Profile: noNetwork, Subject: everyone, Ttl: durationpb.New(time.Millisecond)}, codes.InvalidArgument, "choose from 1s to 30 days"},
 		{&pb.MitigateRequest{Profile: noNetwork, Subject: everyone, Ttl: durationpb.New(31 * 24 * time.Hour)}, codes.InvalidArgument, "choose from 1s"},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: forProcess(1)}, codes.InvalidArgument, "process 1 ("},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: forProcess(os.Getpid())}, codes.InvalidArgument, "is the daemon"},

@@ -86,28 +86,31 @@ Exit codes:
 			return about.Help()
 		},
 	})
-	root.AddCommand(
-		newCheckCommand(),
-		newDaemonCommand(),
-		newDownCommand(),
-		newRunCommand(),
-		newValidateCommand(),
-		newExplainCommand(),
-		newApplyCommand(),
-		newGetCommand(),
-		newDeleteCommand(),
-		newStatusCommand(),
-		newAlertsCommand(),
-		newTopCommand(),
-		newMitigateCommand(),
-		newCompletionCommand(),
-		newManCommand(),
-	)
+	root.SetFlagErrorFunc(explainFlag)
+	for _, group := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"alone", "Without a daemon:", []*cobra.Command{newCheckCommand(), newValidateCommand(), newExplainCommand(), newRunCommand()}},
+		{"daemon", "The daemon:", []*cobra.Command{newDaemonCommand(), newDownCommand()}},
+		{"steer", "Ask and steer a running daemon:", []*cobra.Command{newStatusCommand(), newAlertsCommand(), newTopCommand(), newGetCommand(),
+			newApplyCommand(), newDeleteCommand(), newMitigateCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
+		for _, cmd := range group.commands {
+			cmd.GroupID = group.id
+			root.AddCommand(cmd)
+		}
+	}
+	root.AddCommand(newCompletionCommand(), newManCommand())
 	markReached(root)
 	return root
 }
 
 func unknownCommand(root *cobra.Command, name string) error {
+	if name == "version" {
+		return usagef("unknown command %q; did you mean --version?", name)
+	}
 	if meant := root.SuggestionsFor(name); len(meant) > 0 {
 		return usagef("unknown command %q; did you mean %s?", name, meant[0])
 	}

@@ -29,7 +29,7 @@ type mitigateFlags struct {
 	binary, cgroup, user, profile string
 	file, name, message           string
 	everyone, audit               bool
-	ttl                           time.Duration
+	ttl                           duration
 }
 
 func newMitigateCommand() *cobra.Command {
@@ -109,7 +109,7 @@ func (m *mitigateFlags) add(cmd *cobra.Command) {
 	f.BoolVar(&m.everyone, "everyone", false, "whom: every process")
 	f.StringVar(&m.profile, "profile", "", "what: the `profile` no-network, read-only, no-exec or kill")
 	f.StringVarP(&m.file, "file", "f", "", "what: the rules of the policy without a subject in `FILE`, or - for the standard input")
-	f.DurationVar(&m.ttl, "ttl", 0, "for how long, a `duration` such as 90s, 10m or 2h")
+	f.Var(&m.ttl, "ttl", "for how long, from 1s to 30d: a `duration` such as 90s, 10m, 2h or 7d")
 	f.BoolVar(&m.audit, "audit", false, "only tell what would be forbidden")
 	f.StringVar(&m.name, "name", "", "the policy's `name`; by default one is chosen")
 	f.StringVar(&m.message, "message", "", "a `text` for its alerts, such as the number of the incident")
@@ -137,7 +137,7 @@ func (m *mitigateFlags) request(cmd *cobra.Command) (*pb.MitigateRequest, error)
 	case m.ttl <= 0:
 		return nil, usagef("it needs an end; add a --ttl such as 10m")
 	}
-	r := &pb.MitigateRequest{Profile: profiles[m.profile], Ttl: durationpb.New(m.ttl), Name: m.name, Message: m.message, Audit: m.audit}
+	r := &pb.MitigateRequest{Profile: profiles[m.profile], Ttl: durationpb.New(time.Duration(m.ttl)), Name: m.name, Message: m.message, Audit: m.audit}
 	switch given[0] {
 	case "--pid":
 		if m.pid == 0 {
@@ -181,7 +181,7 @@ func printMitigation(w io.Writer, m *pb.Mitigation, flags mitigateFlags) error {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s for %s, for %s until %s\n", m.GetName(), what, printable(m.GetSubject()),
-		span(flags.ttl), m.GetExpires().AsTime().Local().Format("2006-01-02 15:04:05"))
+		span(time.Duration(flags.ttl)), m.GetExpires().AsTime().Local().Format("2006-01-02 15:04:05"))
 	if killed := m.GetKilled(); len(killed) > 0 {
 		fmt.Fprintf(&b, "killed %s: %s\n", count(len(killed), "process", "processes"), strings.Trim(fmt.Sprint(killed), "[]"))
 	}

@@ -74,25 +74,41 @@ const unixPrefix = "unix:"
 // loopback address: what is told is for nobody else. Others are refused unless
 // anywhere is set.
 func Listen(address string, anywhere bool) (net.Listener, error) {
+	if err := CheckAddress(address, anywhere); err != nil {
+		return nil, err
+	}
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
 		return listenUnix(path)
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("metrics: address %q: %w; write HOST:PORT such as 127.0.0.1:9477, or unix:PATH", address, err)
-	}
-	if !anywhere && !isLoopback(host) {
-		return nil, fmt.Errorf("metrics: address %q can be reached from elsewhere, where nobody is asked who they are; use 127.0.0.1:%s, [::1]:%s or unix:PATH, or allow it explicitly", address, port, port)
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("metrics: %w; choose a free port", err)
 	}
 	// The name localhost may stand for anything.
+	_, port, _ := net.SplitHostPort(address)
 	if bound, ok := l.Addr().(*net.TCPAddr); !anywhere && (!ok || !bound.IP.IsLoopback()) {
 		return nil, errors.Join(fmt.Errorf("metrics: address %q stands for %v, which can be reached from elsewhere; write 127.0.0.1:%s", address, l.Addr(), port), l.Close())
 	}
 	return l, nil
+}
+
+// CheckAddress tells whether [Listen] takes an address, as far as that can be told without
+// listening.
+func CheckAddress(address string, anywhere bool) error {
+	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
+		if !strings.HasPrefix(path, "/") {
+			return fmt.Errorf("metrics: unix:%s: the path is not absolute; write the whole path", path)
+		}
+		return nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("metrics: address %q: %w; write HOST:PORT such as 127.0.0.1:9477, or unix:PATH", address, err)
+	}
+	if !anywhere && !isLoopback(host) {
+		return fmt.Errorf("metrics: address %q can be reached from elsewhere, where nobody is asked who they are; use 127.0.0.1:%s, [::1]:%s or unix:PATH, or allow it explicitly", address, port, port)
+	}
+	return nil
 }
 
 func isLoopback(host string) bool {
@@ -103,9 +119,6 @@ func isLoopback(host string) bool {
 // listenUnix replaces a socket that nobody listens on. Its owner and group may
 // connect.
 func listenUnix(path string) (net.Listener, error) {
-	if !strings.HasPrefix(path, "/") {
-		return nil, fmt.Errorf("metrics: unix:%s: the path is not absolute; write the whole path", path)
-	}
 	switch info, err := os.Lstat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
