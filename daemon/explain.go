@@ -12,7 +12,7 @@ import (
 
 // Explain implements [pb.GuardServiceServer]. It tells what /proc does, which is not all
 // that the guard knows: of a script only its interpreter, of ancestors only those that
-// live, and the program and the control group as they are now.
+// live, and the program and the control group by the name that they have now.
 func (s *service) Explain(_ context.Context, request *pb.ExplainRequest) (*pb.ExplainResponse, error) {
 	if request.GetPid() == 0 {
 		return nil, invalid("no process is named; write its pid")

@@ -24,6 +24,7 @@ func kill(subject policy.Subject) ([]uint32, error) {
 	if err != nil {
 		return nil, err
 	}
+	chosen := selectorOf(subject)
 	victims := map[uint32]victim{}
 	defer func() {
 		for _, v := range victims {
@@ -33,7 +34,7 @@ func kill(subject policy.Subject) ([]uint32, error) {
 	var errs []error
 	deadline := time.Now().Add(killTime)
 	for time.Now().Before(deadline) {
-		fresh, err := selected(subject, victims)
+		fresh, err := selected(chosen, victims)
 		if err != nil {
 			return nil, err
 		}
@@ -117,7 +118,7 @@ func (v victim) await(deadline time.Time) error {
 
 // selected returns the processes to kill that are not among the victims yet. Those that
 // the daemon needs to go on are never among them.
-func selected(subject policy.Subject, victims map[uint32]victim) ([]running, error) {
+func selected(s selector, victims map[uint32]victim) ([]running, error) {
 	all, err := processes()
 	if err != nil {
 		return nil, err
@@ -135,7 +136,7 @@ func selected(subject policy.Subject, victims map[uint32]victim) ([]running, err
 		if v, known := victims[p.pid]; p.kernel || p.dead || spared[p.pid] || known && v.start == p.start {
 			continue
 		}
-		if descends(subject.Processes, p, byPID) || len(subject.Processes) == 0 && selects(subject, p.pid) {
+		if descends(s.subject.Processes, p, byPID) || len(s.subject.Processes) == 0 && s.selects(p.pid) {
 			found = append(found, p)
 		}
 	}
@@ -157,17 +158,4 @@ func descends(from []policy.ProcessID, p running, byPID map[uint32]running) bool
 		p = parent
 	}
 	return false
-}
-
-func selects(subject policy.Subject, pid uint32) bool {
-	line, err := lineage(pid)
-	if err != nil {
-		return false
-	}
-	process := asSubject(line)
-	if process.Unknown { // not on suspicion: what it does is judged
-		return false
-	}
-	_, _, ok := subject.Match(process)
-	return ok
 }

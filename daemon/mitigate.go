@@ -136,14 +136,15 @@ func (d *Daemon) harmless(p policy.Policy) error {
 	if err != nil {
 		return invalid("%v", err)
 	}
+	chosen := selectorOf(subject)
 	for i, own := range line {
 		if slices.ContainsFunc(p.Subject.Processes, func(id policy.ProcessID) bool { return id.PID == own.pid }) {
 			return invalid("process %d (%s) is the daemon or one that it descends from, so the mitigation would be for the daemon too; name another process", own.pid, own.comm)
 		}
-		process := asSubject(line[i:])
+		process := chosen.process(line[i:])
 		// Which process it is is known, whatever it runs.
 		process.Unknown = process.Unknown && len(p.Subject.Processes) == 0
-		if _, _, ok := subject.Match(process); ok && fatal && p.Mode != policy.ModeAudit {
+		if _, _, ok := chosen.subject.Match(process); ok && fatal && p.Mode != policy.ModeAudit {
 			return invalid("%s would meet process %d (%s), without which the machine or the daemon does not go on, and you could not lift it; choose another subject or forbid less, or set audit to see what it would do", p.Subject, own.pid, own.comm)
 		}
 	}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -186,6 +187,19 @@ func TestMitigateErrors(t *testing.T) {
 		_, err := i.Mitigate(t.Context(), tt.request)
 		wantStatus(t, err, tt.code, tt.want)
 	}
+	// The guard knows programs as files, so other names are no way around that.
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, folder := filepath.Join(w.dir, "link"), filepath.Join(w.dir, "folder")
+	if err := errors.Join(os.Symlink(program, link), os.Symlink(filepath.Dir(program), folder)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{program, link, folder + "/", folder + "/*", folder + "/" + filepath.Base(program)} {
+		_, err := i.Mitigate(t.Context(), &pb.MitigateRequest{Profile: kill, Ttl: minute(), Subject: &pb.MitigateRequest_Binary{Binary: name}})
+		wantStatus(t, err, codes.InvalidArgument, "would meet process "+fmt.Sprint(os.Getpid()))
+	}
 	i.want()
 	// What is only told does no harm; what somebody wrote is as good as a profile.
 	for _, fine := range []*pb.MitigateRequest{
@@ -316,6 +330,35 @@ func TestKill(t *testing.T) {
 		t.Errorf("the bystander: %v, %+v", err, p)
 	}
 	i.want("k")
+	// A program by another name of it, with what it started.
+	original, name := filepath.Join(w.dir, "original"), filepath.Join(w.dir, "name")
+	data, err := os.ReadFile("/bin/sh")
+	if err == nil {
+		err = errors.Join(os.WriteFile(original, data, 0o700), os.Symlink(original, name))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := exec.Command(original, "-c", "sleep 1000 & echo; read x")
+	out, err1 := named.StdoutPipe()
+	_, err2 := named.StdinPipe()
+	if err := errors.Join(err1, err2, named.Start()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = named.Process.Kill()
+		_ = named.Wait()
+	})
+	if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		t.Fatal(err)
+	}
+	byName := policy.Subject{Binaries: []string{name}, Descendants: true}
+	if why := unmet(byName); len(why) > 0 {
+		t.Errorf("the program by another name: %q", why)
+	}
+	if killed, err = kill(byName); err != nil || len(killed) != 2 || !slices.Contains(killed, uint32(named.Process.Pid)) {
+		t.Errorf("%v, killed are %v", err, killed)
+	}
 	// Of another process with its pid nothing is killed.
 	before, err := stat(uint32(bystander.Process.Pid))
 	if err != nil {

@@ -26,11 +26,11 @@ func unmet(wanted policy.Subject) []string {
 	var why string
 	switch {
 	case len(subject.Binaries) == 1:
-		why = unmetBinary(subject)
+		why = unmetBinary(subject.Binaries[0], selectorOf(subject))
 	case len(subject.Cgroups) == 1:
-		why = unmetCgroup(subject)
+		why = unmetCgroup(subject.Cgroups[0], selectorOf(subject))
 	case len(subject.Users.Ranges) > 0:
-		if !anybody(func(pid uint32) bool { return selects(subject, pid) }) {
+		if !anybody(selectorOf(subject).selects) {
 			why = whom(wanted) + " has no process now; those are met that it will start"
 		}
 	}
@@ -40,8 +40,7 @@ func unmet(wanted policy.Subject) []string {
 	return []string{why}
 }
 
-func unmetBinary(subject policy.Subject) string {
-	text := subject.Binaries[0]
+func unmetBinary(text string, s selector) string {
 	pattern, err := policy.ParsePathPattern(text)
 	if err != nil {
 		return "" // cannot be: it was validated
@@ -54,7 +53,7 @@ func unmetBinary(subject policy.Subject) string {
 		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 			return missing("directory", folder)
 		}
-		if !anybody(func(pid uint32) bool { return selects(subject, pid) }) {
+		if !anybody(s.selects) {
 			return fmt.Sprintf("no process is seen to run a program of %s now; those are met that will", text)
 		}
 		return ""
@@ -72,23 +71,10 @@ func unmetBinary(subject policy.Subject) string {
 	case isScript(text): // /proc does not tell who runs it
 		return ""
 	}
-	runs := func(pid uint32) bool {
-		// The path may be a link, or the program one of several of the same file.
-		program, err := os.Stat(fmt.Sprintf("%s/%d/exe", procDir, pid))
-		return err == nil && os.SameFile(program, file) || selects(subject, pid)
-	}
-	if !anybody(runs) {
+	if !anybody(s.selects) {
 		return fmt.Sprintf("no process runs %s now; those are met that will", text)
 	}
 	return ""
-}
-
-// literal returns the part of a pattern of paths before its first wildcard.
-func literal(pattern string) string {
-	if i := strings.IndexAny(pattern, "*?"); i >= 0 {
-		return pattern[:i]
-	}
-	return pattern
 }
 
 func isScript(path string) bool {
@@ -102,15 +88,14 @@ func isScript(path string) bool {
 	return err == nil && string(start) == "#!"
 }
 
-func unmetCgroup(subject policy.Subject) string {
-	path := subject.Cgroups[0]
+func unmetCgroup(path string, s selector) string {
 	var mount unix.Statfs_t
 	if literal(path) == path && unix.Statfs(cgroupDir, &mount) == nil && mount.Type == unix.CGROUP2_SUPER_MAGIC {
 		if _, err := os.Stat(cgroupDir + path); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Sprintf("there is no cgroup %s here (systemd-cgls shows them); nobody is met until there is one", path)
 		}
 	}
-	if !anybody(func(pid uint32) bool { return selects(subject, pid) }) {
+	if !anybody(s.selects) {
 		return fmt.Sprintf("no process is in the cgroup %s now; those are met that will be started in it", path)
 	}
 	return ""

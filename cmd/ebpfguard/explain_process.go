@@ -69,8 +69,9 @@ func remotePolicies(policies []*pb.Policy) ([]policy.Policy, error) {
 
 // procNote says what of a process is not known here.
 const procNote = `this is what /proc tells now; the guard judges by what it noted as the process
-started its program, which may differ: the script that an interpreter runs, names
-before programs and cgroups were renamed, ancestors that have ended`
+started its program, which may differ: the script that an interpreter runs, other
+names of the program's file (links), names before programs and cgroups were
+renamed, ancestors that have ended`
 
 // printProcess prints what a process is to the policies in force.
 func printProcess(w io.Writer, response *pb.ExplainResponse) error {

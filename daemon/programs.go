@@ -1,0 +1,93 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// selector finds the processes that a subject selects, as far as /proc tells. The guard
+// knows programs as files and not by their names alone, so that /sbin/init may be
+// /usr/lib/systemd/systemd; so does a selector.
+type selector struct {
+	subject  policy.Subject
+	programs []program
+}
+
+// program is a file that a subject names.
+type program struct {
+	name string
+	file os.FileInfo
+}
+
+// selectorOf returns the selector of a subject whose names are resolved.
+func selectorOf(subject policy.Subject) selector {
+	s := selector{subject: subject}
+	s.subject.Binaries = nil
+	for _, pattern := range subject.Binaries {
+		s.subject.Binaries = append(s.subject.Binaries, pattern)
+		folder := pattern[:strings.LastIndexByte(literal(pattern), '/')+1]
+		if folder != pattern && literal(pattern) == pattern {
+			if file, err := os.Stat(pattern); err == nil {
+				s.programs = append(s.programs, program{pattern, file})
+			}
+			continue
+		}
+		if other, err := filepath.EvalSymlinks(folder); err == nil && other != filepath.Clean(folder) {
+			s.subject.Binaries = append(s.subject.Binaries, strings.TrimSuffix(other, "/")+"/"+pattern[len(folder):])
+		}
+	}
+	return s
+}
+
+// literal returns the part of a pattern of paths before its first wildcard.
+func literal(pattern string) string {
+	if i := strings.IndexAny(pattern, "*?"); i >= 0 {
+		return pattern[:i]
+	}
+	return pattern
+}
+
+// process returns the first process of a line as the subject sees it.
+func (s selector) process(line []running) policy.Process {
+	p := asSubject(line)
+	p.Binary = s.nameOf(line[0].pid)
+	p.Ancestors = nil
+	for _, ancestor := range line[1:] {
+		if name := s.nameOf(ancestor.pid); name != "" {
+			p.Ancestors = append(p.Ancestors, name)
+		}
+	}
+	return p
+}
+
+// nameOf returns the name by which the subject knows a process's program.
+func (s selector) nameOf(pid uint32) string {
+	if len(s.programs) > 0 {
+		if file, err := os.Stat(fmt.Sprintf("%s/%d/exe", procDir, pid)); err == nil {
+			for _, p := range s.programs {
+				if os.SameFile(file, p.file) {
+					return p.name
+				}
+			}
+		}
+	}
+	return executable(pid)
+}
+
+// selects tells whether a process that could be identified is selected.
+func (s selector) selects(pid uint32) bool {
+	line, err := lineage(pid)
+	if err != nil {
+		return false
+	}
+	process := s.process(line)
+	if process.Unknown { // not on suspicion: what it does is judged
+		return false
+	}
+	_, _, ok := s.subject.Match(process)
+	return ok
+}
