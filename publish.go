@@ -61,21 +61,12 @@ func (m *Manager) apply(set []policy.Policy) (Changes, error) {
 // for a set that does not fit into the tables. What only trying it shows is not found: that
 // the kernel refuses programs, or memory.
 func (m *Manager) Check(set []policy.Policy) error {
-	// Compiling may take long, and needs nothing that is in force.
-	m.mu.Lock()
-	if m.closed {
-		m.mu.Unlock()
-		return ErrClosed
-	}
 	set = clone(set)
-	attached, err := m.admit(set)
-	marks, _ := m.marks.forSets(m.set, set)
-	marks = maps.Clone(marks)
-	number := m.number + 1
-	m.mu.Unlock()
+	attached, marks, number, err := m.next(set)
 	if err != nil {
 		return err
 	}
+	// Compiling may take long, and needs nothing that is in force.
 	resolved, err := policy.ResolveNames(set, m.users, m.groups)
 	if err != nil {
 		return err
@@ -85,6 +76,20 @@ func (m *Manager) Check(set []policy.Policy) error {
 	}
 	_, err = programsFor(set, attached)
 	return err
+}
+
+// next returns what a set would be compiled with if it were the next one.
+func (m *Manager) next(set []policy.Policy) (attached map[policy.Operation][]string, own marks, number uint32, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return nil, nil, 0, ErrClosed
+	}
+	if attached, err = m.admit(set); err != nil {
+		return nil, nil, 0, err
+	}
+	own, _ = m.marks.forSets(m.set, set)
+	return attached, maps.Clone(own), m.number + 1, nil
 }
 
 // admit returns the programs of the operations that are to be attached for a set, or what

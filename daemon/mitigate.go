@@ -41,7 +41,7 @@ func (s *service) Mitigate(_ context.Context, request *pb.MitigateRequest) (*pb.
 	if !kills {
 		warnings = unmet(p.Subject)
 	}
-	d.log.Warn("mitigation", "name", told.GetName(), "profile", told.GetProfile(), "subject", told.GetSubject(), "left", told.GetLeft().AsDuration())
+	d.log.Warn("mitigation", "name", told.GetName(), "profile", told.GetProfile(), "subject", told.GetSubject(), "left", told.GetLeft().AsDuration(), "warnings", warnings)
 	if profile == "kill" && !request.GetAudit() {
 		killed, err := kill(p.Subject)
 		told.Killed = killed
