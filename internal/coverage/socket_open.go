@@ -18,8 +18,8 @@ func needing(feature string, w Way) Way {
 	return w
 }
 
-// unseen marks a way of SMC, whose address and port are those of a socket inside.
-func unseen(w Way) Way {
+// inside marks a way of SMC, whose address and port are those of a socket inside.
+func inside(w Way) Way {
 	w.NotCovered = map[string]string{"*": "the hook does not see the address and port of SMC's inner socket; rules about every address and port hold"}
 	return w
 }
@@ -187,7 +187,7 @@ func openConnectWays() []Way {
 		needing("sctp", openWay("sctp4-write", "write(2), SCTP", connection(sctp4, v4), writeSocket)),
 		needing("sctp", openWay("sctp4-read", "read(2), SCTP", connection(sctp4, v4), readSocket)),
 		needing("sctp", openWay("sctp6-write", "write(2), SCTP, IPv6", connection(sctp6, v6), writeSocket)),
-		needing("smc", unseen(openWay("smc4-write", "write(2), SMC", connection(smc4, v4), writeSocket))),
+		needing("smc", openWay("smc4-write", "write(2), SMC that fell back to TCP", connection(smc4, v4), writeSocket)),
 		needing("io_uring", openWay("io-uring-send", "send through io_uring, TCP", tcp, buffered(uringOpSend, 0))),
 		needing("io_uring", openWay("io-uring-send-async", "send through io_uring, TCP, by a worker thread", tcp, buffered(uringOpSend, sqeAsync))),
 		needing("io_uring", openWay("io-uring-write", "write through io_uring, TCP", tcp, buffered(uringOpWrite, 0))),
@@ -213,7 +213,7 @@ func openBindWays() []Way {
 		openWay("tcp6-mapped-accept", "accept(2), TCP, v4-mapped", waiting(tcp6, mapped), accept),
 		needing("mptcp", openWay("mptcp4-accept", "accept(2), MPTCP", waiting(mptcp4, v4), accept)),
 		needing("sctp", openWay("sctp4-accept", "accept(2), SCTP", waiting(sctp4, v4), accept)),
-		needing("smc", unseen(openWay("smc4-accept", "accept(2), SMC", waiting(smc4, v4), accept))),
+		needing("smc", inside(openWay("smc4-accept", "accept(2), SMC", waiting(smc4, v4), accept))),
 		needing("io_uring", openWay("io-uring-accept", "accept through io_uring", tcp, func(fd int) error {
 			return closed(ring(sqe{op: uringOpAccept, fd: fd}))
 		})),
