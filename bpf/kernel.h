@@ -154,7 +154,6 @@ struct socket {
 struct msghdr {
 	void *msg_name;
 	int msg_namelen;
-	struct kiocb *msg_iocb;
 };
 
 /* include/linux/fs.h, include/linux/dcache.h, include/linux/mount.h, fs/mount.h */

@@ -27,8 +27,9 @@
 #ifndef EBPFGUARD_HOOKS_OPEN_SOCKETS_H
 #define EBPFGUARD_HOOKS_OPEN_SOCKETS_H
 
-#include "file_open.h"
+#include "../judged.h"
 #include "../socket.h"
+#include "file_open.h"
 
 /* include/uapi/linux/tcp.h */
 #define TCP_ZEROCOPY_RECEIVE 35
@@ -70,10 +71,21 @@ static __always_inline bool read_peer(struct socket_object *object, struct sock 
 	return object->unreadable;
 }
 
-/* decide_open judges a socket that is open already, for sending or for receiving. A
- * decision to audit is left to `audited`. */
-static __always_inline int decide_open(struct sock *sk, enum hook_id hook, bool receives,
-				       bool audited)
+/* is_told tells whether the same system call told of the socket at file_permission,
+ * which read(2) and write(2) come to first. */
+static __always_inline bool is_told(struct sock *sk, enum hook_id hook)
+{
+	struct walk *walk = current_walk();
+
+	if (hook != HOOK_FILE_PERMISSION)
+		return is_judged(walk, (__u64)sk);
+	if (walk)
+		remember_judged(walk, (__u64)sk);
+	return false;
+}
+
+/* decide_open judges a socket that is open already, for sending or for receiving. */
+static __always_inline int decide_open(struct sock *sk, enum hook_id hook, bool receives)
 {
 	enum operation_id id = OPERATION_SOCKET_CONNECT;
 	struct socket_object object;
@@ -100,7 +112,9 @@ static __always_inline int decide_open(struct sock *sk, enum hook_id hook, bool 
 	}
 	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
 		answer = ask(id, begin(id), &object);
-	if (spares_open(answer) || (audited && (__u32)answer >> VERDICT_SHIFT == VERDICT_AUDIT))
+	if (spares_open(answer))
+		return 0;
+	if ((__u32)answer >> VERDICT_SHIFT == VERDICT_AUDIT && is_told(sk, hook))
 		return 0;
 	return conclude(answer, id, hook, &object);
 }
@@ -110,8 +124,7 @@ int BPF_PROG(revoke_sendmsg, struct socket *sock, struct msghdr *message, int si
 {
 	if (ret)
 		return ret;
-	/* With an iocb it is write(2), of which file_permission has told. */
-	return decide_open(sock->sk, HOOK_SOCKET_SENDMSG, false, message->msg_iocb);
+	return decide_open(sock->sk, HOOK_SOCKET_SENDMSG, false);
 }
 
 SEC("lsm/socket_recvmsg")
@@ -120,7 +133,7 @@ int BPF_PROG(revoke_recvmsg, struct socket *sock, struct msghdr *message, int si
 {
 	if (ret)
 		return ret;
-	return decide_open(sock->sk, HOOK_SOCKET_RECVMSG, true, message->msg_iocb);
+	return decide_open(sock->sk, HOOK_SOCKET_RECVMSG, true);
 }
 
 SEC("lsm/socket_accept")
@@ -128,7 +141,7 @@ int BPF_PROG(revoke_accept, struct socket *sock, struct socket *accepted, int re
 {
 	if (ret)
 		return ret;
-	return decide_open(sock->sk, HOOK_SOCKET_ACCEPT, true, false);
+	return decide_open(sock->sk, HOOK_SOCKET_ACCEPT, true);
 }
 
 SEC("lsm/socket_getsockopt")
@@ -138,7 +151,7 @@ int BPF_PROG(revoke_getsockopt, struct socket *sock, int level, int option, int 
 		return ret;
 	if (level != IPPROTO_TCP || option != TCP_ZEROCOPY_RECEIVE)
 		return 0; /* receives nothing */
-	return decide_open(sock->sk, HOOK_SOCKET_GETSOCKOPT, true, false);
+	return decide_open(sock->sk, HOOK_SOCKET_GETSOCKOPT, true);
 }
 
 SEC("lsm/file_permission")
@@ -151,7 +164,7 @@ int BPF_PROG(revoke_socket, struct file *file, int mask, int ret)
 	if (BPF_CORE_READ(file, f_path.mnt, mnt_sb, s_magic) != SOCKFS_MAGIC)
 		return 0;
 	sock = file->private_data; /* net/socket.c, sock_alloc_file */
-	return decide_open(READ(sock, sk), HOOK_FILE_PERMISSION, mask & MAY_READ, false);
+	return decide_open(READ(sock, sk), HOOK_FILE_PERMISSION, mask & MAY_READ);
 }
 
 #endif
