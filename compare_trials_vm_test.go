@@ -52,8 +52,8 @@ var attempts = map[policy.Operation][]func(*comparison, *performer) (trial, bool
 	policy.SbRemount:     {(*comparison).remount},
 	policy.SbUmount:      {(*comparison).umount},
 	policy.TaskFixSetuid: {(*comparison).setuid, (*comparison).setuid, (*comparison).setgid, (*comparison).setgroups},
-	policy.SocketBind:    {(*comparison).bind},
-	policy.SocketConnect: {(*comparison).connect, (*comparison).send},
+	policy.SocketBind:    {(*comparison).bind, (*comparison).bind, (*comparison).receiveBound},
+	policy.SocketConnect: {(*comparison).connect, (*comparison).send, (*comparison).useConnected},
 }
 
 // spotOf returns a spot of the world that the condition holds for.
@@ -550,5 +550,36 @@ func (c *comparison) send(*performer) (trial, bool) {
 		call := b.call(unix.SYS_SENDTO, openedFD, b.text("x"), 1, 0, b.bytes(address), uintptr(len(address)))
 		b.call(unix.SYS_CLOSE, openedFD)
 		return call
+	}}, true
+}
+
+// receiveBound receives on a socket that was bound before.
+func (c *comparison) receiveBound(*performer) (trial, bool) {
+	return c.useSocket(policy.SocketBind, choose(c, "receive", "read"))
+}
+
+// useConnected uses a socket that was connected before.
+func (c *comparison) useConnected(*performer) (trial, bool) {
+	return c.useSocket(policy.SocketConnect, choose(c, "send", "write", "receive", "read"))
+}
+
+func (c *comparison) useSocket(operation policy.Operation, what string) (trial, bool) {
+	i := c.r.IntN(len(heldSockets))
+	for heldSockets[i].bound != (operation == policy.SocketBind) {
+		i = c.r.IntN(len(heldSockets))
+	}
+	asked := []question{{operation: operation, object: heldSockets[i].socket, held: true}}
+	fails := append([]unix.Errno{unix.EAGAIN}, unreachable...)
+	return trial{what: what + " on an open socket", asked: asked, fails: fails, make: func(b *batch) int {
+		fd := uintptr(firstSocketFD + i)
+		switch what {
+		case "send":
+			return b.call(unix.SYS_SENDTO, fd, b.text("x"), 1, 0, 0, 0)
+		case "write":
+			return b.call(unix.SYS_WRITE, fd, b.text("x"), 1)
+		case "receive":
+			return b.call(unix.SYS_RECVFROM, fd, b.bytes(make([]byte, 8)), 8, 0, 0, 0)
+		}
+		return b.call(unix.SYS_READ, fd, b.bytes(make([]byte, 8)), 8)
 	}}, true
 }

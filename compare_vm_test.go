@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -147,13 +148,17 @@ type comparison struct {
 	hits map[string]uint64
 }
 
-// anchor is a policy about nothing, for which the hook of rules with revoke stays
+// anchor is a policy about nothing, for which the hooks of rules with revoke stay
 // attached. It names programA, so that its other name is always known: a process
 // that was once known to be of a list of binaries whose descendants count remains
 // so.
 var anchor = policy.Policy{Name: "anchor", Subject: policy.Subject{Binaries: []string{"/nowhere/program", programA}}, Rules: []policy.Rule{{
 	Operation: policy.FileOpen, Deny: []policy.Pattern{policy.FilePattern{Paths: []string{"/nowhere/file"}}}, Revoke: true,
-}}}
+}, nowhere(policy.SocketBind), nowhere(policy.SocketConnect)}}
+
+func nowhere(o policy.Operation) policy.Rule {
+	return policy.Rule{Operation: o, Revoke: true, Deny: []policy.Pattern{policy.SocketPattern{Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}}}}
+}
 
 // When policies end: before the machine runs a test, and after.
 const (

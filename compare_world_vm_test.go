@@ -3,6 +3,7 @@
 package ebpfguard_test
 
 import (
+	"net/netip"
 	"os"
 	"path"
 	"strings"
@@ -399,6 +400,46 @@ const (
 	firstFD  = 30
 )
 
+// heldSockets are UDP sockets that performers keep, connected or bound, as the
+// reference semantics see them. Their descriptors begin with firstSocketFD.
+var heldSockets = []struct {
+	socket policy.Socket
+	bound  bool
+}{
+	{heldAt("127.0.0.1:23"), false}, {heldAt("127.0.0.2:40000"), false}, {heldAt("[::1]:22"), false}, {heldAt("[::ffff:127.0.0.1]:80"), false},
+	{heldAt("127.0.0.1:40001"), true}, {heldAt("0.0.0.0:40010"), true}, {heldAt("[::1]:80"), true}, {heldAt("[::]:40000"), true},
+}
+
+const firstSocketFD = memoryFD + 1
+
+func heldAt(at string) policy.Socket {
+	a := netip.MustParseAddrPort(at)
+	return policy.Socket{
+		Address: a.Addr(), Port: a.Port(), Protocol: policy.UDP, Automatic: policy.DefaultAutomatic,
+		DualStack: a.Addr() == netip.IPv6Unspecified(),
+	}
+}
+
+func (p *performer) holdSockets(t *testing.T) {
+	t.Helper()
+	for i, h := range heldSockets {
+		a := action{Family: unix.AF_INET, Type: unix.SOCK_DGRAM, Address: h.socket.Address, Port: h.socket.Port}
+		if a.Address.Is6() {
+			a.Family = unix.AF_INET6
+		}
+		opened := p.must(t, unix.SYS_SOCKET, uintptr(a.Family), unix.SOCK_DGRAM|unix.SOCK_NONBLOCK, 0)
+		p.must(t, unix.SYS_SETSOCKOPT, uintptr(opened), unix.SOL_SOCKET, unix.SO_REUSEADDR, p.batch.bytes([]byte{1, 0, 0, 0}), 4)
+		take := uintptr(unix.SYS_CONNECT)
+		if h.bound {
+			take = unix.SYS_BIND
+		}
+		address := a.sockaddr(a.Address)
+		p.must(t, take, uintptr(opened), p.batch.bytes(address), uintptr(len(address)))
+		p.must(t, unix.SYS_DUP3, uintptr(opened), uintptr(firstSocketFD+i), 0)
+		p.must(t, unix.SYS_CLOSE, uintptr(opened))
+	}
+}
+
 // settle prepares a performer, before there are policies.
 func (p *performer) settle(t *testing.T, all []*world) {
 	t.Helper()
@@ -424,6 +465,7 @@ func (p *performer) settle(t *testing.T, all []*world) {
 			fd++
 		}
 	}
+	p.holdSockets(t)
 	opened := p.must(t, unix.SYS_MEMFD_CREATE, p.batch.text("memory"), 0)
 	p.must(t, unix.SYS_WRITE, uintptr(opened), p.batch.text(content), uintptr(len(content)))
 	p.must(t, unix.SYS_DUP3, uintptr(opened), memoryFD, 0)

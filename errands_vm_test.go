@@ -70,6 +70,9 @@ func (e errand) run(o *outcome) error {
 	if change, ok := changes[e.Do]; ok {
 		return change(a)
 	}
+	if use, ok := openErrands[e.Do]; ok {
+		return use(a)
+	}
 	return fmt.Errorf("no errand %q", e.Do)
 }
 

@@ -258,7 +258,7 @@ func (g *guard) use(t *testing.T, set ...policy.Policy) {
 }
 
 // divert returns all alerts for the length of a test.
-func (g *guard) divert(t *testing.T) <-chan ebpfguard.Alert {
+func (g *guard) divert(t *testing.T) chan ebpfguard.Alert {
 	t.Helper()
 	alerts := make(chan ebpfguard.Alert, 1<<17)
 	g.diverted.Store(&alerts)

@@ -109,7 +109,7 @@ func uncovered(o policy.Operation) []Uncovered {
 		return []Uncovered{{"the port that a socket gets which connects or sends without bind", "no kernel has an LSM hook for it; socket_connect judges the sending"}}
 	case policy.SocketConnect:
 		return []Uncovered{
-			{"what is sent on a connection from before the policy", "connections are judged when they are made"},
+			{"what is sent on a connection from before the policy", "a rule with revoke: true refuses to send and receive on it"},
 			{"addresses in packets that a raw or packet socket writes itself", "nobody looks into packets; it takes CAP_NET_RAW"},
 			{"further paths that MPTCP opens by itself", "the kernel makes them without asking"},
 		}

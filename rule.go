@@ -20,7 +20,7 @@ type Rule[P policy.Pattern] struct {
 	// Verdict is what a match of Deny means: [policy.Deny] if zero,
 	// [policy.Kill] or [policy.Audit].
 	Verdict policy.Verdict
-	// Revoke, for file_open only, also refuses the use of descriptors that
+	// Revoke, for file_open and sockets, also refuses the use of descriptors that
 	// were opened before.
 	Revoke bool
 	// Message, Severity and Tags are copied into alerts.

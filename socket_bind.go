@@ -35,6 +35,9 @@ var socketBind = operation{
 		{name: "socket_bind", effect: "bind(2), io_uring bind"},
 		{name: "socket_listen", effect: "listen(2), with and without bind"},
 		{name: "sctp_bind_connect", effect: "sctp_bindx(3)", optional: true},
+		{name: "socket_accept", program: "revoke_accept", effect: "accept(2) on a socket that is bound already (rules with revoke)", revoke: true},
+		{name: "socket_recvmsg", program: "revoke_recvmsg", effect: "receiving on a socket that is bound already (rules with revoke)", revoke: true},
+		{name: "file_permission", program: "revoke_socket", effect: "read(2), splice(2) on a socket that is bound already (rules with revoke)", revoke: true},
 	},
 	alert: func(c AlertContext, r record) Alert { return SocketBindAlert{c, socketOf(r.Socket)} },
 }

@@ -34,6 +34,10 @@ var socketConnect = operation{
 	hooks: []hook{
 		{name: "socket_connect", effect: "connect(2), io_uring connect"},
 		{name: "socket_sendmsg", effect: "sendto(2), sendmsg(2), sendmmsg(2), TCP fast open, io_uring send"},
+		{name: "socket_sendmsg", program: "revoke_sendmsg", effect: "sending on a socket that is connected already (rules with revoke)", revoke: true},
+		{name: "socket_recvmsg", program: "revoke_recvmsg", effect: "receiving on a socket that is connected already (rules with revoke)", revoke: true},
+		{name: "socket_getsockopt", program: "revoke_getsockopt", effect: "TCP_ZEROCOPY_RECEIVE (rules with revoke)", revoke: true},
+		{name: "file_permission", program: "revoke_socket", effect: "read(2), write(2), sendfile(2), splice(2) on a socket that is connected already (rules with revoke)", revoke: true},
 		{name: "sctp_bind_connect", program: "sctp_connect", effect: "sctp_connectx(3), SCTP association by sending", optional: true},
 	},
 	alert: func(c AlertContext, r record) Alert { return SocketConnectAlert{c, socketOf(r.Socket)} },

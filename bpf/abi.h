@@ -107,6 +107,9 @@ enum hook_id {
 	HOOK_TASK_FIX_SETGROUPS,
 	HOOK_CAPSET,
 	HOOK_USERNS_CREATE,
+	HOOK_SOCKET_RECVMSG,
+	HOOK_SOCKET_ACCEPT,
+	HOOK_SOCKET_GETSOCKOPT,
 };
 
 struct line {
@@ -384,7 +387,7 @@ enum verdict_bits {
 	/* The rule field holds NO_RULE less the rule's index less one; NO_RULE
 	 * itself means that no rule decided. */
 	NO_RULE = 0xffffff,
-	/* The rule refuses the use of descriptors that are open already. */
+	/* The rule refuses the use of files and sockets that are open already. */
 	FLAG_REVOKE = 1 << 3,
 	/* The rule names the object (paths, fileless): it concerns a file that is
 	 * mapped, too, and not only one that is started. */

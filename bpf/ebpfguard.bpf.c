@@ -10,6 +10,7 @@
 #include "hooks/bprm_check_security.h"
 #include "hooks/file_open.h"
 #include "hooks/file_open_path.h"
+#include "hooks/open_sockets.h"
 #include "hooks/sb_mount.h"
 #include "hooks/sb_remount.h"
 #include "hooks/sb_umount.h"

@@ -126,7 +126,8 @@ struct walk {
 	 * one: port 0 in another address means this port. */
 	__u32 port;
 	__u32 reserved;
-	/* The mount or remount that is judged already, and by which system call. */
+	/* The mount, remount or socket that is judged already, and by which system call
+	 * (judged.h). */
 	__u64 judged;
 	__s64 judged_by;
 	/* Where a mount comes from, where the kernel has no string of it. */

@@ -236,12 +236,12 @@ static __always_inline void read_bound(struct socket_object *object, struct sock
 {
 	__be32 address6[4] = {};
 
-	object->port = sk->__sk_common.skc_num;
-	if (sk->__sk_common.skc_family == AF_INET6) {
+	object->port = READ(sk, __sk_common.skc_num);
+	if (READ(sk, __sk_common.skc_family) == AF_INET6) {
 		BPF_CORE_READ_INTO(&address6, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
 		set_address6(object, address6);
 	} else {
-		set_address4(object, sk->__sk_common.skc_rcv_saddr);
+		set_address4(object, READ(sk, __sk_common.skc_rcv_saddr));
 	}
 	object_finish(object, sk, object->port ? 0 : automatic_of(sk), object->port);
 }

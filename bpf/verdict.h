@@ -120,6 +120,14 @@ static __always_inline __u64 early_answer(__u64 begun)
 	return number | UNDECIDED_DENY;
 }
 
+/* spares_open tells whether an answer leaves alone what is open already: a rule
+ * decided, and it does not revoke. */
+static __always_inline bool spares_open(__u64 answer)
+{
+	return !(answer & FLAG_REVOKE) && (__u32)answer != CHANGED &&
+	       (answer >> RULE_SHIFT & RULE_MASK) != NO_RULE;
+}
+
 static __always_inline bool is_allow(__u64 answer)
 {
 	return (__u32)answer >> VERDICT_SHIFT == VERDICT_ALLOW;

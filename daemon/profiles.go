@@ -17,7 +17,7 @@ var profiles = []struct {
 	name    string
 	rules   []policy.Rule
 }{
-	{pb.MitigateRequest_PROFILE_NO_NETWORK, "no-network", []policy.Rule{deny(policy.SocketBind), deny(policy.SocketConnect)}},
+	{pb.MitigateRequest_PROFILE_NO_NETWORK, "no-network", []policy.Rule{cut(policy.SocketBind), cut(policy.SocketConnect)}},
 	{pb.MitigateRequest_PROFILE_READ_ONLY, "read-only", []policy.Rule{{
 		Operation: policy.FileOpen, Deny: []policy.Pattern{policy.FilePattern{Access: policy.Write}}, Verdict: policy.Deny, Revoke: true,
 	}}},
@@ -45,6 +45,13 @@ func deny(o policy.Operation) policy.Rule {
 	return policy.Rule{Operation: o, Deny: []policy.Pattern{everything(o)}, Verdict: policy.Deny}
 }
 
+// cut denies what is open already as well.
+func cut(o policy.Operation) policy.Rule {
+	r := deny(o)
+	r.Revoke = true
+	return r
+}
+
 // killAll leaves out task_fix_setuid, which some kernels cannot enforce fully: they would
 // refuse the whole. A process that lives does something else that is judged, too.
 func killAll() []policy.Rule {
@@ -55,9 +62,7 @@ func killAll() []policy.Rule {
 		}
 		r := deny(o)
 		r.Verdict = policy.Kill
-		if o == policy.FileOpen {
-			r.Revoke = true // it is judged for reading and writing what is open, too
-		}
+		r.Revoke = o.Revokes() // whatever it has open, it is killed when it uses it
 		rules = append(rules, r)
 	}
 	return rules

@@ -43,6 +43,11 @@ func Operations() []Operation {
 // Known tells whether this version of ebpfguard enforces the operation.
 func (o Operation) Known() bool { return slices.Contains(Operations(), o) }
 
+// Revokes tells whether rules of the operation may have [Rule.Revoke].
+func (o Operation) Revokes() bool {
+	return o == FileOpen || o == SocketBind || o == SocketConnect
+}
+
 // Verdict is the outcome of a decision. Verdicts are ordered: a greater one is
 // stricter. The zero value is no verdict.
 type Verdict uint8
@@ -120,8 +125,10 @@ type Rule struct {
 	// Verdict is what a match of Deny means: Audit, Deny or Kill. The zero
 	// value means Deny, so that a forgotten verdict fails closed.
 	Verdict Verdict
-	// Revoke, for file_open only, refuses the use of descriptors too that
-	// were opened before the policy came.
+	// Revoke refuses the use of what is open already, too: for file_open of
+	// descriptors, for socket_connect sending and receiving on connected sockets,
+	// for socket_bind accepting and receiving on bound ones. Other operations
+	// have nothing that stays open.
 	Revoke bool
 	// Message, Severity and Tags are copied into the rule's alerts.
 	Message  string

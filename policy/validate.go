@@ -156,7 +156,7 @@ func (r Rule) validate() error {
 		}
 	}
 	add(checkVerdict(r.Verdict))
-	if r.Revoke && r.Operation != FileOpen {
+	if r.Revoke && !r.Operation.Revokes() {
 		add(errRevoke)
 	}
 	add(checkMessage(r.Message))
@@ -197,7 +197,7 @@ func checkOperation(o Operation) error {
 	return fmt.Errorf("unknown operation %q; %s", o, suggest(string(o), names))
 }
 
-var errRevoke = fmt.Errorf("revoke is about files that are open already, so it belongs to %s only; leave it out", FileOpen)
+var errRevoke = fmt.Errorf("revoke is about files and sockets that are open already, so it belongs to %s, %s and %s; leave it out", FileOpen, SocketBind, SocketConnect)
 
 // checkPattern returns what is wrong with a pattern of a rule for the operation.
 func checkPattern(o Operation, pattern Pattern) error {

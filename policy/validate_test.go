@@ -89,7 +89,9 @@ func TestValidate(t *testing.T) {
 		{"verdict", withRule(func(r *Rule) { r.Verdict = Kill }), ``},
 		{"verdict allow", withRule(func(r *Rule) { r.Verdict = Allow }), rule0 + `a rule's verdict says what its deny means, so it cannot be allow; use audit, deny or kill`},
 		{"unknown verdict", withRule(func(r *Rule) { r.Verdict = 9 }), rule0 + `unknown verdict Verdict(9); use audit, deny or kill`},
-		{"revoke", withRule(func(r *Rule) { r.Revoke = true }), rule0 + `revoke is about files that are open already, so it belongs to file_open only; leave it out`},
+		{"revoke", withRule(func(r *Rule) {
+			r.Operation, r.Deny, r.Revoke = SbMount, []Pattern{MountPattern{All: true}}, true
+		}), rule0 + `revoke is about files and sockets that are open already, so it belongs to file_open, socket_bind and socket_connect; leave it out`},
 		{"everyone and users", withPolicy(func(p *Policy) { p.Subject.Users = ids(0, 0) }), `policy "p": the subject is everyone and users at the same time; leave out one of them`},
 		{"everyone and descendants", withPolicy(func(p *Policy) { p.Subject.Descendants = true }), `policy "p": the subject is everyone, which includes all descendants; leave out descendants`},
 		{"descendants alone", withPolicy(func(p *Policy) { p.Subject = Subject{Descendants: true, Users: ids(0, 0)} }), `policy "p": the subject has descendants, but no binaries; name the binaries whose descendants are meant`},

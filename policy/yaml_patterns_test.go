@@ -100,7 +100,7 @@ func TestParseOperationErrors(t *testing.T) {
 		{deny(FileOpen, "all\nrevoke: yes"), `9:13: rule 0: revoke must be true or false, not "yes"; write one of them`},
 		{deny(FileOpen, "all\nverdict: allow"), `9:14: rule 0: a rule's verdict says what its deny means, so it cannot be allow; use audit, deny or kill`},
 		{deny(FileOpen, "all\nverdict: kil"), `9:14: rule 0: unknown verdict "kil"; did you mean kill?`},
-		{deny(SocketBind, "all\nrevoke: true"), `9:13: rule 0: revoke is about files that are open already, so it belongs to file_open only; leave it out`},
+		{deny(SbMount, "all\nrevoke: true"), `9:13: rule 0: revoke is about files and sockets that are open already, so it belongs to file_open, socket_bind and socket_connect; leave it out`},
 		{deny(BprmCheckSecurity, "{fileless: false}"), `8:22: rule 0: fileless can only be true; leave it out to select programs with and without it`},
 		{deny(BprmCheckSecurity, "{no_args: 1}"), `8:21: rule 0: no_args must be true or false, not 1; write one of them`},
 		{deny(SbMount, "{types: [fuse.sshfs]}"), `8:20: rule 0: type "fuse.sshfs" has a subtype, which the kernel does not tell apart; write fuse`},

@@ -210,7 +210,7 @@ func (d *decoder) decodeRule(n *yaml.Node) Rule {
 	}
 	if value, ok := rule["revoke"]; ok {
 		r.Revoke, _ = d.boolean(value, "revoke")
-		if r.Operation != FileOpen {
+		if !r.Operation.Revokes() {
 			d.check(value, errRevoke)
 		}
 	}

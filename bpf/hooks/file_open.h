@@ -107,9 +107,8 @@ static __always_inline int decide_use(struct file *file, enum hook_id hook, __u3
 	if (is_no_file(file) || is_started(file))
 		return 0; /* no rule about its use can concern it */
 	answer = judge_use(&files, OPERATION_FILE_OPEN, file, wanted);
-	if (!(answer & FLAG_REVOKE) && (__u32)answer != CHANGED &&
-	    (answer >> RULE_SHIFT & RULE_MASK) != NO_RULE)
-		return 0; /* no rule that revokes */
+	if (spares_open(answer))
+		return 0;
 	return conclude(answer, OPERATION_FILE_OPEN, hook, NULL);
 }
 

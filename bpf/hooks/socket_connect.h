@@ -10,8 +10,10 @@
  * 0.0.0.0 and [::] mean the machine itself here (net/ipv4/route.c,
  * ip_route_output_key_hash_rcu; net/ipv6/tcp_ipv6.c, tcp_v6_connect).
  *
- * Not judged: what is sent on a socket that was connected before the policy
- * came; packets that a raw or packet socket writes with a header of its own;
+ * What goes on over a socket that is connected already is judged by rules with
+ * `revoke` only, in open_sockets.h.
+ *
+ * Not judged: packets that a raw or packet socket writes with a header of its own;
  * further paths that MPTCP opens itself (docs/hooks.md).
  */
 #ifndef EBPFGUARD_HOOKS_SOCKET_CONNECT_H

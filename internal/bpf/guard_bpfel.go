@@ -208,6 +208,9 @@ const (
 	GuardHookIdHOOK_TASK_FIX_SETGROUPS   GuardHookId = 39
 	GuardHookIdHOOK_CAPSET               GuardHookId = 40
 	GuardHookIdHOOK_USERNS_CREATE        GuardHookId = 41
+	GuardHookIdHOOK_SOCKET_RECVMSG       GuardHookId = 42
+	GuardHookIdHOOK_SOCKET_ACCEPT        GuardHookId = 43
+	GuardHookIdHOOK_SOCKET_GETSOCKOPT    GuardHookId = 44
 )
 
 type GuardIdValues uint32
@@ -619,7 +622,12 @@ const (
 	GuardProgPathTruncate       = "path_truncate"
 	GuardProgPathUnlink         = "path_unlink"
 	GuardProgRemountCall        = "remount_call"
+	GuardProgRevokeAccept       = "revoke_accept"
+	GuardProgRevokeGetsockopt   = "revoke_getsockopt"
 	GuardProgRevokeMmap         = "revoke_mmap"
+	GuardProgRevokeRecvmsg      = "revoke_recvmsg"
+	GuardProgRevokeSendmsg      = "revoke_sendmsg"
+	GuardProgRevokeSocket       = "revoke_socket"
 	GuardProgSbKernMount        = "sb_kern_mount"
 	GuardProgSbMount            = "sb_mount"
 	GuardProgSbPivotroot        = "sb_pivotroot"
@@ -728,7 +736,12 @@ type GuardProgramSpecs struct {
 	PathTruncate       *ebpf.ProgramSpec `ebpf:"path_truncate"`
 	PathUnlink         *ebpf.ProgramSpec `ebpf:"path_unlink"`
 	RemountCall        *ebpf.ProgramSpec `ebpf:"remount_call"`
+	RevokeAccept       *ebpf.ProgramSpec `ebpf:"revoke_accept"`
+	RevokeGetsockopt   *ebpf.ProgramSpec `ebpf:"revoke_getsockopt"`
 	RevokeMmap         *ebpf.ProgramSpec `ebpf:"revoke_mmap"`
+	RevokeRecvmsg      *ebpf.ProgramSpec `ebpf:"revoke_recvmsg"`
+	RevokeSendmsg      *ebpf.ProgramSpec `ebpf:"revoke_sendmsg"`
+	RevokeSocket       *ebpf.ProgramSpec `ebpf:"revoke_socket"`
 	SbKernMount        *ebpf.ProgramSpec `ebpf:"sb_kern_mount"`
 	SbMount            *ebpf.ProgramSpec `ebpf:"sb_mount"`
 	SbPivotroot        *ebpf.ProgramSpec `ebpf:"sb_pivotroot"`
@@ -896,7 +909,12 @@ type GuardPrograms struct {
 	PathTruncate       *ebpf.Program `ebpf:"path_truncate"`
 	PathUnlink         *ebpf.Program `ebpf:"path_unlink"`
 	RemountCall        *ebpf.Program `ebpf:"remount_call"`
+	RevokeAccept       *ebpf.Program `ebpf:"revoke_accept"`
+	RevokeGetsockopt   *ebpf.Program `ebpf:"revoke_getsockopt"`
 	RevokeMmap         *ebpf.Program `ebpf:"revoke_mmap"`
+	RevokeRecvmsg      *ebpf.Program `ebpf:"revoke_recvmsg"`
+	RevokeSendmsg      *ebpf.Program `ebpf:"revoke_sendmsg"`
+	RevokeSocket       *ebpf.Program `ebpf:"revoke_socket"`
 	SbKernMount        *ebpf.Program `ebpf:"sb_kern_mount"`
 	SbMount            *ebpf.Program `ebpf:"sb_mount"`
 	SbPivotroot        *ebpf.Program `ebpf:"sb_pivotroot"`
@@ -952,7 +970,12 @@ func (p *GuardPrograms) Close() error {
 		p.PathTruncate,
 		p.PathUnlink,
 		p.RemountCall,
+		p.RevokeAccept,
+		p.RevokeGetsockopt,
 		p.RevokeMmap,
+		p.RevokeRecvmsg,
+		p.RevokeSendmsg,
+		p.RevokeSocket,
 		p.SbKernMount,
 		p.SbMount,
 		p.SbPivotroot,

@@ -43,4 +43,7 @@ var HookNames = map[GuardHookId]string{
 	GuardHookIdHOOK_TASK_FIX_SETGROUPS:   "task_fix_setgroups",
 	GuardHookIdHOOK_CAPSET:               "capset",
 	GuardHookIdHOOK_USERNS_CREATE:        "userns_create",
+	GuardHookIdHOOK_SOCKET_RECVMSG:       "socket_recvmsg",
+	GuardHookIdHOOK_SOCKET_ACCEPT:        "socket_accept",
+	GuardHookIdHOOK_SOCKET_GETSOCKOPT:    "socket_getsockopt",
 }

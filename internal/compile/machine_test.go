@@ -369,7 +369,7 @@ func (m machine) socket(id int, o *bpf.Operation, row uint32, s policy.Socket) b
 			if start > uint32(s.Automatic.Last) {
 				break
 			}
-			v = max(v, m.cell(o, row, address, class, protocol))
+			v = stricter(v, m.cell(o, row, address, class, protocol))
 		}
 		return v
 	}
@@ -392,7 +392,7 @@ func (m machine) socket(id int, o *bpf.Operation, row uint32, s policy.Socket) b
 	i := m.search(t, 8, beWord(b), beWord(b[4:]), beWord(b[8:]), beWord(b[12:]))
 	v := judge(m.words[t.At+uint32(i)*8+4])
 	if s.DualStack && address.IsUnspecified() && id == bpf.OperationSocketBind {
-		v = max(v, judge4(netip.IPv4Unspecified()))
+		v = stricter(v, judge4(netip.IPv4Unspecified()))
 	}
 	return v
 }

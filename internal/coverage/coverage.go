@@ -189,8 +189,8 @@ func Ways() []Way {
 		{SBRemount, [][]Way{remountWays()}},
 		{SBUmount, [][]Way{umountWays()}},
 		{TaskFixSetuid, [][]Way{setuidWays(), setgidWays(), privilegeWays()}},
-		{SocketBind, [][]Way{bindWays(), bindOtherWays()}},
-		{SocketConnect, [][]Way{connectWays(), sendWays(), connectOtherWays()}},
+		{SocketBind, [][]Way{bindWays(), bindOtherWays(), openBindWays()}},
+		{SocketConnect, [][]Way{connectWays(), sendWays(), connectOtherWays(), openConnectWays()}},
 	} {
 		for _, ways := range part.ways {
 			for _, w := range ways {

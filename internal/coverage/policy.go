@@ -96,6 +96,17 @@ var policies = []struct {
   - {addresses: [127.0.42.0/24]}
   - {ports: [15000-15999], protocols: [udp]}
 `},
+	// Sockets that were open before the policy came.
+	{SocketBind, []string{"open"}, `
+- operation: socket_bind
+  revoke: true
+  deny: {ports: [20000-29999]}
+`},
+	{SocketConnect, []string{"open"}, `
+- operation: socket_connect
+  revoke: true
+  deny: {ports: [20000-29999]}
+`},
 }
 
 const header = `apiVersion: ebpfguard.io/v1alpha1

@@ -209,14 +209,14 @@ func sendWays() []Way {
 			e.PassFD(fd)
 			return connect(fd, sockaddr(v4, e.Port()))
 		}, Do: func(e *Env) error { return fails(unix.Write(e.Passed(0), []byte("x"))) },
-			NotCovered: map[string]string{"*": "a connection that was there before the policy stays"}},
+			NotCovered: map[string]string{"*": "a connection that was there before the policy goes on, unless the rule has revoke"}},
 		{ID: "connected-before-tcp", Description: "write(2), TCP, on a connection from before the policy", Setup: func(e *Env) error {
 			must(listen(tcp4, v4)(e))
 			fd := tcp4.socket()
 			e.PassFD(fd)
 			return connect(fd, sockaddr(v4, e.Port()))
 		}, Do: func(e *Env) error { return fails(unix.Write(e.Passed(0), []byte("x"))) },
-			NotCovered: map[string]string{"*": "a connection that was there before the policy stays"}},
+			NotCovered: map[string]string{"*": "a connection that was there before the policy goes on, unless the rule has revoke"}},
 		{ID: "udplite4-connect", Needs: []string{"udplite"}, Description: "connect(2), UDP-Lite", Do: connectTo(lite4, v4)},
 		{ID: "udplite4-sendto", Needs: []string{"udplite"}, Description: "sendto(2), UDP-Lite", Setup: listenLite, Do: to(lite4, v4)},
 		{ID: "udplite6-sendto", Needs: []string{"udplite"}, Description: "sendto(2), UDP-Lite, IPv6", Setup: listenLite, Do: to(lite6, v6)},

@@ -13,12 +13,14 @@ import (
 // The parts of include/uapi/linux/io_uring.h that the ways need.
 const (
 	uringOpSendmsg   = 9
+	uringOpAccept    = 13
 	uringOpConnect   = 16
 	uringOpFallocate = 17
 	uringOpOpenat    = 18
 	uringOpRead      = 22
 	uringOpWrite     = 23
 	uringOpSend      = 26
+	uringOpRecv      = 27
 	uringOpOpenat2   = 28
 	uringOpSplice    = 30
 	uringOpRenameat  = 35

@@ -111,7 +111,7 @@ func (r Random) rule() policy.Rule {
 		return rule
 	}
 	rule.Verdict = pick(r, 0, 0, 0, policy.Audit, policy.Deny, policy.Kill)
-	rule.Revoke = o == policy.FileOpen && r.chance(30)
+	rule.Revoke = o.Revokes() && r.chance(30)
 	return rule
 }
 
