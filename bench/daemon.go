@@ -73,7 +73,7 @@ func footprintOf(figures map[string]map[string]float64) footprint.Figures {
 }
 
 func printDaemon(w io.Writer, all results) {
-	fmt.Fprintf(w, "# What the daemon takes of memory\n\nResident memory in MiB, with %d rules of a path each and one of a port. The storm are %d operations that are refused.\n\n",
+	fmt.Fprintf(w, "# What the daemon takes of memory\n\nResident memory in MiB, with %d rules of a path each and one of a port. In the storm %d operations are refused.\n\n",
 		footprint.Rules, footprint.Refusals)
 	fmt.Fprintf(w, "| kernel | at rest | in the storm, at the most | until it enforces, at the most |\n|---|---:|---:|---:|\n")
 	for _, kernel := range slices.Sorted(maps.Keys(all)) {

@@ -74,7 +74,7 @@ func Measure(ctx context.Context, program, folder string, log io.Writer) (_ Figu
 	if err := os.Mkdir(policies, 0o700); err != nil {
 		return Figures{}, err
 	}
-	if err := os.WriteFile(filepath.Join(policies, "many.yaml"), []byte(policy()), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(policies, "many.yaml"), []byte(rules()), 0o600); err != nil {
 		return Figures{}, err
 	}
 	cmd := exec.CommandContext(ctx, program, "daemon", "--policies", policies, "--socket", socket, "--ready-file", ready,
@@ -147,8 +147,8 @@ func measure(ctx context.Context, c *client.Client, pid int) (f Figures, err err
 	return f, err
 }
 
-// policy refuses a port, and [Rules] times what nobody does.
-func policy() string {
+// rules is a policy that refuses a port, and [Rules] times what nobody does.
+func rules() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `apiVersion: ebpfguard.io/v1alpha1
 kind: Policy
