@@ -49,7 +49,7 @@ func TestReplacedUnderLoad(t *testing.T) {
 			}
 		}
 	})
-	stop, total := strikeOn(t, processes, things)
+	stop, total := strikeOn(t, processes, 0, things)
 	began := time.Now()
 	var first, last uint32 // generations
 	for i := range sets {
@@ -71,13 +71,15 @@ func TestReplacedUnderLoad(t *testing.T) {
 	}
 }
 
-// strikeOn has processes do things until they are stopped, and counts what they did.
-func strikeOn(t *testing.T, processes int, things []hammered) (stop func(), total func() int64) {
+// strikeOn has processes of a priority, as of nice(1), do things until they are stopped, and
+// counts what they did.
+func strikeOn(t *testing.T, processes, nice int, things []hammered) (stop func(), total func() int64) {
 	var ending atomic.Bool
 	var wait sync.WaitGroup
 	var count atomic.Int64
 	for range processes {
 		p := lone(t)
+		check(t, unix.Setpriority(unix.PRIO_PROCESS, p.pid, nice))
 		wait.Go(func() {
 			for !ending.Load() && !t.Failed() {
 				strike(t, p, things)

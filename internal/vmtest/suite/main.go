@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -139,25 +140,30 @@ func run(ctx context.Context, o options) (bool, error) {
 	return succeeded(results), context.Cause(ctx)
 }
 
-// testAll tests several kernels side by side: much of what a guest does keeps one processor busy. The output of each is
-// printed in one piece when it is done.
+// testAll tests several kernels side by side: much of what a guest does keeps one processor busy. The newest come first,
+// which take longest, and the last one to start may have as many guests as there are places, so that none is idle at the
+// end. The output of each is printed in one piece when it is done.
 func testAll(ctx context.Context, o options, kernels []vmtest.Kernel, vmrun string, out io.Writer) []*result {
 	results := make([]*result, len(kernels))
 	places := make(chan struct{}, max(1, o.parallel))
 	var printing sync.Mutex
 	var group sync.WaitGroup
-	for i, k := range kernels {
+	for i, k := range slices.Backward(kernels) {
 		places <- struct{}{}
 		results[i] = newResult(k.Name)
 		if ctx.Err() != nil {
 			break
 		}
 		fmt.Printf("kernel %s: started\n", k.Name)
+		guests := 1
+		if i == 0 {
+			guests = cap(places)
+		}
 		group.Go(func() {
 			defer func() { <-places }()
 			var text bytes.Buffer
 			start := time.Now()
-			results[i].err = test(ctx, o, k, vmrun, results[i], &text)
+			results[i].err = test(ctx, o, k, guests, vmrun, results[i], &text)
 			results[i].elapsed = time.Since(start)
 			printing.Lock()
 			defer printing.Unlock()
@@ -185,7 +191,7 @@ func choose(names string) ([]vmtest.Kernel, error) {
 }
 
 // test runs `go test` in a process group of its own, so that ending it ends the runner and its guest as well.
-func test(ctx context.Context, o options, k vmtest.Kernel, vmrun string, r *result, out *bytes.Buffer) error {
+func test(ctx context.Context, o options, k vmtest.Kernel, guests int, vmrun string, r *result, out *bytes.Buffer) error {
 	runner := append([]string{vmrun, "-kernel", k.Name}, o.vmrun...)
 	for i, arg := range runner {
 		quoted, err := quote(arg)
@@ -194,8 +200,7 @@ func test(ctx context.Context, o options, k vmtest.Kernel, vmrun string, r *resu
 		}
 		runner[i] = quoted
 	}
-	// One guest of a kernel at a time: -parallel says how many kernels.
-	args := []string{"test", "-json", "-p", "1", "-count=1", "-timeout", o.timeout.String(), "-exec", strings.Join(runner, " ")}
+	args := []string{"test", "-json", "-p", strconv.Itoa(guests), "-count=1", "-timeout", o.timeout.String(), "-exec", strings.Join(runner, " ")}
 	if o.run != "" {
 		args = append(args, "-run", o.run)
 	}
