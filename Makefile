@@ -71,7 +71,7 @@ test-deb: ## install, crash, upgrade and purge the .deb on a Debian with systemd
 	done
 	@rm -rf bin/deb && dpkg-deb -x bin/debs/0.0.2/ebpfguard_*_amd64.deb bin/deb
 	@$(GO) build -o bin/vmrun ./internal/vmtest/vmrun
-	$(DEB_TEST) -run TestTour -exec '$(DEB_VM) -add $(CURDIR)/bin/debs:/src/debs -add $(CURDIR)/README.md:/src/README.md' ./deploy/vm
+	$(DEB_TEST) -run TestTour -exec '$(DEB_VM) -add $(CURDIR)/bin/debs:/src/debs -add $(CURDIR)/README.md:/src/README.md -add $(CURDIR)/docs/alerts.md:/src/docs/alerts.md' ./deploy/vm
 	$(DEB_TEST) -run TestPackage -exec '$(DEB_VM) -add $(CURDIR)/bin/debs:/src/debs' ./deploy/vm
 	$(DEB_TEST) -run TestBoot -exec '$(DEB_VM) -append systemd.wants=ebpfguard.service $(DEB_INSTALLED)' ./deploy/vm
 
