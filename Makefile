@@ -118,10 +118,17 @@ bin/ebpfguard:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/ebpfguard
 
 .PHONY: bench
-bench: ## count the instructions that the guard costs and write docs/bench (BENCH_KERNELS=6.12 BENCH_RULES=100)
+bench: ## count the instructions that the guard costs, measure the daemon's memory, and write docs/bench (BENCH_KERNELS=6.12 BENCH_RULES=100)
 	@scripts/install-tools vm
 	@scripts/install-tools generate
 	$(GO) run ./bench -kernels '$(BENCH_KERNELS)' -setups '$(BENCH_SETUPS)' -workloads '$(BENCH_WORKLOADS)' -rules '$(BENCH_RULES)' -write docs/bench
+	$(if $(BENCH_SETUPS)$(BENCH_WORKLOADS),,@$(MAKE) --no-print-directory bench-daemon)
+
+.PHONY: bench-daemon
+bench-daemon: ## measure the daemon's memory, fail when it is too much, and write docs/bench/daemon.md (BENCH_KERNELS=6.12)
+	@scripts/install-tools vm
+	@scripts/install-tools generate
+	$(GO) run ./bench -kernels '$(BENCH_KERNELS)' -daemon docs/bench
 
 .PHONY: bench-repeat
 bench-repeat: ## measure twice and tell by how much the figures differ (BENCH_KERNELS=6.12 BENCH_RULES=10)

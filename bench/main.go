@@ -40,7 +40,7 @@ type options struct {
 	kernels, setups, workloads string
 	rules                      int
 	write, check, baseline     string
-	memory                     string
+	memory, daemon             string
 	runs                       int
 }
 
@@ -63,6 +63,7 @@ func main() {
 	flag.StringVar(&o.check, "check", "", "fail when a figure is worse than in this `file`")
 	flag.StringVar(&o.baseline, "baseline", "", "write the figures to this `file`, for -check")
 	flag.StringVar(&o.memory, "memory", "", "measure memory instead, and write memory.json and memory.md to this `folder`")
+	flag.StringVar(&o.daemon, "daemon", "", "measure the daemon's memory instead, write daemon.json and daemon.md to this `folder`, and fail when it is too much")
 	flag.IntVar(&o.runs, "runs", 1, "measure this `number` of times, tell by how much the runs differ, and fail when they do not agree")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -85,6 +86,9 @@ func run(ctx context.Context, o options) error {
 	defer os.RemoveAll(tmp)
 	if err := build(ctx, tmp); err != nil {
 		return err
+	}
+	if o.daemon != "" {
+		return daemon(ctx, tmp, o)
 	}
 	if o.memory != "" {
 		return memory(ctx, tmp, o)
@@ -178,12 +182,17 @@ func measure(ctx context.Context, tmp, kernel string, o options) (map[string]map
 // boot runs the guest in a machine whose clock counts instructions, and returns
 // what it wrote.
 func boot(ctx context.Context, tmp string, c vmtest.Config) (*bytes.Buffer, error) {
-	var out bytes.Buffer
 	c.ICount, c.Timeout = true, 2*time.Hour
 	// What is at random would differ between boots: fork+exec by 2 %.
 	c.Append = "nokaslr norandmaps randomize_kstack_offset=off"
-	c.Binary = filepath.Join(tmp, "guest")
 	c.Files = map[string]string{"/bench-workload": filepath.Join(tmp, "workload")}
+	return runGuest(ctx, tmp, c)
+}
+
+// runGuest runs the guest in a machine, and returns what it wrote.
+func runGuest(ctx context.Context, tmp string, c vmtest.Config) (*bytes.Buffer, error) {
+	var out bytes.Buffer
+	c.Binary = filepath.Join(tmp, "guest")
 	c.Stdout, c.Stderr = io.MultiWriter(&out, &progress{w: os.Stderr}), os.Stderr
 	exit, err := vmtest.Run(ctx, c)
 	if err == nil && exit != 0 {
@@ -274,19 +283,8 @@ func check(file string, all results) error {
 // write writes the results and draws them. Kernels that were not measured keep the
 // results that the folder has of them.
 func write(folder string, measured results) error {
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return err
-	}
-	file := filepath.Join(folder, "results.json")
-	all, err := readJSON(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		all, err = results{}, nil
-	}
+	all, err := merge(filepath.Join(folder, "results.json"), measured)
 	if err != nil {
-		return err
-	}
-	maps.Copy(all, measured)
-	if err := writeJSON(file, all); err != nil {
 		return err
 	}
 	var b bytes.Buffer
@@ -298,6 +296,23 @@ func write(folder string, measured results) error {
 		}
 	}
 	return os.WriteFile(filepath.Join(folder, "results.md"), b.Bytes(), 0o644)
+}
+
+// merge writes results to a file, in which kernels that were not measured keep theirs, and
+// returns all of them.
+func merge(file string, measured results) (results, error) {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return nil, err
+	}
+	all, err := readJSON(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		all, err = results{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(all, measured)
+	return all, writeJSON(file, all)
 }
 
 func readJSON(file string) (results, error) {

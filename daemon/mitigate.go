@@ -22,10 +22,13 @@ const (
 )
 
 // Mitigate implements [pb.GuardServiceServer].
-func (s *service) Mitigate(_ context.Context, request *pb.MitigateRequest) (*pb.MitigateResponse, error) {
+func (s *service) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*pb.MitigateResponse, error) {
 	d := s.d
 	p, profile, err := d.wanted(request)
 	if err != nil {
+		return nil, err
+	}
+	if err := reachable(ctx, p); err != nil {
 		return nil, err
 	}
 	// Whom it kills is not there afterwards; else it is in force first.
@@ -65,7 +68,7 @@ func (d *Daemon) wanted(request *pb.MitigateRequest) (p policy.Policy, profile s
 	none := request.GetProfile() == pb.MitigateRequest_PROFILE_UNSPECIFIED
 	switch {
 	case none == (request.GetYaml() == ""):
-		return p, "", invalid("say what is forbidden: by a profile (no-network, read-only, no-exec or kill) or by a policy")
+		return p, "", invalid("say what is forbidden: by a profile (no-network, no-new-connections, read-only, no-exec or kill) or by a policy")
 	case none:
 		p.Rules, err = ownRules(request.GetYaml())
 		profile = otherProfile
@@ -145,7 +148,7 @@ func (d *Daemon) harmless(p policy.Policy) error {
 		// Which process it is is known, whatever it runs.
 		process.Unknown = process.Unknown && len(p.Subject.Processes) == 0
 		if _, _, ok := chosen.subject.Match(process); ok && fatal && p.Mode != policy.ModeAudit {
-			return invalid("%s would meet process %d (%s), without which the machine or the daemon does not go on, and you could not lift it; choose another subject or forbid less, or set audit to see what it would do", p.Subject, own.pid, own.comm)
+			return invalid("%s would meet process %d (%s), without which the machine or the daemon does not go on, and you could not lift it; choose another subject or forbid less, or set audit to see what it would do", whom(p.Subject), own.pid, own.comm)
 		}
 	}
 	return nil

@@ -18,6 +18,7 @@ var profiles = []struct {
 	rules   []policy.Rule
 }{
 	{pb.MitigateRequest_PROFILE_NO_NETWORK, "no-network", []policy.Rule{cut(policy.SocketBind), cut(policy.SocketConnect)}},
+	{pb.MitigateRequest_PROFILE_NO_NEW_CONNECTIONS, "no-new-connections", []policy.Rule{deny(policy.SocketBind), deny(policy.SocketConnect)}},
 	{pb.MitigateRequest_PROFILE_READ_ONLY, "read-only", []policy.Rule{{
 		Operation: policy.FileOpen, Deny: []policy.Pattern{policy.FilePattern{Access: policy.Write}}, Verdict: policy.Deny, Revoke: true,
 	}}},
@@ -75,7 +76,7 @@ func profileRules(profile pb.MitigateRequest_Profile) ([]policy.Rule, string, er
 			return slices.Clone(p.rules), p.name, nil
 		}
 	}
-	return nil, "", fmt.Errorf("profile %d is not known; choose from no-network, read-only, no-exec and kill, or send a policy", profile)
+	return nil, "", fmt.Errorf("profile %d is not known; choose from no-network, no-new-connections, read-only, no-exec and kill, or send a policy", profile)
 }
 
 // profileOf returns the name of the profile that a mitigation is of.

@@ -35,6 +35,7 @@ var (
 	most   = flag.Int("rules", 1_000_000, "measure with at most this `number` of rules or networks")
 	armor  = flag.Bool("apparmor", false, "measure AppArmor, with which the kernel was booted, and nothing else")
 	sizes  = flag.Bool("memory", false, "measure memory, and nothing else")
+	served = flag.Bool("daemon", false, "measure the daemon's memory, and nothing else")
 	inside = flag.Bool("landlock", false, "execute the command that follows, confined by Landlock")
 )
 
@@ -47,6 +48,10 @@ func main() {
 	flag.Parse()
 	if *inside {
 		landlock(flag.Args())
+	}
+	if *served {
+		daemonMemory()
+		return
 	}
 	makeFiles()
 	if *sizes {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/footprint"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -49,6 +51,19 @@ func memory() {
 		memoryOf(m, s.name, s.make())
 	}
 	must(m.Close())
+}
+
+// daemonMemory measures what the daemon takes.
+func daemonMemory() {
+	folder, err := os.MkdirTemp("", "daemon-")
+	must(err)
+	fmt.Fprintln(os.Stderr, "# memory of the daemon")
+	f, err := footprint.Measure(context.Background(), "/usr/bin/ebpfguard", folder, os.Stderr)
+	must(err)
+	setup := fmt.Sprintf("%d rules", footprint.Rules)
+	print(setup, "bytes of the daemon, at the most until it enforces", float64(f.Start))
+	print(setup, "bytes of the daemon, at rest", float64(f.Idle))
+	print(setup, "bytes of the daemon, at the most in a storm", float64(f.Storm))
 }
 
 func guard() *ebpfguard.Manager {

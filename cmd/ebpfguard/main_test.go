@@ -34,6 +34,7 @@ func TestScript(t *testing.T) {
 			env.Values[guardKey{}] = guard
 			env.Setenv("EBPFGUARD_SOCKET", socket)
 			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",

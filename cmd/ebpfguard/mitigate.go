@@ -18,7 +18,7 @@ import (
 
 // profiles are what mitigate forbids.
 var profiles = map[string]pb.MitigateRequest_Profile{
-	"no-network": pb.MitigateRequest_PROFILE_NO_NETWORK, "read-only": pb.MitigateRequest_PROFILE_READ_ONLY,
+	"no-network": pb.MitigateRequest_PROFILE_NO_NETWORK, "no-new-connections": pb.MitigateRequest_PROFILE_NO_NEW_CONNECTIONS, "read-only": pb.MitigateRequest_PROFILE_READ_ONLY,
 	"no-exec": pb.MitigateRequest_PROFILE_NO_EXEC, "kill": pb.MitigateRequest_PROFILE_KILL,
 }
 
@@ -44,11 +44,13 @@ The kernel ends it when its time is over, also when the daemon does not run by
 then. With --pid it is for this process and all that it has started and will
 start, and not for another that gets its number later. The profiles:
 
-  no-network  it neither binds, connects nor sends to an address; connections
-              that are open already go on (to cut them: kill)
-  read-only   it writes, changes, makes, renames and removes no file
-  no-exec     it starts no program
-  kill        it is killed, and killed again at whatever it is judged for
+  no-network          it neither binds, connects nor sends to an address, and
+                      what it has open already is cut: it neither sends nor
+                      receives nor accepts
+  no-new-connections  the same, but what is open already goes on
+  read-only           it writes, changes, makes, renames and removes no file
+  no-exec             it starts no program
+  kill                it is killed, and killed again at whatever it is judged for
 
 With -f it is the rules of a policy without a subject.
 
@@ -95,7 +97,7 @@ or nobody whom it meets now, a warning on the standard error says so.`,
 }
 
 func profileNames() []string {
-	return []string{"no-network", "read-only", "no-exec", "kill"}
+	return []string{"no-network", "no-new-connections", "read-only", "no-exec", "kill"}
 }
 
 func (m *mitigateFlags) add(cmd *cobra.Command) {
@@ -107,7 +109,7 @@ func (m *mitigateFlags) add(cmd *cobra.Command) {
 	f.StringVar(&m.cgroup, "cgroup", "", "whom: those of this control group, a `path`, and below it")
 	f.StringVar(&m.user, "user", "", "whom: those of this user, a `name` or number")
 	f.BoolVar(&m.everyone, "everyone", false, "whom: every process")
-	f.StringVar(&m.profile, "profile", "", "what: the `profile` no-network, read-only, no-exec or kill")
+	f.StringVar(&m.profile, "profile", "", "what: the `profile` no-network, no-new-connections, read-only, no-exec or kill")
 	f.StringVarP(&m.file, "file", "f", "", "what: the rules of the policy without a subject in `FILE`, or - for the standard input")
 	f.Var(&m.ttl, "ttl", "for how long, from 1s to 30d: a `duration` such as 90s, 10m, 2h or 7d")
 	f.BoolVar(&m.audit, "audit", false, "only tell what would be forbidden")

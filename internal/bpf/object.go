@@ -140,7 +140,7 @@ func (o *Object) specify() error {
 	if err := o.declare(); err != nil {
 		return err
 	}
-	spec := o.declared.Copy()
+	spec := copySpec(o.declared)
 	if err := prepare(spec, o.options, o.hash); err != nil {
 		return err
 	}
@@ -151,6 +151,16 @@ func (o *Object) specify() error {
 		return nil
 	}
 	return o.makeMap(GuardMapExecutions, spec.Maps[GuardMapExecutions])
+}
+
+// copySpec copies a specification but for its programs, which nothing changes: the library
+// copies each one that it loads, and together they take a dozen megabytes.
+func copySpec(spec *ebpf.CollectionSpec) *ebpf.CollectionSpec {
+	without := *spec
+	without.Programs = nil
+	all := without.Copy()
+	all.Programs = spec.Programs
+	return all
 }
 
 // Forget gives back what was read to load programs, tens of megabytes. It is read again

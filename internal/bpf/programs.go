@@ -57,7 +57,7 @@ func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
 func (o *Object) newCollection(spec *ebpf.CollectionSpec) (*ebpf.Collection, error) {
 	cache := takeTypes()
 	defer giveTypes(cache)
-	spec = spec.Copy()
+	spec = copySpec(spec)
 	if spec.Programs[GuardProgMarkTasks] != nil {
 		spec.Maps[GuardMapMarks] = o.marks.Copy()
 	}

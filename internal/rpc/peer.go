@@ -29,6 +29,17 @@ type caller struct {
 // AuthType implements [credentials.AuthInfo].
 func (caller) AuthType() string { return "peercred" }
 
+// CallerPID returns the process that a call came from, as it was when it connected;
+// false for a call that came from this process's own code.
+func CallerPID(ctx context.Context) (uint32, bool) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return 0, false
+	}
+	who, ok := p.AuthInfo.(caller)
+	return uint32(who.Pid), ok && who.Pid > 0
+}
+
 // peerCredentials finds out who connects. Nothing is encrypted: the socket does not leave
 // the machine.
 type peerCredentials struct{}

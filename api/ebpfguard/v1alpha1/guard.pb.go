@@ -139,7 +139,8 @@ type MitigateRequest_Profile int32
 
 const (
 	MitigateRequest_PROFILE_UNSPECIFIED MitigateRequest_Profile = 0
-	// PROFILE_NO_NETWORK: neither bind nor connect nor send to an address; what is connected already goes on.
+	// PROFILE_NO_NETWORK: neither bind nor connect nor send to an address; what is connected or bound already neither
+	// sends nor receives nor accepts any more.
 	MitigateRequest_PROFILE_NO_NETWORK MitigateRequest_Profile = 1
 	// PROFILE_READ_ONLY: no file is written, changed, made, renamed or removed.
 	MitigateRequest_PROFILE_READ_ONLY MitigateRequest_Profile = 2
@@ -147,6 +148,8 @@ const (
 	MitigateRequest_PROFILE_NO_EXEC MitigateRequest_Profile = 3
 	// PROFILE_KILL: it is killed, and killed again at whatever it is judged for.
 	MitigateRequest_PROFILE_KILL MitigateRequest_Profile = 4
+	// PROFILE_NO_NEW_CONNECTIONS: neither bind nor connect nor send to an address; what is connected already goes on.
+	MitigateRequest_PROFILE_NO_NEW_CONNECTIONS MitigateRequest_Profile = 5
 )
 
 // Enum value maps for MitigateRequest_Profile.
@@ -157,13 +160,15 @@ var (
 		2: "PROFILE_READ_ONLY",
 		3: "PROFILE_NO_EXEC",
 		4: "PROFILE_KILL",
+		5: "PROFILE_NO_NEW_CONNECTIONS",
 	}
 	MitigateRequest_Profile_value = map[string]int32{
-		"PROFILE_UNSPECIFIED": 0,
-		"PROFILE_NO_NETWORK":  1,
-		"PROFILE_READ_ONLY":   2,
-		"PROFILE_NO_EXEC":     3,
-		"PROFILE_KILL":        4,
+		"PROFILE_UNSPECIFIED":        0,
+		"PROFILE_NO_NETWORK":         1,
+		"PROFILE_READ_ONLY":          2,
+		"PROFILE_NO_EXEC":            3,
+		"PROFILE_KILL":               4,
+		"PROFILE_NO_NEW_CONNECTIONS": 5,
 	}
 )
 
@@ -2393,7 +2398,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\aunknown\x18\b \x01(\bR\aunknown\x12\x12\n" +
 	"\x04comm\x18\t \x01(\tR\x04comm\x12\x12\n" +
 	"\x04ppid\x18\n" +
-	" \x01(\rR\x04ppid\"\x8a\x04\n" +
+	" \x01(\rR\x04ppid\"\xab\x04\n" +
 	"\x0fMitigateRequest\x12E\n" +
 	"\aprofile\x18\x01 \x01(\x0e2+.ebpfguard.v1alpha1.MitigateRequest.ProfileR\aprofile\x12\x12\n" +
 	"\x04yaml\x18\x02 \x01(\tR\x04yaml\x12+\n" +
@@ -2406,13 +2411,14 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x04name\x18\t \x01(\tR\x04name\x12\x18\n" +
 	"\amessage\x18\n" +
 	" \x01(\tR\amessage\x12\x14\n" +
-	"\x05audit\x18\v \x01(\bR\x05audit\"x\n" +
+	"\x05audit\x18\v \x01(\bR\x05audit\"\x98\x01\n" +
 	"\aProfile\x12\x17\n" +
 	"\x13PROFILE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12PROFILE_NO_NETWORK\x10\x01\x12\x15\n" +
 	"\x11PROFILE_READ_ONLY\x10\x02\x12\x13\n" +
 	"\x0fPROFILE_NO_EXEC\x10\x03\x12\x10\n" +
-	"\fPROFILE_KILL\x10\x04B\t\n" +
+	"\fPROFILE_KILL\x10\x04\x12\x1e\n" +
+	"\x1aPROFILE_NO_NEW_CONNECTIONS\x10\x05B\t\n" +
 	"\asubject\"8\n" +
 	"\x0eProcessSubject\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12\x14\n" +

@@ -3,8 +3,11 @@
 package vm
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -79,6 +82,47 @@ func TestSteer(t *testing.T) {
 	say(0, `^decided by policy "m" rule 0$`, "explain", "--pid", pid, "--operation", "socket_bind", "--port", "4999")
 	say(0, `^m$`, "__complete", "mitigate", "lift", "")
 
+	// A connection that is open already.
+	connected, other := connect(t), connect(t)
+	client := strconv.Itoa(connected.cmd.Process.Pid)
+	say(0, `^n: no-new-connections for process `+client, "mitigate", "--pid", client, "--profile", "no-new-connections", "--ttl", "10m", "--name", "n")
+	if got := connected.ping(); got != "pong" {
+		t.Errorf("no-new-connections: an open connection: %s", got)
+	}
+	say(0, `^lifted n$`, "mitigate", "lift", "n")
+	say(0, `^n: no-network for process `+client, "mitigate", "--pid", client, "--profile", "no-network", "--ttl", "10m", "--name", "n")
+	if got := connected.ping(); got != "refused" {
+		t.Errorf("no-network: an open connection: %s", got)
+	}
+	if got := other.ping(); got != "pong" {
+		t.Errorf("the connection of a bystander: %s", got)
+	}
+	say(0, `^lifted n$`, "mitigate", "lift", "n")
+	if got := connected.ping(); got != "pong" {
+		t.Errorf("the mitigation is lifted: %s", got)
+	}
+
+	// Nobody cuts off himself.
+	sshd := filepath.Join(dir, "sshd")
+	bash, err := os.ReadFile("/bin/bash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, sshd, 0o700, string(bash))
+	for profile, code := range map[string]int{"no-network": 1, "no-new-connections": 0} {
+		text := command + " mitigate --everyone --ttl 1s --profile " + profile + "; exit $?"
+		cmd := exec.Command(sshd, "-c", text)
+		cmd.Env = append(os.Environ(), "EBPFGUARD_SOCKET="+filepath.Join(dir, "socket"))
+		out, err := cmd.CombinedOutput()
+		if exitCode(err) != code || code == 1 && !regexp.MustCompile(`everyone would meet process \d+ \(sshd\), by which you are on this machine`).Match(out) {
+			t.Errorf("%s for everyone by ssh: %v\n%s", profile, err, out)
+		}
+	}
+	g.await("the end of a mitigation", func() bool {
+		out, err := exec.Command(command, "mitigate", "list", "--socket", filepath.Join(dir, "socket")).Output()
+		return err == nil && !bytes.Contains(out, []byte("everyone"))
+	})
+
 	// What was denied meanwhile, and now.
 	ended := make(chan struct{})
 	stopped := make(chan struct{})
@@ -114,4 +158,70 @@ func TestSteer(t *testing.T) {
 	wantDenied(t, 4001)
 	g.killDaemon()
 	say(1, `^ebpfguard: status: no daemon answers on .*; start it with 'systemctl start ebpfguard'`, "status")
+}
+
+// pinger is a process with a connection.
+type pinger struct {
+	cmd *exec.Cmd
+	in  io.Writer
+	out *bufio.Reader
+}
+
+// connect starts a process that connects to somebody who answers.
+func connect(t *testing.T) *pinger {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		for lines := bufio.NewScanner(c); lines.Scan(); {
+			if _, err := c.Write([]byte("pong\n")); err != nil {
+				return
+			}
+		}
+	}()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pinger{cmd: exec.Command("bash", "-c", `exec 3<>/dev/tcp/127.0.0.1/`+port+`
+		while read -r; do
+			if echo ping 2>/dev/null >&3 && read -r answer <&3; then echo "$answer"; else echo refused; fi
+		done`)}
+	p.in, err = p.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.out = bufio.NewReader(out)
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.cmd.Process.Kill(); _ = p.cmd.Wait() })
+	if got := p.ping(); got != "pong" {
+		t.Fatalf("nobody answers: %s", got)
+	}
+	return p
+}
+
+// ping sends something over the connection and returns what comes back.
+func (p *pinger) ping() string {
+	if _, err := io.WriteString(p.in, "\n"); err != nil {
+		return err.Error()
+	}
+	line, err := p.out.ReadString('\n')
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(line)
 }

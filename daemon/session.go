@@ -1,0 +1,44 @@
+package daemon
+
+import (
+	"context"
+	"slices"
+
+	"github.com/ebpfguard/ebpfguard/internal/rpc"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// remoteShells are the programs, by the kernel's name of the process, through which
+// somebody works on a machine from elsewhere.
+var remoteShells = []string{"sshd", "sshd-session", "dropbear", "mosh-server", "in.telnetd"}
+
+// reachable refuses what would cut the connection by which the caller is there: nobody
+// could see what comes of it, or lift it, until it ends.
+func reachable(ctx context.Context, p policy.Policy) error {
+	cuts := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool {
+		network := r.Operation == policy.SocketBind || r.Operation == policy.SocketConnect
+		return r.Verdict == policy.Kill || network && r.Revoke && matchesAll(r)
+	})
+	pid, ok := rpc.CallerPID(ctx)
+	if !ok || !cuts || p.Mode == policy.ModeAudit {
+		return nil
+	}
+	line, err := lineage(pid)
+	if err != nil {
+		return nil // the caller has ended, and with it what could be cut
+	}
+	subject, err := resolved(p)
+	if err != nil {
+		return invalid("%v", err)
+	}
+	chosen := selectorOf(subject)
+	for i, own := range line {
+		if !slices.Contains(remoteShells, own.comm) {
+			continue
+		}
+		if _, _, ok := chosen.subject.Match(chosen.process(line[i:])); ok {
+			return invalid("%s would meet process %d (%s), by which you are on this machine, so it would cut you off; choose another subject, or the profile no-new-connections, which leaves open connections alone, or call from the console", whom(p.Subject), own.pid, own.comm)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,224 @@
+// Package footprint measures what a daemon takes of memory, for a test and for the
+// benchmarks, on a kernel that can enforce.
+package footprint
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/client"
+)
+
+// What the daemon may take of memory with [Rules].
+const (
+	MaxIdle  = 64 << 20
+	MaxStorm = 128 << 20
+)
+
+const (
+	// Rules is how many rules the daemon has, each of a path, beside one of a port.
+	Rules = 10_000
+	// Refusals is how many operations are refused in the storm.
+	Refusals = workers * attempts
+
+	workers  = 4
+	attempts = 20_000
+	port     = 4001
+
+	// restTime is until the daemon has given back what the start took, and what answers
+	// take.
+	restTime = 40 * time.Second
+	// patience is much more than an emulated machine needs to verify the programs.
+	patience = 5 * time.Minute
+)
+
+// Figures are bytes of resident memory, as the kernel counts them.
+type Figures struct {
+	Start uint64 // at the most, until the daemon was ready
+	Idle  uint64 // at rest
+	Storm uint64 // at the most, while [Refusals] operations were refused
+}
+
+// Err tells what is more than the daemon may take.
+func (f Figures) Err() error {
+	var err error
+	if f.Idle >= MaxIdle {
+		err = fmt.Errorf("%d bytes at rest, %d are too many", f.Idle, MaxIdle)
+	}
+	if f.Storm >= MaxStorm {
+		err = errors.Join(err, fmt.Errorf("%d bytes in a storm, %d are too many", f.Storm, MaxStorm))
+	}
+	return err
+}
+
+// Measure starts a daemon of a program with [Rules], waits until it is at rest, and has
+// operations refused as fast as it can ask. It is an error when not every one of
+// those is refused and accounted for. What the daemon logs goes to log; nothing stays
+// enforced.
+func Measure(ctx context.Context, program, folder string, log io.Writer) (_ Figures, err error) {
+	policies, ready, socket := filepath.Join(folder, "policies"), filepath.Join(folder, "ready"), filepath.Join(folder, "socket")
+	if err := os.Mkdir(policies, 0o700); err != nil {
+		return Figures{}, err
+	}
+	if err := os.WriteFile(filepath.Join(policies, "many.yaml"), []byte(rules()), 0o600); err != nil {
+		return Figures{}, err
+	}
+	cmd := exec.CommandContext(ctx, program, "daemon", "--policies", policies, "--socket", socket, "--ready-file", ready,
+		"--state", filepath.Join(folder, "state"), "--pins", "/sys/fs/bpf/ebpfguard", "--on-exit=remove",
+		"--outputs", "{type: file, path: "+filepath.Join(folder, "alerts")+"}", "--fold-window=0")
+	cmd.Stderr = log
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+	cmd.WaitDelay = time.Minute
+	if err := cmd.Start(); err != nil {
+		return Figures{}, err
+	}
+	exited := make(chan error, 1)
+	go func() { exited <- cmd.Wait(); close(exited) }()
+	defer func() {
+		_ = cmd.Process.Signal(unix.SIGTERM) // it may have ended
+		if ended := <-exited; err == nil && ended != nil {
+			err = fmt.Errorf("the daemon: %w", ended)
+		}
+	}()
+	for began := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		if _, err := os.Stat(ready); err == nil {
+			break
+		}
+		if time.Since(began) > patience {
+			return Figures{}, fmt.Errorf("the daemon is not ready within %v", patience)
+		}
+		select {
+		case err := <-exited:
+			return Figures{}, fmt.Errorf("the daemon ended before it was ready: %w", err)
+		default:
+		}
+	}
+	c, err := client.Dial(socket)
+	if err != nil {
+		return Figures{}, err
+	}
+	defer c.Close()
+	return measure(ctx, c, cmd.Process.Pid)
+}
+
+func measure(ctx context.Context, c *client.Client, pid int) (f Figures, err error) {
+	if f.Start, err = memory(pid, "VmHWM"); err != nil {
+		return f, err
+	}
+	time.Sleep(restTime)
+	if f.Idle, err = memory(pid, "VmRSS"); err != nil {
+		return f, err
+	}
+	// What was resident at the most is forgotten.
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
+		return f, err
+	}
+	if err := storm(); err != nil {
+		return f, err
+	}
+	// The daemon reads what is left of the alerts.
+	status, err := c.Status(ctx, &pb.StatusRequest{})
+	if err != nil {
+		return f, err
+	}
+	if f.Storm, err = memory(pid, "VmHWM"); err != nil {
+		return f, err
+	}
+	for _, o := range status.GetOperations() {
+		if o.GetDenied() != o.GetAlerts()+o.GetAlertsLost()+o.GetAlertsLimited() ||
+			o.GetOperation() == "socket_bind" && o.GetDenied() != Refusals {
+			err = errors.Join(err, fmt.Errorf("not every denial is accounted for: %v", o))
+		}
+	}
+	return f, err
+}
+
+// rules is a policy that refuses a port, and [Rules] times what nobody does.
+func rules() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `apiVersion: ebpfguard.io/v1alpha1
+kind: Policy
+metadata: {name: many}
+spec:
+  subject: {}
+  rules:
+  - operation: socket_bind
+    deny: {ports: [%d]}
+`, port)
+	for i := range Rules {
+		fmt.Fprintf(&b, "  - operation: file_open\n    deny: {paths: [/srv/%d/%d]}\n", i%100, i)
+	}
+	return b.String()
+}
+
+// storm has [Refusals] operations refused, as fast as it can ask.
+func storm() error {
+	var refused atomic.Int64
+	errs := make([]error, workers)
+	var all sync.WaitGroup
+	for i := range workers {
+		all.Go(func() {
+			for range attempts {
+				switch err := bind(); {
+				case errors.Is(err, unix.EPERM):
+					refused.Add(1)
+				case errs[i] == nil:
+					errs[i] = fmt.Errorf("binding to a port that is forbidden: %w", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if n := refused.Load(); n != Refusals {
+		return errors.Join(append(errs, fmt.Errorf("%d operations refused, want %d", n, Refusals))...)
+	}
+	return nil
+}
+
+var errBound = errors.New("it was allowed")
+
+func bind() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		return err
+	}
+	return errBound
+}
+
+// memory returns a field of a process's status in bytes.
+func memory(pid int, name string) (uint64, error) {
+	path := fmt.Sprintf("/proc/%d/status", pid)
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		rest, ok := strings.CutPrefix(lines.Text(), name+":")
+		if !ok {
+			continue
+		}
+		kib, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+		return kib << 10, err
+	}
+	return 0, errors.Join(lines.Err(), fmt.Errorf("%s has no %s", path, name))
+}
