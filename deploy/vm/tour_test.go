@@ -41,7 +41,7 @@ func TestTour(t *testing.T) {
 	part(t, "tour", func(t *testing.T) { follow(t, home, steps) })
 	part(t, "journal", journal)
 	part(t, "purged", func(t *testing.T) {
-		noneLeft(t, before, home, "/etc/ssl/private", "/etc/hosts", "/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/subuid", "/etc/subgid", "/etc/sudoers.d/", "/var/lib/sudo", "/var/log", "/var/mail")
+		noneLeft(t, before, home, "/etc/ssl", "/etc/hosts", "/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/subuid", "/etc/subgid", "/etc/sudoers.d/", "/var/lib/sudo", "/var/log/journal", "/var/log/lastlog", "/var/log/wtmp", "/var/log/btmp", "/var/log/dpkg.log", "/var/log/alternatives.log", "/var/mail")
 	})
 }
 
