@@ -54,24 +54,25 @@ test-vm: bin/ebpfguard ## the kernel tests alone
 	fi
 
 # The package is tested on a Debian with systemd; the upgrade is one to the same files with another version. A second
-# machine boots with the files in place.
-DEB_TEST = CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 10m -tags vm_deb
+# machine boots with the files in place. The tour has a machine of its own, which has never seen the package.
+DEB_TEST = CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 15m -tags vm_deb
 
-DEB_VM = $(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd
+DEB_VM = $(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -packages passwd,rpm,sudo
 DEB_INSTALLED = -add $(CURDIR)/bin/deb/usr/bin/ebpfguard:/usr/bin/ebpfguard -add $(CURDIR)/bin/deb/etc/ebpfguard:/etc/ebpfguard \
 	-add $(CURDIR)/deploy/systemd/ebpfguard.service:/usr/lib/systemd/system/ebpfguard.service \
 	-add $(CURDIR)/deploy/vm/testdata/policy.yaml:/etc/ebpfguard/policies.d/test.yaml \
 	-add $(CURDIR)/deploy/vm/testdata/policy.yaml:/srv/forbidden
 
 .PHONY: test-deb
-test-deb: ## install, crash, upgrade and purge the .deb on a Debian with systemd, and boot with it
+test-deb: ## follow the README's tour on a Debian with systemd; install, crash, upgrade, purge the .deb and .rpm; boot with it
 	@scripts/install-tools systemd
 	@for version in 0.0.1 0.0.2; do \
-		$(GO) -C internal/dist run . -arch amd64 -format deb -version $$version -out "bin/debs/$$version" || exit; \
+		$(GO) -C internal/dist run . -arch amd64 -format deb,rpm -version $$version -out "bin/debs/$$version" || exit; \
 	done
 	@rm -rf bin/deb && dpkg-deb -x bin/debs/0.0.2/ebpfguard_*_amd64.deb bin/deb
 	@$(GO) build -o bin/vmrun ./internal/vmtest/vmrun
-	$(DEB_TEST) -run TestPackage -exec '$(DEB_VM) -add $(CURDIR)/bin/debs:/src/debs' ./deploy/vm
+	$(DEB_TEST) -run TestTour -exec '$(DEB_VM) -add $(CURDIR)/bin/debs:/src/debs -add $(CURDIR)/README.md:/src/README.md -add $(CURDIR)/docs/alerts.md:/src/docs/alerts.md' ./deploy/vm
+	$(DEB_TEST) -run 'TestPackage|TestRPM' -exec '$(DEB_VM) -add $(CURDIR)/bin/debs:/src/debs' ./deploy/vm
 	$(DEB_TEST) -run TestBoot -exec '$(DEB_VM) -append systemd.wants=ebpfguard.service $(DEB_INSTALLED)' ./deploy/vm
 
 .PHONY: coverage

@@ -131,6 +131,9 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// packaged is the version of the package that the command is built for, which internal/dist sets.
+var packaged string
+
 // version tells the version, the commit and the version of Go of a build.
 func version(build *debug.BuildInfo, ok bool) string {
 	if !ok {
@@ -146,7 +149,9 @@ func version(build *debug.BuildInfo, ok bool) string {
 		}
 	}
 	number := build.Main.Version
-	if number == "" {
+	if packaged != "" {
+		number = packaged
+	} else if number == "" {
 		number = "(devel)"
 	}
 	return fmt.Sprintf("%s, commit %s%s, %s", number, commit, modified, build.GoVersion)

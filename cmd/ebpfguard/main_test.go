@@ -55,6 +55,11 @@ func TestVersion(t *testing.T) {
 	if got, want := version(&debug.BuildInfo{GoVersion: "go1.26.1"}, true), "(devel), commit unknown, go1.26.1"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	packaged = "0.0.1"
+	t.Cleanup(func() { packaged = "" })
+	if got, want := version(build, true), "0.0.1, commit abc with changes, go1.26.1"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 }
 
 // exits runs a command that must end with the exit code: exits 2 command args.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -43,9 +44,18 @@ func TestPackage(t *testing.T) {
 			t.Errorf("the unit is %s, want enabled", got)
 		}
 		expect(t, act{"open", forbidden}, "")
-		mode(t, "/etc/ebpfguard", 0o750)
-		mode(t, policies, 0o750)
-		mode(t, "/var/lib/ebpfguard", 0o700)
+		modes(t)
+	})
+	part(t, "files", func(t *testing.T) {
+		if out := run(t, "dpkg", "--verify", "ebpfguard"); out != "" {
+			t.Errorf("files differ from those of the package:\n%s", out)
+		}
+		for path := range strings.Lines(run(t, "dpkg", "--listfiles", "ebpfguard")) {
+			if _, err := os.Stat(strings.TrimSpace(path)); err != nil {
+				t.Error(err)
+			}
+		}
+		manuals(t)
 	})
 	part(t, "unit", func(t *testing.T) {
 		if out := run(t, "systemd-analyze", "verify", "--man=no", unit); strings.Contains(out, "ebpfguard") {
@@ -109,11 +119,7 @@ func TestPackage(t *testing.T) {
 		if _, err := os.Lstat(pins); err == nil {
 			t.Errorf("%s is still there", pins)
 		}
-		for _, path := range tree(t) {
-			if _, found := slices.BinarySearch(before, path); !found {
-				t.Errorf("the purge left %s", path)
-			}
-		}
+		noneLeft(t, before)
 	})
 }
 
@@ -188,6 +194,55 @@ func tree(t *testing.T) []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// noneLeft compares with an earlier tree, except what begins as one of the prefixes.
+func noneLeft(t *testing.T, before []string, except ...string) {
+	t.Helper()
+	for _, path := range tree(t) {
+		_, found := slices.BinarySearch(before, path)
+		excepted := slices.ContainsFunc(except, func(prefix string) bool { return strings.HasPrefix(path, prefix) })
+		if !found && !excepted {
+			t.Errorf("the removal left %s", path)
+		}
+	}
+}
+
+// modes checks those that docs/packages.md tells.
+func modes(t *testing.T) {
+	t.Helper()
+	mode(t, "/usr/bin/ebpfguard", 0o755)
+	mode(t, "/usr/lib/systemd/system/ebpfguard.service", 0o644)
+	mode(t, "/etc/ebpfguard", 0o750)
+	mode(t, "/etc/ebpfguard/config.yaml", 0o640)
+	mode(t, policies, 0o750)
+	if property(t, "ActiveState") == "active" {
+		mode(t, "/run/ebpfguard", 0o755)
+		mode(t, "/var/lib/ebpfguard", 0o700)
+		mode(t, "/var/log/ebpfguard", 0o750)
+	}
+}
+
+// manuals checks that each command has a manual page with its name.
+func manuals(t *testing.T) {
+	t.Helper()
+	names := []string{"ebpfguard"}
+	commands, _, _ := strings.Cut(run(t, "ebpfguard", "--help"), "\nFlags:")
+	for _, found := range regexp.MustCompile(`(?m)^  ([a-z]+)  +[A-Z]`).FindAllStringSubmatch(commands, -1) {
+		if found[1] != "help" {
+			names = append(names, "ebpfguard-"+found[1])
+		}
+	}
+	if len(names) < 15 {
+		t.Errorf("--help tells the commands %v only", names)
+	}
+	for _, name := range names {
+		page := run(t, "gzip", "-dc", "/usr/share/man/man1/"+name+".1.gz")
+		if !strings.Contains(page, ".TH") || !strings.Contains(page, strings.ReplaceAll(name, "-", `\-`)+` \-`) {
+			t.Errorf("%s.1 is not the manual page of %s:\n%.300s", name, name, page)
+		}
+	}
+	t.Logf("%d manual pages", len(names))
 }
 
 func mode(t *testing.T, path string, want fs.FileMode) {

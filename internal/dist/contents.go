@@ -2,10 +2,12 @@ package main
 
 import (
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 const (
@@ -59,6 +61,16 @@ func (s source) contents(binary string, extra generated) ([]content, error) {
 		if err != nil {
 			return nil, err
 		}
+	}
+	// rpm removes the folders that a package names, not those that its files happen to lie in.
+	folders := map[string]bool{}
+	for _, c := range all {
+		for dir := path.Dir(c.path); strings.HasPrefix(dir, docDir); dir = path.Dir(dir) {
+			folders[dir] = true
+		}
+	}
+	for _, dir := range slices.Sorted(maps.Keys(folders)) {
+		all = append(all, content{path: dir, mode: fs.ModeDir | 0o755})
 	}
 	for _, c := range all {
 		if c.source == "" {

@@ -3,7 +3,9 @@ package main
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -72,6 +74,8 @@ func TestContents(t *testing.T) {
 	}
 	want := map[string]fs.FileMode{
 		"/usr/bin/ebpfguard":                        0o755,
+		"/usr/share/doc/ebpfguard":                  fs.ModeDir | 0o755,
+		"/usr/share/doc/ebpfguard/docs":             fs.ModeDir | 0o755,
 		"/etc/ebpfguard":                            fs.ModeDir | 0o750,
 		"/etc/ebpfguard/policies.d":                 fs.ModeDir | 0o750,
 		"/etc/ebpfguard/config.yaml":                0o640,
@@ -125,5 +129,17 @@ func write(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestBuild checks that the command in a package tells the version of the package.
+func TestBuild(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "ebpfguard")
+	if err := checkout(t).build(binary, runtime.GOARCH); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(binary, "--version").CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "ebpfguard 1.2.3, commit ") {
+		t.Errorf("--version: %v, %q", err, out)
 	}
 }

@@ -56,7 +56,7 @@ func readSource(root, version string) (source, error) {
 // build compiles the command, statically.
 func (s source) build(to, arch string) error {
 	env := []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch, "GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS="}
-	_, err := s.commandEnv(env, "go", "build", "-trimpath", "-ldflags=-s -w -buildid=", "-o", to, "./cmd/ebpfguard")
+	_, err := s.commandEnv(env, "go", "build", "-trimpath", "-ldflags=-s -w -buildid= -X main.packaged="+s.version, "-o", to, "./cmd/ebpfguard")
 	if err != nil {
 		return fmt.Errorf("build for %s: %w", arch, err)
 	}
