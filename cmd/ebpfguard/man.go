@@ -64,6 +64,8 @@ func manPage(cmd *cobra.Command) string {
 	cmd.InitDefaultVersionFlag()
 	var b strings.Builder
 	fmt.Fprintf(&b, ".TH %q 1 \"\" \"ebpfguard\" \"ebpfguard\"\n", strings.ToUpper(manName(cmd)))
+	// A name that is broken at a line's end cannot be copied, and most names here are long.
+	b.WriteString(".nh\n")
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(manName(cmd)), roff(cmd.Short))
 	fmt.Fprintf(&b, ".SH SYNOPSIS\n%s\n", roff(cmd.UseLine()))
 	if len(manCommands(cmd)) > 0 {
