@@ -69,13 +69,7 @@ func TestPackage(t *testing.T) {
 		t.Log(lastLine(out))
 	})
 	part(t, "enforce", func(t *testing.T) {
-		policy, err := os.ReadFile("testdata/policy.yaml")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(policies+"/test.yaml", policy, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		putPolicy(t)
 		run(t, "systemctl", "reload", unit)
 		eventually(t, "the policy is in force", func() bool { return perform(t, act{"open", forbidden}) == "EPERM" })
 		expect(t, act{"bind", "4444"}, "EPERM")
@@ -194,6 +188,18 @@ func tree(t *testing.T) []string {
 	}
 	slices.Sort(all)
 	return all
+}
+
+// putPolicy puts the policy of the test where the daemon looks for it.
+func putPolicy(t *testing.T) {
+	t.Helper()
+	policy, err := os.ReadFile("testdata/policy.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(policies+"/test.yaml", policy, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // noneLeft compares with an earlier tree, except what begins as one of the prefixes.

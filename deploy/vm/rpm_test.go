@@ -36,13 +36,7 @@ func TestRPM(t *testing.T) {
 		manuals(t)
 	})
 	part(t, "enforce", func(t *testing.T) {
-		policy, err := os.ReadFile("testdata/policy.yaml")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(policies+"/test.yaml", policy, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		putPolicy(t)
 		run(t, "systemctl", "start", unit)
 		waitActive(t, 0)
 		modes(t)
