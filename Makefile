@@ -11,7 +11,7 @@ RUN ?=
 KERNEL ?= 6.12
 
 # The packages with tests of the build tag vm. Each costs a boot per kernel.
-VM_TESTS ?= . ./internal/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
+VM_TESTS ?= . ./test/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
 # What these tests need in the guest.
 VM_PACKAGES ?= dash,bash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light,passwd,sudo,util-linux,mount,e2fsprogs
 VM_MODULES ?= sctp,smc?,overlay,fuse?,loop,erofs?,binfmt_misc,l2tp_ip?,dccp?,dccp_ipv4?
@@ -50,7 +50,7 @@ test-vm: bin/ebpfguard ## the kernel tests alone
 		-add bin/ebpfguard:/usr/bin/ebpfguard -add examples:/src/examples -add demo:/src/demo \
 		-output '$(VM_OUTPUT)' $(VM_TESTS)
 	@if grep -q '^ *coverage: ' '$(VM_OUTPUT)'; then \
-		$(GO) run ./internal/coverage/table -check docs/coverage.md $(if $(filter all,$(KERNELS)),,-partial) '$(VM_OUTPUT)'; \
+		$(GO) run ./test/coverage/table -check docs/coverage.md $(if $(filter all,$(KERNELS)),,-partial) '$(VM_OUTPUT)'; \
 	fi
 
 # The package is tested on a Debian with systemd; the upgrade is one to the same files with another version. A second
@@ -77,8 +77,8 @@ test-deb: ## follow the README's tour on a Debian with systemd; install, crash, 
 
 .PHONY: coverage
 coverage: ## run every way on every kernel and write docs/coverage.md
-	@$(MAKE) --no-print-directory test-vm VM_TESTS=./internal/coverage/vm VM_OUTPUT=bin/coverage.log RUN=TestCoverage || true
-	$(GO) run ./internal/coverage/table -write docs/coverage.md bin/coverage.log
+	@$(MAKE) --no-print-directory test-vm VM_TESTS=./test/coverage/vm VM_OUTPUT=bin/coverage.log RUN=TestCoverage || true
+	$(GO) run ./test/coverage/table -write docs/coverage.md bin/coverage.log
 
 .PHONY: check
 check: ## formatting, vet, staticcheck, generated code, unit tests with the race detector

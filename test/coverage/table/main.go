@@ -1,8 +1,8 @@
 // Command table makes docs/coverage.md of the results that the tests print in the guests, and compares:
 //
 //	go run ./internal/vmtest/suite -output all.log -tags vm -run TestCoverage .
-//	go run ./internal/coverage/table -write docs/coverage.md all.log
-//	go run ./internal/coverage/table -check docs/coverage.md all.log
+//	go run ./test/coverage/table -write docs/coverage.md all.log
+//	go run ./test/coverage/table -check docs/coverage.md all.log
 package main
 
 import (
@@ -12,7 +12,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/ebpfguard/ebpfguard/internal/coverage"
+	"github.com/ebpfguard/ebpfguard/test/coverage"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 )
 

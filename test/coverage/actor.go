@@ -135,7 +135,7 @@ func caller() string {
 	for {
 		f, more := frames.Next()
 		base := f.File[strings.LastIndexByte(f.File, '/')+1:]
-		if strings.Contains(f.File, "internal/coverage/") && base != "actor.go" && base != "coverage.go" {
+		if strings.Contains(f.File, "test/coverage/") && base != "actor.go" && base != "coverage.go" {
 			return fmt.Sprintf(" (%s:%d)", base, f.Line)
 		}
 		if !more {

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ebpfguard/ebpfguard/internal/coverage"
+	"github.com/ebpfguard/ebpfguard/test/coverage"
 )
 
 // outcomes in the order from best to worst.

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/ebpfguard/ebpfguard"
-	"github.com/ebpfguard/ebpfguard/internal/coverage"
+	"github.com/ebpfguard/ebpfguard/test/coverage"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 	"github.com/ebpfguard/ebpfguard/policy"
 )

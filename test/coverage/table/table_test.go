@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ebpfguard/ebpfguard/internal/coverage"
+	"github.com/ebpfguard/ebpfguard/test/coverage"
 )
 
 func output(t *testing.T, results ...coverage.Result) string {
