@@ -61,7 +61,7 @@ type reply struct {
 	Denied int
 }
 
-// denied tells whether the action was refused by the guard.
+// denied reports whether the action was refused by the guard.
 func (r reply) denied() bool { return r.Errno == unix.EPERM }
 
 func (r reply) String() string {

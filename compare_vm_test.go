@@ -217,7 +217,7 @@ func newComparison(seed uint64, all []*world, performers []*performer) *comparis
 	return c
 }
 
-// hasHook tells whether the kernel has a hook that not every kernel has.
+// hasHook reports whether the kernel has a hook that not every kernel has.
 func (c *comparison) hasHook(name string) bool {
 	ok, err := bpf.HasHook(name)
 	return ok && err == nil
@@ -365,7 +365,7 @@ func (c *comparison) decideNamed(request policy.Request) policy.Decision {
 	return strictest
 }
 
-// isSelected tells whether a path of the operation's rules selects the name.
+// isSelected reports whether a path of the operation's rules selects the name.
 func isSelected(set []policy.Policy, operation policy.Operation, name string) bool {
 	return slices.ContainsFunc(pathsOf(set, operation), func(text string) bool {
 		p, err := policy.ParsePathPattern(text)
@@ -373,7 +373,7 @@ func isSelected(set []policy.Policy, operation policy.Operation, name string) bo
 	})
 }
 
-// isTwice tells whether an alert is about a program that is judged when it is
+// isTwice reports whether an alert is about a program that is judged when it is
 // opened as well, since the process failed to start another before: until 6.8 it
 // cannot always be told that the program is no interpreter
 // (bpf/hooks/bprm_check_security.h, is_under_way).
@@ -384,7 +384,7 @@ func isTwice(a ebpfguard.Alert) bool {
 }
 
 // collect takes the alerts that have to come, by the process that they are about,
-// and tells whether all came.
+// and reports whether all came.
 func (c *comparison) collect(alerts <-chan ebpfguard.Alert, count int) (got map[uint32][]ebpfguard.Alert, complete bool) {
 	got = map[uint32][]ebpfguard.Alert{}
 	take := func(a ebpfguard.Alert) {
@@ -488,7 +488,7 @@ func (e *expected) take(got map[uint32][]ebpfguard.Alert) ebpfguard.Alert {
 	return list[0]
 }
 
-// differs tells whether the alert's object is another than that of the question.
+// differs reports whether the alert's object is another than that of the question.
 func differs(a ebpfguard.Alert, q question) string {
 	var got, want string
 	switch o := q.object.(type) {

@@ -284,7 +284,7 @@ func (s spot) file(set []policy.Policy, operation policy.Operation) policy.Names
 	return n
 }
 
-// isNamed tells whether a path of the operation's rules leads through the name:
+// isNamed reports whether a path of the operation's rules leads through the name:
 // then the guard has looked at what is there.
 func isNamed(set []policy.Policy, operation policy.Operation, name string) bool {
 	for _, text := range pathsOf(set, operation) {

@@ -304,7 +304,7 @@ func (m *Manager) Stats(operation policy.Operation) (Stats, error) {
 	}, nil
 }
 
-// Supported tells whether this kernel can enforce the operation: nil, or an
+// Supported reports whether this kernel can enforce the operation: nil, or an
 // error that wraps [ErrNotSupported] and says why not.
 func (m *Manager) Supported(operation policy.Operation) error {
 	op, err := operationByName(operation)

@@ -34,7 +34,7 @@ type hook struct {
 	// optional says that a kernel may lack the hook because it lacks what
 	// the hook guards, or has another hook for it.
 	optional bool
-	// gap tells whether a pattern that denies is not enforced fully without
+	// gap reports whether a pattern that denies is not enforced fully without
 	// the hook; nil when the kernel has another way then.
 	gap func(policy.Pattern) bool
 	// revoke says that only rules with [policy.Rule.Revoke] need the hook:

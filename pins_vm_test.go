@@ -459,7 +459,7 @@ func TestPinnedUpgrade(t *testing.T) {
 // kills is how often the manager of TestKilledUnderLoad is killed.
 const kills = 100
 
-// isOn tells whether this is one of the kernels that a test which takes minutes has time
+// isOn reports whether this is one of the kernels that a test which takes minutes has time
 // for. The shorter tests of the same run on all.
 func isOn(t *testing.T, kernels ...string) bool {
 	t.Helper()

@@ -44,7 +44,7 @@ type Check struct {
 	Remedy string `json:"remedy,omitempty"`
 }
 
-// OperationSupport tells whether an operation can be enforced.
+// OperationSupport reports whether an operation can be enforced.
 type OperationSupport struct {
 	Operation policy.Operation `json:"operation"`
 	Supported bool             `json:"supported"`
@@ -56,7 +56,7 @@ type OperationSupport struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// HookSupport tells whether the kernel has an LSM hook, and what it covers.
+// HookSupport reports whether the kernel has an LSM hook, and what it covers.
 type HookSupport struct {
 	Name      string `json:"name"`
 	Available bool   `json:"available"`
@@ -108,7 +108,7 @@ func Probe() Report {
 
 func (r *Report) add(checks ...Check) { r.Checks = append(r.Checks, checks...) }
 
-// complete tells whether nothing required was found missing.
+// complete reports whether nothing required was found missing.
 func (r *Report) complete() bool {
 	for _, c := range r.Checks {
 		if c.Required && !c.OK {
@@ -224,7 +224,7 @@ func probeLabels() Check {
 	return c
 }
 
-// probePaths tells whether what is known of a file's path is kept.
+// probePaths reports whether what is known of a file's path is kept.
 func probePaths() Check {
 	c := Check{Name: "paths of files", OK: true, Detail: "kept from one open to the next until something is renamed or mounted"}
 	if !bpf.KeepsPaths() {

@@ -117,7 +117,7 @@ func uncovered(o policy.Operation) []Uncovered {
 	return nil
 }
 
-// offersMountSetattr tells whether the kernel has mount_setattr(2), since 5.12.
+// offersMountSetattr reports whether the kernel has mount_setattr(2), since 5.12.
 // The call cannot succeed.
 func offersMountSetattr() bool {
 	_, _, errno := unix.Syscall6(unix.SYS_MOUNT_SETATTR, ^uintptr(0), 0, 0, 0, 0, 0)

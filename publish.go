@@ -55,7 +55,7 @@ func (m *Manager) apply(set []policy.Policy) (Changes, error) {
 	return changes, m.dropFormer()
 }
 
-// Check tells whether [Manager.Apply] would take a policy set, and changes nothing: the
+// Check reports whether [Manager.Apply] would take a policy set, and changes nothing: the
 // error is the one that Apply would return for an invalid set, for operations that are
 // not attached, for what this kernel cannot enforce, for names that do not resolve, and
 // for a set that does not fit into the tables. What only trying it shows is not found: that

@@ -75,7 +75,7 @@ func (s *stream) run() {
 	}
 }
 
-// wait waits for a subscription and tells whether to go on.
+// wait waits for a subscription and reports whether to go on.
 func (s *stream) wait() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

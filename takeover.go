@@ -53,7 +53,7 @@ func (m *Manager) Takeover() (Takeover, bool) {
 	return t, true
 }
 
-// RemovePins ends the enforcement that is pinned at a path and tells whether there was
+// RemovePins ends the enforcement that is pinned at a path and reports whether there was
 // any. A directory that holds anything else is refused with [ErrPinsForeign] unless
 // all is to go; one that a manager uses, with [ErrPinsInUse].
 func RemovePins(path string, all bool) (bool, error) { return bpf.RemovePins(path, all) }

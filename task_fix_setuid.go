@@ -104,13 +104,13 @@ func ToRoot() []policy.CredentialsPattern {
 // AllCredentials selects every change of identity.
 func AllCredentials() []policy.CredentialsPattern { return []policy.CredentialsPattern{{All: true}} }
 
-// namesGroups tells whether a pattern concerns changes of groups.
+// namesGroups reports whether a pattern concerns changes of groups.
 func namesGroups(p policy.Pattern) bool {
 	c := p.(policy.CredentialsPattern)
 	return c.All || isEmpty(c.To.UIDs)
 }
 
-// namesRoot tells whether a pattern concerns becoming root.
+// namesRoot reports whether a pattern concerns becoming root.
 func namesRoot(p policy.Pattern) bool {
 	c := p.(policy.CredentialsPattern)
 	root := func(r policy.IDRange) bool { return r.Contains(0) }

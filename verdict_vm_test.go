@@ -300,7 +300,7 @@ func testRevoke(t *testing.T, g *fileGuard) {
 	})
 }
 
-// isLoaded tells whether a program of that name is loaded.
+// isLoaded reports whether a program of that name is loaded.
 func isLoaded(t *testing.T, name string) bool {
 	t.Helper()
 	for id := ebpf.ProgramID(0); ; {

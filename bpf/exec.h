@@ -53,7 +53,7 @@ static __always_inline struct label *label_of(struct file *file)
 	return found && found->stamp == stamp_of(found, file, sequences()) ? found : NULL;
 }
 
-/* is_named_so tells whether a label is what the walk's label is to be. */
+/* is_named_so reports whether a label is what the walk's label is to be. */
 static __always_inline bool is_named_so(struct walk *walk, const struct label *found)
 {
 	__u64 differ = walk->label.key ^ found->key;
@@ -159,7 +159,7 @@ static __always_inline bool append_text(struct subject *subject, __u64 at, const
 	return !bpf_probe_read_kernel(&subject->text[at], mask_length(length), names);
 }
 
-/* is_same_cgroup tells whether the names of the current task's control group are
+/* is_same_cgroup reports whether the names of the current task's control group are
  * those that the subject's text begins with. */
 static __always_inline bool is_same_cgroup(struct subject *subject)
 {

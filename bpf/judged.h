@@ -46,7 +46,7 @@ static __always_inline void remember_judged(struct walk *walk, __u64 what)
 	walk->judged_by = current_call();
 }
 
-/* is_judged tells whether that was judged in this system call already, for once. */
+/* is_judged reports whether that was judged in this system call already, for once. */
 static __always_inline bool is_judged(struct walk *walk, __u64 what)
 {
 	__u64 judged;

@@ -195,7 +195,7 @@ static __always_inline const char *type_of(struct super_block *sb)
 	return BPF_CORE_READ(sb, s_type, name);
 }
 
-/* write_source writes a path into the walk's source and tells whether it fits. */
+/* write_source writes a path into the walk's source and reports whether it fits. */
 __noinline int write_source(__u64 mnt, __u64 dentry)
 {
 	struct report *report = current_report();
@@ -214,7 +214,7 @@ __noinline int write_source(__u64 mnt, __u64 dentry)
 	return true;
 }
 
-/* has_other_mounts tells whether a superblock has more than one mount. */
+/* has_other_mounts reports whether a superblock has more than one mount. */
 static __always_inline bool has_other_mounts(struct super_block *sb)
 {
 	struct super_block___since_6_18 *newer = (void *)sb;

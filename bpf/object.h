@@ -25,7 +25,7 @@ struct super_block___since_6_18 {
 /* Mounts of a superblock that are looked at. */
 #define MAX_SEARCHED 128
 
-/* is_whole tells whether a mount has a place and shows its whole filesystem.
+/* is_whole reports whether a mount has a place and shows its whole filesystem.
  * Global, so that the verifier checks it once and not for each mount. */
 __noinline int is_whole(__u64 number)
 {

@@ -55,7 +55,7 @@ struct mnt_namespace___since_7 {
 	bool is_anon;
 } __attribute__((preserve_access_index));
 
-/* is_anonymous tells whether a mount is not part of a tree yet (fsmount,
+/* is_anonymous reports whether a mount is not part of a tree yet (fsmount,
  * open_tree). */
 static __always_inline bool is_anonymous(struct mnt_namespace *ns)
 {

@@ -157,7 +157,7 @@ static __always_inline bool is_same(struct state a, struct state b)
 	return number_of(a) == number_of(b);
 }
 
-/* covers tells whether the names of a state are among those of another. */
+/* covers reports whether the names of a state are among those of another. */
 __noinline int covers(__u64 all, __u64 some)
 {
 	struct sip sip;
@@ -250,7 +250,7 @@ __noinline int pass_above(__u32 dimension, __u64 link)
 	return 0;
 }
 
-/* pass passes the next dentry of the chain and tells whether there was one. */
+/* pass passes the next dentry of the chain and reports whether there was one. */
 __noinline int pass(__u32 dimension, __u64 inode)
 {
 	struct walk *walk = current_walk();

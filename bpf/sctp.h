@@ -28,7 +28,7 @@ static __always_inline __u32 read_packed(struct socket_object *object, struct so
 	return kind == SOCKADDR_NONE ? 0 : size;
 }
 
-/* judge_packed judges the next of the packed addresses and tells whether there
+/* judge_packed judges the next of the packed addresses and reports whether there
  * was one. Global, so that the verifier checks it once and not at every turn of
  * the loop, and for the same reason it keeps its state in the walk. */
 __noinline int judge_packed(__u32 id, __u32 family, __u32 total)

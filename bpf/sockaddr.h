@@ -73,7 +73,7 @@ static __always_inline void set_address6(struct socket_object *object, const __b
 	object->family = !words[0] && !words[1] && words[2] == bpf_htonl(0xffff) ? 4 : 6;
 }
 
-/* is_internet tells whether rules can concern sockets of a family. */
+/* is_internet reports whether rules can concern sockets of a family. */
 static __always_inline bool is_internet(__u16 family)
 {
 	return family == AF_INET || family == AF_INET6 || family == AF_SMC;
@@ -103,7 +103,7 @@ static __always_inline bool is_zero(const __u32 *words)
 	return !words[0] && !words[1] && !words[2] && !words[3];
 }
 
-/* object_finish settles what follows from address and port, and tells whether the
+/* object_finish settles what follows from address and port, and reports whether the
  * state of the socket decided. `automatic` is what automatic_of() returned, if the port
  * is 0; `asked_again` says that socket_listen asks before anybody can connect. */
 static __always_inline bool object_finish(struct socket_object *object, struct sock *sk,
@@ -163,7 +163,7 @@ static __always_inline bool read_address(union raw_address *raw, const void *add
 	return true;
 }
 
-/* is_ip4 tells whether an address is taken for one of IPv4. What counts is the family
+/* is_ip4 reports whether an address is taken for one of IPv4. What counts is the family
  * of the socket, not the one that the address claims: an IPv4 socket also takes
  * AF_UNSPEC (net/ipv4/af_inet.c, __inet_bind; datagrams: net/ipv4/udp.c, raw.c), a raw
  * one any family. SCTP over IPv6 (net/sctp/ipv6.c) and SMC (net/smc/af_smc.c) take

@@ -38,7 +38,7 @@ static __always_inline bool is_odd(__u64 sequences)
 	return sequences & (1ULL << 32 | 1);
 }
 
-/* can_keep tells whether the counts of renames and mounts are known. */
+/* can_keep reports whether the counts of renames and mounts are known. */
 static __always_inline bool can_keep(void)
 {
 	return rename_lock_at && mount_lock_at;

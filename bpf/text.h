@@ -151,7 +151,7 @@ __noinline __u32 store_cgroup(__u32 at, __u64 task)
 	return at;
 }
 
-/* text_next steps over the next name of the text and tells whether there was one. */
+/* text_next steps over the next name of the text and reports whether there was one. */
 __noinline int text_next(__u32 slot)
 {
 	struct walk *walk = current_walk();

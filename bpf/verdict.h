@@ -92,13 +92,13 @@ static __always_inline __u64 begin(__u32 id)
 	return begin_judgement(id);
 }
 
-/* is_free tells whether the current task can be refused nothing. */
+/* is_free reports whether the current task can be refused nothing. */
 static __always_inline bool is_free(__u32 id)
 {
 	return begin_judgement(id) & ROW_ALLOWED;
 }
 
-/* is_in_force tells whether a generation is the one in force. If it was before and
+/* is_in_force reports whether a generation is the one in force. If it was before and
  * still is, everything that was looked up in between is of it: global functions
  * fetch the tables anew. */
 static __always_inline bool is_in_force(__u64 begun)
@@ -120,7 +120,7 @@ static __always_inline __u64 early_answer(__u64 begun)
 	return number | UNDECIDED_DENY;
 }
 
-/* spares_open tells whether an answer leaves alone what is open already: a rule
+/* spares_open reports whether an answer leaves alone what is open already: a rule
  * decided, and it does not revoke. */
 static __always_inline bool spares_open(__u64 answer)
 {
@@ -133,7 +133,7 @@ static __always_inline bool is_allow(__u64 answer)
 	return (__u32)answer >> VERDICT_SHIFT == VERDICT_ALLOW;
 }
 
-/* is_final tells whether nothing has to be known of the object. */
+/* is_final reports whether nothing has to be known of the object. */
 static __always_inline bool is_final(__u64 begun)
 {
 	return (__u32)begun >= ROW_CHANGED;
@@ -226,7 +226,7 @@ static __always_inline __u32 copy_source(struct report *report, __u32 from, __u6
 	return length > 1 && length <= MAX_NAME + 1 ? from + length - 1 : from;
 }
 
-/* send_alert tells whether the alert reached the ring buffer. The object is the
+/* send_alert reports whether the alert reached the ring buffer. The object is the
  * walk's unless it is a socket. */
 static __always_inline bool send_alert(__u32 generation, enum operation_id id, enum hook_id hook,
 				       __u32 verdict, const struct socket_object *socket)
@@ -291,7 +291,7 @@ static __always_inline struct rule_counters *rule_of(__u32 number, __u32 verdict
 
 #define SECOND 1000000000
 
-/* is_limited tells whether a rule has raised its alerts of this second. Several
+/* is_limited reports whether a rule has raised its alerts of this second. Several
  * processors that begin a second at once may let a few more through. */
 static __always_inline bool is_limited(struct rule_counters *rule)
 {

@@ -13,7 +13,7 @@ import (
 type Guard interface {
 	// Apply attaches what the policies need.
 	Apply([]policy.Policy) (ebpfguard.Changes, error)
-	// Check tells whether Apply would take the policies, and changes nothing.
+	// Check reports whether Apply would take the policies, and changes nothing.
 	Check([]policy.Policy) error
 	Takeover() (ebpfguard.Takeover, bool)
 	Alerts(context.Context) iter.Seq2[ebpfguard.Alert, error]

@@ -143,7 +143,7 @@ func selected(s selector, victims map[uint32]victim) ([]running, error) {
 	return found, nil
 }
 
-// descends tells whether a process is one of some, or descends from one.
+// descends reports whether a process is one of some, or descends from one.
 func descends(from []policy.ProcessID, p running, byPID map[uint32]running) bool {
 	for range 1000 {
 		for _, id := range from {

@@ -101,7 +101,7 @@ func unmetCgroup(path string, s selector) string {
 	return ""
 }
 
-// anybody tells whether there is such a process. When the processes cannot be listed it is
+// anybody reports whether there is such a process. When the processes cannot be listed it is
 // taken for true: nothing is known then.
 func anybody(is func(pid uint32) bool) bool {
 	all, err := processes()

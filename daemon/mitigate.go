@@ -154,7 +154,7 @@ func (d *Daemon) harmless(p policy.Policy) error {
 	return nil
 }
 
-// matchesAll tells whether a rule denies every object.
+// matchesAll reports whether a rule denies every object.
 func matchesAll(r policy.Rule) bool {
 	return len(r.Allow) == 0 && slices.Contains(patternTexts(r.Deny), everything(r.Operation).String())
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// over tells whether a policy has ended.
+// over reports whether a policy has ended.
 func over(p policy.Policy, now uint64) bool { return p.Until != 0 && p.Until <= now }
 
 // unexpired returns the policies that have not ended.

@@ -71,7 +71,7 @@ func (d *Daemon) watchdog(ctx context.Context) {
 // on a slow and busy machine minutes.
 const maxPublishing = 10 * time.Minute
 
-// answers tells whether policies could be replaced and the guard asked in time, or are
+// answers reports whether policies could be replaced and the guard asked in time, or are
 // just being replaced.
 func (d *Daemon) answers(patience time.Duration) bool {
 	answered := make(chan bool, 1)

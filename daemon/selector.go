@@ -78,7 +78,7 @@ func (s selector) nameOf(pid uint32) string {
 	return executable(pid)
 }
 
-// selects tells whether a process that could be identified is selected.
+// selects reports whether a process that could be identified is selected.
 func (s selector) selects(pid uint32) bool {
 	line, err := lineage(pid)
 	if err != nil {

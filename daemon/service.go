@@ -153,7 +153,7 @@ func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
 	return changes, nil
 }
 
-// open tells whether the daemon still takes calls. The caller holds mu.
+// open reports whether the daemon still takes calls. The caller holds mu.
 func (d *Daemon) open() error {
 	if d.ended {
 		return status.Error(codes.Unavailable, "the daemon is ending; try again when it runs")
@@ -161,7 +161,7 @@ func (d *Daemon) open() error {
 	return nil
 }
 
-// possible tells whether the guard would take what is to be applied, and whether it could
+// possible reports whether the guard would take what is to be applied, and whether it could
 // be remembered. The caller holds mu.
 func (d *Daemon) possible(next sets) error {
 	if err := d.store.prepare(); err != nil {

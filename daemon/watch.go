@@ -155,7 +155,7 @@ func (w *watcher) follow(ctx context.Context, events *fsnotify.Watcher, poll <-c
 	}
 }
 
-// still tells whether the path leads to the directory that is watched.
+// still reports whether the path leads to the directory that is watched.
 func (w *watcher) still(watched os.FileInfo) bool {
 	now, err := os.Stat(w.dir)
 	return err == nil && watched != nil && os.SameFile(now, watched)

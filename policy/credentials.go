@@ -21,7 +21,7 @@ const (
 // MaxID is the greatest user or group id; the next one means "no id".
 const MaxID = 0xfffffffe
 
-// Contains tells whether the id lies in the range.
+// Contains reports whether the id lies in the range.
 func (r IDRange) Contains(id uint32) bool { return r.First <= id && id <= r.Last }
 
 // String returns the range as YAML spells it: 1000 or 1000-2000.
@@ -41,7 +41,7 @@ func IDSpecificity(r IDRange) uint32 {
 	return 1 + MaxID - min(r.Last-r.First, MaxID)
 }
 
-// match tells whether the ids, if any are named, contain the id, and sets how
+// match reports whether the ids, if any are named, contain the id, and sets how
 // specifically. Names that are not resolved contain none.
 func (ids IDs) match(id uint32, specificity *uint32) bool {
 	if ids.isZero() {
@@ -107,7 +107,7 @@ func checkAccount(key, name string) error {
 	return nil
 }
 
-// matches tells whether the pattern selects the change of an id.
+// matches reports whether the pattern selects the change of an id.
 func (p CredentialsPattern) matches(o Object) (Specificity, certainty) {
 	var s Specificity
 	c, ok := o.(Credentials)

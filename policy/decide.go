@@ -228,7 +228,7 @@ func (j judge) names(n Names, with func(Names) Object) judgement {
 	return result
 }
 
-// named tells whether any rule of the operation has a path that selects the
+// named reports whether any rule of the operation has a path that selects the
 // name.
 func (j judge) named(name string) bool {
 	for _, patterns := range j.paths {
@@ -302,7 +302,7 @@ func (e entry) candidate(o Object) (Candidate, bool) {
 	return c, certain != no
 }
 
-// namesObject tells whether the pattern says which file it is about.
+// namesObject reports whether the pattern says which file it is about.
 func namesObject(pattern Pattern) bool {
 	program, ok := pattern.(ProgramPattern)
 	return ok && program.Fileless || len(pathsIn(pattern)) > 0

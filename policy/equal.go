@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Equal tells whether two policies say the same, wherever they were read. The addresses
+// Equal reports whether two policies say the same, wherever they were read. The addresses
 // that files gave are part of what they say.
 func Equal(a, b Policy) bool { return reflect.DeepEqual(a.WithoutSource(), b.WithoutSource()) }
 

@@ -194,7 +194,7 @@ type comparison struct {
 	winner     int // index of a candidate; -1 for none
 }
 
-// uncertain tells whether any of the candidates may not apply.
+// uncertain reports whether any of the candidates may not apply.
 func (c *comparison) uncertain() bool {
 	return slices.ContainsFunc(c.candidates, func(c Candidate) bool { return c.Uncertain })
 }

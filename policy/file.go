@@ -62,10 +62,10 @@ func (a Access) each() []Access {
 	return list
 }
 
-// valid tells whether the file is one that can be judged.
+// valid reports whether the file is one that can be judged.
 func (f File) valid() bool { return f.Access != 0 && f.Access&^AllAccess == 0 }
 
-// matches tells whether the pattern selects the file, of which only Path counts,
+// matches reports whether the pattern selects the file, of which only Path counts,
 // not its aliases.
 func (p FilePattern) matches(o Object) (Specificity, certainty) {
 	var s Specificity
@@ -86,7 +86,7 @@ func (p FilePattern) matches(o Object) (Specificity, certainty) {
 	return s, certain
 }
 
-// match tells whether the patterns select the path; no patterns select any. It
+// match reports whether the patterns select the path; no patterns select any. It
 // sets how specifically; if that is not certain, how specifically at most.
 func (n Names) match(patterns []string, specificity *uint32) certainty {
 	switch {
@@ -135,7 +135,7 @@ func (n Names) String() string {
 	return text
 }
 
-// isZero tells whether the pattern names nothing.
+// isZero reports whether the pattern names nothing.
 func (p FilePattern) isZero() bool { return !p.All && len(p.Paths) == 0 && p.Access == 0 }
 
 func (p FilePattern) validate() error {
@@ -167,7 +167,7 @@ func (p FilePattern) String() string {
 // String returns the access and the names of the file.
 func (f File) String() string { return f.Access.String() + " " + f.Names.String() }
 
-// matches tells whether the pattern selects the program, of which only Path
+// matches reports whether the pattern selects the program, of which only Path
 // counts, not its aliases.
 func (p ProgramPattern) matches(o Object) (Specificity, certainty) {
 	var s Specificity

@@ -40,10 +40,10 @@ func Operations() []Operation {
 	return []Operation{FileOpen, BprmCheckSecurity, SbMount, SbRemount, SbUmount, TaskFixSetuid, SocketBind, SocketConnect}
 }
 
-// Known tells whether this version of ebpfguard enforces the operation.
+// Known reports whether this version of ebpfguard enforces the operation.
 func (o Operation) Known() bool { return slices.Contains(Operations(), o) }
 
-// Revokes tells whether rules of the operation may have [Rule.Revoke].
+// Revokes reports whether rules of the operation may have [Rule.Revoke].
 func (o Operation) Revokes() bool {
 	return o == FileOpen || o == SocketBind || o == SocketConnect
 }
@@ -161,7 +161,7 @@ const (
 type Pattern interface {
 	// String returns the pattern as flow-style YAML.
 	String() string
-	// matches tells whether the pattern selects the object and how
+	// matches reports whether the pattern selects the object and how
 	// specifically or, if it is not certain, how specifically at most.
 	matches(Object) (Specificity, certainty)
 	// validate returns what is wrong with the pattern itself.
@@ -179,7 +179,7 @@ type Object interface {
 // kernel chooses".
 type PortRange struct{ First, Last uint16 }
 
-// Contains tells whether the port lies in the range.
+// Contains reports whether the port lies in the range.
 func (r PortRange) Contains(port uint16) bool { return r.First <= port && port <= r.Last }
 
 // Protocol is a transport protocol as a policy names it.

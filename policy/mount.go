@@ -114,10 +114,10 @@ func (f MountFlags) names() []string {
 // String returns the flags as YAML spells them.
 func (f MountFlags) String() string { return strings.Join(f.names(), ", ") }
 
-// valid tells whether the mount is one that can be judged.
+// valid reports whether the mount is one that can be judged.
 func (m Mount) valid() bool { return m.Flags&^AllMountFlags == 0 }
 
-// matches tells whether the pattern selects the mount, of whose target only Path
+// matches reports whether the pattern selects the mount, of whose target only Path
 // counts, not its aliases.
 func (p MountPattern) matches(o Object) (Specificity, certainty) {
 	var s Specificity

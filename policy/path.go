@@ -90,7 +90,7 @@ func components(path string) []string {
 	return strings.Split(path, "/")
 }
 
-// isGlob tells whether a pattern of paths or sources has a wildcard.
+// isGlob reports whether a pattern of paths or sources has a wildcard.
 func isGlob(pattern string) bool { return strings.ContainsAny(pattern, "*?") }
 
 // checkPathText returns what keeps the text from being a path at all, as the end
@@ -226,7 +226,7 @@ func PathSpecificity(pattern string) uint32 {
 	return p.Specificity()
 }
 
-// Match tells whether the pattern selects the path, which must be absolute and
+// Match reports whether the pattern selects the path, which must be absolute and
 // clean: "/" or components that follow a '/' each. Nothing else is selected.
 func (p PathPattern) Match(path string) bool {
 	if !strings.HasPrefix(path, "/") {
@@ -235,7 +235,7 @@ func (p PathPattern) Match(path string) bool {
 	return matchComponents(p.Components, components(path), p.Tree)
 }
 
-// matchComponents tells whether the patterns select the names or, with tree,
+// matchComponents reports whether the patterns select the names or, with tree,
 // the leading ones.
 func matchComponents(patterns, names []string, tree bool) bool {
 	// After p patterns, reached[n] says that they select the first n names.
@@ -249,10 +249,10 @@ func matchComponents(patterns, names []string, tree bool) bool {
 			if i == len(patterns)-1 {
 				skip = 1
 			}
-			any := false
+			matched := false
 			for n := range next {
-				any = any || n >= skip && reached[n-skip]
-				next[n] = any
+				matched = matched || n >= skip && reached[n-skip]
+				next[n] = matched
 			}
 		} else {
 			for n, name := range names {
@@ -271,7 +271,7 @@ func matchComponents(patterns, names []string, tree bool) bool {
 	return reached[len(names)]
 }
 
-// MatchComponent tells whether a pattern of one component, with '*' for any
+// MatchComponent reports whether a pattern of one component, with '*' for any
 // bytes and '?' for any one byte, selects the name.
 func MatchComponent(pattern, name string) bool {
 	// Where to go on when the last '*' has to take one byte more.

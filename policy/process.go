@@ -33,7 +33,7 @@ func ProcessAt(pid uint32, ticks uint64) ProcessID { return ProcessID{pid, ticks
 // Ticks returns Start as it is compared: in units of 10 ms, as in /proc/PID/stat.
 func (p ProcessID) Ticks() uint64 { return p.Start / tick }
 
-// Is tells whether both are the same process.
+// Is reports whether both are the same process.
 func (p ProcessID) Is(other ProcessID) bool {
 	return p.PID == other.PID && p.Ticks() == other.Ticks()
 }
@@ -73,7 +73,7 @@ func checkProcesses(processes []ProcessID) error {
 	return errors.Join(errs...)
 }
 
-// selectsProcess tells whether the process is one of Processes or descends from one.
+// selectsProcess reports whether the process is one of Processes or descends from one.
 func (s Subject) selectsProcess(p Process) bool {
 	for _, chosen := range s.Processes {
 		for _, id := range p.IDs {
@@ -85,7 +85,7 @@ func (s Subject) selectsProcess(p Process) bool {
 	return false
 }
 
-// over tells whether the policy has ended.
+// over reports whether the policy has ended.
 func (p Policy) over(now uint64) bool { return p.Until != 0 && p.Until <= now }
 
 // processTexts returns the processes as YAML.

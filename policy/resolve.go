@@ -46,7 +46,7 @@ func AddressSpecificity(p netip.Prefix) uint32 {
 	return uint32(1 + p.Bits()) // Bits is -1 for an invalid prefix
 }
 
-// moreSpecificThan tells whether s is at least as specific as other in every
+// moreSpecificThan reports whether s is at least as specific as other in every
 // key and more specific in one. Two specificities can be incomparable.
 func (s Specificity) moreSpecificThan(other Specificity) bool {
 	for i := range s {

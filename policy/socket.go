@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// matches tells whether the pattern selects the socket, taking address and
+// matches reports whether the pattern selects the socket, taking address and
 // port literally: the unspecified address and port 0 are values like others
 // here, [Decide] gives them their meaning.
 func (p SocketPattern) matches(o Object) (Specificity, certainty) {
@@ -47,7 +47,7 @@ func (p SocketPattern) matches(o Object) (Specificity, certainty) {
 	return s, yes
 }
 
-// namesAddresses tells whether the pattern names addresses, be it none of them.
+// namesAddresses reports whether the pattern names addresses, be it none of them.
 func (p SocketPattern) namesAddresses() bool {
 	return len(p.Addresses) > 0 || len(p.AddressesFrom) > 0 || len(p.Listed) > 0
 }
@@ -77,7 +77,7 @@ func (p SocketPattern) eachPrefix(f func(netip.Prefix)) {
 	}
 }
 
-// isZero tells whether the pattern names nothing.
+// isZero reports whether the pattern names nothing.
 func (p SocketPattern) isZero() bool {
 	return !p.All && len(p.Ports) == 0 && !p.namesAddresses() && len(p.Protocols) == 0
 }
@@ -159,7 +159,7 @@ func normalPrefix(p netip.Prefix) netip.Prefix {
 	return p
 }
 
-// valid tells whether the socket is one that can be judged.
+// valid reports whether the socket is one that can be judged.
 func (s Socket) valid() bool {
 	return s.Address.IsValid() && s.Protocol >= TCP && s.Protocol <= OtherProtocol
 }
@@ -199,12 +199,12 @@ func (s Socket) connected() Socket {
 	return s
 }
 
-// namesPort tells whether a match of that specificity names port 0.
+// namesPort reports whether a match of that specificity names port 0.
 func (s Socket) namesPort(by Specificity) bool {
 	return s.Port == 0 && by[portKey] == PortSpecificity(PortRange{})
 }
 
-// namesAddress tells whether a match of that specificity names the unspecified
+// namesAddress reports whether a match of that specificity names the unspecified
 // address.
 func (s Socket) namesAddress(by Specificity) bool {
 	a := s.Address

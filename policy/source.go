@@ -86,7 +86,7 @@ func (p SourcePattern) Specificity() uint32 {
 	return 0
 }
 
-// Match tells whether the pattern selects the source.
+// Match reports whether the pattern selects the source.
 func (p SourcePattern) Match(source string) bool {
 	switch {
 	case source == "":
@@ -101,7 +101,7 @@ func (p SourcePattern) Match(source string) bool {
 	return false
 }
 
-// matchSourceGlob tells whether the glob selects the whole text.
+// matchSourceGlob reports whether the glob selects the whole text.
 func matchSourceGlob(glob, text string) bool {
 	// reached[n] says that the glob so far selects the first n bytes.
 	reached := make([]bool, len(text)+1)
@@ -111,10 +111,10 @@ func matchSourceGlob(glob, text string) bool {
 		switch {
 		case strings.HasPrefix(glob[i:], "**"):
 			i++
-			any := false
+			matched := false
 			for n := range next {
-				any = any || reached[n]
-				next[n] = any
+				matched = matched || reached[n]
+				next[n] = matched
 			}
 		case glob[i] == '*':
 			next[0] = reached[0]

@@ -61,7 +61,7 @@ func (p Protocol) String() string {
 	return fmt.Sprintf("Protocol(%d)", uint8(p))
 }
 
-// HasPorts tells whether sockets of the protocol have ports. What is not known
+// HasPorts reports whether sockets of the protocol have ports. What is not known
 // to have them has none.
 func (p Protocol) HasPorts() bool {
 	for _, known := range protocols {
@@ -186,7 +186,7 @@ func scalar(s string) string {
 	return s
 }
 
-// isAddress tells whether the string looks like an IPv4 address or prefix,
+// isAddress reports whether the string looks like an IPv4 address or prefix,
 // which YAML takes for a string although it begins with a digit.
 func isAddress(s string) bool {
 	return strings.Count(s, ".") == 3 && strings.Trim(s, "0123456789./") == ""

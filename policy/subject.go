@@ -45,7 +45,7 @@ const (
 	yes
 )
 
-// Match tells whether the subject selects the process and how specifically. For
+// Match reports whether the subject selects the process and how specifically. For
 // a process that could not be identified a match may be uncertain; the rank is
 // the greatest that it could have then. The subject must be valid and its names
 // resolved (see [ResolveNames]).
@@ -101,7 +101,7 @@ func (s Subject) match(p Process) (SubjectRank, certainty) {
 	return rank, certain
 }
 
-// selectsNobody tells whether the subject is the zero value.
+// selectsNobody reports whether the subject is the zero value.
 func (s Subject) selectsNobody() bool {
 	return !s.Everyone && len(s.Binaries) == 0 && len(s.Cgroups) == 0 && len(s.Processes) == 0 && s.Users.isZero()
 }
@@ -168,7 +168,7 @@ func (p PathPattern) tree() PathPattern {
 	return p
 }
 
-// matchCgroup tells whether a valid pattern selects the group.
+// matchCgroup reports whether a valid pattern selects the group.
 func matchCgroup(pattern, cgroup string) bool { return splitPathPattern(pattern).tree().Match(cgroup) }
 
 func (s Subject) validate() error {

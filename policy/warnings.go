@@ -144,7 +144,7 @@ func (w *warner) warn(i, j int, text string) {
 	w.warnings = append(w.warnings, foundWarning{Warning{Source: reference.Source, Policy: reference.Policy, Rule: j, Text: text}, i})
 }
 
-// rule tells whether the whole rule has no effect.
+// rule reports whether the whole rule has no effect.
 func (w *warner) rule(o Operation, i, j int) bool {
 	rule := w.set[i].Rules[j]
 	var all []patternIndex
@@ -226,7 +226,7 @@ func abbreviate(text string) string {
 	return text
 }
 
-// idle tells whether the patterns have no effect in the set, neither as it is
+// idle reports whether the patterns have no effect in the set, neither as it is
 // nor without those that have been found to have none. It adds them to those.
 func (w *warner) idle(o Operation, some []patternIndex) bool {
 	if len(some) == 0 || w.work > maxWarningWork || w.subjects == nil || w.objects == nil {
@@ -246,7 +246,7 @@ func (w *warner) idle(o Operation, some []patternIndex) bool {
 	return true
 }
 
-// same tells whether the set without some patterns and the set without others
+// same reports whether the set without some patterns and the set without others
 // decide every operation that the patterns in question select in the same way.
 // It says no when that is too much work to find out.
 //

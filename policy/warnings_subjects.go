@@ -90,7 +90,7 @@ func timesOf(set []Policy) []uint64 {
 	return slices.Compact(times)
 }
 
-// namesPrograms tells whether the subject names exact binaries and nothing else.
+// namesPrograms reports whether the subject names exact binaries and nothing else.
 func (s Subject) namesPrograms() bool {
 	return !s.Everyone && len(s.Binaries) > 0 && !s.Descendants && s.Users.isZero() && len(s.Cgroups) == 0 && len(s.Processes) == 0 &&
 		!slices.ContainsFunc(s.Binaries, func(b string) bool { return isGlob(b) || strings.HasSuffix(b, "/") })

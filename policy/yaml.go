@@ -231,7 +231,7 @@ func kind(n *yaml.Node) string {
 	return n.Value
 }
 
-// untagged tells whether the node has no tag that somebody wrote.
+// untagged reports whether the node has no tag that somebody wrote.
 func (d *decoder) untagged(n *yaml.Node) bool {
 	if tag := n.ShortTag(); strings.HasPrefix(tag, "!!") && tag != "!!binary" {
 		return true

@@ -26,7 +26,7 @@ func (d *decoder) document(n *yaml.Node) Policy {
 	return p
 }
 
-// constant checks a field that has just one possible value. It tells whether
+// constant checks a field that has just one possible value. It reports whether
 // the document is worth reading on: the field may be missing, but not another.
 func (d *decoder) constant(parent *yaml.Node, top fields, name, want string) bool {
 	n, ok := top[name]

@@ -44,7 +44,7 @@ func (f Filter) Validate() error {
 	return err
 }
 
-// Match tells whether the filter chooses the alert. A wrong one chooses none.
+// Match reports whether the filter chooses the alert. A wrong one chooses none.
 func (f Filter) Match(alert ebpfguard.Alert) bool {
 	m, err := f.compile()
 	return err == nil && m.match(alert.Context())
@@ -103,7 +103,7 @@ func (m matcher) match(c ebpfguard.AlertContext) bool {
 		chooses(m.binaries, func(p policy.PathPattern) bool { return p.Match(c.Binary) })
 }
 
-// chooses tells whether the list is empty or one of it is right.
+// chooses reports whether the list is empty or one of it is right.
 func chooses[T any](list []T, right func(T) bool) bool {
 	return len(list) == 0 || slices.ContainsFunc(list, right)
 }

@@ -35,7 +35,7 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 			      bprm->argc ? PROGRAM_STARTED : PROGRAM_BARE);
 }
 
-/* is_underneath tells whether overlayfs opens a file of its own: under its own
+/* is_underneath reports whether overlayfs opens a file of its own: under its own
  * path, or since 6.6 under that of a mount that nobody sees. A memfd has none of
  * either. */
 static __always_inline bool is_underneath(struct file *file)
@@ -47,7 +47,7 @@ static __always_inline bool is_underneath(struct file *file)
 }
 
 /*
- * is_under_way tells whether the exec that the task asked about last goes on:
+ * is_under_way reports whether the exec that the task asked about last goes on:
  * what it opens besides its program are interpreters, of scripts and of ELF. An
  * exec that failed leaves its record. Since 6.8 the next one opens its program
  * before it is on its way. Until then, what remains of the failed one has given

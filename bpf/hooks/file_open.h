@@ -58,7 +58,7 @@ static __always_inline __u32 wanted_by(struct file *file)
 	return wanted ? wanted : ACCESS_READ | ACCESS_WRITE;
 }
 
-/* is_no_file tells whether a descriptor stands for a socket, a pipe, an event or
+/* is_no_file reports whether a descriptor stands for a socket, a pipe, an event or
  * whatever else has a descriptor and is no file, so that no rule about files
  * concerns it. The kernel keeps these in filesystems of its own, in which
  * memory (memfd, System V) counts as a file. */
@@ -83,7 +83,7 @@ int BPF_PROG(file_receive, struct file *file, int ret)
 	return decide_file(file, HOOK_FILE_RECEIVE, wanted_by(file));
 }
 
-/* is_executing tells whether the task is on its way through execve(2). */
+/* is_executing reports whether the task is on its way through execve(2). */
 static __always_inline bool is_executing(void)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
@@ -91,7 +91,7 @@ static __always_inline bool is_executing(void)
 	return BPF_CORE_READ_BITFIELD_PROBED(task, in_execve);
 }
 
-/* is_started tells whether the kernel itself reads or maps the file because the
+/* is_started reports whether the kernel itself reads or maps the file because the
  * task starts it, which was judged as execution. */
 static __always_inline bool is_started(struct file *file)
 {

@@ -36,7 +36,7 @@
 /* include/net/tcp_states.h; SMC has the same number for it (net/smc/smc.h) */
 #define TCP_ESTABLISHED 1
 
-/* is_nowhere tells whether an object has neither address nor port. */
+/* is_nowhere reports whether an object has neither address nor port. */
 static __always_inline bool is_nowhere(const struct socket_object *object)
 {
 	const __u32 *words = (const __u32 *)object->address;
@@ -44,7 +44,7 @@ static __always_inline bool is_nowhere(const struct socket_object *object)
 	return !object->port && !words[3] && (object->family == 4 || is_zero(words));
 }
 
-/* is_smc tells whether the addresses are those of a socket inside, of a type that only
+/* is_smc reports whether the addresses are those of a socket inside, of a type that only
  * the module knows (net/smc/smc.h). */
 static __always_inline bool is_smc(const struct socket_object *object, __u16 family)
 {
@@ -71,7 +71,7 @@ static __always_inline bool read_peer(struct socket_object *object, struct sock 
 	return object->unreadable;
 }
 
-/* is_told tells whether the same system call told of the socket at file_permission,
+/* is_told reports whether the same system call told of the socket at file_permission,
  * which read(2) and write(2) come to first. */
 static __always_inline bool is_told(struct sock *sk, enum hook_id hook)
 {

@@ -89,7 +89,7 @@ static __always_inline int decide_gid(enum hook_id hook, enum means_id means, __
 	return decide_id(hook, means, from, (__u64)NO_ID << 32 | gid);
 }
 
-/* is_news tells whether an id changes to one that another id did not just
+/* is_news reports whether an id changes to one that another id did not just
  * change to: what is judged already. */
 static __always_inline bool is_news(__u32 id, __u32 before, __u32 other, __u32 other_before)
 {
@@ -170,7 +170,7 @@ static __always_inline __u32 group_at(const struct cred *cred, __u32 index)
 	return group;
 }
 
-/* is_group_of tells whether a process is in a group already: the kernel keeps
+/* is_group_of reports whether a process is in a group already: the kernel keeps
  * groups sorted (kernel/groups.c, groups_sort). */
 __noinline int is_group_of(__u64 cred, __u32 group)
 {

@@ -151,7 +151,7 @@ func colourVerdict(line string) string {
 	return strings.Join(words, " ")
 }
 
-// colours tells whether to write colours.
+// colours reports whether to write colours.
 func colours(w io.Writer) bool {
 	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" && isTerminal(w)
 }

@@ -175,14 +175,14 @@ func (f *explainFlags) policies(answer *pb.ExplainResponse) ([]policy.Policy, er
 	return set, nil
 }
 
-// aboutObject tells whether a flag about an object is given.
+// aboutObject reports whether a flag about an object is given.
 func aboutObject(given *pflag.FlagSet) bool {
 	about := false
 	given.Visit(func(f *pflag.Flag) { about = about || ownersOf(f.Name) != nil })
 	return about
 }
 
-// fits tells whether the flags about the object are those of the operation.
+// fits reports whether the flags about the object are those of the operation.
 func fits(operation policy.Operation, given *pflag.FlagSet) error {
 	var err error
 	given.Visit(func(f *pflag.Flag) {

@@ -22,7 +22,7 @@ type ready struct {
 	Policies   []string `json:"policies"`
 }
 
-// check tells whether the file can be written, which is better known before
+// check reports whether the file can be written, which is better known before
 // anything is enforced.
 func (f readyFile) check() error {
 	if f == "" {

@@ -126,5 +126,5 @@ func (v Verdict) Rule() int { return int(noRule-(uint32(v)>>ruleShift&ruleMask))
 // that the kernel may choose for it do not matter.
 func (v Verdict) NamesPort() Verdict { return v &^ Verdict(flagAnyPort) }
 
-// Undecided tells whether the guard could not decide.
+// Undecided reports whether the guard could not decide.
 func (v Verdict) Undecided() bool { return uint32(v)&flagUndecided != 0 }

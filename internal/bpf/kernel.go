@@ -181,7 +181,7 @@ func parametersOf(hook string) ([]string, error) {
 	return parameters, nil
 }
 
-// takesStructs tells whether programs can be attached to functions that take
+// takesStructs reports whether programs can be attached to functions that take
 // structs by value, by attaching one to such a hook.
 var takesStructs = sync.OnceValues(func() (bool, error) {
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
@@ -197,7 +197,7 @@ var takesStructs = sync.OnceValues(func() (bool, error) {
 	return true, program.Close()
 })
 
-// HasHook tells whether this kernel has an LSM hook to which programs can be
+// HasHook reports whether this kernel has an LSM hook to which programs can be
 // attached.
 func HasHook(name string) (bool, error) {
 	hooks.Lock()

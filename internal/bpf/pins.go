@@ -200,7 +200,7 @@ func (p *Pins) DropFormer() error { return removePins(p.former()) }
 // Close gives the lock back.
 func (p *Pins) Close() error { return p.lock.Close() }
 
-// RemovePins ends the enforcement that is pinned at a path and tells whether there was
+// RemovePins ends the enforcement that is pinned at a path and reports whether there was
 // any. What is not ours in the directory is refused with [ErrPinsForeign], unless all
 // is to go.
 func RemovePins(path string, all bool) (bool, error) {

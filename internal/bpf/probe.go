@@ -12,7 +12,7 @@ import (
 )
 
 // ProbeLSM attaches a program to an LSM hook that does nothing but count, goes
-// through the hook, and tells whether the program ran: without bpf among the
+// through the hook, and reports whether the program ran: without bpf among the
 // active security modules programs attach but do not. The hook is task_getpgid;
 // its verdict is left as it is.
 func ProbeLSM() (ran bool, err error) {
@@ -62,7 +62,7 @@ func ProbeLSM() (ran bool, err error) {
 	return count > 0, nil
 }
 
-// KeepsPaths tells whether the kernel's counts of renames and mounts can be
+// KeepsPaths reports whether the kernel's counts of renames and mounts can be
 // found, without which nothing of a file's path is kept (bpf/cache.h).
 func KeepsPaths() bool {
 	renames, mounts := lockAddresses()

@@ -97,7 +97,7 @@ func Compile(set []policy.Policy, options Options) (*Generation, error) {
 	}
 }
 
-// combinesMarks tells whether tasks with several marks have classes of their own.
+// combinesMarks reports whether tasks with several marks have classes of their own.
 func (c *compiler) combinesMarks() bool {
 	return c != nil && c.subjects != nil && len(c.subjects.marks.sets) > 1+bits.OnesCount64(c.subjects.marks.all)
 }

@@ -235,7 +235,7 @@ func (m machine) search(t bpf.Table, size uint32, key ...uint32) int {
 	return low - 1
 }
 
-// concerns tells whether any rule concerns an operation.
+// concerns reports whether any rule concerns an operation.
 func (m machine) concerns(id int) bool { return m.generation().Concerned>>id&1 != 0 }
 
 // begin returns the row of a class; false when nothing is judged.

@@ -231,7 +231,7 @@ func (s *subjects) rank(p int, program, set, user, cgroup byte) policy.SubjectRa
 	return 0
 }
 
-// selects tells whether a policy has a subject at all.
+// selects reports whether a policy has a subject at all.
 func (s *subjects) selects(p int) bool {
 	return s.set[p].Subject.Everyone || s.binaries.of[p] >= 0 || s.cgroups.of[p] >= 0 || s.users.of[p] >= 0 || s.chosen.of[p] >= 0
 }

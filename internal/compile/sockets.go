@@ -114,7 +114,7 @@ func (s *sockets) family(unspecified netip.Addr, greatest number, bind bool) int
 	return result
 }
 
-// isMapped tells whether an IPv6 address is a v4-mapped one.
+// isMapped reports whether an IPv6 address is a v4-mapped one.
 func (n number) isMapped() bool { return n.high == 0 && n.low>>32 == 0xffff }
 
 // prefixNumbers returns the first and last address of a prefix.

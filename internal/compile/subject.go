@@ -245,7 +245,7 @@ func (s *subjects) classes() int {
 	return s.count()
 }
 
-// hidden tells whether any policy selects processes by what an unknown process
+// hidden reports whether any policy selects processes by what an unknown process
 // hides.
 func (s *subjects) hidden() bool { return len(s.binaries.ids)+len(s.cgroups.ids)+len(s.chosen.ids) > 0 }
 

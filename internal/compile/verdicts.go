@@ -124,7 +124,7 @@ func (c *compiler) verdicts(o *operation) error {
 	return nil
 }
 
-// allowed tells whether nothing is refused or reported.
+// allowed reports whether nothing is refused or reported.
 func allowed(words []uint32) bool {
 	for _, w := range words {
 		if bpf.Verdict(w).Verdict() != uint8(policy.Allow) {

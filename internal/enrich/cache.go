@@ -39,7 +39,7 @@ type Options struct {
 	Entries int
 	// Bytes is how much memory they take at most, about; 16 MiB if zero.
 	Bytes int
-	// Alive tells whether there is a process of that number: those that have
+	// Alive reports whether there is a process of that number: those that have
 	// ended are forgotten first. Nil asks the kernel.
 	Alive func(pid uint32) bool
 }

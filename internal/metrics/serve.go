@@ -92,7 +92,7 @@ func Listen(address string, anywhere bool) (net.Listener, error) {
 	return l, nil
 }
 
-// CheckAddress tells whether [Listen] takes an address, as far as that can be told without
+// CheckAddress reports whether [Listen] takes an address, as far as that can be told without
 // listening.
 func CheckAddress(address string, anywhere bool) error {
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok {

@@ -89,7 +89,7 @@ var reading = []string{
 	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 }
 
-// authorize tells whether the caller may do this. What is not known to only read needs
+// authorize reports whether the caller may do this. What is not known to only read needs
 // root or the user of the daemon.
 func (s *Server) authorize(ctx context.Context, method string) error {
 	p, ok := peer.FromContext(ctx)
@@ -118,7 +118,7 @@ func (s *Server) authorize(ctx context.Context, method string) error {
 	return status.Errorf(codes.PermissionDenied, "user %d may not do this: %s", who.Uid, what)
 }
 
-// isMember tells whether the caller is in the group that may read.
+// isMember reports whether the caller is in the group that may read.
 func (s *Server) isMember(who caller) bool {
 	if s.group == noGroup {
 		return false

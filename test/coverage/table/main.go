@@ -12,8 +12,8 @@ import (
 	"os"
 	"strings"
 
-	"github.com/ebpfguard/ebpfguard/test/coverage"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
+	"github.com/ebpfguard/ebpfguard/test/coverage"
 )
 
 const usage = 2

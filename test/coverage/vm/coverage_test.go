@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"github.com/ebpfguard/ebpfguard"
-	"github.com/ebpfguard/ebpfguard/test/coverage"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 	"github.com/ebpfguard/ebpfguard/policy"
+	"github.com/ebpfguard/ebpfguard/test/coverage"
 )
 
 func TestMain(m *testing.M) {
