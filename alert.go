@@ -53,8 +53,8 @@ type AlertContext struct {
 	Message  string
 	Severity policy.Severity
 	Tags     []string
-	// Generation is the number of the policy set that decided.
-	Generation uint32
+	// Revision is the number of the policy set that decided.
+	Revision uint32
 	// Count is how many identical alerts this one stands for. With more than
 	// one, Time is the time of the first and Last that of the last of them.
 	Count uint64
@@ -157,29 +157,29 @@ func (c AlertContext) marshal(object any) ([]byte, error) {
 	encoder := json.NewEncoder(&buffer)
 	encoder.SetEscapeHTML(false)
 	err := encoder.Encode(struct {
-		Time       string           `json:"time"`
-		ID         string           `json:"id"`
-		Host       string           `json:"host,omitempty"`
-		BootID     string           `json:"boot_id,omitempty"`
-		Sequence   uint64           `json:"sequence,omitempty"`
-		Operation  policy.Operation `json:"operation"`
-		Hook       string           `json:"hook"`
-		Verdict    string           `json:"verdict"`
-		Undecided  bool             `json:"undecided,omitempty"`
-		Policy     string           `json:"policy"`
-		Rule       int              `json:"rule"`
-		Message    string           `json:"message,omitempty"`
-		Severity   policy.Severity  `json:"severity,omitempty"`
-		Tags       []string         `json:"tags,omitempty"`
-		Generation uint32           `json:"generation"`
-		Errno      string           `json:"errno,omitempty"`
-		Count      uint64           `json:"count"`
-		Last       string           `json:"last,omitempty"`
-		Process    process          `json:"process"`
-		Object     any              `json:"object"`
+		Time      string           `json:"time"`
+		ID        string           `json:"id"`
+		Host      string           `json:"host,omitempty"`
+		BootID    string           `json:"boot_id,omitempty"`
+		Sequence  uint64           `json:"sequence,omitempty"`
+		Operation policy.Operation `json:"operation"`
+		Hook      string           `json:"hook"`
+		Verdict   string           `json:"verdict"`
+		Undecided bool             `json:"undecided,omitempty"`
+		Policy    string           `json:"policy"`
+		Rule      int              `json:"rule"`
+		Message   string           `json:"message,omitempty"`
+		Severity  policy.Severity  `json:"severity,omitempty"`
+		Tags      []string         `json:"tags,omitempty"`
+		Revision  uint32           `json:"revision"`
+		Errno     string           `json:"errno,omitempty"`
+		Count     uint64           `json:"count"`
+		Last      string           `json:"last,omitempty"`
+		Process   process          `json:"process"`
+		Object    any              `json:"object"`
 	}{
 		c.Time.Format(timeFormat), c.ID, c.Host, c.BootID, c.Sequence, c.Operation, c.Hook, c.Verdict.String(), c.Undecided,
-		c.Policy, c.Rule, c.Message, c.Severity, c.Tags, c.Generation, errno, max(c.Count, 1), last,
+		c.Policy, c.Rule, c.Message, c.Severity, c.Tags, c.Revision, errno, max(c.Count, 1), last,
 		process{
 			p.PID, p.TID, p.PPID, p.UID, p.GID, p.Comm, p.Binary, p.ParentBinary, p.Cgroup, p.CgroupID, p.Namespaces,
 			p.StartTime, p.Args, p.User, p.Unit, p.ContainerID, p.Ancestors,
@@ -267,17 +267,17 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 	}
 	verdict := bpf.Verdict(r.Verdict)
 	c := AlertContext{
-		ID:         fmt.Sprintf("%x-%x", r.Time, r.Tid),
-		Time:       wallTime(r.Time),
-		Host:       m.host,
-		BootID:     m.bootID,
-		Operation:  op.name,
-		Hook:       hookName(r.Hook),
-		Verdict:    policy.Verdict(verdict.Verdict()),
-		Undecided:  verdict.Undecided(),
-		Rule:       -1,
-		Generation: r.Generation,
-		Count:      1,
+		ID:        fmt.Sprintf("%x-%x", r.Time, r.Tid),
+		Time:      wallTime(r.Time),
+		Host:      m.host,
+		BootID:    m.bootID,
+		Operation: op.name,
+		Hook:      hookName(r.Hook),
+		Verdict:   policy.Verdict(verdict.Verdict()),
+		Undecided: verdict.Undecided(),
+		Rule:      -1,
+		Revision:  r.Revision,
+		Count:     1,
 		Process: Process{
 			PID: r.Pid, TID: r.Tid, PPID: r.Ppid, StartTime: r.Start, UID: r.Uid, GID: r.Gid,
 			Comm:         unix.ByteSliceToString(r.Comm[:]),
@@ -291,7 +291,7 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 	if m.enrichment != nil {
 		m.enrichment.describe(&c.Process, r)
 	}
-	if p, rule, ok := m.rule(r.Generation, verdict.Rule()); ok {
+	if p, rule, ok := m.rule(r.Revision, verdict.Rule()); ok {
 		c.Policy, c.Rule = p.Name, rule
 		c.Message, c.Severity, c.Tags = p.Rules[rule].Message, p.Rules[rule].Severity, p.Rules[rule].Tags
 	}

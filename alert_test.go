@@ -17,7 +17,7 @@ func fullContext() ebpfguard.AlertContext {
 		ID: "1f2e3d4c5b-1267", Time: at, Host: "web1", BootID: "5ad8c2b4-67a5-4c0b-9a1f-3d1f4b1c2e70", Sequence: 42,
 		Operation: policy.SocketBind, Hook: "socket_bind", Verdict: policy.Deny, Undecided: true,
 		Policy: "no-rogue-sshd", Rule: 0, Message: "nobody listens <here>", Severity: policy.SeverityHigh, Tags: []string{"ssh"},
-		Generation: 3, Count: 41, Last: at.Add(10 * time.Second),
+		Revision: 3, Count: 41, Last: at.Add(10 * time.Second),
 		Process: ebpfguard.Process{
 			PID: 4711, TID: 4712, PPID: 4700, UID: 1000, GID: 100, Comm: "sshd", Binary: "/usr/sbin/sshd", ParentBinary: "/usr/bin/bash",
 			CgroupID: 1234, Cgroup: "/system.slice/ssh.service",
@@ -41,13 +41,13 @@ func TestAlertJSON(t *testing.T) {
 	}{
 		"full": {fullContext(), `{"time":"2026-11-22T15:04:05.120000000Z","id":"1f2e3d4c5b-1267","host":"web1","boot_id":"5ad8c2b4-67a5-4c0b-9a1f-3d1f4b1c2e70",` +
 			`"sequence":42,"operation":"socket_bind","hook":"socket_bind","verdict":"deny","undecided":true,"policy":"no-rogue-sshd","rule":0,` +
-			`"message":"nobody listens <here>","severity":"high","tags":["ssh"],"generation":3,"errno":"EPERM","count":41,"last":"2026-11-22T15:04:15.120000000Z",` +
+			`"message":"nobody listens <here>","severity":"high","tags":["ssh"],"revision":3,"errno":"EPERM","count":41,"last":"2026-11-22T15:04:15.120000000Z",` +
 			`"process":{"pid":4711,"tid":4712,"ppid":4700,"uid":1000,"gid":100,"comm":"sshd","binary":"/usr/sbin/sshd","parent":"/usr/bin/bash",` +
 			`"cgroup":"/system.slice/ssh.service","cgroup_id":1234,"namespaces":{"mnt":1,"pid":2,"net":3,"user":4},"start_time":99,"args":["sshd","-D"],` +
 			`"user":"joe","unit":"ssh.service","container_id":"0123456789ab","ancestors":[{"pid":4700,"start_time":98,"binary":"/usr/bin/bash","args":["-bash"]},` +
 			`{"pid":1,"binary":"/usr/lib/systemd/systemd"}]},"object":{"address":"0.0.0.0","port":22,"protocol":"tcp"}}`},
 		"bare": {bare, `{"time":"0001-01-01T00:00:00.000000000Z","id":"","operation":"socket_bind","hook":"socket_bind","verdict":"audit","policy":"","rule":-1,` +
-			`"generation":0,"count":1,"process":{"pid":0,"tid":0,"ppid":0,"uid":0,"gid":0,"comm":"","binary":"","parent":"","cgroup":"","cgroup_id":0,` +
+			`"revision":0,"count":1,"process":{"pid":0,"tid":0,"ppid":0,"uid":0,"gid":0,"comm":"","binary":"","parent":"","cgroup":"","cgroup_id":0,` +
 			`"namespaces":{"mnt":0,"pid":0,"net":0,"user":0}},"object":{"address":"0.0.0.0","port":22,"protocol":"tcp"}}`},
 	} {
 		t.Run(name, func(t *testing.T) {

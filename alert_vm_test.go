@@ -110,7 +110,7 @@ func TestAlert(t *testing.T) {
 	}
 	for key, want := range map[string]any{
 		"operation": "socket_bind", "hook": "socket_bind", "verdict": "deny", "policy": "named", "rule": 0.0, "message": "no",
-		"severity": "high", "errno": "EPERM", "count": 1.0, "generation": float64(alert.Generation),
+		"severity": "high", "errno": "EPERM", "count": 1.0, "revision": float64(alert.Revision),
 	} {
 		if keys[key] != want {
 			t.Errorf("%s is %v, want %v in %s", key, keys[key], want, data)

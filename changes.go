@@ -8,8 +8,8 @@ import (
 
 // Changes is what an applied policy set changed, by the names of policies.
 type Changes struct {
-	// Generation is the number of the set now in force; alerts carry it.
-	Generation uint32
+	// Revision is the number of the set now in force; alerts carry it.
+	Revision uint32
 	// Changed ones say something else; what is only read from another place is unchanged.
 	Added, Removed, Changed []string
 }

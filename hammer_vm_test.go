@@ -51,13 +51,13 @@ func TestReplacedUnderLoad(t *testing.T) {
 	})
 	stop, total := strikeOn(t, processes, 0, things)
 	began := time.Now()
-	var first, last uint32 // generations
+	var first, last uint32 // revisions
 	for i := range sets {
 		changes, err := g.Apply(replacement(always, i))
 		if err != nil {
 			t.Error(err)
 		}
-		if last = changes.Generation; i == 0 {
+		if last = changes.Revision; i == 0 {
 			first = last
 		}
 	}
@@ -65,9 +65,9 @@ func TestReplacedUnderLoad(t *testing.T) {
 	stop()
 	close(done)
 	listener.Wait()
-	t.Logf("generations %d to %d applied in %v while %d processes did %d operations", first, last, took.Round(time.Millisecond), processes, total())
+	t.Logf("revisions %d to %d applied in %v while %d processes did %d operations", first, last, took.Round(time.Millisecond), processes, total())
 	if last-first != uint32(sets-1) {
-		t.Errorf("%d sets make generations %d to %d", sets, first, last)
+		t.Errorf("%d sets make revisions %d to %d", sets, first, last)
 	}
 }
 

@@ -29,7 +29,7 @@ func TestLayout(t *testing.T) {
 		}
 	}
 	for name, v := range map[string]any{
-		"generation": bpf.Generation{}, "subjects": bpf.Subjects{}, "operation": bpf.Operation{}, "tables": bpf.Tables{},
+		"revision": bpf.Revision{}, "subjects": bpf.Subjects{}, "operation": bpf.Operation{}, "tables": bpf.Tables{},
 		"entry": bpf.Entry{}, "alert": bpf.Alert{}, "counters": bpf.Counters{}, "rule counters": bpf.RuleCounters{}, "payload": payload{},
 		"files": policy.FilePattern{}, "programs": policy.ProgramPattern{}, "mounts": policy.MountPattern{},
 		"credentials": policy.CredentialsPattern{}, "sockets": policy.SocketPattern{},

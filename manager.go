@@ -76,7 +76,7 @@ type Manager struct {
 	// programs.
 	attached map[policy.Operation][]string
 	set      []policy.Policy
-	number   uint32 // of the generation in force
+	number   uint32 // of the revision in force
 	rules    []compile.Rule
 	counted  ruleCounts
 	// enrichment is nil without Options.Enrich.
@@ -96,7 +96,7 @@ type Manager struct {
 	// history is under its own lock: alerts are decoded while a policy set
 	// is being replaced.
 	historyMu sync.Mutex
-	history   map[uint32]generation
+	history   map[uint32]revision
 }
 
 // forgetTime is how long what was read to load programs is kept after a change.
@@ -119,7 +119,7 @@ func NewManager(options Options) (*Manager, error) {
 	}
 	options.AlertBytes = size
 	m := &Manager{options: options, attached: map[policy.Operation][]string{},
-		history: map[uint32]generation{}, counted: ruleCounts{}, marks: marks{}}
+		history: map[uint32]revision{}, counted: ruleCounts{}, marks: marks{}}
 	m.sequence.manager = m
 	m.forget = time.AfterFunc(forgetTime, func() {
 		m.mu.Lock()

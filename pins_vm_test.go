@@ -82,7 +82,7 @@ func managePinned() {
 			return
 		}
 	}
-	fmt.Println("ready", former.Generation, len(former.Policies), former.Renewed, former.Migrated)
+	fmt.Println("ready", former.Revision, len(former.Policies), former.Renewed, former.Migrated)
 	for i := 0; o.Replace != nil; i++ {
 		if _, err := m.Apply(replacement(*o.Replace, i)); err != nil {
 			fmt.Println("error", err)
@@ -216,7 +216,7 @@ func TestPinned(t *testing.T) {
 		t.Fatal(err)
 	}
 	former, ok := m.Takeover()
-	if !ok || former.Generation == 0 || former.Renewed || former.Migrated || former.Lost != 0 {
+	if !ok || former.Revision == 0 || former.Renewed || former.Migrated || former.Lost != 0 {
 		t.Errorf("took over %+v, %v", former, ok)
 	}
 	if names := policyNames(former.Policies); !slices.Equal(names, []string{"everyone", "by-name"}) {
@@ -246,7 +246,7 @@ func TestPinned(t *testing.T) {
 		t.Errorf("alerts of the policies %v", policies)
 	}
 	changes, err := m.Apply([]policy.Policy{set[0], nobodyBinds("more", 2023)})
-	if err != nil || changes.Generation <= former.Generation || !slices.Equal(changes.Added, []string{"more"}) || !slices.Equal(changes.Removed, []string{"by-name"}) || changes.Changed != nil {
+	if err != nil || changes.Revision <= former.Revision || !slices.Equal(changes.Added, []string{"more"}) || !slices.Equal(changes.Removed, []string{"by-name"}) || changes.Changed != nil {
 		t.Errorf("changes %+v, %v", changes, err)
 	}
 	if r := a.do(tcp(lo4, 2023)); !r.denied() {
@@ -298,7 +298,7 @@ func TestPinsRefused(t *testing.T) {
 	set := []policy.Policy{nobodyBinds("everyone", 2022)}
 	killed, _ := startPinned(t, order{Set: set})
 	killed.kill(t)
-	layout := filepath.Join(pinPath, "layout_1")
+	layout := filepath.Join(pinPath, "layout_2")
 	mapAt := func(name string) string { return filepath.Join(layout, "maps", name) }
 	links, err := filepath.Glob(filepath.Join(layout, "links", "*"))
 	if err != nil || len(links) != 1 {
@@ -484,7 +484,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	// On a guest's only processor managers would take minutes to start beside others that
 	// are as important.
 	stop, total := strikeOn(t, 2, 5, things)
-	var generation, longest, replaced int
+	var revision, longest, replaced int
 	for i := range kills {
 		// Between nothing and some replacements, never the same.
 		time.Sleep(time.Duration(i*i*37%1500) * time.Millisecond)
@@ -496,20 +496,20 @@ func TestKilledUnderLoad(t *testing.T) {
 		}
 		longest = max(longest, int(time.Since(begun).Milliseconds()))
 		var now, policies int
-		if _, err := fmt.Sscanf(said, "ready %d %d", &now, &policies); err != nil || now < generation || policies == 0 {
-			t.Errorf("%q after generation %d: %v", said, generation, err)
+		if _, err := fmt.Sscanf(said, "ready %d %d", &now, &policies); err != nil || now < revision || policies == 0 {
+			t.Errorf("%q after revision %d: %v", said, revision, err)
 		}
-		if now > generation {
+		if now > revision {
 			replaced++
 		}
-		generation = now
+		revision = now
 	}
 	m.kill(t)
 	if replaced < kills/2 {
 		t.Errorf("the set was replaced before %d of %d kills only", replaced, kills)
 	}
 	stop()
-	fmt.Printf("killed %d times in %d generations during %d operations; to take over took %d ms at most\n", kills, generation, total(), longest)
+	fmt.Printf("killed %d times in %d revisions during %d operations; to take over took %d ms at most\n", kills, revision, total(), longest)
 	last, err := ebpfguard.NewManager(pinnedOptions())
 	if err != nil {
 		t.Fatal(err)

@@ -10,17 +10,17 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// generation is what alerts need to know of a generation of tables.
-type generation struct {
+// revision is what alerts need to know of a revision of tables.
+type revision struct {
 	set   []policy.Policy
 	rules []compile.Rule
 }
 
-// keptGenerations is how many generations alerts may lag behind and still name
+// keptRevisions is how many revisions alerts may lag behind and still name
 // their policy.
-const keptGenerations = 256
+const keptRevisions = 256
 
-// keptRules bounds the rules of those generations, but for the last two.
+// keptRules bounds the rules of those revisions, but for the last two.
 const keptRules = 100_000
 
 // Apply replaces the whole policy set in one step: every operation is judged by
@@ -114,7 +114,7 @@ func (m *Manager) admit(set []policy.Policy) (map[policy.Operation][]string, err
 
 // compile makes the tables of a set whose names are resolved. It uses nothing of the
 // manager that changes.
-func (m *Manager) compile(resolved []policy.Policy, number uint32, marks marks) (*compile.Generation, error) {
+func (m *Manager) compile(resolved []policy.Policy, number uint32, marks marks) (*compile.Revision, error) {
 	return compile.Compile(resolved, compile.Options{Number: number, Key: m.key, Resolve: resolve, Mounts: mounts, Mark: marks.mark})
 }
 
@@ -175,7 +175,7 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 		}
 	}
 	// Alerts may come before Publish returns.
-	m.remember(number, generation{set, compiled.Rules})
+	m.remember(number, revision{set, compiled.Rules})
 	m.number = number // whatever comes of it: the kernel may have seen it
 	counters, err := m.object.Publish(compiled.Lines, compiled.Counters, len(compiled.Rules), programs, payload)
 	if err != nil {
@@ -183,7 +183,7 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 	}
 	m.counted.add(m.set, set, m.rules, counters)
 	changes := compare(m.set, set)
-	changes.Generation = number
+	changes.Revision = number
 	m.set, m.rules, m.attached = set, compiled.Rules, attached
 	m.forget.Reset(forgetTime)
 	return changes, m.object.Keep(programs)
@@ -217,11 +217,11 @@ func needsRevoke(set []policy.Policy, name policy.Operation) bool {
 	return false
 }
 
-func (m *Manager) remember(number uint32, g generation) {
+func (m *Manager) remember(number uint32, g revision) {
 	m.historyMu.Lock()
 	defer m.historyMu.Unlock()
 	m.history[number] = g
-	delete(m.history, number-keptGenerations)
+	delete(m.history, number-keptRevisions)
 	rules := 0
 	for _, n := range slices.Backward(slices.Sorted(maps.Keys(m.history))) {
 		if rules += len(m.history[n].rules); rules > keptRules && n != number && n != m.number {

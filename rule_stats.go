@@ -26,10 +26,10 @@ func (s *RuleStats) add(c bpf.RuleCounters) {
 	s.AlertsLimited += c.AlertsLimited
 }
 
-// ruleCounts are the counters of former generations, by policy and rule.
+// ruleCounts are the counters of former revisions, by policy and rule.
 type ruleCounts map[string][]RuleStats
 
-// add adds the counters of a generation that is no longer in force, and forgets
+// add adds the counters of a revision that is no longer in force, and forgets
 // the policies that the new set lacks or changed.
 func (c ruleCounts) add(before, after []policy.Policy, rules []compile.Rule, counters []bpf.RuleCounters) {
 	for i, counted := range counters {

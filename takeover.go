@@ -28,9 +28,9 @@ var (
 
 // Takeover tells what a manager took over from a former process.
 type Takeover struct {
-	// Generation is the number of the policy set that was in force, Policies the set.
-	Generation uint32
-	Policies   []policy.Policy
+	// Revision is the number of the policy set that was in force, Policies the set.
+	Revision uint32
+	Policies []policy.Policy
 	// Renewed says that the programs were of another build and were replaced by those
 	// of this one; Migrated, that the layout of maps and tables was another too, so
 	// that everything was built anew and running processes were identified anew: which
@@ -66,7 +66,7 @@ type payload struct {
 	Marks map[string]uint
 	// Attached are the operations with their programs.
 	Attached map[policy.Operation][]string
-	// Counts are those of the generations before the one that was in force before: that
+	// Counts are those of the revisions before the one that was in force before: that
 	// one's own are in its tables until later.
 	Counts ruleCounts
 	// Hooks are those that the kernel is known to have, or not to have.
@@ -123,14 +123,14 @@ func (m *Manager) takeOver() (err error) {
 
 func (m *Manager) adopt(former *bpf.Takeover) error {
 	var told payload
-	for i, g := range former.Generations {
-		last := i == len(former.Generations)-1
+	for i, g := range former.Revisions {
+		last := i == len(former.Revisions)-1
 		before := told
 		var err error
 		if told, err = decodePayload(g.Payload); err != nil {
 			return err
 		}
-		m.remember(g.Number, generation{told.Set, told.Rules})
+		m.remember(g.Number, revision{told.Set, told.Rules})
 		if !last {
 			continue
 		}
@@ -139,7 +139,7 @@ func (m *Manager) adopt(former *bpf.Takeover) error {
 			m.counted = ruleCounts{}
 		}
 		if i > 0 {
-			counters, err := former.Generations[i-1].Counters(len(before.Rules))
+			counters, err := former.Revisions[i-1].Counters(len(before.Rules))
 			if err != nil {
 				return err
 			}
@@ -147,7 +147,7 @@ func (m *Manager) adopt(former *bpf.Takeover) error {
 		}
 	}
 	bpf.TellHooks(told.Hooks)
-	m.key, m.takeover = told.Key, &Takeover{Generation: m.number, Policies: told.Set}
+	m.key, m.takeover = told.Key, &Takeover{Revision: m.number, Policies: told.Set}
 	if former.Object == nil {
 		return m.migrate(former, told)
 	}

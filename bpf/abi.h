@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Everything that C and Go share: the layout of a generation of tables and of
+ * Everything that C and Go share: the layout of a revision of tables and of
  * an alert. bpf2go generates the Go side from here; there is no second copy.
  *
- * A generation is what a policy set was compiled to. It is one array map of
- * 32-bit words in lines of 64 bytes; the one pointer in `generations` switches
- * all operations and all subjects to another generation at once, so a decision
+ * A revision is what a policy set was compiled to. It is one array map of
+ * 32-bit words in lines of 64 bytes; the one pointer in `revisions` switches
+ * all operations and all subjects to another revision at once, so a decision
  * can never mix two policy sets. All offsets below are counted in words from
  * the start of the array, and every table starts at a line.
  *
@@ -19,7 +19,7 @@
 
 enum abi_sizes {
 	LINE_WORDS = 16,
-	/* Line 0 is a struct generation, line 2 * OPERATION a struct operation and
+	/* Line 0 is a struct revision, line 2 * OPERATION a struct operation and
 	 * the line after it its struct tables. */
 	OPERATIONS = 16,
 	/* A path of more components is "too deep" (docs/semantics.md, rule 6). */
@@ -178,7 +178,7 @@ enum { TICK = 10000000 };
  * An operation's is its number. */
 enum dimension_id { DIMENSION_SUBJECTS = 0 };
 
-struct generation {
+struct revision {
 	__u32 number;
 	__u32 dictionary, dictionary_lines;
 	/* Files that policies name: a bit for each inode number modulo the size,
@@ -205,7 +205,7 @@ struct generation {
 
 /* What is in force besides operations (maps.h). */
 enum force_flags {
-	/* Fork and exec have to add marks: this generation or the next has some. */
+	/* Fork and exec have to add marks: this revision or the next has some. */
 	FORCE_MARKS = 1 << 30,
 	/* Policies end: what a task is holds until a time. */
 	FORCE_TIMED = 1 << 29,
@@ -239,7 +239,7 @@ struct subjects {
 	/* When policies end: struct deadline, sorted, the first at 0, in the lines
 	 * that follow this one. */
 	__u16 times;
-	/* The marks that this generation knows, the lower half first. */
+	/* The marks that this revision knows, the lower half first. */
 	__u32 marks[2];
 };
 
@@ -419,7 +419,7 @@ struct operation_counters {
 	__u64 alerts, alerts_lost, alerts_limited;
 };
 
-/* What a rule decided otherwise than to allow, a line of its generation. The
+/* What a rule decided otherwise than to allow, a line of its revision. The
  * compiler sets alert_limit, the kernel the rest. */
 struct rule_counters {
 	/* hits == alerts sent + alerts_lost + alerts_limited */
@@ -431,7 +431,7 @@ struct rule_counters {
 	__u32 reserved[5];
 };
 
-/* The last answer on a socket that a process got: generation << 32 | verdict, and all
+/* The last answer on a socket that a process got: revision << 32 | verdict, and all
  * that it depends on (decide_address, socket.h). */
 struct asked {
 	__u64 begun;
@@ -446,7 +446,7 @@ enum { ASKED = 2 };
 
 /* What is known of a task since it started its program. */
 struct subject {
-	/* Generation number and class as last looked up, written as one word. */
+	/* Revision number and class as last looked up, written as one word. */
 	__u64 class;
 	/* That class's rows. */
 	__u32 rows[OPERATIONS];
@@ -506,7 +506,7 @@ struct alert {
 	__u32 operation;
 	__u32 hook;
 	__u32 verdict; /* a word of the verdict table */
-	__u32 generation;
+	__u32 revision;
 	__u32 pid, tid, ppid;
 	__u32 uid, gid;
 	__u32 mnt_ns, pid_ns, net_ns, user_ns;
@@ -543,7 +543,7 @@ struct execution {
 };
 
 _Static_assert(sizeof(struct line) == 64, "a line is 64 bytes");
-_Static_assert(sizeof(struct generation) == sizeof(struct line), "one line");
+_Static_assert(sizeof(struct revision) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct operation) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct tables) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct subjects) == sizeof(struct line), "one line");

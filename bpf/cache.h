@@ -4,7 +4,7 @@
  * walking its path: the classes of its names, and the verdicts on it for the last
  * row of subjects that asked.
  *
- * A record is valid for the same generation and while the file has the same stamp
+ * A record is valid for the same revision and while the file has the same stamp
  * (stamp.h). Both are hashed into the record's check, together with what is kept, so
  * that neither a stale record nor one that is being written by another task can
  * be taken for valid.

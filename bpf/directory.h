@@ -101,9 +101,9 @@ static __always_inline struct directory *slot_of(struct walk *walk, __u32 id)
 static __always_inline __u32 number_in_force(void)
 {
 	void *tables = tables_in(SLOT_FORCE);
-	const struct generation *generation = tables ? generation_of(tables) : NULL;
+	const struct revision *revision = tables ? revision_of(tables) : NULL;
 
-	return generation ? generation->number : 0;
+	return revision ? revision->number : 0;
 }
 
 /* What enter_directory returns when nothing is kept. */

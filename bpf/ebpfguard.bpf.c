@@ -45,7 +45,7 @@ struct abi {
 	enum mount_flags mount_flags;
 	enum means_id means_id;
 	struct line line;
-	struct generation generation;
+	struct revision revision;
 	struct subjects subjects;
 	struct state state;
 	struct entry entry;

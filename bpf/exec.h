@@ -15,7 +15,7 @@
 #include "stamp.h"
 #include "verdict.h"
 
-/* add_marks adds marks where generations know any. */
+/* add_marks adds marks where revisions know any. */
 static __always_inline void add_marks(void)
 {
 	__u64 now = force_word();

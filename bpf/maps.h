@@ -37,7 +37,7 @@ struct object {
 struct record {
 	/* The classes of the file's names. */
 	__u64 classes;
-	/* The generation's number << 32 | the row that the verdicts are for. */
+	/* The revision's number << 32 | the row that the verdicts are for. */
 	__u64 begun;
 	/* The verdicts on each enum access_flags, or on starting and loading the
 	 * program. */
@@ -102,7 +102,7 @@ struct walk {
 	struct state path, file, above_path, above_file;
 	__u32 flags; /* enum run_flags */
 	/* What the run found of the file's directory, the directory's chain, and the
-	 * number of the generation that it was looked up in. */
+	 * number of the revision that it was looked up in. */
 	struct directory directory;
 	__u64 above_chain;
 	__u32 number, reserved3;
@@ -179,7 +179,7 @@ struct {
 	__type(value, struct report);
 } reports SEC(".maps");
 
-/* The generation in force and the one about to be. BPF_F_INNER_MAP lets each be
+/* The revision in force and the one about to be. BPF_F_INNER_MAP lets each be
  * as long as it needs. */
 enum slot { SLOT_FORCE = 0, SLOT_NEXT = 1 };
 struct {
@@ -194,12 +194,12 @@ struct {
 			__type(key, __u32);
 			__type(value, struct line);
 		});
-} generations SEC(".maps");
+} revisions SEC(".maps");
 
 /*
- * What is in force, in one word: the generation's number << 32 | the operations
+ * What is in force, in one word: the revision's number << 32 | the operations
  * that its rules concern | enum force_flags, which is what its first line says. While a
- * generation is put in force it is 0, so that nothing counts then that was kept:
+ * revision is put in force it is 0, so that nothing counts then that was kept:
  * whoever finds the number here finds no tables but those of that number, or notices by
  * their number that they have been replaced. The loader writes it through memory (mmap).
  */

@@ -178,22 +178,22 @@ static __always_inline __u32 verdict_of_names(void *tables, const struct operati
 
 /*
  * names_verdict returns the strictest verdict over the names of an object:
- * generation << 32 | verdict, or CHANGED. `begun` is what begin_judgement
+ * revision << 32 | verdict, or CHANGED. `begun` is what begin_judgement
  * returned.
  */
 __noinline __u64 names_verdict(__u32 id, __u64 begun, __u64 classes, __u64 rest)
 {
 	void *tables = tables_in(SLOT_FORCE);
-	const struct generation *generation;
+	const struct revision *revision;
 	const struct operation *operation;
 
 	if (!tables)
 		return UNDECIDED_DENY;
-	generation = generation_of(tables);
+	revision = revision_of(tables);
 	operation = operation_of(tables, id);
-	if (!generation || !operation)
+	if (!revision || !operation)
 		return UNDECIDED_DENY;
-	if (generation->number != begun >> 32)
+	if (revision->number != begun >> 32)
 		return CHANGED;
 	return begun >> 32 << 32 |
 	       verdict_of_names(tables, operation, begun & ROW_MASK, classes, rest);
@@ -234,7 +234,7 @@ static __always_inline __u32 strictest_of(const struct record *found, __u32 uses
 /*
  * uses_verdict finds the verdicts on all uses of the walk's object, a file or a
  * program, keeps them in the walk and returns the strictest of those that are
- * asked about: generation << 32 | verdict, or CHANGED.
+ * asked about: revision << 32 | verdict, or CHANGED.
  */
 __noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
 {
@@ -243,18 +243,18 @@ __noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
 	__u64 rests[3] = {rest_of(0, 0, 0) | named, rest_of(1, 0, 0) | named,
 			  rest_of(2, 0, 0) | named};
 	void *tables = tables_in(SLOT_FORCE);
-	const struct generation *generation;
+	const struct revision *revision;
 	const struct operation *operation;
 	struct walk *walk = current_walk();
 	__u32 traits = 0;
 
 	if (!tables || !walk)
 		return UNDECIDED_DENY;
-	generation = generation_of(tables);
+	revision = revision_of(tables);
 	operation = operation_of(tables, id);
-	if (!generation || !operation)
+	if (!revision || !operation)
 		return UNDECIDED_DENY;
-	if (generation->number != begun >> 32)
+	if (revision->number != begun >> 32)
 		return CHANGED;
 	if (id != OPERATION_FILE_OPEN) {
 		if (classes & (CLASSES_SHM | CLASSES_DELETED | CLASSES_FILELESS))

@@ -53,17 +53,17 @@ __noinline __u32 glob_byte(__u32 slot, __u32 state, __u64 at)
 {
 	struct walk *walk = current_walk();
 	void *tables = tables_in(slot);
-	const struct generation *generation;
+	const struct revision *revision;
 	__u32 byte, class;
 
 	if (!walk || !tables || at >= MAX_NAME)
 		return 0;
-	generation = generation_of(tables);
-	if (!generation)
+	revision = revision_of(tables);
+	if (!revision)
 		return 0;
 	byte = ((const __u8 *)walk->name)[at];
-	class = word_at(tables, generation->glob_bytes + byte / 4) >> byte % 4 * 8 & 0xff;
-	return word_at(tables, generation->glob_next + state * generation->glob_columns + class);
+	class = word_at(tables, revision->glob_bytes + byte / 4) >> byte % 4 * 8 & 0xff;
+	return word_at(tables, revision->glob_next + state * revision->glob_columns + class);
 }
 
 /* glob_class returns which globs the walk's name matches. */
@@ -71,13 +71,13 @@ __noinline __u32 glob_class(__u32 slot)
 {
 	struct walk *walk = current_walk();
 	void *tables = tables_in(slot);
-	const struct generation *generation;
+	const struct revision *revision;
 	__u32 state = 0, length, i;
 
 	if (!walk || !tables)
 		return 0;
-	generation = generation_of(tables);
-	if (!generation)
+	revision = revision_of(tables);
+	if (!revision)
 		return 0;
 	length = walk->name_length;
 	for (i = 0; i < MAX_NAME; i++) {
@@ -85,7 +85,7 @@ __noinline __u32 glob_class(__u32 slot)
 			break;
 		state = glob_byte(slot, state, i);
 	}
-	return word_at(tables, generation->glob_accept + state);
+	return word_at(tables, revision->glob_accept + state);
 }
 
 static __always_inline __u64 hash_glob(__u32 state, __u32 class)
@@ -132,16 +132,16 @@ __noinline __u64 step(__u32 slot, __u64 from)
 __noinline __u64 named_file(__u32 dimension, __u64 inode)
 {
 	void *tables = tables_in(SLOT_FORCE);
-	const struct generation *generation;
+	const struct revision *revision;
 	__u64 number, word;
 
 	if (!tables || !inode)
 		return NO_STATE;
-	generation = generation_of(tables);
-	if (!generation || !generation->filter_bits)
+	revision = revision_of(tables);
+	if (!revision || !revision->filter_bits)
 		return NO_STATE;
-	number = READ((struct inode *)inode, i_ino) & (generation->filter_bits - 1);
-	word = word_at(tables, generation->filter + number / 32);
+	number = READ((struct inode *)inode, i_ino) & (revision->filter_bits - 1);
+	word = word_at(tables, revision->filter + number / 32);
 	if (!(word >> number % 32 & 1))
 		return NO_STATE;
 	return find(SLOT_FORCE, file_key(dimension, inode));

@@ -16,10 +16,10 @@
  * it takes the tables in force and compares their number with that of the
  * judgement which it continues.
  */
-__noinline __u32 judge_automatic(__u32 id, __u64 generation_and_row, __u32 address, __u32 protocol,
+__noinline __u32 judge_automatic(__u32 id, __u64 revision_and_row, __u32 address, __u32 protocol,
 				 __u32 range)
 {
-	const struct generation *generation;
+	const struct revision *revision;
 	const struct operation *operation;
 	void *tables = tables_in(SLOT_FORCE);
 	const struct tables *intervals;
@@ -29,12 +29,12 @@ __noinline __u32 judge_automatic(__u32 id, __u64 generation_and_row, __u32 addre
 
 	if (!tables)
 		return UNDECIDED_DENY;
-	generation = generation_of(tables);
+	revision = revision_of(tables);
 	operation = operation_of(tables, id);
 	intervals = tables_of(tables, id);
-	if (!generation || !operation || !intervals)
+	if (!revision || !operation || !intervals)
 		return UNDECIDED_DENY;
-	if (generation->number != generation_and_row >> 32)
+	if (revision->number != revision_and_row >> 32)
 		return CHANGED;
 	at = intervals->tables[TABLE_PORTS].at;
 	count = intervals->tables[TABLE_PORTS].count;
@@ -46,7 +46,7 @@ __noinline __u32 judge_automatic(__u32 id, __u64 generation_and_row, __u32 addre
 			return UNDECIDED_DENY;
 		if (i && (index >= count || interval->start > (range & 0xffff)))
 			return strictest;
-		strictest = stricter(strictest, verdict_at(tables, operation, generation_and_row,
+		strictest = stricter(strictest, verdict_at(tables, operation, revision_and_row,
 							   address, interval->class, protocol, 0));
 	}
 	return UNDECIDED_DENY; /* too many to look at */
@@ -66,7 +66,7 @@ _Static_assert(sizeof(struct packed_object) == sizeof(__u64), "one number");
 struct judgement {
 	void *tables;
 	const struct operation *operation;
-	__u64 number; /* of the generation << 32 */
+	__u64 number; /* of the revision << 32 */
 	__u32 id, row;
 };
 
@@ -125,13 +125,13 @@ static __always_inline __u32 socket_verdict(const struct judgement *judgement,
 
 /*
  * judge_socket returns the verdict on a socket's address, port and protocol,
- * or CHANGED, and the generation that decided: generation << 32 | verdict. The
+ * or CHANGED, and the revision that decided: revision << 32 | verdict. The
  * address comes in two halves in network byte order.
  */
 __noinline __u64 judge_socket(__u32 id, __u64 begun, __u64 first, __u64 second, __u64 packed)
 {
 	struct judgement judgement = {.id = id};
-	const struct generation *generation;
+	const struct revision *revision;
 	const struct tables *intervals;
 	__u32 verdict;
 
@@ -142,12 +142,12 @@ __noinline __u64 judge_socket(__u32 id, __u64 begun, __u64 first, __u64 second, 
 	judgement.tables = tables_in(SLOT_FORCE);
 	if (!judgement.tables)
 		return judgement.number | UNDECIDED_DENY;
-	generation = generation_of(judgement.tables);
+	revision = revision_of(judgement.tables);
 	judgement.operation = operation_of(judgement.tables, id);
 	intervals = tables_of(judgement.tables, id);
-	if (!generation || !judgement.operation || !intervals)
+	if (!revision || !judgement.operation || !intervals)
 		return judgement.number | UNDECIDED_DENY;
-	if (generation->number != begun >> 32)
+	if (revision->number != begun >> 32)
 		return CHANGED;
 	verdict = socket_verdict(&judgement, intervals, first, second, (void *)&packed);
 	return is_in_force(begun) ? judgement.number | verdict : CHANGED;
@@ -176,7 +176,7 @@ static __always_inline __u64 with_unreadable(__u64 answer, const struct socket_o
 	return answer;
 }
 
-/* ask returns the verdict on an object and the generation that decided, or
+/* ask returns the verdict on an object and the revision that decided, or
  * CHANGED. */
 static __always_inline __u64 ask(enum operation_id id, __u64 begun,
 				 const struct socket_object *object)

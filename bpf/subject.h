@@ -8,17 +8,17 @@
  * when the guard starts are labelled by an iterator over all tasks, which is
  * started after fork and exec are covered and before anything is enforced;
  * whoever is still without a label identifies itself at its first decision. The
- * class follows from that and the generation of tables, so that a new policy
- * set needs no walk over the tasks: a task whose class is of another generation
+ * class follows from that and the revision of tables, so that a new policy
+ * set needs no walk over the tasks: a task whose class is of another revision
  * looks it up anew.
  *
  * Marks say which programs and processes a task descends from, of those that policies
- * select with their descendants. They are kept at fork and exec for the generation in force
+ * select with their descendants. They are kept at fork and exec for the revision in force
  * and for the next one, once that is there; the loader then marks the tasks
  * that descend from a running process by an iterator (mark_tasks), before it
- * puts the next generation in force.
+ * puts the next revision in force.
  *
- * Policies may end. So a class holds until the next deadline of its generation, and
+ * Policies may end. So a class holds until the next deadline of its revision, and
  * whoever asks later looks it up anew (begin_by, verdict.h): nothing of ours has to run
  * for that.
  *
@@ -31,7 +31,7 @@
 
 #include "text.h"
 
-/* When a class ends that holds for as long as its generation. */
+/* When a class ends that holds for as long as its revision. */
 #define NEVER ((__u64)-1)
 
 /* Steps of a binary search over the deadlines. */
@@ -166,13 +166,13 @@ static __always_inline __u32 class_of_user(void *tables, const struct subjects *
 	return class_in_intervals(tables, subjects->users.at, subjects->users.count, uid);
 }
 
-/* time_now returns how many of a generation's deadlines are over, and makes the next one
+/* time_now returns how many of a revision's deadlines are over, and makes the next one
  * when the walk's spare subject ends. Where the tables are damaged none is over. */
 __noinline __u32 time_now(__u32 slot)
 {
 	void *tables = tables_in(slot);
 	struct walk *walk = current_walk();
-	const struct generation *generation;
+	const struct revision *revision;
 	const struct subjects *subjects;
 	const struct deadline *next;
 	__u32 key[2], at, times;
@@ -181,11 +181,11 @@ __noinline __u32 time_now(__u32 slot)
 	if (!tables || !walk)
 		return 0;
 	walk->spare.until = NEVER;
-	generation = generation_of(tables);
-	if (!generation)
+	revision = revision_of(tables);
+	if (!revision)
 		return 0;
-	at = generation->subjects + LINE_WORDS;
-	subjects = (const void *)line_at(tables, generation->subjects);
+	at = revision->subjects + LINE_WORDS;
+	subjects = (const void *)line_at(tables, revision->subjects);
 	if (!subjects)
 		return 0;
 	times = subjects->times;
@@ -206,26 +206,26 @@ __noinline __u32 time_now(__u32 slot)
 }
 
 /*
- * classify_spare looks the walk's spare subject up in a generation, adds to its
+ * classify_spare looks the walk's spare subject up in a revision, adds to its
  * marks, and returns number and class: number << 32 | class; 0 when there are
- * no tables. It is called when a task's class is of another generation, so once
+ * no tables. It is called when a task's class is of another revision, so once
  * a program and policy set.
  */
 __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 {
 	void *tables = tables_in(slot);
 	struct walk *walk = current_walk();
-	const struct generation *generation;
+	const struct revision *revision;
 	const struct subjects *subjects;
 	__u32 program, set = 0, time, user, cgroup, cgroup_end, script_end, at;
 	__u64 marks;
 
 	if (!tables || !walk)
 		return 0;
-	generation = generation_of(tables);
-	if (!generation)
+	revision = revision_of(tables);
+	if (!revision)
 		return 0;
-	subjects = (const void *)line_at(tables, generation->subjects);
+	subjects = (const void *)line_at(tables, revision->subjects);
 	if (!subjects)
 		return 0;
 	user = class_of_user(tables, subjects, uid);
@@ -267,37 +267,37 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 		}
 	}
 	cgroup = run_text(walk, slot, number_of(subjects->cgroups), 0, cgroup_end);
-	return (__u64)generation->number << 32 |
+	return (__u64)revision->number << 32 |
 	       ((((program * subjects->mark_sets + set) * subjects->times + time) *
 			 subjects->user_classes +
 		 user) * subjects->cgroup_classes +
 		cgroup);
 unknown:
-	return (__u64)generation->number << 32 |
+	return (__u64)revision->number << 32 |
 	       (subjects->unknown + time * subjects->user_classes + user);
 }
 
 /* copy_rows copies the rows of a class, number << 32 | class, to a subject; false
- * when the generation is no longer the one in force. */
+ * when the revision is no longer the one in force. */
 static __always_inline bool copy_rows(struct subject *subject, __u64 class)
 {
 	void *tables = tables_in(SLOT_FORCE);
-	const struct generation *generation;
+	const struct revision *revision;
 	const struct line *line;
 
 	if (!tables)
 		return false;
-	generation = generation_of(tables);
-	if (!generation || generation->number != class >> 32)
+	revision = revision_of(tables);
+	if (!revision || revision->number != class >> 32)
 		return false;
-	line = line_at(tables, generation->rows + (__u32) class * LINE_WORDS);
+	line = line_at(tables, revision->rows + (__u32) class * LINE_WORDS);
 	if (!line)
 		return false;
 	__builtin_memcpy(subject->rows, line, sizeof(subject->rows));
 	return true;
 }
 
-/* set_class gives a subject a class of the generation in force, and its rows, for as
+/* set_class gives a subject a class of the revision in force, and its rows, for as
  * long as that holds. */
 static __always_inline void set_class(struct subject *subject, __u64 class, __u64 until, __u32 uid)
 {
@@ -311,8 +311,8 @@ static __always_inline void set_class(struct subject *subject, __u64 class, __u6
 	subject->class = class;
 }
 
-/* classify looks a subject up in a generation, and keeps its marks and, for the
- * generation in force, its class and rows. */
+/* classify looks a subject up in a revision, and keeps its marks and, for the
+ * revision in force, its class and rows. */
 static __always_inline void classify(struct subject *subject, struct walk *walk, __u32 slot,
 				     __u32 uid)
 {
@@ -339,7 +339,7 @@ static __always_inline __u32 current_uid(void)
 	return uid_of(current_task());
 }
 
-/* chosen_marks returns the marks of a task's process in the next generation. */
+/* chosen_marks returns the marks of a task's process in the next revision. */
 static __always_inline __u64 chosen_marks(struct task_struct *task)
 {
 	__u64 start = BPF_CORE_READ(task, group_leader, start_boottime);
@@ -357,7 +357,7 @@ __noinline int refresh_marks(void)
 {
 	struct subject *subject = current_subject();
 	struct walk *walk = current_walk();
-	const struct generation *generation;
+	const struct revision *revision;
 	const struct subjects *subjects;
 	void *tables = tables_in(SLOT_FORCE);
 
@@ -367,10 +367,10 @@ __noinline int refresh_marks(void)
 		classify(subject, walk, SLOT_NEXT, current_uid());
 		subject->marks |= chosen_marks(current_task());
 	}
-	generation = generation_of(tables);
-	if (!generation || subject->class >> 32 == generation->number)
+	revision = revision_of(tables);
+	if (!revision || subject->class >> 32 == revision->number)
 		return 0; /* added already */
-	subjects = (const void *)line_at(tables, generation->subjects);
+	subjects = (const void *)line_at(tables, revision->subjects);
 	if (subjects && subjects->flags & SUBJECTS_MARKS)
 		classify(subject, walk, SLOT_FORCE, current_uid());
 	return 0;
@@ -417,7 +417,7 @@ __u64 forgotten = 0;
 
 /*
  * mark_tasks gives each task the marks of its program and process in the next
- * generation, and those of its parent. The loader runs it until nothing changes: then every
+ * revision, and those of its parent. The loader runs it until nothing changes: then every
  * task has the marks of all its living ancestors.
  */
 SEC("iter/task")

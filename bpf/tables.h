@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Reading a generation of tables (abi.h). A pointer to tables is not handed to
+ * Reading a revision of tables (abi.h). A pointer to tables is not handed to
  * global functions (5.10 allows them numbers only), so each of those fetches
- * the generation anew; whoever calls several of them compares the generation's
+ * the revision anew; whoever calls several of them compares the revision's
  * number before and after, see verdict.h.
  */
 #ifndef EBPFGUARD_TABLES_H
@@ -16,7 +16,7 @@
 
 static __always_inline void *tables_in(__u32 slot)
 {
-	return bpf_map_lookup_elem(&generations, &slot);
+	return bpf_map_lookup_elem(&revisions, &slot);
 }
 
 static __always_inline const struct line *line_at(void *tables, __u32 word)
@@ -33,7 +33,7 @@ static __always_inline __u64 word_at(void *tables, __u32 word)
 	return line ? line->words[word % LINE_WORDS] : NOT_FOUND;
 }
 
-static __always_inline const struct generation *generation_of(void *tables)
+static __always_inline const struct revision *revision_of(void *tables)
 {
 	return (const void *)line_at(tables, 0);
 }
@@ -108,7 +108,7 @@ static __always_inline const void *entry_at(void *tables, __u32 at, __u64 index,
 
 #define ENTRY_WORDS(type) (sizeof(type) / sizeof(__u32))
 
-/* index_of returns the index of the interval of the generation in force in
+/* index_of returns the index of the interval of the revision in force in
  * which a number lies. */
 __noinline __u64 index_of(__u32 at, __u32 count, __u32 number)
 {
@@ -165,22 +165,22 @@ static __always_inline const struct state *value_in(void *tables, __u32 dictiona
 /* A state as a number: accept << 32 | number. Found ones are never 0. */
 #define NO_STATE 0
 
-/* find looks a key up in the dictionary of a generation. A damaged table is
+/* find looks a key up in the dictionary of a revision. A damaged table is
  * found out by whoever looks the verdict up. */
 __noinline __u64 find(__u32 slot, __u64 key)
 {
 	void *tables = tables_in(slot);
-	const struct generation *generation;
+	const struct revision *revision;
 	const struct state *value;
 	__u32 dictionary, mask;
 
 	if (!tables)
 		return NO_STATE;
-	generation = generation_of(tables);
-	if (!generation || !generation->dictionary_lines)
+	revision = revision_of(tables);
+	if (!revision || !revision->dictionary_lines)
 		return NO_STATE;
-	dictionary = generation->dictionary;
-	mask = generation->dictionary_lines - 1;
+	dictionary = revision->dictionary;
+	mask = revision->dictionary_lines - 1;
 	value = value_in(tables, dictionary, key & mask, key);
 	if (!value)
 		value = value_in(tables, dictionary, key >> 32 & mask, key);

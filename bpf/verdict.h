@@ -12,9 +12,9 @@
 	((__u32)VERDICT_DENY << VERDICT_SHIFT | NO_RULE << RULE_SHIFT | FLAG_UNDECIDED)
 #define NO_RULE_ALLOW ((__u32)VERDICT_ALLOW << VERDICT_SHIFT | NO_RULE << RULE_SHIFT)
 
-/* What a judgement returns when the generation changed under it: begin anew. */
+/* What a judgement returns when the revision changed under it: begin anew. */
 #define CHANGED 0
-/* How often to begin anew. A new generation takes milliseconds to publish and
+/* How often to begin anew. A new revision takes milliseconds to publish and
  * a judgement microseconds, so twice is rare already; a path is looked at anew
  * when anything was renamed or mounted meanwhile, which is less rare. */
 #define MAX_TRIES 8
@@ -23,7 +23,7 @@
 #define ROW_CHANGED 0x7ffffffe /* the task has to be looked up: begin() */
 #define ROW_DAMAGED 0x7fffffff
 
-/* refresh_class looks up what the current task is in the generation in force. */
+/* refresh_class looks up what the current task is in the revision in force. */
 __noinline int refresh_class(void)
 {
 	struct subject *subject = current_subject();
@@ -40,19 +40,19 @@ __noinline int refresh_class(void)
 static __always_inline __u64 in_force(void)
 {
 	__u64 now = force_word();
-	const struct generation *generation;
+	const struct revision *revision;
 	void *tables;
 
 	if (now)
 		return now;
 	tables = tables_in(SLOT_FORCE);
-	generation = tables ? generation_of(tables) : NULL;
-	return generation ? (__u64)generation->number << 32 | generation->concerned : 0;
+	revision = tables ? revision_of(tables) : NULL;
+	return revision ? (__u64)revision->number << 32 | revision->concerned : 0;
 }
 
 /*
  * begin_by looks up everything that does not depend on the object. It returns the
- * number of the generation << 32 | row of the subject, with ROW_ALLOWED when
+ * number of the revision << 32 | row of the subject, with ROW_ALLOWED when
  * nothing can be refused. Unless what it returns is final, the subject is there.
  */
 static __always_inline __u64 begin_by(__u32 id, struct subject **subject)
@@ -98,15 +98,15 @@ static __always_inline bool is_free(__u32 id)
 	return begin_judgement(id) & ROW_ALLOWED;
 }
 
-/* is_in_force reports whether a generation is the one in force. If it was before and
+/* is_in_force reports whether a revision is the one in force. If it was before and
  * still is, everything that was looked up in between is of it: global functions
  * fetch the tables anew. */
 static __always_inline bool is_in_force(__u64 begun)
 {
 	void *tables = tables_in(SLOT_FORCE);
-	const struct generation *generation = tables ? generation_of(tables) : NULL;
+	const struct revision *revision = tables ? revision_of(tables) : NULL;
 
-	return generation && generation->number == begun >> 32;
+	return revision && revision->number == begun >> 32;
 }
 
 static __always_inline __u64 early_answer(__u64 begun)
@@ -139,7 +139,7 @@ static __always_inline bool is_final(__u64 begun)
 	return (__u32)begun >= ROW_CHANGED;
 }
 
-/* verdict_at returns a word of the verdict table of the generation in force;
+/* verdict_at returns a word of the verdict table of the revision in force;
  * NOT_FOUND becomes a verdict that conclude() takes for a damaged table. */
 static __always_inline __u32 verdict_at(void *tables, const struct operation *operation, __u32 row,
 					__u32 c0, __u32 c1, __u32 c2, __u32 c3)
@@ -228,7 +228,7 @@ static __always_inline __u32 copy_source(struct report *report, __u32 from, __u6
 
 /* send_alert reports whether the alert reached the ring buffer. The object is the
  * walk's unless it is a socket. */
-static __always_inline bool send_alert(__u32 generation, enum operation_id id, enum hook_id hook,
+static __always_inline bool send_alert(__u32 revision, enum operation_id id, enum hook_id hook,
 				       __u32 verdict, const struct socket_object *socket)
 {
 	struct task_struct *task = current_task();
@@ -244,7 +244,7 @@ static __always_inline bool send_alert(__u32 generation, enum operation_id id, e
 	alert->operation = id;
 	alert->hook = hook;
 	alert->verdict = verdict;
-	alert->generation = generation;
+	alert->revision = revision;
 	fill_context(alert);
 	binary = copy_file(0, BPF_CORE_READ(task, mm, exe_file));
 	parent = end = path = copy_file(binary, BPF_CORE_READ(task, real_parent, mm, exe_file));
@@ -273,20 +273,20 @@ static __always_inline void add(__u64 *counter)
 	__sync_fetch_and_add(counter, 1);
 }
 
-/* rule_of returns the counters of the rule that decided, which are its generation's;
- * NULL when no rule did, or when they went with their generation. */
+/* rule_of returns the counters of the rule that decided, which are its revision's;
+ * NULL when no rule did, or when they went with their revision. */
 static __always_inline struct rule_counters *rule_of(__u32 number, __u32 verdict)
 {
 	void *tables = tables_in(SLOT_FORCE);
 	__u32 rule = NO_RULE - (verdict >> RULE_SHIFT & RULE_MASK) - 1;
-	const struct generation *generation;
+	const struct revision *revision;
 
 	if (!tables || rule >= NO_RULE)
 		return NULL;
-	generation = generation_of(tables);
-	if (!generation || generation->number != number)
+	revision = revision_of(tables);
+	if (!revision || revision->number != number)
 		return NULL;
-	return (struct rule_counters *)line_at(tables, generation->rules + rule * LINE_WORDS);
+	return (struct rule_counters *)line_at(tables, revision->rules + rule * LINE_WORDS);
 }
 
 #define SECOND 1000000000
@@ -345,7 +345,7 @@ static __always_inline int refuse(int concluded)
 	return 0;
 }
 
-/* conclude takes an answer (generation << 32 | verdict) and returns what the
+/* conclude takes an answer (revision << 32 | verdict) and returns what the
  * hook returns: 0 or -EPERM. The object is the walk's unless it is a socket. */
 static __always_inline int conclude(__u64 answer, enum operation_id id, enum hook_id hook,
 				    const struct socket_object *socket)

@@ -65,7 +65,7 @@ type Daemon struct {
 	behind bool
 	// ended says that the guard is closed.
 	ended       bool
-	generation  uint32
+	revision    uint32
 	publishedAt time.Time
 	expiry      *time.Timer
 	// tidy gives memory back some time after a change or a long answer; tidying says that
@@ -256,11 +256,11 @@ func (d *Daemon) publish(next sets) error {
 	changes, err := d.guard.Apply(next.all())
 	d.publishing.Store(0)
 	d.tidy.Reset(tidyTime)
-	if changes.Generation != 0 {
-		d.generation, d.publishedAt = changes.Generation, time.Now()
+	if changes.Revision != 0 {
+		d.revision, d.publishedAt = changes.Revision, time.Now()
 	}
 	if err != nil {
-		if changes.Generation == 0 {
+		if changes.Revision == 0 {
 			return err
 		}
 		// In force all the same, see ebpfguard.Manager.Apply.
@@ -296,7 +296,7 @@ func (d *Daemon) expire() {
 	}
 	d.solved(problemExpiry)
 	for _, p := range over {
-		d.log.Info("the mitigation is over", "name", p.Name, "generation", d.generation)
+		d.log.Info("the mitigation is over", "name", p.Name, "revision", d.revision)
 	}
 }
 

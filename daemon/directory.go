@@ -152,7 +152,7 @@ func (d *Daemon) replaceFiles(set []policy.Policy) error {
 		if err := d.publish(next); err != nil {
 			return err
 		}
-		d.log.Info("the policies of the directory are in force", "policies", len(set), "generation", d.generation,
+		d.log.Info("the policies of the directory are in force", "policies", len(set), "revision", d.revision,
 			"added", changes.GetAdded(), "changed", changes.GetChanged(), "removed", changes.GetRemoved())
 	} else {
 		d.sets.files = set // they may be in other places

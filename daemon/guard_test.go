@@ -15,9 +15,9 @@ import (
 
 // memory is a guard that enforces nothing. What it holds outlives a daemon, as pins do.
 type memory struct {
-	mu         sync.Mutex
-	set        []policy.Policy
-	generation uint32
+	mu       sync.Mutex
+	set      []policy.Policy
+	revision uint32
 	// fails, if set, tells why a set is refused.
 	fails  func([]policy.Policy) error
 	pinned bool // there is something to take over
@@ -71,9 +71,9 @@ func (m *memory) Apply(set []policy.Policy) (ebpfguard.Changes, error) {
 		return ebpfguard.Changes{}, err
 	}
 	m.set = slices.Clone(set)
-	m.generation++
+	m.revision++
 	m.publications++
-	return ebpfguard.Changes{Generation: m.generation}, nil
+	return ebpfguard.Changes{Revision: m.revision}, nil
 }
 
 func (m *memory) Takeover() (ebpfguard.Takeover, bool) {
@@ -82,7 +82,7 @@ func (m *memory) Takeover() (ebpfguard.Takeover, bool) {
 	if !m.pinned {
 		return ebpfguard.Takeover{}, false
 	}
-	return ebpfguard.Takeover{Generation: m.generation, Policies: slices.Clone(m.set)}, true
+	return ebpfguard.Takeover{Revision: m.revision, Policies: slices.Clone(m.set)}, true
 }
 
 func (m *memory) Alerts(ctx context.Context) iter.Seq2[ebpfguard.Alert, error] {

@@ -252,7 +252,7 @@ func (s *service) Lift(_ context.Context, request *pb.LiftRequest) (*pb.LiftResp
 		if err := d.publish(next); err != nil {
 			return nil, refused(err)
 		}
-		d.log.Warn("mitigations were lifted", "names", lifted, "generation", d.generation)
+		d.log.Warn("mitigations were lifted", "names", lifted, "revision", d.revision)
 	}
 	return &pb.LiftResponse{Lifted: lifted}, nil
 }

@@ -35,9 +35,9 @@ func (d *Daemon) notifyStatus() { go func() { d.notify(d.statusLine()) }() }
 
 func (d *Daemon) statusLine() string {
 	d.mu.Lock()
-	count, generation := len(d.sets.all()), d.generation
+	count, revision := len(d.sets.all()), d.revision
 	d.mu.Unlock()
-	line := fmt.Sprintf("STATUS=enforcing %d policies, generation %d", count, generation)
+	line := fmt.Sprintf("STATUS=enforcing %d policies, revision %d", count, revision)
 	if all := d.known(); len(all) > 0 {
 		first, _, _ := strings.Cut(all[0], "\n")
 		line += fmt.Sprintf("; DEGRADED: %s", first)

@@ -18,10 +18,10 @@ func (f readyFile) write(d *Daemon) error {
 	}
 	d.mu.Lock()
 	line, err := json.Marshal(struct {
-		PID        int      `json:"pid"`
-		Generation uint32   `json:"generation"`
-		Policies   []string `json:"policies"`
-	}{os.Getpid(), d.generation, names(d.sets.all())})
+		PID      int      `json:"pid"`
+		Revision uint32   `json:"revision"`
+		Policies []string `json:"policies"`
+	}{os.Getpid(), d.revision, names(d.sets.all())})
 	d.mu.Unlock()
 	if err == nil {
 		err = replaceFile(string(f), 0o644, append(line, '\n'))

@@ -124,7 +124,7 @@ func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
 	}
 	before, after := d.sets.applied, next.applied
 	changes := compare(before, after)
-	changes.Generation = d.generation
+	changes.Revision = d.revision
 	if err := policy.Validate(next.all()); err != nil {
 		return nil, invalid("%v", err)
 	}
@@ -148,8 +148,8 @@ func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
 		return nil, refused(err)
 	}
 	d.solved(problemApplied)
-	changes.Generation = d.generation
-	d.log.Info("applied policies changed", "generation", d.generation, "added", changes.GetAdded(), "changed", changes.GetChanged(), "removed", changes.GetRemoved())
+	changes.Revision = d.revision
+	d.log.Info("applied policies changed", "revision", d.revision, "added", changes.GetAdded(), "changed", changes.GetChanged(), "removed", changes.GetRemoved())
 	return changes, nil
 }
 

@@ -23,7 +23,7 @@ func (s *service) List(context.Context, *pb.ListRequest) (*pb.ListResponse, erro
 	if err != nil {
 		return nil, err
 	}
-	response := &pb.ListResponse{Generation: d.generation}
+	response := &pb.ListResponse{Revision: d.revision}
 	for _, p := range d.sets.all() {
 		described, err := d.describe(p, counters)
 		if err != nil {

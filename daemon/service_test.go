@@ -23,7 +23,7 @@ func TestApplyAndDelete(t *testing.T) {
 	ctx := t.Context()
 
 	c := i.apply(bind("a", 2) + "---\n" + bind("b", 3)).GetChanges()
-	if !slices.Equal(c.GetAdded(), []string{"a", "b"}) || c.GetGeneration() != 2 || c.GetDiff() == "" {
+	if !slices.Equal(c.GetAdded(), []string{"a", "b"}) || c.GetRevision() != 2 || c.GetDiff() == "" {
 		t.Errorf("changes %v", c)
 	}
 	i.want("a", "b", "f")
@@ -114,7 +114,7 @@ func TestListGetAndStatus(t *testing.T) {
 	i.apply(strings.Replace(bind("a", 2), "spec:", "spec:\n  mode: audit", 1))
 	ctx := t.Context()
 	list, err := i.List(ctx, &pb.ListRequest{})
-	if err != nil || len(list.GetPolicies()) != 2 || list.GetGeneration() != 2 {
+	if err != nil || len(list.GetPolicies()) != 2 || list.GetRevision() != 2 {
 		t.Fatalf("%v, list %v", err, list)
 	}
 	f, a := list.GetPolicies()[0], list.GetPolicies()[1]
@@ -139,7 +139,7 @@ func TestListGetAndStatus(t *testing.T) {
 		t.Fatal(err)
 	}
 	if s.GetState() != pb.StatusResponse_STATE_ENFORCING || s.GetPolicies() != 2 || s.GetRules() != 2 || s.GetAdopted() || s.GetVersion() != "test" ||
-		s.GetPid() != int32(os.Getpid()) || s.GetGeneration() != 2 || s.GetResidentBytes() == 0 || s.GetBootId() == "" || s.GetPinPath() != w.config.Pins {
+		s.GetPid() != int32(os.Getpid()) || s.GetRevision() != 2 || s.GetResidentBytes() == 0 || s.GetBootId() == "" || s.GetPinPath() != w.config.Pins {
 		t.Errorf("status %v", s)
 	}
 	for _, o := range s.GetOperations() {

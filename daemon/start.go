@@ -16,7 +16,7 @@ func (d *Daemon) start() (err error) {
 	takeover, adopted := d.guard.Takeover()
 	d.adopted = adopted
 	if adopted {
-		d.log.Info("enforcement was taken over", "generation", takeover.Generation, "policies", len(takeover.Policies),
+		d.log.Info("enforcement was taken over", "revision", takeover.Revision, "policies", len(takeover.Policies),
 			"programs_renewed", takeover.Renewed, "migrated", takeover.Migrated, "alerts_lost", takeover.Lost)
 	}
 	var next sets
@@ -53,7 +53,7 @@ func (d *Daemon) start() (err error) {
 	d.problem(problemPublish, fmt.Errorf("what was taken over stays as it is: %w", err))
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.sets, d.behind, d.generation = next, true, takeover.Generation
+	d.sets, d.behind, d.revision = next, true, takeover.Revision
 	d.schedule()
 	return nil
 }
@@ -68,7 +68,7 @@ func (d *Daemon) startWith(next sets) error {
 	if err := d.publish(next); err != nil {
 		return err
 	}
-	d.log.Info("enforcing", "generation", d.generation, "files", len(next.files), "applied", len(next.applied), "mitigations", len(d.sets.mitigations))
+	d.log.Info("enforcing", "revision", d.revision, "files", len(next.files), "applied", len(next.applied), "mitigations", len(d.sets.mitigations))
 	return nil
 }
 

@@ -10,23 +10,23 @@ import (
 
 // foldKey is what identical alerts have in common.
 type foldKey struct {
-	operation  policy.Operation
-	hook       string
-	verdict    policy.Verdict
-	undecided  bool
-	policy     string
-	rule       int
-	generation uint32
-	pid        uint32
-	start      uint64
-	binary     string
-	object     any
+	operation policy.Operation
+	hook      string
+	verdict   policy.Verdict
+	undecided bool
+	policy    string
+	rule      int
+	revision  uint32
+	pid       uint32
+	start     uint64
+	binary    string
+	object    any
 }
 
 func keyOf(alert ebpfguard.Alert) foldKey {
 	c := alert.Context()
 	return foldKey{
-		c.Operation, c.Hook, c.Verdict, c.Undecided, c.Policy, c.Rule, c.Generation,
+		c.Operation, c.Hook, c.Verdict, c.Undecided, c.Policy, c.Rule, c.Revision,
 		c.PID, c.StartTime, c.Binary, objectOf(alert),
 	}
 }

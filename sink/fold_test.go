@@ -72,7 +72,7 @@ func TestPipelineKeepsApart(t *testing.T) {
 		func(a *ebpfguard.FileOpenAlert) { a.Undecided = true },
 		func(a *ebpfguard.FileOpenAlert) { a.Policy = "other" },
 		func(a *ebpfguard.FileOpenAlert) { a.Rule = 1 },
-		func(a *ebpfguard.FileOpenAlert) { a.Generation = 1 },
+		func(a *ebpfguard.FileOpenAlert) { a.Revision = 1 },
 		func(a *ebpfguard.FileOpenAlert) { a.PID = 2 },
 		func(a *ebpfguard.FileOpenAlert) { a.StartTime = 2 },
 		func(a *ebpfguard.FileOpenAlert) { a.Binary = "/x" },

@@ -138,7 +138,7 @@ func journalMessage(alert ebpfguard.Alert) ([]byte, error) {
 	for _, tag := range c.Tags {
 		f.add("EBPFGUARD_TAG", tag)
 	}
-	f.add("EBPFGUARD_GENERATION", number(uint64(c.Generation)))
+	f.add("EBPFGUARD_REVISION", number(uint64(c.Revision)))
 	f.add("EBPFGUARD_ID", c.ID)
 	f.add("EBPFGUARD_SEQUENCE", number(c.Sequence))
 	f.add("EBPFGUARD_COUNT", number(max(c.Count, 1)))

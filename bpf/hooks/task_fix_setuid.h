@@ -15,12 +15,12 @@
 #include "../verdict.h"
 
 /* judge_ids judges one id that changes: from_uid << 32 | from_gid, to_uid << 32
- * | to_gid, of which one is NO_ID. It returns generation << 32 | verdict. */
+ * | to_gid, of which one is NO_ID. It returns revision << 32 | verdict. */
 __noinline __u64 judge_ids(__u64 begun, __u64 from, __u64 to)
 {
 	__u64 number = begun >> 32 << 32, classes[4];
 	void *tables = tables_in(SLOT_FORCE);
-	const struct generation *generation;
+	const struct revision *revision;
 	const struct operation *operation;
 	const struct tables *intervals;
 
@@ -28,12 +28,12 @@ __noinline __u64 judge_ids(__u64 begun, __u64 from, __u64 to)
 		return early_answer(begun);
 	if (!tables)
 		return number | UNDECIDED_DENY;
-	generation = generation_of(tables);
+	revision = revision_of(tables);
 	operation = operation_of(tables, OPERATION_TASK_FIX_SETUID);
 	intervals = tables_of(tables, OPERATION_TASK_FIX_SETUID);
-	if (!generation || !operation || !intervals)
+	if (!revision || !operation || !intervals)
 		return number | UNDECIDED_DENY;
-	if (generation->number != begun >> 32)
+	if (revision->number != begun >> 32)
 		return CHANGED;
 	classes[0] = class_in_intervals(tables, intervals->tables[TABLE_FROM_UIDS].at,
 					intervals->tables[TABLE_FROM_UIDS].count, from >> 32);

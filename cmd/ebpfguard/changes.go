@@ -37,14 +37,14 @@ func printChanges(w io.Writer, c *pb.Changes, dryRun bool) error {
 	}
 	switch {
 	case changed == 0 && dryRun:
-		fmt.Fprintf(&b, "nothing would change: set %d is in force\n", c.GetGeneration())
+		fmt.Fprintf(&b, "nothing would change: set %d is in force\n", c.GetRevision())
 	case changed == 0:
-		fmt.Fprintf(&b, "nothing changed: set %d is in force\n", c.GetGeneration())
+		fmt.Fprintf(&b, "nothing changed: set %d is in force\n", c.GetRevision())
 	case dryRun:
 		fmt.Fprintf(&b, "nothing was changed (--dry-run): %d to add, %d to change, %d to remove%s\n",
 			len(c.GetAdded()), len(c.GetChanged()), len(c.GetRemoved()), unchanged)
 	default:
-		fmt.Fprintf(&b, "in force as set %d: %d added, %d changed, %d removed%s\n", c.GetGeneration(),
+		fmt.Fprintf(&b, "in force as set %d: %d added, %d changed, %d removed%s\n", c.GetRevision(),
 			len(c.GetAdded()), len(c.GetChanged()), len(c.GetRemoved()), unchanged)
 	}
 	_, err := io.WriteString(w, b.String())

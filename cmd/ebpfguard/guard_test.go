@@ -28,11 +28,11 @@ import (
 // are about what the commands say. That the daemon enforces is tested in vm.
 type guardServer struct {
 	pb.UnimplementedGuardServiceServer
-	mu         sync.Mutex
-	generation uint32
-	policies   []*pb.Policy
-	degraded   bool
-	looks      uint64
+	mu       sync.Mutex
+	revision uint32
+	policies []*pb.Policy
+	degraded bool
+	looks    uint64
 }
 
 // serveGuard serves on a socket in the directory until stop is called.
@@ -42,7 +42,7 @@ func serveGuard(dir string) (guard *guardServer, socket string, stop func(), err
 	if err != nil {
 		return nil, "", nil, err
 	}
-	guard = &guardServer{generation: 3}
+	guard = &guardServer{revision: 3}
 	server := grpc.NewServer()
 	pb.RegisterGuardServiceServer(server, guard)
 	served := make(chan struct{})
@@ -129,9 +129,9 @@ func (g *guardServer) commit(c *pb.Changes, next []*pb.Policy, dryRun bool) *pb.
 	c.Diff = text
 	if !dryRun && c.Diff != "" {
 		g.policies = next
-		g.generation++
+		g.revision++
 	}
-	c.Generation = g.generation
+	c.Revision = g.revision
 	return c
 }
 
@@ -198,7 +198,7 @@ func (g *guardServer) Delete(_ context.Context, r *pb.DeleteRequest) (*pb.Delete
 func (g *guardServer) List(context.Context, *pb.ListRequest) (*pb.ListResponse, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return &pb.ListResponse{Policies: slices.Clone(g.policies), Generation: g.generation}, nil
+	return &pb.ListResponse{Policies: slices.Clone(g.policies), Revision: g.revision}, nil
 }
 
 func (g *guardServer) Get(_ context.Context, r *pb.GetRequest) (*pb.GetResponse, error) {
@@ -290,7 +290,7 @@ func (g *guardServer) Status(context.Context, *pb.StatusRequest) (*pb.StatusResp
 	defer g.mu.Unlock()
 	g.looks++
 	s := busyStatus(time.Now(), g.looks*500)
-	s.Generation, s.RuleCounters, s.Policies, s.Rules = g.generation, nil, uint32(len(g.policies)), 0
+	s.Revision, s.RuleCounters, s.Policies, s.Rules = g.revision, nil, uint32(len(g.policies)), 0
 	for _, p := range g.policies {
 		s.RuleCounters, s.Rules = append(s.RuleCounters, p.Rules...), s.Rules+uint32(len(p.Rules))
 		if p.Mitigation != nil {
@@ -312,7 +312,7 @@ func (g *guardServer) Status(context.Context, *pb.StatusRequest) (*pb.StatusResp
 func busyStatus(now time.Time, more uint64) *pb.StatusResponse {
 	s := &pb.StatusResponse{State: pb.StatusResponse_STATE_ENFORCING, Version: "v0.4.0", Host: "web1", Pid: 812,
 		BootId: "5ad8c2b4-67a5-4c0b-9a1f-3d1f4b1c2e70", Started: timestamppb.New(now.Add(-3*time.Hour - 12*time.Minute - 30*time.Second)),
-		Applied: timestamppb.New(now.Add(-2*time.Minute - 5*time.Second)), Adopted: true, PinPath: "/sys/fs/bpf/ebpfguard", Generation: 3,
+		Applied: timestamppb.New(now.Add(-2*time.Minute - 5*time.Second)), Adopted: true, PinPath: "/sys/fs/bpf/ebpfguard", Revision: 3,
 		Policies: 14, Rules: 31, PolicyDirectory: "/etc/ebpfguard/policies.d", ResidentBytes: 43 << 20,
 		Alerts: &pb.AlertCounters{Read: 1200040, Folded: 1150000, Sequence: 50040, Sinks: []*pb.SinkCounters{
 			{Name: "journal", Written: 50040}, {Name: "/var/log/ebpfguard/alerts.json", Written: 1240, Filtered: 48800}}},
@@ -332,7 +332,7 @@ func busyStatus(now time.Time, more uint64) *pb.StatusResponse {
 func watched() []ebpfguard.Alert {
 	at := time.Date(2026, 11, 22, 15, 4, 5, 0, time.UTC)
 	context := ebpfguard.AlertContext{ID: "1f2e-1", Time: at, Operation: policy.SocketBind, Hook: "socket_bind", Verdict: policy.Deny,
-		Policy: "no-rogue-sshd", Message: "nobody listens for ssh here", Severity: policy.SeverityHigh, Generation: 3, Count: 1,
+		Policy: "no-rogue-sshd", Message: "nobody listens for ssh here", Severity: policy.SeverityHigh, Revision: 3, Count: 1,
 		Process: ebpfguard.Process{PID: 4711, UID: 1000, Comm: "nc", Binary: "/usr/bin/nc", ParentBinary: "/usr/bin/bash"}}
 	bind := ebpfguard.SocketBindAlert{AlertContext: context, SocketObject: ebpfguard.SocketObject{
 		Address: netip.MustParseAddr("0.0.0.0"), Port: 22, Protocol: "tcp"}}

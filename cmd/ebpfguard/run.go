@@ -170,8 +170,8 @@ func (r *runner) run() (err error) {
 		return fmt.Errorf("run: %w", err)
 	}
 	defer r.finish(cancel, written)
-	r.log.Info(r.enforcing(), "policies", len(set), "operations", r.operations, "generation", changes.Generation)
-	if err := r.ready.write(changes.Generation, set); err != nil {
+	r.log.Info(r.enforcing(), "policies", len(set), "operations", r.operations, "revision", changes.Revision)
+	if err := r.ready.write(changes.Revision, set); err != nil {
 		return err
 	}
 	r.wait()
@@ -211,9 +211,9 @@ func (r *runner) again() error {
 	if err != nil {
 		return err
 	}
-	r.log.Info("reloaded", "policies", len(set), "operations", r.operations, "generation", changes.Generation,
+	r.log.Info("reloaded", "policies", len(set), "operations", r.operations, "revision", changes.Revision,
 		"added", changes.Added, "removed", changes.Removed, "changed", changes.Changed)
-	if err := r.ready.write(changes.Generation, set); err != nil {
+	if err := r.ready.write(changes.Revision, set); err != nil {
 		r.log.Error("the policies are in force, but the ready file is the former one", "error", err)
 	}
 	return nil

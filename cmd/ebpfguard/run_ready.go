@@ -17,9 +17,9 @@ type readyFile string
 
 // ready is what the file holds.
 type ready struct {
-	PID        int      `json:"pid"`
-	Generation uint32   `json:"generation"`
-	Policies   []string `json:"policies"`
+	PID      int      `json:"pid"`
+	Revision uint32   `json:"revision"`
+	Policies []string `json:"policies"`
 }
 
 // check reports whether the file can be written, which is better known before
@@ -45,11 +45,11 @@ func (f readyFile) temporary() (*os.File, error) {
 }
 
 // write makes the file appear, or change, whole.
-func (f readyFile) write(generation uint32, set []policy.Policy) (err error) {
+func (f readyFile) write(revision uint32, set []policy.Policy) (err error) {
 	if f == "" {
 		return nil
 	}
-	content := ready{PID: os.Getpid(), Generation: generation, Policies: []string{}}
+	content := ready{PID: os.Getpid(), Revision: revision, Policies: []string{}}
 	for _, p := range set {
 		content.Policies = append(content.Policies, p.Name)
 	}

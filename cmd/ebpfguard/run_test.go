@@ -92,7 +92,7 @@ func (g *fakeGuard) Apply(set []policy.Policy) (ebpfguard.Changes, error) {
 		g.applied <- set
 	}
 	g.applies++
-	return ebpfguard.Changes{Generation: g.applies}, nil
+	return ebpfguard.Changes{Revision: g.applies}, nil
 }
 
 func (g *fakeGuard) Stats(policy.Operation) (ebpfguard.Stats, error) {
@@ -246,7 +246,7 @@ func TestRun(t *testing.T) {
 	until(t, "the ready file", func() bool { return exists(readyPath) })
 	var state ready
 	if content, err := os.ReadFile(readyPath); err != nil || json.Unmarshal(content, &state) != nil ||
-		state.PID != os.Getpid() || state.Generation != 1 || len(state.Policies) != 1 {
+		state.PID != os.Getpid() || state.Revision != 1 || len(state.Policies) != 1 {
 		t.Errorf("ready file %s, %v", content, err)
 	}
 	g.alert(fakeAlert("a<b"))
@@ -270,7 +270,7 @@ func TestRun(t *testing.T) {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
 	stderr := s.stderr.String()
-	for _, want := range []string{"count=7", "error=odd", "msg=enforcing policies=1 operations=[socket_bind] generation=1"} {
+	for _, want := range []string{"count=7", "error=odd", "msg=enforcing policies=1 operations=[socket_bind] revision=1"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("stderr lacks %q:\n%s", want, stderr)
 		}

@@ -76,7 +76,7 @@ func describeStatus(s *pb.StatusResponse, now time.Time) string {
 	if s.Applied.IsValid() {
 		since = fmt.Sprintf(", in force for %s", span(now.Sub(s.Applied.AsTime())))
 	}
-	fmt.Fprintf(&b, "set       %d%s\n", s.Generation, since)
+	fmt.Fprintf(&b, "set       %d%s\n", s.Revision, since)
 	fmt.Fprintf(&b, "daemon    up %s, pid %d, memory %s\n", span(now.Sub(s.Started.AsTime())), s.Pid, size(s.ResidentBytes))
 	if s.Adopted {
 		b.WriteString("          it took over what a former daemon enforced\n")

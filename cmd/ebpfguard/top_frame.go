@@ -100,7 +100,7 @@ func (f *topFrame) head() []string {
 	is.add(s)
 	lines := []string{
 		fmt.Sprintf("%s  %s  up %s  set %d  %s  %s  %s", state, printable(cut(s.Host, 20)), span(f.now.at.Sub(s.Started.AsTime())),
-			s.Generation, many(s.Policies, "policy", "policies"), many(s.Rules, "rule", "rules"), f.now.at.Local().Format("15:04:05")),
+			s.Revision, many(s.Policies, "policy", "policies"), many(s.Rules, "rule", "rules"), f.now.at.Local().Format("15:04:05")),
 	}
 	if problem != "" {
 		lines = append(lines, problem)

@@ -3,7 +3,7 @@ package bpf
 // The generated types by the names that the rest of the code uses.
 type (
 	Line         = GuardLine
-	Generation   = GuardGeneration
+	Revision     = GuardRevision
 	Subjects     = GuardSubjects
 	State        = GuardState
 	Entry        = GuardEntry
@@ -78,7 +78,7 @@ const (
 	flagNamesObject = uint32(GuardVerdictBitsFLAG_NAMES_OBJECT)
 	flagRevoke      = uint32(GuardVerdictBitsFLAG_REVOKE)
 
-	// MaxRules is how many rules one generation can tell apart.
+	// MaxRules is how many rules one revision can tell apart.
 	MaxRules = int(noRule) - 1
 )
 
@@ -98,7 +98,7 @@ type VerdictFlags struct {
 	Revoke bool
 }
 
-// NewVerdict packs a verdict. rule is the index of the rule in its generation,
+// NewVerdict packs a verdict. rule is the index of the rule in its revision,
 // -1 when no rule decided.
 func NewVerdict(verdict uint8, rule int, flags VerdictFlags) Verdict {
 	word := uint32(verdict)<<verdictShift | (noRule-uint32(rule+1))<<ruleShift
@@ -119,7 +119,7 @@ func NewVerdict(verdict uint8, rule int, flags VerdictFlags) Verdict {
 // Verdict returns the verdict as a number, the same as policy.Verdict.
 func (v Verdict) Verdict() uint8 { return uint8(v >> Verdict(verdictShift)) }
 
-// Rule returns the index of the rule in its generation, -1 for none.
+// Rule returns the index of the rule in its revision, -1 for none.
 func (v Verdict) Rule() int { return int(noRule-(uint32(v)>>ruleShift&ruleMask)) - 1 }
 
 // NamesPort returns the verdict as one that names port 0 outright: the ports

@@ -19,14 +19,14 @@ type Takeover struct {
 	Object *Object
 	// Build is that of the programs, see [Build].
 	Build string
-	// Generations are those of which alerts may still come, the one in force last.
-	Generations []Retained
+	// Revisions are those of which alerts may still come, the one in force last.
+	Revisions []Retained
 
 	pins    *Pins
 	layouts []int
 }
 
-// Retained is a generation that is or was in force.
+// Retained is a revision that is or was in force.
 type Retained struct {
 	Number  uint32
 	Payload []byte
@@ -79,7 +79,7 @@ func (t *Takeover) Drop() error {
 	return err
 }
 
-// adopt takes a layout over; nil when none of its generations has ever enforced.
+// adopt takes a layout over; nil when none of its revisions has ever enforced.
 func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 	t := &Takeover{pins: p}
 	o := &Object{options: Options{Pins: p}, maps: map[string]*ebpf.Map{}, attached: map[string]link.Link{}}
@@ -89,16 +89,16 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 		}
 	}()
 	dir := p.layoutPath(n)
-	generations, err := ebpf.LoadPinnedMap(filepath.Join(dir, "maps", GuardMapGenerations), nil)
+	revisions, err := ebpf.LoadPinnedMap(filepath.Join(dir, "maps", GuardMapRevisions), nil)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	o.maps[GuardMapGenerations] = generations
+	o.maps[GuardMapRevisions] = revisions
 	var inner *ebpf.Map
-	if err := generations.Lookup(slotForce, &inner); errors.Is(err, ebpf.ErrKeyNotExist) {
+	if err := revisions.Lookup(slotForce, &inner); errors.Is(err, ebpf.ErrKeyNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, fmt.Errorf("reading what is in force: %w", err)
@@ -116,7 +116,7 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 		return nil, nil
 	}
 	t.Build = told.Build
-	if t.Generations, err = o.readRetained(filepath.Join(dir, "tables"), force, told); err != nil {
+	if t.Revisions, err = o.readRetained(filepath.Join(dir, "tables"), force, told); err != nil {
 		return nil, err
 	}
 	if n < Layout() {
@@ -237,7 +237,7 @@ func (o *Object) adoptLinks(dir string, told handover) error {
 	return err
 }
 
-// readRetained reads the pinned generations, the one in force last, and removes the
+// readRetained reads the pinned revisions, the one in force last, and removes the
 // pins of those that never came into force.
 func (o *Object) readRetained(dir string, force tables, told handover) ([]Retained, error) {
 	entries, err := os.ReadDir(dir)
@@ -249,7 +249,7 @@ func (o *Object) readRetained(dir string, force tables, told handover) ([]Retain
 		path := filepath.Join(dir, e.Name())
 		number, err := strconv.ParseUint(e.Name(), 10, 32)
 		if err != nil {
-			return nil, fmt.Errorf("%s is no generation", path)
+			return nil, fmt.Errorf("%s is no revision", path)
 		}
 		if uint32(number) > force.header.Number {
 			if err := os.Remove(path); err != nil {
@@ -261,7 +261,7 @@ func (o *Object) readRetained(dir string, force tables, told handover) ([]Retain
 		if uint32(number) == force.header.Number {
 			continue
 		}
-		r, err := readGeneration(path)
+		r, err := readRevision(path)
 		if err != nil {
 			return nil, err
 		}
@@ -274,7 +274,7 @@ func (o *Object) readRetained(dir string, force tables, told handover) ([]Retain
 	}}), nil
 }
 
-func readGeneration(path string) (r Retained, err error) {
+func readRevision(path string) (r Retained, err error) {
 	m, err := ebpf.LoadPinnedMap(path, nil)
 	if err != nil {
 		return r, err
@@ -300,7 +300,7 @@ func readGeneration(path string) (r Retained, err error) {
 
 // resume ends what a process was about to do when it ended.
 func (o *Object) resume(force tables) error {
-	if err := o.maps[GuardMapGenerations].Delete(slotNext); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	if err := o.maps[GuardMapRevisions].Delete(slotNext); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("removing staged tables: %w", err)
 	}
 	o.force.Store(forceWord(force.header))

@@ -53,7 +53,7 @@ type GuardAlert struct {
 	Operation    uint32
 	Hook         uint32
 	Verdict      uint32
-	Generation   uint32
+	Revision     uint32
 	Pid          uint32
 	Tid          uint32
 	Ppid         uint32
@@ -143,26 +143,6 @@ const (
 	GuardForceFlagsFORCE_MARKS GuardForceFlags = 1073741824
 	GuardForceFlagsFORCE_TIMED GuardForceFlags = 536870912
 )
-
-type GuardGeneration struct {
-	_               structs.HostLayout
-	Number          uint32
-	Dictionary      uint32
-	DictionaryLines uint32
-	Filter          uint32
-	FilterBits      uint32
-	GlobBytes       uint32
-	GlobNext        uint32
-	GlobColumns     uint32
-	GlobAccept      uint32
-	Subjects        uint32
-	Rules           uint32
-	Rows            uint32
-	Concerned       uint32
-	Handover        uint32
-	HandoverBytes   uint32
-	HandoverCheck   uint32
-}
 
 type GuardHookId uint32
 
@@ -357,6 +337,26 @@ type GuardReport struct {
 	Alert     GuardAlert
 	Paths     [6848]uint8
 	Ancestors [8]GuardAncestor
+}
+
+type GuardRevision struct {
+	_               structs.HostLayout
+	Number          uint32
+	Dictionary      uint32
+	DictionaryLines uint32
+	Filter          uint32
+	FilterBits      uint32
+	GlobBytes       uint32
+	GlobNext        uint32
+	GlobColumns     uint32
+	GlobAccept      uint32
+	Subjects        uint32
+	Rules           uint32
+	Rows            uint32
+	Concerned       uint32
+	Handover        uint32
+	HandoverBytes   uint32
+	HandoverCheck   uint32
 }
 
 type GuardRowFlags uint32
@@ -582,11 +582,11 @@ const (
 	GuardMapExecutions          = "executions"
 	GuardMapFiles               = "files"
 	GuardMapForce               = "force"
-	GuardMapGenerations         = "generations"
 	GuardMapLabels              = "labels"
 	GuardMapMarks               = "marks"
 	GuardMapPrograms            = "programs"
 	GuardMapReports             = "reports"
+	GuardMapRevisions           = "revisions"
 	GuardMapTasks               = "tasks"
 	GuardMapWalks               = "walks"
 	GuardProgBprmCheckSecurity  = "bprm_check_security"
@@ -772,11 +772,11 @@ type GuardMapSpecs struct {
 	Executions  *ebpf.MapSpec `ebpf:"executions"`
 	Files       *ebpf.MapSpec `ebpf:"files"`
 	Force       *ebpf.MapSpec `ebpf:"force"`
-	Generations *ebpf.MapSpec `ebpf:"generations"`
 	Labels      *ebpf.MapSpec `ebpf:"labels"`
 	Marks       *ebpf.MapSpec `ebpf:"marks"`
 	Programs    *ebpf.MapSpec `ebpf:"programs"`
 	Reports     *ebpf.MapSpec `ebpf:"reports"`
+	Revisions   *ebpf.MapSpec `ebpf:"revisions"`
 	Tasks       *ebpf.MapSpec `ebpf:"tasks"`
 	Walks       *ebpf.MapSpec `ebpf:"walks"`
 }
@@ -826,11 +826,11 @@ type GuardMaps struct {
 	Executions  *ebpf.Map `ebpf:"executions"`
 	Files       *ebpf.Map `ebpf:"files"`
 	Force       *ebpf.Map `ebpf:"force"`
-	Generations *ebpf.Map `ebpf:"generations"`
 	Labels      *ebpf.Map `ebpf:"labels"`
 	Marks       *ebpf.Map `ebpf:"marks"`
 	Programs    *ebpf.Map `ebpf:"programs"`
 	Reports     *ebpf.Map `ebpf:"reports"`
+	Revisions   *ebpf.Map `ebpf:"revisions"`
 	Tasks       *ebpf.Map `ebpf:"tasks"`
 	Walks       *ebpf.Map `ebpf:"walks"`
 }
@@ -843,11 +843,11 @@ func (m *GuardMaps) Close() error {
 		m.Executions,
 		m.Files,
 		m.Force,
-		m.Generations,
 		m.Labels,
 		m.Marks,
 		m.Programs,
 		m.Reports,
+		m.Revisions,
 		m.Tasks,
 		m.Walks,
 	)

@@ -19,7 +19,7 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// handover is what a generation of tables tells a process that takes the
+// handover is what a revision of tables tells a process that takes the
 // enforcement over: what has to be pinned, as the kernel numbers it, and what the
 // owner of the object wants to know. It lies behind the tables in their map, so
 // that it is in force exactly as long as they are.
@@ -67,13 +67,13 @@ func decodeHandover(data []byte) (h handover, err error) {
 	return h, gob.NewDecoder(r).Decode(&h)
 }
 
-// append adds the handover to the lines of a generation.
+// append adds the handover to the lines of a revision.
 func (h handover) append(lines []Line) ([]Line, error) {
 	data, err := h.encode()
 	if err != nil {
 		return nil, err
 	}
-	header := (*Generation)(unsafe.Pointer(&lines[0]))
+	header := (*Revision)(unsafe.Pointer(&lines[0]))
 	header.Handover = uint32(len(lines) * LineWords)
 	header.HandoverBytes = uint32(len(data))
 	header.HandoverCheck = crc32.ChecksumIEEE(data)
@@ -85,10 +85,10 @@ func (h handover) append(lines []Line) ([]Line, error) {
 	return append(lines, added...), nil
 }
 
-// tables is a generation in the kernel.
+// tables is a revision in the kernel.
 type tables struct {
 	*ebpf.Map
-	header Generation
+	header Revision
 }
 
 // line returns a line of tables.
@@ -106,7 +106,7 @@ func openTables(m *ebpf.Map) (tables, error) {
 		return t, fmt.Errorf("they are a map of type %v with values of %d bytes", m.Type(), m.ValueSize())
 	}
 	first, err := t.line(0)
-	t.header = *(*Generation)(unsafe.Pointer(&first))
+	t.header = *(*Revision)(unsafe.Pointer(&first))
 	return t, err
 }
 
@@ -116,7 +116,7 @@ func (t tables) handover() (h handover, err error) {
 	start, length := uint64(t.header.Handover)/uint64(LineWords), uint64(t.header.HandoverBytes)
 	count := (length + size - 1) / size
 	if start == 0 || length == 0 || start+count > uint64(t.MaxEntries()) {
-		return h, fmt.Errorf("generation %d tells nothing about itself", t.header.Number)
+		return h, fmt.Errorf("revision %d tells nothing about itself", t.header.Number)
 	}
 	data := make([]byte, 0, count*size)
 	for i := range count {
@@ -130,10 +130,10 @@ func (t tables) handover() (h handover, err error) {
 	}
 	data = data[:length]
 	if crc32.ChecksumIEEE(data) != t.header.HandoverCheck {
-		return h, fmt.Errorf("what generation %d tells about itself is damaged", t.header.Number)
+		return h, fmt.Errorf("what revision %d tells about itself is damaged", t.header.Number)
 	}
 	if h, err = decodeHandover(data); err != nil {
-		return h, fmt.Errorf("what generation %d tells about itself cannot be read: %w", t.header.Number, err)
+		return h, fmt.Errorf("what revision %d tells about itself cannot be read: %w", t.header.Number, err)
 	}
 	return h, nil
 }
@@ -163,7 +163,7 @@ func (o *Object) handover(programs []string, payload []byte) (h handover, err er
 	return h, nil
 }
 
-// keptTables is how many generations before the one in force stay pinned: alerts of
+// keptTables is how many revisions before the one in force stay pinned: alerts of
 // them may be in the buffer when the process ends.
 const keptTables = 4
 
@@ -179,7 +179,7 @@ func (o *Object) retain(m *ebpf.Map, number uint32) error {
 	return nil
 }
 
-// forget removes the pins of generations that are too old.
+// forget removes the pins of revisions that are too old.
 func (o *Object) forget() error {
 	for len(o.retained) > keptTables+1 {
 		if err := os.Remove(o.options.Pins.tablesPath(o.retained[0])); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -55,9 +55,9 @@ type Object struct {
 	force  *atomic.Uint64
 	notes  *[notes]atomic.Uint64
 	memory [][]byte
-	// retained are the numbers of the generations that are pinned.
+	// retained are the numbers of the revisions that are pinned.
 	retained []uint32
-	// tables is the generation in force, counters where those of its rules are.
+	// tables is the revision in force, counters where those of its rules are.
 	tables   *ebpf.Map
 	counters uint32
 	rules    int

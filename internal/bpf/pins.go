@@ -29,7 +29,7 @@ var (
 // layout is the number of the layout of what is pinned: of the maps, the tables and the
 // handover. It goes up whenever any of these changes (TestLayout tells). A string,
 // so that tests of upgrades can have the linker change it.
-var layout = "1"
+var layout = "2"
 
 // Layout returns the number of the layout of what this version pins.
 func Layout() int {
@@ -43,7 +43,7 @@ func Layout() int {
 // Pins is the directory on a bpf filesystem in which an [Object] outlives the process:
 //
 //	PATH/layout_N/maps/NAME           the maps
-//	PATH/layout_N/tables/NUMBER       generations of which alerts may still come
+//	PATH/layout_N/tables/NUMBER       revisions of which alerts may still come
 //	PATH/layout_N/links/BUILD/PROGRAM the attached programs
 //
 // Whoever uses it holds a lock on PATH.

@@ -8,19 +8,19 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-// The slots of the generations (bpf/maps.h).
+// The slots of the revisions (bpf/maps.h).
 const (
 	slotForce = uint32(0)
 	slotNext  = uint32(1)
 )
 
-// Publish makes a generation of tables the one in force: at once, for all
+// Publish makes a revision of tables the one in force: at once, for all
 // operations and subjects. When it returns, no program that still reads the
-// former generation runs any more (the update of a map in a map waits for
+// former revision runs any more (the update of a map in a map waits for
 // them, kernel/bpf/syscall.c, maybe_wait_bpf_programs). counters is where the
-// counters of its rules are. If the generation knows marks, tasks are first given
+// counters of its rules are. If the revision knows marks, tasks are first given
 // those, while fork and exec mark for it already. It returns the
-// counters of the former generation's rules, see [Object.RuleCounters].
+// counters of the former revision's rules, see [Object.RuleCounters].
 //
 // What is pinned tells a process that takes it over which programs have to be attached,
 // and the payload; programs that are to be detached after it are not to be named.
@@ -39,14 +39,14 @@ func (o *Object) Publish(lines []Line, counters uint32, rules int, programs []st
 	}
 	// The type information has to be that of the declaration too: 6.1 takes a
 	// map without for another kind (kernel/bpf/map_in_map.c, timer_off).
-	spec := o.declared.Maps[GuardMapGenerations].InnerMap.Copy()
+	spec := o.declared.Maps[GuardMapRevisions].InnerMap.Copy()
 	spec.Name = "tables"
 	spec.MaxEntries = uint32(len(lines))
 	tables, err := ebpf.NewMap(spec)
 	if err != nil {
 		return nil, fmt.Errorf("making tables of %d lines: %w", len(lines), err)
 	}
-	header := *(*Generation)(unsafe.Pointer(&lines[0]))
+	header := *(*Revision)(unsafe.Pointer(&lines[0]))
 	defer func() {
 		if err != nil && o.tables != tables {
 			err = errors.Join(err, o.unretain(header.Number), tables.Close())
@@ -62,22 +62,22 @@ func (o *Object) Publish(lines []Line, counters uint32, rules int, programs []st
 	if err := o.retain(tables, header.Number); err != nil {
 		return nil, err
 	}
-	generations := o.maps[GuardMapGenerations]
+	revisions := o.maps[GuardMapRevisions]
 	if forceWord(header)&ForceMarks != 0 {
-		// Before the generation is there: fork and exec look for it from now on.
+		// Before the revision is there: fork and exec look for it from now on.
 		if now := o.force.Load(); now != 0 {
 			o.force.Store(now | ForceMarks)
 		}
-		if err := generations.Put(slotNext, tables); err != nil {
+		if err := revisions.Put(slotNext, tables); err != nil {
 			return nil, fmt.Errorf("staging tables: %w", err)
 		}
-		defer func() { err = errors.Join(err, generations.Delete(slotNext)) }()
+		defer func() { err = errors.Join(err, revisions.Delete(slotNext)) }()
 		if err := o.markTasks(0); err != nil {
 			return nil, err
 		}
 	}
 	before := o.force.Swap(0)
-	if err := generations.Put(slotForce, tables); err != nil {
+	if err := revisions.Put(slotForce, tables); err != nil {
 		o.force.Store(before)
 		return nil, fmt.Errorf("publishing tables: %w", err)
 	}
@@ -92,12 +92,12 @@ func (o *Object) Publish(lines []Line, counters uint32, rules int, programs []st
 
 // forceWord returns what the first line of tables says is in force, all of it
 // (bpf/maps.h).
-func forceWord(header Generation) uint64 {
+func forceWord(header Revision) uint64 {
 	return uint64(header.Number)<<32 | uint64(header.Concerned)
 }
 
 // ForgetMarks takes marks from all tasks, so that they can stand for something
-// else. The generation in force must not know them.
+// else. The revision in force must not know them.
 func (o *Object) ForgetMarks(marks uint64) error { return o.markTasks(marks) }
 
 // markTasks gives the running tasks the marks of their ancestors, but for those
@@ -114,7 +114,7 @@ func (o *Object) markTasks(forget uint64) error {
 	return iterate(marker, GuardProgMarkTasks)
 }
 
-// RuleCounters returns what each rule of the generation in force has counted, by
+// RuleCounters returns what each rule of the revision in force has counted, by
 // the index of the rule.
 func (o *Object) RuleCounters() ([]RuleCounters, error) {
 	return readCounters(o.tables, o.counters, o.rules)
@@ -130,7 +130,7 @@ func readCounters(tables *ebpf.Map, at uint32, rules int) ([]RuleCounters, error
 	return counters, nil
 }
 
-// SetRules tells how many rules the generation in force has that was taken over.
+// SetRules tells how many rules the revision in force has that was taken over.
 func (o *Object) SetRules(n int) { o.rules = n }
 
 // Counters returns the counters of an operation, summed over the processors.

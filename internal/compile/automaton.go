@@ -33,7 +33,7 @@ type automaton struct {
 	byGlobs map[string][]globChoice
 }
 
-// space is what the automata of a generation share.
+// space is what the automata of a revision share.
 type space struct {
 	key        Key
 	dictionary *dictionary

@@ -1,4 +1,4 @@
-// Package compile turns a policy set into a generation of tables that the
+// Package compile turns a policy set into a revision of tables that the
 // kernel programs read (bpf/abi.h). It is pure Go and decides nothing itself:
 // every entry of the verdict tables comes from [policy.ResolveUnknown].
 package compile
@@ -16,14 +16,14 @@ import (
 // the tables.
 var ErrTooLarge = errors.New("the policy set is too large")
 
-// maxWords bounds a generation: 256 MiB.
+// maxWords bounds a revision: 256 MiB.
 const maxWords = 1 << 26
 
 // Rule names a rule of the policy set by its indices.
 type Rule struct{ Policy, Rule int }
 
-// Generation is a compiled policy set.
-type Generation struct {
+// Revision is a compiled policy set.
+type Revision struct {
 	Lines []bpf.Line
 	// Rules are the rules by the index that a [bpf.Verdict] holds.
 	Rules []Rule
@@ -34,7 +34,7 @@ type Generation struct {
 
 // Options are what a policy set is compiled for.
 type Options struct {
-	// Number is the number of the generation, at least 1.
+	// Number is the number of the revision, at least 1.
 	Number uint32
 	Key    Key
 	// Resolve finds what a path stands for. It is called at most once for a
@@ -48,7 +48,7 @@ type Options struct {
 	Mounts func() []Mount
 	// Mark returns the bit, less than [bpf.MaxMarks], by which tasks remember
 	// that they descend from binaries or processes with this key, see
-	// [MarkKeys]. The same key has the same bit in every generation, since
+	// [MarkKeys]. The same key has the same bit in every revision, since
 	// tasks keep their marks. Without it the bits are counted up.
 	Mark func(key string) (bit uint, ok bool)
 }
@@ -62,7 +62,7 @@ type compiler struct {
 	subjects *subjects
 	space    *space
 	tables   tables
-	header   bpf.Generation
+	header   bpf.Revision
 }
 
 // operations are the operations by their number in the tables. prepare collects
@@ -88,7 +88,7 @@ type finish func(id uint32) (*operation, error)
 
 // Compile compiles a valid policy set (see [policy.Validate]) whose names are
 // resolved (see [policy.ResolveNames]).
-func Compile(set []policy.Policy, options Options) (*Generation, error) {
+func Compile(set []policy.Policy, options Options) (*Revision, error) {
 	for i := 0; ; i++ {
 		g, c, err := compileWith(set, options, markSets[i])
 		if err == nil || !errors.Is(err, ErrTooLarge) || i == len(markSets)-1 || !c.combinesMarks() {
@@ -103,7 +103,7 @@ func (c *compiler) combinesMarks() bool {
 }
 
 // compileWith compiles a policy set with at most so many sets of marks.
-func compileWith(set []policy.Policy, options Options, markSets int) (*Generation, *compiler, error) {
+func compileWith(set []policy.Policy, options Options, markSets int) (*Revision, *compiler, error) {
 	rules, first := index(set)
 	if len(rules) > bpf.MaxRules {
 		return nil, nil, fmt.Errorf("%w: %d rules; %d are possible, put the patterns of several rules into one", ErrTooLarge, len(rules), bpf.MaxRules)
@@ -111,9 +111,9 @@ func compileWith(set []policy.Policy, options Options, markSets int) (*Generatio
 	c := &compiler{
 		set: set, first: first, globs: newGlobs(), places: newPlaces(options),
 		space:  &space{key: options.Key, dictionary: &dictionary{}, filter: &filter{}},
-		header: bpf.Generation{Number: options.Number},
+		header: bpf.Revision{Number: options.Number},
 	}
-	// Line 0 describes the generation, lines 2n and 2n+1 operation n.
+	// Line 0 describes the revision, lines 2n and 2n+1 operation n.
 	c.tables.words = make([]uint32, 2*bpf.Operations*bpf.LineWords)
 	if err := c.compile(options, markSets); err != nil {
 		return nil, c, err
@@ -134,7 +134,7 @@ func compileWith(set []policy.Policy, options Options, markSets int) (*Generatio
 	if n := len(c.tables.words); n > maxWords {
 		return nil, c, fmt.Errorf("%w: its tables take %d MiB; %d are possible, remove rules", ErrTooLarge, n>>18, maxWords>>18)
 	}
-	return &Generation{Lines: c.tables.lines(), Rules: rules, Counters: c.header.Rules}, c, nil
+	return &Revision{Lines: c.tables.lines(), Rules: rules, Counters: c.header.Rules}, c, nil
 }
 
 // compile makes the tables of the subjects and operations.
@@ -170,7 +170,7 @@ func (c *compiler) compile(options Options, markSets int) (err error) {
 	return c.decide(finished)
 }
 
-func (c *compiler) appendDictionary(header *bpf.Generation) error {
+func (c *compiler) appendDictionary(header *bpf.Revision) error {
 	words, err := c.space.dictionary.lines()
 	if err != nil {
 		return err

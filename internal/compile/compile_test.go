@@ -295,8 +295,8 @@ func TestCounters(t *testing.T) {
 
 func TestEmptySet(t *testing.T) {
 	m := mustCompile(t, nil, Options{Number: 3, Key: testKey})
-	if m.generation().Number != 3 {
-		t.Errorf("number %d", m.generation().Number)
+	if m.revision().Number != 3 {
+		t.Errorf("number %d", m.revision().Number)
 	}
 	if class := m.classify(policy.Process{Unknown: true, UID: 7}, 0); class != 0 {
 		t.Errorf("class %d", class)
@@ -398,8 +398,8 @@ func TestDictionary(t *testing.T) {
 		}
 		t.Logf("%d entries in %d lines", n, len(words)/bpf.LineWords)
 		m := machine{words: append(make([]uint32, bpf.LineWords), words...)}
-		m.generation().Dictionary = uint32(bpf.LineWords)
-		m.generation().DictionaryLines = uint32(len(words) / bpf.LineWords)
+		m.revision().Dictionary = uint32(bpf.LineWords)
+		m.revision().DictionaryLines = uint32(len(words) / bpf.LineWords)
 		for i, key := range d.keys {
 			if s, ok := m.find(key); !ok || s.Number != uint32(i+1) {
 				t.Fatalf("%d: %v %v", i, s, ok)

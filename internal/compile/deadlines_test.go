@@ -82,7 +82,7 @@ func TestForceFlags(t *testing.T) {
 		"both":        {mitigations(1), bpf.ForceMarks | bpf.ForceTimed},
 	} {
 		m := mustCompile(t, test.set, Options{Number: 1, Key: testKey})
-		if got := uint64(m.generation().Concerned) & (bpf.ForceMarks | bpf.ForceTimed); got != test.want {
+		if got := uint64(m.revision().Concerned) & (bpf.ForceMarks | bpf.ForceTimed); got != test.want {
 			t.Errorf("%s: flags %#x, want %#x", name, got, test.want)
 		}
 	}

@@ -13,7 +13,7 @@ const maxEntries = 4 << 21 / 10 * 9
 // slots is how many entries a line of the dictionary has.
 const slots = 4
 
-// dictionary collects the entries of a generation's dictionary (abi.h, struct
+// dictionary collects the entries of a revision's dictionary (abi.h, struct
 // entry) and puts them into lines by cuckoo hashing: each entry lies in one of
 // the two lines that the halves of its key name, so the kernel never reads more
 // than two. The same entries in the same order yield the same lines.

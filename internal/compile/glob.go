@@ -26,7 +26,7 @@ type globs struct {
 	texts []string
 	ids   map[string]int32
 
-	// What build makes: see bpf/abi.h, struct generation.
+	// What build makes: see bpf/abi.h, struct revision.
 	classOf [256]uint8
 	width   int
 	next    []uint32
@@ -240,7 +240,7 @@ func (g *globs) class(name string) uint32 {
 }
 
 // appendTo writes the automaton.
-func (g *globs) appendTo(t *tables, to *bpf.Generation) {
+func (g *globs) appendTo(t *tables, to *bpf.Revision) {
 	bytes := make([]uint32, 64)
 	for b, class := range g.classOf {
 		bytes[b/4] |= uint32(class) << (b % 4 * 8)

@@ -10,7 +10,7 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// machine reads a generation as the kernel programs do (bpf/tables.h, bpf/run.h,
+// machine reads a revision as the kernel programs do (bpf/tables.h, bpf/run.h,
 // bpf/subject.h), so that the tables can be tested without a kernel. The
 // programs themselves are compared with policy.Decide in real kernels.
 type machine struct {
@@ -18,7 +18,7 @@ type machine struct {
 	words []uint32
 }
 
-func newMachine(g *Generation, key Key) machine {
+func newMachine(g *Revision, key Key) machine {
 	m := machine{key: key}
 	for _, l := range g.Lines {
 		m.words = append(m.words, l.Words[:]...)
@@ -28,9 +28,9 @@ func newMachine(g *Generation, key Key) machine {
 
 func structAt[T any](m machine, at uint32) *T { return (*T)(unsafe.Pointer(&m.words[at])) }
 
-func (m machine) generation() *bpf.Generation { return structAt[bpf.Generation](m, 0) }
+func (m machine) revision() *bpf.Revision { return structAt[bpf.Revision](m, 0) }
 
-func (m machine) subjects() *bpf.Subjects { return structAt[bpf.Subjects](m, m.generation().Subjects) }
+func (m machine) subjects() *bpf.Subjects { return structAt[bpf.Subjects](m, m.revision().Subjects) }
 
 func (m machine) operation(id int) *bpf.Operation {
 	return structAt[bpf.Operation](m, uint32(2*id*bpf.LineWords))
@@ -42,7 +42,7 @@ func (m machine) table(id, table int) bpf.Table {
 
 // find looks a key up in the dictionary.
 func (m machine) find(key uint64) (bpf.State, bool) {
-	g := m.generation()
+	g := m.revision()
 	mask := uint64(g.DictionaryLines - 1)
 	for _, line := range []uint64{key & mask, key >> 32 & mask} {
 		for slot := range uint32(slots) {
@@ -56,7 +56,7 @@ func (m machine) find(key uint64) (bpf.State, bool) {
 }
 
 func (m machine) globClass(name string) uint32 {
-	g := m.generation()
+	g := m.revision()
 	state := uint32(0)
 	for i := range len(name) {
 		b := uint32(name[i])
@@ -99,7 +99,7 @@ func (m machine) run(s bpf.State, path string) bpf.State {
 
 // namedFile returns the state of a file that policies name.
 func (m machine) namedFile(dimension uint32, i Identity) bpf.State {
-	g := m.generation()
+	g := m.revision()
 	bit := uint32(i.Inode) & (g.FilterBits - 1)
 	if m.words[g.Filter+bit/32]>>(bit%32)&1 == 0 {
 		return dead
@@ -160,7 +160,7 @@ func (m machine) walk(dimension uint32, start bpf.State, path string, identity f
 // classify returns the class of a process at a time.
 func (m machine) classify(p policy.Process, now uint64) uint32 {
 	s := m.subjects()
-	deadlines := bpf.Table{At: m.generation().Subjects + uint32(bpf.LineWords), Count: uint32(s.Times)}
+	deadlines := bpf.Table{At: m.revision().Subjects + uint32(bpf.LineWords), Count: uint32(s.Times)}
 	time := uint32(m.search(deadlines, 2, uint32(now>>32), uint32(now)))
 	user := m.interval(s.Users, p.UID)
 	unknown := s.Unknown + time*s.UserClasses + user
@@ -236,12 +236,12 @@ func (m machine) search(t bpf.Table, size uint32, key ...uint32) int {
 }
 
 // concerns reports whether any rule concerns an operation.
-func (m machine) concerns(id int) bool { return m.generation().Concerned>>id&1 != 0 }
+func (m machine) concerns(id int) bool { return m.revision().Concerned>>id&1 != 0 }
 
 // begin returns the row of a class; false when nothing is judged.
 func (m machine) begin(id int, class uint32) (*bpf.Operation, uint32, bool) {
 	o := m.operation(id)
-	row := m.words[m.generation().Rows+class*uint32(bpf.LineWords)+uint32(id)]
+	row := m.words[m.revision().Rows+class*uint32(bpf.LineWords)+uint32(id)]
 	allowed := row&bpf.RowAllowed != 0
 	if !m.concerns(id) && !allowed {
 		panic("a row of an operation that no rule concerns")

@@ -75,7 +75,7 @@ func (m *marks) add(selector int32, s policy.Subject, options Options) error {
 }
 
 // addProcesses gives the processes of a subject a mark, which they are given before
-// the generation is in force.
+// the revision is in force.
 func (m *marks) addProcesses(selector int32, s policy.Subject, options Options) error {
 	bit, err := m.next(processesKey(s.Processes), options)
 	if err != nil {

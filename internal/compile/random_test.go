@@ -214,7 +214,7 @@ func (w *world) judge(m machine, r policy.Request) (bpf.Verdict, bool) {
 }
 
 // compare fails the test if a word of the tables is not the decision.
-func compare(t *testing.T, seed uint64, g *Generation, set []policy.Policy, r policy.Request, got bpf.Verdict, want policy.Decision) {
+func compare(t *testing.T, seed uint64, g *Revision, set []policy.Policy, r policy.Request, got bpf.Verdict, want policy.Decision) {
 	t.Helper()
 	rule := Rule{-1, -1}
 	if got.Rule() >= 0 {

@@ -146,7 +146,7 @@ func BenchmarkCompile(b *testing.B) {
 		set := s.set()
 		b.Run(s.name, func(b *testing.B) {
 			b.ReportAllocs()
-			var g *Generation
+			var g *Revision
 			for b.Loop() {
 				var err error
 				if g, err = Compile(set, existing()); err != nil {

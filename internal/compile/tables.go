@@ -6,7 +6,7 @@ import (
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 )
 
-// tables collects the words of a generation.
+// tables collects the words of a revision.
 type tables struct{ words []uint32 }
 
 // append adds a table and returns where it starts. Tables start at a line, and

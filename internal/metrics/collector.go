@@ -39,7 +39,7 @@ var (
 	policies    = describe("policies", "Policies in force.")
 	rules       = describe("rules", "Rules in force.")
 	mitigations = describe("mitigations", "Mitigations in force.")
-	generation  = describe("generation", "Number of the policy set in force.")
+	revision    = describe("revision", "Number of the policy set in force.")
 	applied     = describe("applied_timestamp_seconds", "When the policy set in force was applied.")
 	attached    = describe("operation_attached", "Whether the operation is judged.", "operation")
 
@@ -57,7 +57,7 @@ var (
 )
 
 var descriptions = []*prometheus.Desc{
-	up, buildInfo, degraded, problems, adopted, policies, rules, mitigations, generation, applied, attached,
+	up, buildInfo, degraded, problems, adopted, policies, rules, mitigations, revision, applied, attached,
 	decisions, undecided, alerts, hits, unlisted, read, folded, sequence, sinks, failing,
 }
 
@@ -92,7 +92,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	m.gauge(policies, float64(s.GetPolicies()))
 	m.gauge(rules, float64(s.GetRules()))
 	m.gauge(mitigations, float64(s.GetMitigations()))
-	m.gauge(generation, float64(s.GetGeneration()))
+	m.gauge(revision, float64(s.GetRevision()))
 	if at := s.GetApplied(); at != nil {
 		m.gauge(applied, float64(at.AsTime().UnixMilli())/1000)
 	}

@@ -33,7 +33,7 @@ var update = flag.Bool("update", false, "write the expected exposition anew")
 func full(context.Context) (*pb.StatusResponse, error) {
 	return &pb.StatusResponse{
 		State: pb.StatusResponse_STATE_DEGRADED, Problems: []string{"a.yaml:3:7: no", "x"}, Version: "v1.2.3", Adopted: true,
-		Generation: 7, Applied: timestamppb.New(time.Unix(1_800_000_000, 500_000_000)), Policies: 3, Rules: 4, Mitigations: 1,
+		Revision: 7, Applied: timestamppb.New(time.Unix(1_800_000_000, 500_000_000)), Policies: 3, Rules: 4, Mitigations: 1,
 		Operations: []*pb.OperationCounters{
 			{Operation: "file_open", Attached: true, Allowed: 100, Audited: 20, Denied: 10, Killed: 3, Undecided: 2, Alerts: 25, AlertsLost: 4, AlertsLimited: 1},
 			{Operation: "sb_mount"},
@@ -209,7 +209,7 @@ func TestDocs(t *testing.T) {
 func TestHandler(t *testing.T) {
 	with := func(state pb.StatusResponse_State, err error) Status {
 		return func(context.Context) (*pb.StatusResponse, error) {
-			return &pb.StatusResponse{State: state, Generation: 7, Policies: 3, Problems: []string{"a.yaml: no"}}, err
+			return &pb.StatusResponse{State: state, Revision: 7, Policies: 3, Problems: []string{"a.yaml: no"}}, err
 		}
 	}
 	for _, c := range []struct {
@@ -219,7 +219,7 @@ func TestHandler(t *testing.T) {
 		want         string
 	}{
 		{"GET", "/healthz", with(0, errors.New("no")), 200, "ok\n"},
-		{"GET", "/readyz", with(pb.StatusResponse_STATE_ENFORCING, nil), 200, "enforcing generation 7: 3 policies\n"},
+		{"GET", "/readyz", with(pb.StatusResponse_STATE_ENFORCING, nil), 200, "enforcing revision 7: 3 policies\n"},
 		{"GET", "/readyz", with(pb.StatusResponse_STATE_DEGRADED, nil), 503, "degraded\na.yaml: no\n"},
 		{"GET", "/readyz", with(pb.StatusResponse_STATE_UNSPECIFIED, nil), 503, "not enforcing\n"},
 		{"GET", "/readyz", with(pb.StatusResponse_STATE_ENFORCING, errors.New("no")), 503, "the daemon does not tell its state: no\n"},

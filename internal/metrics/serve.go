@@ -51,7 +51,7 @@ func ready(w http.ResponseWriter, r *http.Request, status Status) {
 	case err != nil:
 		answer(w, http.StatusServiceUnavailable, "the daemon does not tell its state: "+err.Error()+"\n")
 	case s.GetState() == pb.StatusResponse_STATE_ENFORCING:
-		answer(w, http.StatusOK, fmt.Sprintf("enforcing generation %d: %d policies\n", s.GetGeneration(), s.GetPolicies()))
+		answer(w, http.StatusOK, fmt.Sprintf("enforcing revision %d: %d policies\n", s.GetRevision(), s.GetPolicies()))
 	case s.GetState() == pb.StatusResponse_STATE_DEGRADED:
 		answer(w, http.StatusServiceUnavailable, "degraded\n"+strings.Join(append(s.GetProblems(), ""), "\n"))
 	default:

@@ -426,12 +426,12 @@ func (x *ApplyResponse) GetWarnings() []string {
 // Changes tells what changed, by the names of policies.
 type Changes struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// generation is the number of the set in force.
-	Generation uint32   `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
-	Added      []string `protobuf:"bytes,2,rep,name=added,proto3" json:"added,omitempty"`
-	Changed    []string `protobuf:"bytes,3,rep,name=changed,proto3" json:"changed,omitempty"`
-	Removed    []string `protobuf:"bytes,4,rep,name=removed,proto3" json:"removed,omitempty"`
-	Unchanged  []string `protobuf:"bytes,5,rep,name=unchanged,proto3" json:"unchanged,omitempty"`
+	// revision is the number of the set in force.
+	Revision  uint32   `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Added     []string `protobuf:"bytes,2,rep,name=added,proto3" json:"added,omitempty"`
+	Changed   []string `protobuf:"bytes,3,rep,name=changed,proto3" json:"changed,omitempty"`
+	Removed   []string `protobuf:"bytes,4,rep,name=removed,proto3" json:"removed,omitempty"`
+	Unchanged []string `protobuf:"bytes,5,rep,name=unchanged,proto3" json:"unchanged,omitempty"`
 	// diff is a unified diff of the policies' YAML, empty when nothing changed.
 	Diff          string `protobuf:"bytes,6,opt,name=diff,proto3" json:"diff,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -468,9 +468,9 @@ func (*Changes) Descriptor() ([]byte, []int) {
 	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{3}
 }
 
-func (x *Changes) GetGeneration() uint32 {
+func (x *Changes) GetRevision() uint32 {
 	if x != nil {
-		return x.Generation
+		return x.Revision
 	}
 	return 0
 }
@@ -646,7 +646,7 @@ func (*ListRequest) Descriptor() ([]byte, []int) {
 type ListResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Policies      []*Policy              `protobuf:"bytes,1,rep,name=policies,proto3" json:"policies,omitempty"`
-	Generation    uint32                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Revision      uint32                 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -688,9 +688,9 @@ func (x *ListResponse) GetPolicies() []*Policy {
 	return nil
 }
 
-func (x *ListResponse) GetGeneration() uint32 {
+func (x *ListResponse) GetRevision() uint32 {
 	if x != nil {
-		return x.Generation
+		return x.Revision
 	}
 	return 0
 }
@@ -1024,7 +1024,7 @@ type StatusResponse struct {
 	// adopted tells that enforcement was taken over from a former daemon.
 	Adopted         bool                   `protobuf:"varint,8,opt,name=adopted,proto3" json:"adopted,omitempty"`
 	PinPath         string                 `protobuf:"bytes,9,opt,name=pin_path,json=pinPath,proto3" json:"pin_path,omitempty"`
-	Generation      uint32                 `protobuf:"varint,10,opt,name=generation,proto3" json:"generation,omitempty"`
+	Revision        uint32                 `protobuf:"varint,10,opt,name=revision,proto3" json:"revision,omitempty"`
 	Applied         *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=applied,proto3" json:"applied,omitempty"`
 	Policies        uint32                 `protobuf:"varint,12,opt,name=policies,proto3" json:"policies,omitempty"`
 	Rules           uint32                 `protobuf:"varint,13,opt,name=rules,proto3" json:"rules,omitempty"`
@@ -1132,9 +1132,9 @@ func (x *StatusResponse) GetPinPath() string {
 	return ""
 }
 
-func (x *StatusResponse) GetGeneration() uint32 {
+func (x *StatusResponse) GetRevision() uint32 {
 	if x != nil {
-		return x.Generation
+		return x.Revision
 	}
 	return 0
 }
@@ -2276,11 +2276,9 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x04name\x18\x04 \x01(\tR\x04name\"b\n" +
 	"\rApplyResponse\x125\n" +
 	"\achanges\x18\x01 \x01(\v2\x1b.ebpfguard.v1alpha1.ChangesR\achanges\x12\x1a\n" +
-	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"\xa5\x01\n" +
-	"\aChanges\x12\x1e\n" +
-	"\n" +
-	"generation\x18\x01 \x01(\rR\n" +
-	"generation\x12\x14\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"\xa1\x01\n" +
+	"\aChanges\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\rR\brevision\x12\x14\n" +
 	"\x05added\x18\x02 \x03(\tR\x05added\x12\x18\n" +
 	"\achanged\x18\x03 \x03(\tR\achanged\x12\x18\n" +
 	"\aremoved\x18\x04 \x03(\tR\aremoved\x12\x1c\n" +
@@ -2291,12 +2289,10 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"G\n" +
 	"\x0eDeleteResponse\x125\n" +
 	"\achanges\x18\x01 \x01(\v2\x1b.ebpfguard.v1alpha1.ChangesR\achanges\"\r\n" +
-	"\vListRequest\"f\n" +
+	"\vListRequest\"b\n" +
 	"\fListResponse\x126\n" +
-	"\bpolicies\x18\x01 \x03(\v2\x1a.ebpfguard.v1alpha1.PolicyR\bpolicies\x12\x1e\n" +
-	"\n" +
-	"generation\x18\x02 \x01(\rR\n" +
-	"generation\" \n" +
+	"\bpolicies\x18\x01 \x03(\v2\x1a.ebpfguard.v1alpha1.PolicyR\bpolicies\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\rR\brevision\" \n" +
 	"\n" +
 	"GetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"A\n" +
@@ -2320,7 +2316,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"subscribed\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04textB\a\n" +
 	"\x05event\"\x0f\n" +
-	"\rStatusRequest\"\xbe\x06\n" +
+	"\rStatusRequest\"\xba\x06\n" +
 	"\x0eStatusResponse\x12>\n" +
 	"\x05state\x18\x01 \x01(\x0e2(.ebpfguard.v1alpha1.StatusResponse.StateR\x05state\x12\x1a\n" +
 	"\bproblems\x18\x02 \x03(\tR\bproblems\x12\x18\n" +
@@ -2330,11 +2326,9 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x03pid\x18\x06 \x01(\x05R\x03pid\x124\n" +
 	"\astarted\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\astarted\x12\x18\n" +
 	"\aadopted\x18\b \x01(\bR\aadopted\x12\x19\n" +
-	"\bpin_path\x18\t \x01(\tR\apinPath\x12\x1e\n" +
-	"\n" +
-	"generation\x18\n" +
-	" \x01(\rR\n" +
-	"generation\x124\n" +
+	"\bpin_path\x18\t \x01(\tR\apinPath\x12\x1a\n" +
+	"\brevision\x18\n" +
+	" \x01(\rR\brevision\x124\n" +
 	"\aapplied\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\aapplied\x12\x1a\n" +
 	"\bpolicies\x18\f \x01(\rR\bpolicies\x12\x14\n" +
 	"\x05rules\x18\r \x01(\rR\x05rules\x12 \n" +

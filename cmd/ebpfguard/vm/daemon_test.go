@@ -198,7 +198,7 @@ func TestDaemon(t *testing.T) {
 	}
 	g, c := startDaemon(t, dir, "--metrics", metrics)
 	get(200, "/healthz", `^ok$`)
-	get(200, "/readyz", `^enforcing generation \d+: 0 policies$`)
+	get(200, "/readyz", `^enforcing revision \d+: 0 policies$`)
 	get(200, "/metrics", `^ebpfguard_up 1$`, `^ebpfguard_degraded 0$`, `^ebpfguard_operation_attached\{operation="socket_bind"\} 0$`)
 	wantAllowed(t, 4001)
 	write(t, filepath.Join(folder, "a.yaml"), 0o600, port("file", "4001"))
@@ -219,7 +219,7 @@ func TestDaemon(t *testing.T) {
 	write(t, filepath.Join(folder, "b.yaml"), 0o600, port("mended", "4002"))
 	g.await("the mended policy", func() bool { return errors.Is(listen(4002), syscall.EPERM) })
 	g.await("that all is well", func() bool { return problems(c) == "" })
-	get(200, "/readyz", `^enforcing generation \d+: 2 policies$`)
+	get(200, "/readyz", `^enforcing revision \d+: 2 policies$`)
 	get(200, "/metrics", `^ebpfguard_degraded 0$`, `^ebpfguard_problems 0$`)
 	// Lines that moved are no other policy: its hits go on.
 	before := hitsOf(ctx, t, c, "file")
