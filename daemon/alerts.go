@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/ebpfguard/ebpfguard/daemon/config"
 	"github.com/ebpfguard/ebpfguard/sink"
 )
 
 // startAlerts begins to hand alerts to the outputs. What it returns hands out the last
 // ones, and closes the outputs.
-func (d *Daemon) startAlerts(config Config) (finish func(), err error) {
-	outputs, closers, err := d.openOutputs(config.Outputs)
+func (d *Daemon) startAlerts(c config.Config) (finish func(), err error) {
+	outputs, closers, err := d.openOutputs(c.Outputs)
 	closeAll := func() {
 		for _, c := range closers {
 			if err := c.Close(); err != nil {
@@ -25,7 +26,7 @@ func (d *Daemon) startAlerts(config Config) (finish func(), err error) {
 		return func() {}, err
 	}
 	takeover, _ := d.guard.Takeover()
-	window := config.FoldWindow
+	window := c.FoldWindow
 	if window == 0 {
 		window = -1
 	}
@@ -61,25 +62,25 @@ func (d *Daemon) startAlerts(config Config) (finish func(), err error) {
 }
 
 // openOutputs opens the outputs. They have to be closed also after an error.
-func (d *Daemon) openOutputs(wanted []Output) (outputs []sink.Output, closers []io.Closer, err error) {
+func (d *Daemon) openOutputs(wanted []config.Output) (outputs []sink.Output, closers []io.Closer, err error) {
 	used := map[string]int{}
 	for _, o := range wanted {
 		out := sink.Output{Name: string(o.Type), Filter: o.Filter}
 		lines := sink.JSON
-		if o.Format == Text {
+		if o.Format == config.Text {
 			lines = sink.Text
 		}
 		switch o.Type {
-		case Stdout:
+		case config.Stdout:
 			out.Sink = lines(d.options.Stdout)
-		case File:
+		case config.File:
 			file, err := sink.OpenFile(o.Path, sink.FileOptions{MaxBytes: int64(o.MaxBytes), Keep: int(o.Keep)})
 			if err != nil {
 				return nil, closers, err
 			}
 			d.files, closers = append(d.files, file), append(closers, file)
 			out.Name, out.Sink = "file "+o.Path, lines(file)
-		case Journald:
+		case config.Journald:
 			journal, err := sink.NewJournal("")
 			if err != nil {
 				return nil, closers, err

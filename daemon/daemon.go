@@ -13,13 +13,14 @@ import (
 	"time"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/daemon/config"
 	"github.com/ebpfguard/ebpfguard/internal/metrics"
 	"github.com/ebpfguard/ebpfguard/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/sink"
 )
 
-// Options are what a [Config] does not say. The zero value is useful.
+// Options are what a [config.Config] does not say. The zero value is useful.
 type Options struct {
 	// Log is told what happens; nobody if nil. Level, if set, is its level, which
 	// follows the configuration.
@@ -34,7 +35,7 @@ type Options struct {
 	// ReadyFile is made when everything is in force, and removed at the end.
 	ReadyFile string
 	// Configure reads the configuration again for [Daemon.Reload].
-	Configure func() (Config, error)
+	Configure func() (config.Config, error)
 	// Open opens the guard; [NewGuard] if nil.
 	Open func(ebpfguard.Options) (Guard, error)
 }
@@ -77,18 +78,18 @@ type Daemon struct {
 
 	// stateMu is for what has to be read while policies are being replaced.
 	stateMu  sync.Mutex
-	config   Config
+	config   config.Config
 	problems problems
 	watched  chan struct{} // closed when the directory is to be watched anew
 }
 
 // New returns a daemon; [Daemon.Run] starts it.
-func New(config Config, options Options) (*Daemon, error) {
-	if err := config.Validate(); err != nil {
+func New(c config.Config, options Options) (*Daemon, error) {
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if config.Metrics != "" { // a file and flags may say it together
-		if err := metrics.CheckAddress(config.Metrics, config.MetricsAnywhere); err != nil {
+	if c.Metrics != "" { // a file and flags may say it together
+		if err := metrics.CheckAddress(c.Metrics, c.MetricsAnywhere); err != nil {
 			return nil, err
 		}
 	}
@@ -102,7 +103,7 @@ func New(config Config, options Options) (*Daemon, error) {
 		options.Open = NewGuard
 	}
 	d := &Daemon{
-		options: options, log: options.Log, store: store(config.State), config: config, now: bootTime,
+		options: options, log: options.Log, store: store(c.State), config: c, now: bootTime,
 		problems: problems{}, reloads: make(chan struct{}, 1), watched: make(chan struct{}),
 	}
 	d.expiry = time.AfterFunc(time.Hour, d.expire)
@@ -119,14 +120,14 @@ func New(config Config, options Options) (*Daemon, error) {
 // runs once.
 func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.started = time.Now()
-	config := d.config
+	c := d.config
 	ready := readyFile(d.options.ReadyFile)
 	// One of a former daemon that was killed would promise too much.
 	if err := errors.Join(ready.remove(), d.store.prepare()); err != nil {
 		return err
 	}
 	// First what tells that another daemon runs.
-	server, err := rpc.Listen(rpc.Options{Socket: config.Socket, Group: config.Group, Log: d.log})
+	server, err := rpc.Listen(rpc.Options{Socket: c.Socket, Group: c.Group, Log: d.log})
 	if err != nil {
 		return err
 	}
@@ -152,8 +153,8 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	}()
 
 	guard, err := d.options.Open(ebpfguard.Options{
-		PinPath: config.Pins, ReplacePins: d.options.ReplacePins, AllowGaps: config.AllowGaps,
-		AlertBytes: uint32(config.AlertBuffer), Enrich: config.Enrich,
+		PinPath: c.Pins, ReplacePins: d.options.ReplacePins, AllowGaps: c.AllowGaps,
+		AlertBytes: uint32(c.AlertBuffer), Enrich: c.Enrich,
 	})
 	if err != nil {
 		return err
@@ -166,15 +167,15 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		finish()
 		err = errors.Join(err, d.end())
 	}()
-	if finish, err = d.startAlerts(config); err != nil {
+	if finish, err = d.startAlerts(c); err != nil {
 		return err
 	}
 	if err := d.start(); err != nil {
 		return err
 	}
 	until("watching the policy directory", d.watch)
-	if config.Metrics != "" {
-		listener, err := metrics.Listen(config.Metrics, config.MetricsAnywhere)
+	if c.Metrics != "" {
+		listener, err := metrics.Listen(c.Metrics, c.MetricsAnywhere)
 		if err != nil {
 			return err
 		}
@@ -225,14 +226,14 @@ func (d *Daemon) end() error {
 	d.ended = true
 	d.expiry.Stop()
 	d.tidy.Stop()
-	if d.configuration().OnExit == Remove {
+	if d.configuration().OnExit == config.Remove {
 		return d.guard.Remove()
 	}
 	return d.guard.Close()
 }
 
 // configuration returns what applies now.
-func (d *Daemon) configuration() Config {
+func (d *Daemon) configuration() config.Config {
 	d.stateMu.Lock()
 	defer d.stateMu.Unlock()
 	return d.config

@@ -17,6 +17,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/config"
 )
 
 // bind is a policy by which the name of a port may not be taken.
@@ -37,7 +38,7 @@ type world struct {
 	t      *testing.T
 	dir    string
 	guard  *memory
-	config Config
+	config config.Config
 	log    *buffer
 }
 
@@ -67,7 +68,7 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	w := &world{t: t, dir: dir, guard: &memory{alerts: make(chan ebpfguard.Alert, 10)}, log: &buffer{}}
-	w.config = DefaultConfig()
+	w.config = config.Default()
 	w.config.Policies, w.config.State = filepath.Join(dir, "policies"), filepath.Join(dir, "state")
 	w.config.Socket, w.config.Pins = filepath.Join(dir, "socket"), filepath.Join(dir, "pins")
 	w.config.Debounce, w.config.Outputs = 10*time.Millisecond, nil
@@ -105,7 +106,7 @@ type instance struct {
 }
 
 // try starts a daemon and returns it, or why it ended.
-func (w *world) try(configure func() (Config, error)) (*instance, error) {
+func (w *world) try(configure func() (config.Config, error)) (*instance, error) {
 	w.t.Helper()
 	w.guard.mu.Lock()
 	w.guard.closed = false
@@ -203,5 +204,19 @@ func wantStatus(t *testing.T, err error, code codes.Code, text string) {
 	t.Helper()
 	if status.Code(err) != code || !strings.Contains(err.Error(), text) {
 		t.Errorf("error %v, want %v with %q", err, code, text)
+	}
+}
+
+// TestMetricsForOthers expects that an address for other machines is refused before
+// anything is in force, unless file and flags together allow it.
+func TestMetricsForOthers(t *testing.T) {
+	c := config.Default()
+	c.Metrics = "0.0.0.0:9477"
+	if _, err := New(c, Options{}); err == nil || !strings.Contains(err.Error(), "can be reached from elsewhere") {
+		t.Errorf("got %v", err)
+	}
+	c.MetricsAnywhere = true
+	if _, err := New(c, Options{}); err != nil {
+		t.Error(err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/config"
 )
 
 func TestDirectory(t *testing.T) {
@@ -170,7 +171,7 @@ func TestReconfigure(t *testing.T) {
 	w := newWorld(t)
 	w.write("a.yaml", bind("a", 1))
 	next, failure := w.config, error(nil)
-	i, err := w.try(func() (Config, error) { return next, failure })
+	i, err := w.try(func() (config.Config, error) { return next, failure })
 	if err != nil {
 		t.Fatal(err)
 	}

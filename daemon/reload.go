@@ -3,6 +3,8 @@ package daemon
 import (
 	"fmt"
 	"reflect"
+
+	"github.com/ebpfguard/ebpfguard/daemon/config"
 )
 
 // Reload reads the configuration and the policy directory again, and opens files of
@@ -17,11 +19,11 @@ func (d *Daemon) Reload() {
 func (d *Daemon) reload() {
 	d.reopenOutputs()
 	if d.options.Configure != nil {
-		if config, err := d.options.Configure(); err != nil {
+		if c, err := d.options.Configure(); err != nil {
 			d.problem(problemConfig, fmt.Errorf("the configuration was NOT reloaded, the former one stays: %w", err))
 		} else {
 			d.solved(problemConfig)
-			d.reconfigure(config)
+			d.reconfigure(c)
 		}
 	}
 	_ = d.reloadDirectory() // which tells it
@@ -29,7 +31,7 @@ func (d *Daemon) reload() {
 }
 
 // reconfigure takes over what can change while the daemon runs.
-func (d *Daemon) reconfigure(to Config) {
+func (d *Daemon) reconfigure(to config.Config) {
 	d.stateMu.Lock()
 	former := d.config
 	next := former
@@ -49,7 +51,7 @@ func (d *Daemon) reconfigure(to Config) {
 }
 
 // different returns the names of the fields that differ.
-func different(a, b Config) []string {
+func different(a, b config.Config) []string {
 	var fields []string
 	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
 	for i := range va.NumField() {

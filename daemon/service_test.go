@@ -13,6 +13,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/config"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -156,7 +157,7 @@ func TestListGetAndStatus(t *testing.T) {
 func TestWatchAndOutputs(t *testing.T) {
 	w := newWorld(t)
 	path := filepath.Join(w.dir, "alerts")
-	w.config.Outputs = []Output{{Type: File, Path: path, Keep: 1}}
+	w.config.Outputs = []config.Output{{Type: config.File, Path: path, Keep: 1}}
 	w.config.FoldWindow = 0
 	w.guard.sequence.Store(41) // of a former daemon
 	i := w.start()

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/config"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -158,7 +159,7 @@ func TestStartWithBrokenState(t *testing.T) {
 }
 
 func TestOnExit(t *testing.T) {
-	for exit, left := range map[OnExit]string{Keep: "[f]", Remove: "[]"} {
+	for exit, left := range map[config.OnExit]string{config.Keep: "[f]", config.Remove: "[]"} {
 		w := newWorld(t)
 		w.config.OnExit = exit
 		w.write("f.yaml", bind("f", 1))

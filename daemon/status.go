@@ -25,12 +25,12 @@ func (d *Daemon) status(context.Context) (*pb.StatusResponse, error) {
 	if !d.tidying.Swap(true) {
 		d.tidy.Reset(tidyTime)
 	}
-	config := d.configuration()
+	c := d.configuration()
 	host, _ := os.Hostname() // the rest is worth telling
 	s := &pb.StatusResponse{
 		Version: d.options.Version, Host: host, BootId: bootID(), Pid: int32(os.Getpid()),
-		Started: timestamppb.New(d.started), Adopted: d.adopted, PinPath: config.Pins,
-		PolicyDirectory: config.Policies, ResidentBytes: residentBytes(),
+		Started: timestamppb.New(d.started), Adopted: d.adopted, PinPath: c.Pins,
+		PolicyDirectory: c.Policies, ResidentBytes: residentBytes(),
 	}
 	if err := d.enforced(s); err != nil {
 		return nil, err

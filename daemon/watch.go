@@ -25,7 +25,7 @@ const (
 func (d *Daemon) watch(ctx context.Context) error {
 	for ctx.Err() == nil {
 		d.stateMu.Lock()
-		config, again := d.config, d.watched
+		c, again := d.config, d.watched
 		d.stateMu.Unlock()
 		ctx, cancel := context.WithCancel(ctx)
 		go func() {
@@ -36,7 +36,7 @@ func (d *Daemon) watch(ctx context.Context) error {
 			}
 		}()
 		w := watcher{
-			dir: filepath.Clean(config.Policies), debounce: config.Debounce, poll: pollInterval, rewatch: rewatchInterval,
+			dir: filepath.Clean(c.Policies), debounce: c.Debounce, poll: pollInterval, rewatch: rewatchInterval,
 			changed: func() { _ = d.reloadDirectory() }, // which tells it
 			look:    d.pollDirectory,
 			lost: func(err error) {
@@ -44,7 +44,7 @@ func (d *Daemon) watch(ctx context.Context) error {
 			},
 			found: func() { d.solved(problemWatch) },
 		}
-		if config.Policies == "" {
+		if c.Policies == "" {
 			<-ctx.Done()
 		} else {
 			w.run(ctx)

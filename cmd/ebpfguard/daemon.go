@@ -14,13 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpfguard/ebpfguard/daemon"
+	"github.com/ebpfguard/ebpfguard/daemon/config"
 )
 
 func newDaemonCommand() *cobra.Command {
 	var file string
 	var options daemon.Options
-	config := daemon.DefaultConfig()
-	flags := config.Flags()
+	defaults := config.Default()
+	flags := defaults.Flags()
 	cmd := &cobra.Command{
 		Use:   "daemon",
 		Short: "Enforce a directory of policies, and serve the API",
@@ -49,31 +50,31 @@ anew. SIGTERM and SIGINT end the daemon.`,
       --outputs '{type: journald, filter: {verdicts: [deny, kill]}}'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			configure := func() (daemon.Config, error) { return daemon.LoadConfig(file, flags) }
-			config, err := configure()
+			configure := func() (config.Config, error) { return config.Load(file, flags) }
+			c, err := configure()
 			if err != nil {
 				return fmt.Errorf("daemon: the configuration cannot be used:\n%w", err)
 			}
 			options.Level = new(slog.LevelVar)
-			options.Level.Set(config.LogLevel)
-			options.Log = newLog(cmd.ErrOrStderr(), config.LogFormat, options.Level)
+			options.Level.Set(c.LogLevel)
+			options.Log = newLog(cmd.ErrOrStderr(), c.LogFormat, options.Level)
 			options.Stdout, options.Configure = cmd.OutOrStdout(), configure
 			options.Version = version(debug.ReadBuildInfo())
-			return runDaemon(config, options)
+			return runDaemon(c, options)
 		},
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&file, "config", "", "read the configuration from `FILE`; without it from "+daemon.DefaultConfigFile+", if that is there")
+	f.StringVar(&file, "config", "", "read the configuration from `FILE`; without it from "+config.DefaultFile+", if that is there")
 	f.AddFlagSet(flags)
 	f.BoolVar(&options.ReplacePins, "replace-pins", false, "replace pins that are damaged, not ours or of a newer version")
 	f.StringVar(&options.ReadyFile, "ready-file", "", "write `FILE` when everything is in force, remove it at the end")
 	return cmd
 }
 
-func newLog(w io.Writer, format daemon.LogFormat, level slog.Leveler) *slog.Logger {
+func newLog(w io.Writer, format config.LogFormat, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
-	if format == daemon.LogJSON {
+	if format == config.LogJSON {
 		return slog.New(slog.NewJSONHandler(w, options))
 	}
 	return slog.New(slog.NewTextHandler(w, options))
@@ -83,14 +84,14 @@ func newLog(w io.Writer, format daemon.LogFormat, level slog.Leveler) *slog.Logg
 // reads and throws away for a change is not.
 const gcPercent = 40
 
-func runDaemon(config daemon.Config, options daemon.Options) error {
+func runDaemon(c config.Config, options daemon.Options) error {
 	debug.SetGCPercent(gcPercent)
 	// Huge pages would fill up again what was given back: khugepaged makes one of what is
 	// used here and there (Documentation/admin-guide/mm/transhuge.rst).
 	if err := unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0); err != nil {
 		options.Log.Debug("the daemon takes more memory than it needs", "error", err)
 	}
-	d, err := daemon.New(config, options)
+	d, err := daemon.New(c, options)
 	if err != nil {
 		return fmt.Errorf("daemon: %w", err)
 	}

@@ -7,11 +7,11 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebpfguard/ebpfguard"
-	"github.com/ebpfguard/ebpfguard/daemon"
+	"github.com/ebpfguard/ebpfguard/daemon/config"
 )
 
 func newDownCommand() *cobra.Command {
-	var path, config string
+	var path, file string
 	var force bool
 	cmd := &cobra.Command{
 		Use:   "down",
@@ -30,7 +30,7 @@ What was applied is remembered, and in force again when a daemon starts.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if path == "" {
-				c, err := daemon.LoadConfig(config, nil)
+				c, err := config.Load(file, nil)
 				if err != nil {
 					return fmt.Errorf("down: the place of the pins cannot be read from the configuration; name it with --pins:\n%w", err)
 				}
@@ -55,7 +55,7 @@ What was applied is remembered, and in force again when a daemon starts.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&path, "pins", "", "remove the pins of `DIR`; without it those of the configuration")
-	f.StringVar(&config, "config", "", "read the place of the pins from `FILE`; without it from "+daemon.DefaultConfigFile+", if that is there")
+	f.StringVar(&file, "config", "", "read the place of the pins from `FILE`; without it from "+config.DefaultFile+", if that is there")
 	f.BoolVar(&force, "force", false, "remove the directory whatever it holds")
 	return cmd
 }

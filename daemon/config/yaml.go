@@ -1,4 +1,4 @@
-package daemon
+package config
 
 import (
 	"bytes"
@@ -15,11 +15,11 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// ParseConfig reads a configuration from YAML; what it does not say is as in
-// [DefaultConfig]. Reading is strict: anything that is not understood is an error with
+// Parse reads a configuration from YAML; what it does not say is as in
+// [Default]. Reading is strict: anything that is not understood is an error with
 // its place as name:line:column. The error joins all problems.
-func ParseConfig(name string, data []byte) (Config, error) {
-	c := DefaultConfig()
+func Parse(name string, data []byte) (Config, error) {
+	c := Default()
 	r := reader{file: name}
 	if root := r.document(data); root != nil {
 		r.config(root, &c)

@@ -1,4 +1,5 @@
-package daemon
+// Package config is the configuration of a daemon: what it says, its flags, and its file.
+package config
 
 import (
 	"errors"
@@ -11,10 +12,10 @@ import (
 	"github.com/ebpfguard/ebpfguard/sink"
 )
 
-// DefaultConfigFile is what `ebpfguard daemon` reads if it is there.
-const DefaultConfigFile = "/etc/ebpfguard/config.yaml"
+// DefaultFile is what `ebpfguard daemon` reads if it is there.
+const DefaultFile = "/etc/ebpfguard/config.yaml"
 
-// Config says what a daemon does. [DefaultConfig] is where to begin.
+// Config says what a daemon does. [Default] is where to begin.
 type Config struct {
 	// Policies is the directory of policies; none if empty.
 	Policies string
@@ -101,8 +102,8 @@ type Output struct {
 	Filter sink.Filter
 }
 
-// DefaultConfig returns what applies when nothing is said.
-func DefaultConfig() Config {
+// Default returns what applies when nothing is said.
+func Default() Config {
 	return Config{
 		Policies:    "/etc/ebpfguard/policies.d",
 		Socket:      "/run/ebpfguard/ebpfguard.sock",
@@ -124,7 +125,7 @@ func (c Config) Validate() error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Socket == "" {
-		add("socket is empty; write the path of a Unix socket such as %s", DefaultConfig().Socket)
+		add("socket is empty; write the path of a Unix socket such as %s", Default().Socket)
 	}
 	for _, p := range []struct{ key, path string }{{"policies", c.Policies}, {"socket", c.Socket}, {"pins", c.Pins}, {"state", c.State}} {
 		if p.path != "" && !filepath.IsAbs(p.path) {

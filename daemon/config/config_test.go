@@ -1,4 +1,4 @@
-package daemon
+package config
 
 import (
 	"log/slog"
@@ -15,8 +15,8 @@ import (
 	"github.com/ebpfguard/ebpfguard/sink"
 )
 
-func TestParseConfig(t *testing.T) {
-	got, err := ParseConfig("c.yaml", []byte(`
+func TestParse(t *testing.T) {
+	got, err := Parse("c.yaml", []byte(`
 policies: /p
 socket: /s
 group: adm
@@ -61,13 +61,13 @@ log_format: json
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	for _, empty := range []string{"", "# nothing\n", "---\n"} {
-		if got, err := ParseConfig("c.yaml", []byte(empty)); err != nil || !reflect.DeepEqual(got, DefaultConfig()) {
+		if got, err := Parse("c.yaml", []byte(empty)); err != nil || !reflect.DeepEqual(got, Default()) {
 			t.Errorf("%q: %v, %+v", empty, err, got)
 		}
 	}
 }
 
-func TestParseConfigErrors(t *testing.T) {
+func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
 		{"polices: /p", `c.yaml:1:1: unknown key "polices" of the configuration; choose from alert_buffer, allow_gaps,`},
 		{"policies: /p\npolicies: /q", "c.yaml:2:1: policies is already on line 1; remove one"},
@@ -94,13 +94,13 @@ func TestParseConfigErrors(t *testing.T) {
 		{"group: \"a", "c.yaml:"},
 		{"a: b\npins: [", "not valid YAML"},
 	} {
-		_, err := ParseConfig("c.yaml", []byte(tt.text))
+		_, err := Parse("c.yaml", []byte(tt.text))
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q: %v, want %s", tt.text, err, tt.want)
 		}
 	}
 	// All problems are told at once.
-	if _, err := ParseConfig("c.yaml", []byte("a: 1\nb: 2\non_exit: x\n")); err == nil || strings.Count(err.Error(), "c.yaml:") != 3 {
+	if _, err := Parse("c.yaml", []byte("a: 1\nb: 2\non_exit: x\n")); err == nil || strings.Count(err.Error(), "c.yaml:") != 3 {
 		t.Errorf("error %v", err)
 	}
 }
@@ -110,7 +110,7 @@ func TestFlagsWin(t *testing.T) {
 	if err := os.WriteFile(path, []byte("group: a\nsocket: /from/file\noutputs: [{type: journald}]\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	defaults := DefaultConfig()
+	defaults := Default()
 	flags := defaults.Flags()
 	command := pflag.NewFlagSet("command", pflag.ContinueOnError)
 	command.AddFlagSet(flags)
@@ -121,11 +121,11 @@ func TestFlagsWin(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // as SIGHUP does
-		got, err := LoadConfig(path, flags)
+		got, err := Load(path, flags)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := DefaultConfig()
+		want := Default()
 		want.Socket, want.Group, want.Enrich, want.OnExit = "/from/file", "b", false, Remove
 		want.AlertBuffer, want.LogLevel, want.Debounce = 1<<20, slog.LevelWarn, 2*time.Second
 		want.Outputs = []Output{{Type: File, Path: "/x"}, {Type: Stdout, Filter: sink.Filter{Verdicts: []string{"kill"}}}}
@@ -133,50 +133,36 @@ func TestFlagsWin(t *testing.T) {
 			t.Errorf("got  %+v\nwant %+v", got, want)
 		}
 	}
-	if _, err := LoadConfig(path+".none", nil); err == nil || !strings.Contains(err.Error(), "check the path") {
+	if _, err := Load(path+".none", nil); err == nil || !strings.Contains(err.Error(), "check the path") {
 		t.Errorf("a file that is not there: %v", err)
 	}
 	for _, wrong := range [][]string{{"--outputs", "{type: fil}"}, {"--outputs", ""}, {"--outputs", "none", "--outputs", "{type: stdout}"}, {"--log-level", "loud"}} {
-		c := DefaultConfig()
+		c := Default()
 		if err := c.Flags().Parse(wrong); err == nil {
 			t.Errorf("%v is taken", wrong)
 		}
 	}
 }
 
-// TestMetricsForOthers expects that an address for other machines is refused before
-// anything is in force, unless file and flags together allow it.
-func TestMetricsForOthers(t *testing.T) {
-	c := DefaultConfig()
-	c.Metrics = "0.0.0.0:9477"
-	if _, err := New(c, Options{}); err == nil || !strings.Contains(err.Error(), "can be reached from elsewhere") {
-		t.Errorf("got %v", err)
-	}
-	c.MetricsAnywhere = true
-	if _, err := New(c, Options{}); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestExample holds the commented example against the reader: with every comment sign
 // removed from its keys it must still be one, and what is commented out the default.
 func TestExample(t *testing.T) {
-	const path = "../deploy/config.yaml"
+	const path = "../../deploy/config.yaml"
 	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := ParseConfig(path, data)
+	got, err := Parse(path, data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := DefaultConfig()
+	want := Default()
 	want.Outputs = []Output{{Type: Journald}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	all := regexp.MustCompile(`(?m)^#([a-z_]+:|- |  )`).ReplaceAll(data, []byte("$1"))
-	got, err = ParseConfig(path, all)
+	got, err = Parse(path, all)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, all)
 	}
@@ -189,7 +175,7 @@ func TestExample(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	// Every key is there, and in the table of the documentation.
-	docs, err := os.ReadFile("../docs/daemon.md")
+	docs, err := os.ReadFile("../../docs/daemon.md")
 	if err != nil {
 		t.Fatal(err)
 	}

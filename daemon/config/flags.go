@@ -1,4 +1,4 @@
-package daemon
+package config
 
 import (
 	"errors"
@@ -34,18 +34,18 @@ func (c *Config) Flags() *pflag.FlagSet {
 	return f
 }
 
-// LoadConfig reads a configuration: what the flags that were set say, else what the file
-// says, else the default. Without a path it reads [DefaultConfigFile] if that is there.
+// Load reads a configuration: what the flags that were set say, else what the file
+// says, else the default. Without a path it reads [DefaultFile] if that is there.
 // The error joins all problems.
-func LoadConfig(path string, flags *pflag.FlagSet) (Config, error) {
-	c, name := DefaultConfig(), path
+func Load(path string, flags *pflag.FlagSet) (Config, error) {
+	c, name := Default(), path
 	if name == "" {
-		name = DefaultConfigFile
+		name = DefaultFile
 	}
 	data, err := os.ReadFile(name)
 	switch {
 	case err == nil:
-		if c, err = ParseConfig(name, data); err != nil {
+		if c, err = Parse(name, data); err != nil {
 			return Config{}, err
 		}
 	case path != "" || !errors.Is(err, fs.ErrNotExist):
