@@ -64,14 +64,14 @@ DEB_INSTALLED = -add $(CURDIR)/bin/deb/usr/bin/ebpfguard:/usr/bin/ebpfguard -add
 	-add $(CURDIR)/deploy/vm/testdata/policy.yaml:/srv/forbidden
 
 .PHONY: test-deb
-test-deb: ## follow the README's tour on a Debian with systemd; install, crash, upgrade, purge the .deb and .rpm; boot with it
+test-deb: ## follow docs/tour.md on a Debian with systemd; install, crash, upgrade, purge the .deb and .rpm; boot with it
 	@scripts/install-tools systemd
 	@for version in 0.0.1 0.0.2; do \
 		$(GO) -C internal/dist run . -arch amd64 -format deb,rpm -version $$version -out "bin/debs/$$version" || exit; \
 	done
 	@rm -rf bin/deb && dpkg-deb -x bin/debs/0.0.2/ebpfguard_*_amd64.deb bin/deb
 	@$(GO) build -o bin/vmrun ./internal/vmtest/vmrun
-	$(DEB_TEST) -run TestTour -exec '$(DEB_VM) -add $(CURDIR)/bin/debs:/src/debs -add $(CURDIR)/README.md:/src/README.md -add $(CURDIR)/docs/alerts.md:/src/docs/alerts.md' ./deploy/vm
+	$(DEB_TEST) -run TestTour -exec '$(DEB_VM) -add $(CURDIR)/bin/debs:/src/debs -add $(CURDIR)/docs/tour.md:/src/docs/tour.md -add $(CURDIR)/docs/alerts.md:/src/docs/alerts.md' ./deploy/vm
 	$(DEB_TEST) -run 'TestPackage|TestRPM' -exec '$(DEB_VM) -add $(CURDIR)/bin/debs:/src/debs' ./deploy/vm
 	$(DEB_TEST) -run TestBoot -exec '$(DEB_VM) -append systemd.wants=ebpfguard.service $(DEB_INSTALLED)' ./deploy/vm
 

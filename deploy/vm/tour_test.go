@@ -21,22 +21,18 @@ import (
 	"time"
 )
 
-const (
-	tourHeading   = "## Five minutes with the daemon"
-	policyHeading = "## Quick start: YAML"
-	newcomer      = "newcomer"
-)
+const newcomer = "newcomer"
 
 // onHost are commands of the tour that are run by `make test-deb` before the machine boots.
 var onHost = []string{"make dist"}
 
-// TestTour follows the README's tour on a machine that has never seen ebpfguard, as a user with sudo.
+// TestTour follows docs/tour.md on a machine that has never seen ebpfguard, as a user with sudo.
 func TestTour(t *testing.T) {
 	before := tree(t)
 	home := settle(t)
-	steps := tour(t, tourHeading)
+	steps := tour(t)
 	if len(steps) < 10 {
-		t.Fatalf("the README's tour has %d commands only", len(steps))
+		t.Fatalf("the tour has only %d commands", len(steps))
 	}
 	part(t, "tour", func(t *testing.T) { follow(t, home, steps) })
 	part(t, "journal", journal)
@@ -45,7 +41,7 @@ func TestTour(t *testing.T) {
 	})
 }
 
-// settle makes the user and what the tour needs: the package, as `make dist` leaves it, and the policies of the README.
+// settle makes the user and what the tour needs: the package, as `make dist` leaves it, and its policies.
 func settle(t *testing.T) string {
 	t.Helper()
 	home := "/home/" + newcomer
@@ -66,7 +62,7 @@ func settle(t *testing.T) string {
 	}
 	for path, content := range map[string][]byte{
 		"dist/" + filepath.Base(deb(t, "0.0.1")): data,
-		"secrets.yaml":                           []byte(listing(t, policyHeading, "yaml")),
+		"secrets.yaml":                           []byte(secrets(t)),
 	} {
 		if err := os.WriteFile(filepath.Join(home, path), content, 0o644); err != nil {
 			t.Fatal(err)
@@ -119,7 +115,7 @@ func follow(t *testing.T, home string, steps []step) {
 			t.Logf("$ %s    # %d, %.1f s\n%s", s.command, status, time.Since(start).Seconds(), strings.Join(output, "\n"))
 			judge(t, s, output)
 			if s.fails() != (status != 0) {
-				t.Errorf("README.md:%d: %s: exit status %d", s.line, s.command, status)
+				t.Errorf("%s:%d: %s: exit status %d", page, s.line, s.command, status)
 			}
 		}
 	}
@@ -138,7 +134,7 @@ func (s step) fails() bool {
 func judge(t *testing.T, s step, output []string) {
 	t.Helper()
 	if wrong := differs(output, s.output); wrong != "" {
-		t.Errorf("README.md:%d: %s: %s", s.line, s.command, wrong)
+		t.Errorf("%s:%d: %s: %s", page, s.line, s.command, wrong)
 	}
 }
 
@@ -214,7 +210,7 @@ func (sh *shell) run(t *testing.T, command string) (output []string, status int)
 	}
 }
 
-// beside starts what the README has in the second terminal. What it returns ends it, as ^C does, and judges it.
+// beside starts what the page has in the second terminal. What it returns ends it, as ^C does, and judges it.
 func beside(t *testing.T, home string, s step) func() {
 	t.Helper()
 	before := watchers(t)
@@ -233,7 +229,7 @@ func beside(t *testing.T, home string, s step) func() {
 		lines := strings.Split(strings.TrimSuffix(output.String(), "\n"), "\n")
 		t.Logf("$ %s    # second terminal, %v\n%s", s.command, err, output.String())
 		if s.fails() != (err != nil) {
-			t.Errorf("README.md:%d: %s: %v", s.line, s.command, err)
+			t.Errorf("%s:%d: %s: %v", page, s.line, s.command, err)
 		}
 		judge(t, s, lines)
 	}

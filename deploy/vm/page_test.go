@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// step is a command that the README shows, with what it shows of the output.
+// step is a command that the page shows, with what it shows of the output.
 type step struct {
 	line     int
 	command  string
@@ -18,56 +18,41 @@ type step struct {
 	terminal int // 1, or 2 for what runs beside the rest
 }
 
-// readme is where `make test-deb` puts it.
-var readme = "/src/README.md"
+// page is the tour, where `make test-deb` puts it.
+const page = "/src/docs/tour.md"
 
-// section returns the lines of the README from a heading to the next one of the same level, and the number of the first.
-func section(t *testing.T, heading string) ([]string, int) {
+func readPage(t *testing.T) string {
 	t.Helper()
-	data, err := os.ReadFile(readme)
+	data, err := os.ReadFile(page)
 	if err != nil {
-		t.Fatalf("read the README: %v; `make test-deb` adds it", err)
+		t.Fatalf("read the tour: %v; `make test-deb` adds it", err)
 	}
-	lines := strings.Split(string(data), "\n")
-	for i, line := range lines {
-		if line != heading {
-			continue
-		}
-		for j, next := range lines[i+1:] {
-			if strings.HasPrefix(next, "## ") {
-				return lines[i : i+1+j], i + 1
-			}
-		}
-	}
-	t.Fatalf("the README has no section %q", heading)
-	return nil, 0
+	return string(data)
 }
 
-// tour returns the commands of the blocks of a section that are for a console. The paragraph before a block says if
-// it is for the second terminal.
-func tour(t *testing.T, heading string) []step {
+// tour returns the commands of the page's blocks. The paragraph before a block says if it is for the second terminal.
+func tour(t *testing.T) []step {
 	t.Helper()
-	lines, first := section(t, heading)
 	var steps []step
 	block, terminal := "", 1
-	for i, line := range lines {
+	for i, line := range strings.Split(readPage(t), "\n") {
 		switch fence, isFence := strings.CutPrefix(line, "```"); {
 		case isFence && block == "":
 			block = fence
-			if block != "console" {
-				t.Fatalf("README.md:%d: a block of %q; all of the tour are `console`, so that they are tried", first+i, fence)
+			if block != "console" && block != "yaml" {
+				t.Fatalf("%s:%d: a block of %q; only `console` is tried, and only the policy is `yaml`", page, i+1, fence)
 			}
 		case isFence:
 			block, terminal = "", 1
 		case block == "" && strings.HasPrefix(line, "    "):
-			t.Errorf("README.md:%d: a block that is not fenced is not tried", first+i)
+			t.Errorf("%s:%d: a block that is not fenced is not tried", page, i+1)
 		case block == "" && strings.Contains(line, "second terminal"):
 			terminal = 2
-		case block == "":
+		case block != "console":
 		case strings.HasPrefix(line, "$ "):
-			steps = append(steps, step{line: first + i, command: line[2:], terminal: terminal})
+			steps = append(steps, step{line: i + 1, command: line[2:], terminal: terminal})
 		case len(steps) == 0:
-			t.Fatalf("README.md:%d: output without a command", first+i)
+			t.Fatalf("%s:%d: output without a command", page, i+1)
 		default:
 			last := &steps[len(steps)-1]
 			last.output = append(last.output, line)
@@ -76,14 +61,13 @@ func tour(t *testing.T, heading string) []step {
 	return steps
 }
 
-// listing returns the first block of a section in a language.
-func listing(t *testing.T, heading, language string) string {
+// secrets returns the page's one block of YAML.
+func secrets(t *testing.T) string {
 	t.Helper()
-	lines, _ := section(t, heading)
-	_, rest, found := strings.Cut(strings.Join(lines, "\n"), "\n```"+language+"\n")
+	_, rest, found := strings.Cut(readPage(t), "\n```yaml\n")
 	text, _, closed := strings.Cut(rest, "\n```")
 	if !found || !closed {
-		t.Fatalf("%q has no block of %s", heading, language)
+		t.Fatalf("%s has no block of yaml", page)
 	}
 	return text + "\n"
 }
@@ -109,7 +93,7 @@ func normalise(line string) string {
 	return line
 }
 
-// differs compares lines with what the README shows of them, in which a line "…" stands for any lines, and "…" in a
+// differs compares lines with what the page shows of them, in which a line "…" stands for any lines, and "…" in a
 // line for any characters. It returns what is wrong.
 func differs(got, shown []string) string {
 	var pattern strings.Builder
@@ -131,5 +115,5 @@ func differs(got, shown []string) string {
 	if regexp.MustCompile(`^` + pattern.String() + `$`).MatchString(text.String()) {
 		return ""
 	}
-	return fmt.Sprintf("printed\n%s\nand the README shows\n%s", strings.Join(got, "\n"), strings.Join(shown, "\n"))
+	return fmt.Sprintf("printed\n%s\nand the page shows\n%s", strings.Join(got, "\n"), strings.Join(shown, "\n"))
 }
