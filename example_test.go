@@ -11,21 +11,52 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// Nobody may take port 22; what is refused is printed.
+// The keys are for nobody; each refused read is printed.
 func Example() {
+	ctx := context.Background()
+
+	m, err := ebpfguard.NewManager(ebpfguard.Options{})
+	if err != nil {
+		log.Fatal(err) // names what the kernel lacks, and the remedy
+	}
+	defer m.Close()
+	files, err := m.AttachFileOpen() // allows everything so far
+	if err != nil {
+		log.Fatal(err)
+	}
+	alerts := files.Alerts(ctx) // before the policy, so that no alert is missed
+	err = files.AddPolicy(ebpfguard.FileOpen{
+		Subject: ebpfguard.Everyone(),
+		Deny:    ebpfguard.Files("/etc/ssl/private/"),
+	}) // in force when this returns
+	if err != nil {
+		log.Fatal(err)
+	}
+	for alert, err := range alerts {
+		if err != nil {
+			log.Print(err) // some alerts were lost
+			continue
+		}
+		fmt.Println(alert.PID, alert.Binary, alert.Access, alert.Path)
+	}
+}
+
+// An error says what to do. This program also runs where no kernel can enforce.
+func ExampleNewManager() {
 	m, err := ebpfguard.NewManager(ebpfguard.Options{})
 	if errors.Is(err, ebpfguard.ErrNotSupported) {
-		log.Fatal(err) // says what to do
+		log.Print("goes on without enforcement: ", err)
+		return
 	} else if err != nil {
 		log.Fatal(err)
 	}
 	defer m.Close()
 
+	// Port 22 is for nobody.
 	bind, err := m.AttachSocketBind()
 	if err != nil {
 		log.Fatal(err)
 	}
-	alerts := bind.Alerts(context.Background())
 	err = bind.AddPolicy(ebpfguard.SocketBind{
 		Subject: ebpfguard.Everyone(),
 		Allow:   ebpfguard.AllPorts(),
@@ -33,13 +64,6 @@ func Example() {
 	})
 	if err != nil {
 		log.Fatal(err)
-	}
-	for alert, err := range alerts {
-		if err != nil {
-			log.Print(err)
-			continue
-		}
-		fmt.Println(alert.PID, alert.Binary, alert.Port)
 	}
 }
 
@@ -71,8 +95,8 @@ func ExampleSocketPatterns() {
 	// Output: {ports: [8000-8999], addresses: [127.0.0.0/8], protocols: [tcp]}
 }
 
-// Nobody reads the password hashes but the programs that need them; who has the
-// file open already can read no more.
+// Only login programs read the password hashes. A process that has the file open
+// already can no longer read from it.
 func ExampleFiles() {
 	everyone := ebpfguard.FileOpen{
 		Name:    "no-hashes",
@@ -90,8 +114,8 @@ func ExampleFiles() {
 	// Output: {paths: [/etc/shadow, /etc/gshadow]} {paths: [/etc/shadow, /etc/gshadow]}
 }
 
-// What a web server has started, and what that has started, never becomes root.
-// Whoever tries is killed.
+// Nothing that a web server has started, directly or not, becomes root again. A
+// process that tries is killed.
 func ExampleDescendants() {
 	p := ebpfguard.TaskFixSetuid{
 		Subject: ebpfguard.Descendants("/usr/sbin/nginx"),
@@ -105,7 +129,7 @@ func ExampleDescendants() {
 	// Output: {binaries: [/usr/sbin/nginx], descendants: true} {from: {uids: [1-4294967294]}, to: {uids: [root]}}
 }
 
-// The most specific object decides: all is forbidden but what is named.
+// The most specific object wins: these two programs may run, no other.
 func ExamplePrograms() {
 	p := ebpfguard.BprmCheckSecurity{
 		Name:    "only-backups",
@@ -117,8 +141,7 @@ func ExamplePrograms() {
 	// Output: {users: [backup], cgroups: [/system.slice/backup.service]} {paths: [/usr/bin/tar, /usr/bin/zstd]} all
 }
 
-// A mount has the opposite of each option that it lacks: suid is the absence of
-// nosuid.
+// A mount without nosuid has the flag suid, one without nodev has dev.
 func ExampleSbMount() {
 	p := ebpfguard.SbMount{
 		Subject: ebpfguard.Everyone(),
@@ -142,7 +165,7 @@ func ExampleSocketConnect() {
 	fmt.Println(len(p.Deny[0].Listed), p.Deny[0])
 }
 
-// Which rule decides can be asked without a kernel.
+// Decide needs no kernel and no root.
 func ExampleSocketBind() {
 	p := policy.Policy{
 		Name:    "no-ssh",
