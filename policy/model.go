@@ -80,16 +80,16 @@ type Policy struct {
 	// Name identifies the policy in its set and in alerts: 1 to 253
 	// characters out of a-z, 0-9, '-', '.', '_' and '/', first and last a
 	// letter or digit.
-	Name    string
-	Mode    Mode
-	Subject Subject
-	Rules   []Rule
+	Name    string  `json:"name"`
+	Mode    Mode    `json:"mode,omitempty"`
+	Subject Subject `json:"subject"`
+	Rules   []Rule  `json:"rules,omitempty"`
 	// Until, if not 0, is when the policy ends: from then on, in nanoseconds of
 	// CLOCK_BOOTTIME, its subject selects nobody. The kernel ends it by itself.
-	Until uint64
+	Until uint64 `json:"until,omitempty"`
 	// Source tells where the policy was read, as file:line:column; empty
 	// for a policy made in Go.
-	Source string
+	Source string `json:"source,omitempty"`
 }
 
 // Subject selects processes: either Everyone, or those that match every kind
@@ -97,49 +97,49 @@ type Policy struct {
 // value selects nobody and is refused by [Validate].
 type Subject struct {
 	// Everyone selects every process; the other fields must be empty then.
-	Everyone bool
+	Everyone bool `json:"everyone,omitempty"`
 	// Binaries are path patterns (see [PathPattern]) of the program that the
 	// process was started from, or of the script that it runs.
-	Binaries []string
+	Binaries []string `json:"binaries,omitempty"`
 	// Descendants selects the processes that descend from one of Binaries
 	// as well, whatever they have started since.
-	Descendants bool
+	Descendants bool `json:"descendants,omitempty"`
 	// Users selects by the real user id. Names are resolved by [ResolveNames].
-	Users IDs
+	Users IDs `json:"users,omitzero"`
 	// Cgroups are paths of control groups (v2), each with all below it, see
 	// [ParseCgroupPattern]. The group counts that the process was in when it
 	// started its program.
-	Cgroups []string
+	Cgroups []string `json:"cgroups,omitempty"`
 	// Processes are running processes, each with all that descends from it,
 	// whatever they start. One that has ended selects nobody by itself.
-	Processes []ProcessID
+	Processes []ProcessID `json:"processes,omitempty"`
 }
 
 // Rule is one operation with the objects that are allowed and denied.
 type Rule struct {
-	Operation Operation
+	Operation Operation `json:"operation"`
 	// Allow and Deny hold patterns of the type that belongs to the operation.
 	// An empty list matches nothing.
-	Allow []Pattern
-	Deny  []Pattern
+	Allow []Pattern `json:"allow,omitempty"`
+	Deny  []Pattern `json:"deny,omitempty"`
 	// Verdict is what a match of Deny means: Audit, Deny or Kill. The zero
 	// value means Deny, so that a forgotten verdict fails closed.
-	Verdict Verdict
+	Verdict Verdict `json:"verdict,omitempty"`
 	// Revoke refuses the use of what is open already, too: for file_open of
 	// descriptors, for socket_connect sending and receiving on connected sockets,
 	// for socket_bind accepting and receiving on bound ones. Other operations
 	// have nothing that stays open.
-	Revoke bool
+	Revoke bool `json:"revoke,omitempty"`
 	// Message, Severity and Tags are copied into the rule's alerts.
-	Message  string
-	Severity Severity
-	Tags     []string
+	Message  string   `json:"message,omitempty"`
+	Severity Severity `json:"severity,omitempty"`
+	Tags     []string `json:"tags,omitempty"`
 	// AlertLimit is how many alerts the rule raises a second at most; 0 is no
 	// limit. Those above are counted, and what is decided does not depend on it.
-	AlertLimit uint32
+	AlertLimit uint32 `json:"alert_limit,omitempty"`
 	// Source tells where the rule was read, as file:line:column; empty for a
 	// rule made in Go.
-	Source string
+	Source string `json:"source,omitempty"`
 }
 
 // Severity tells how much a rule's alert matters; it is free for the user to
@@ -177,7 +177,10 @@ type Object interface {
 
 // PortRange is an inclusive range of ports. Port 0 stands for "a port that the
 // kernel chooses".
-type PortRange struct{ First, Last uint16 }
+type PortRange struct {
+	First uint16 `json:"first"`
+	Last  uint16 `json:"last"`
+}
 
 // Contains reports whether the port lies in the range.
 func (r PortRange) Contains(port uint16) bool { return r.First <= port && port <= r.Last }
@@ -209,18 +212,18 @@ const (
 // SocketPattern{All: true}.
 type SocketPattern struct {
 	// All selects every socket; the other fields must be empty then.
-	All bool
+	All bool `json:"all,omitempty"`
 	// Ports never matches a socket whose protocol has no ports.
-	Ports []PortRange
+	Ports []PortRange `json:"ports,omitempty"`
 	// Addresses holds masked prefixes. An IPv4 prefix matches IPv4 and
 	// v4-mapped IPv6 addresses, an IPv6 prefix only other IPv6 addresses.
-	Addresses []netip.Prefix
+	Addresses []netip.Prefix `json:"addresses,omitempty"`
 	// AddressesFrom names the files whose prefixes are in Listed, as
 	// [LoadAddresses] returns them, sorted and each one once. It is for
 	// people; what counts is Listed, which is part of the key addresses.
-	AddressesFrom []string
-	Listed        []netip.Prefix
-	Protocols     []Protocol
+	AddressesFrom []string       `json:"addresses_from,omitempty"`
+	Listed        []netip.Prefix `json:"listed,omitempty"`
+	Protocols     []Protocol     `json:"protocols,omitempty"`
 }
 
 // Socket is the object of socket_bind, with the local address, and of
@@ -262,9 +265,9 @@ const (
 // key ORed, an empty key matches everything. The zero value is refused; the
 // pattern for everything is FilePattern{All: true}.
 type FilePattern struct {
-	All    bool
-	Paths  []string // see [PathPattern]
-	Access Access
+	All    bool     `json:"all,omitempty"`
+	Paths  []string `json:"paths,omitempty"` // see [PathPattern]
+	Access Access   `json:"access,omitempty"`
 }
 
 // File is the object of file_open.
@@ -293,13 +296,13 @@ type Names struct {
 // of one key ORed, an empty key matches everything. The zero value is refused;
 // the pattern for everything is ProgramPattern{All: true}.
 type ProgramPattern struct {
-	All   bool
-	Paths []string // see [PathPattern]
+	All   bool     `json:"all,omitempty"`
+	Paths []string `json:"paths,omitempty"` // see [PathPattern]
 	// Fileless selects programs that no file of the system holds: memfd,
 	// deleted files and what lies below /dev/shm.
-	Fileless bool
+	Fileless bool `json:"fileless,omitempty"`
 	// NoArgs selects programs started without even an argv[0].
-	NoArgs bool
+	NoArgs bool `json:"no_args,omitempty"`
 }
 
 // Program is the object of bprm_check_security: a program, the script that is
@@ -317,13 +320,13 @@ type MountFlags uint32
 // the operation has any of them. The zero value is refused; the pattern for
 // everything is MountPattern{All: true}.
 type MountPattern struct {
-	All     bool
-	Sources []string // see [SourcePattern]; not for sb_umount
-	Targets []string // see [PathPattern]
+	All     bool     `json:"all,omitempty"`
+	Sources []string `json:"sources,omitempty"` // see [SourcePattern]; not for sb_umount
+	Targets []string `json:"targets,omitempty"` // see [PathPattern]
 	// Types are names of types of filesystems, without a subtype.
-	Types []string
+	Types []string `json:"types,omitempty"`
 	// Flags are some of those that the operation can have, see [MountFlagsOf].
-	Flags MountFlags
+	Flags MountFlags `json:"flags,omitempty"`
 }
 
 // Mount is the object of sb_mount, sb_remount and sb_umount.
@@ -341,18 +344,24 @@ type Mount struct {
 
 // IDRange is an inclusive range of user or group ids, of the initial user
 // namespace.
-type IDRange struct{ First, Last uint32 }
+type IDRange struct {
+	First uint32 `json:"first"`
+	Last  uint32 `json:"last"`
+}
 
 // IDs is a set of user or group ids.
 type IDs struct {
-	Ranges []IDRange
+	Ranges []IDRange `json:"ranges,omitempty"`
 	// Names have to be resolved with [ResolveNames] before policies are
 	// compiled or decided.
-	Names []string
+	Names []string `json:"names,omitempty"`
 }
 
 // Identity selects user and group ids.
-type Identity struct{ UIDs, GIDs IDs }
+type Identity struct {
+	UIDs IDs `json:"uids,omitzero"`
+	GIDs IDs `json:"gids,omitzero"`
+}
 
 // CredentialsPattern selects changes of identity by the effective ids before and
 // the id after. Since each id that changes is judged for itself, To names users
@@ -360,8 +369,9 @@ type Identity struct{ UIDs, GIDs IDs }
 // key matches everything. The zero value is refused; the pattern for everything is
 // CredentialsPattern{All: true}.
 type CredentialsPattern struct {
-	All      bool
-	From, To Identity
+	All  bool     `json:"all,omitempty"`
+	From Identity `json:"from,omitzero"`
+	To   Identity `json:"to,omitzero"`
 }
 
 // Credentials is the object of task_fix_setuid: one id that changes.

@@ -10,10 +10,10 @@ import (
 // after it.
 type ProcessID struct {
 	// PID is the process's number in the initial pid namespace.
-	PID uint32
+	PID uint32 `json:"pid"`
 	// Start is when it was started, in nanoseconds of CLOCK_BOOTTIME. It counts
 	// to 10 ms, which is what /proc/PID/stat tells.
-	Start uint64
+	Start uint64 `json:"start"`
 }
 
 // tick is the length of what /proc counts times in, on every architecture.

@@ -204,7 +204,7 @@ func checkPattern(o Operation, pattern Pattern) error {
 	if pattern == nil {
 		return errors.New("the pattern is nil; remove it")
 	}
-	want := patternFor(o)
+	want := Everything(o)
 	if want == nil {
 		return nil // the operation itself is wrong
 	}
@@ -220,9 +220,9 @@ func checkPattern(o Operation, pattern Pattern) error {
 	return nil
 }
 
-// patternFor returns the pattern for everything of the operation, nil if there is
-// no such operation.
-func patternFor(o Operation) Pattern {
+// Everything returns the pattern that selects all objects of the operation, nil if
+// there is no such operation.
+func Everything(o Operation) Pattern {
 	switch o {
 	case FileOpen:
 		return FilePattern{All: true}

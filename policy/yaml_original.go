@@ -188,10 +188,10 @@ func (d *decoder) originalRule(item fields, r *Rule) {
 		denied = !allowed
 	}
 	if allowed {
-		r.Allow = []Pattern{patternFor(r.Operation)}
+		r.Allow = []Pattern{Everything(r.Operation)}
 	}
 	if denied {
-		r.Deny = []Pattern{patternFor(r.Operation)}
+		r.Deny = []Pattern{Everything(r.Operation)}
 	}
 }
 
@@ -205,7 +205,7 @@ func (d *decoder) originalPatterns(n *yaml.Node, what string, o Operation) []Pat
 	tag := originalValues[o]
 	switch {
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" && n.Value == "all":
-		return []Pattern{patternFor(o)}
+		return []Pattern{Everything(o)}
 	case customTag(n) == tag && n.Kind == yaml.ScalarNode && n.Value != "":
 		d.fail(n, "!%s must be a list; write !%s [%s]", tag, tag, scalar(n.Value))
 		return nil

@@ -9,7 +9,7 @@ import (
 
 // patternFields returns the fields of the operation's pattern sets.
 func patternFields(o Operation) []string {
-	switch patternFor(o).(type) {
+	switch Everything(o).(type) {
 	case FilePattern:
 		return []string{"paths", "access"}
 	case ProgramPattern:
@@ -27,7 +27,7 @@ func patternFields(o Operation) []string {
 // pattern decodes all or one pattern set.
 func (d *decoder) pattern(n *yaml.Node, what string, o Operation) (Pattern, bool) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" && n.Value == "all" {
-		return patternFor(o), true
+		return Everything(o), true
 	}
 	before := len(d.problems)
 	known := patternFields(o)
@@ -44,7 +44,7 @@ func (d *decoder) pattern(n *yaml.Node, what string, o Operation) (Pattern, bool
 		return nil, false
 	}
 	var p Pattern
-	switch patternFor(o).(type) {
+	switch Everything(o).(type) {
 	case FilePattern:
 		p = d.filePattern(set)
 	case ProgramPattern:
