@@ -62,8 +62,8 @@ type Daemon struct {
 	// mu is held while policies are replaced.
 	mu   sync.Mutex
 	sets sets
-	// behind says that what is in force is not what sets say.
-	behind bool
+	// stale says that what is in force is not what sets say.
+	stale bool
 	// ended says that the guard is closed.
 	ended       bool
 	revision    uint32
@@ -269,7 +269,7 @@ func (d *Daemon) publish(next sets) error {
 	} else {
 		d.solved(problemPublish)
 	}
-	d.sets, d.behind = next, false
+	d.sets, d.stale = next, false
 	d.schedule()
 	return nil
 }
@@ -289,14 +289,14 @@ func (d *Daemon) expire() {
 	}
 	next := d.sets
 	next.mitigations = left
-	over := without(d.sets.mitigations, left)
+	ended := without(d.sets.mitigations, left)
 	if err := d.publish(next); err != nil {
 		d.problem(problemExpiry, fmt.Errorf("mitigations that are over cannot be tidied up: %w", err))
 		d.expiry.Reset(10 * time.Second)
 		return
 	}
 	d.solved(problemExpiry)
-	for _, p := range over {
+	for _, p := range ended {
 		d.log.Info("the mitigation is over", "name", p.Name, "revision", d.revision)
 	}
 }

@@ -27,7 +27,7 @@ func loadDirectory(dir string) ([]policy.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	return set, lasting(set)
+	return set, checkPersistable(set)
 }
 
 // policyFiles returns what [policy.Load] reads of a directory.
@@ -148,7 +148,7 @@ func (d *Daemon) replaceFiles(set []policy.Policy) error {
 		return err
 	}
 	changes := compare(d.sets.files, set)
-	if changed(changes) || d.behind {
+	if changed(changes) || d.stale {
 		if err := d.publish(next); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/mitigate"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -17,12 +18,10 @@ func (s *service) Explain(_ context.Context, request *pb.ExplainRequest) (*pb.Ex
 	if request.GetPid() == 0 {
 		return nil, invalid("no process is named; write its pid")
 	}
-	line, err := lineage(request.GetPid())
+	described, subject, err := mitigate.LookUp(request.GetPid())
 	if err != nil {
 		return nil, status.Errorf(codes.NotFound, "there is no process %d; look at ps", request.GetPid())
 	}
-	described := describe(line)
-	subject := asSubject(line)
 	response := &pb.ExplainResponse{Process: described}
 	d := s.d
 	d.mu.Lock()
@@ -34,7 +33,7 @@ func (s *service) Explain(_ context.Context, request *pb.ExplainRequest) (*pb.Ex
 	users, groups := policy.SystemNames()
 	for _, p := range d.sets.all() {
 		resolved, err := policy.ResolveNames([]policy.Policy{p}, users, groups)
-		if err != nil || over(p, d.now()) { // of a user that is no more, or ended
+		if err != nil || expired(p, d.now()) { // of a user that is no more, or ended
 			continue
 		}
 		if _, _, ok := resolved[0].Subject.Match(subject); !ok {
@@ -47,32 +46,4 @@ func (s *service) Explain(_ context.Context, request *pb.ExplainRequest) (*pb.Ex
 		response.Policies = append(response.Policies, told)
 	}
 	return response, nil
-}
-
-// describe returns a process, the first of the line, as the API tells it.
-func describe(line []running) *pb.Process {
-	p := line[0]
-	uid, known := userOf(p.pid)
-	described := &pb.Process{
-		Pid: p.pid, Start: p.start, Ppid: p.ppid, Comm: p.comm, Binary: executable(p.pid), Uid: uid, Cgroup: cgroupOf(p.pid),
-	}
-	described.Unknown = !known || described.GetBinary() == "" && !p.kernel
-	for _, ancestor := range line[1:] {
-		if path := executable(ancestor.pid); path != "" {
-			described.Ancestors = append(described.Ancestors, path)
-		}
-	}
-	return described
-}
-
-// asSubject returns a process as subjects see it.
-func asSubject(line []running) policy.Process {
-	p := describe(line)
-	var ids []policy.ProcessID
-	for _, l := range line {
-		ids = append(ids, policy.ProcessID{PID: l.pid, Start: l.start})
-	}
-	return policy.Process{
-		IDs: ids, Binary: p.GetBinary(), Ancestors: p.GetAncestors(), UID: p.GetUid(), Cgroup: p.GetCgroup(), Unknown: p.GetUnknown(),
-	}
 }

@@ -3,15 +3,15 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
-	"strconv"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/mitigate"
+	"github.com/ebpfguard/ebpfguard/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -24,165 +24,45 @@ const (
 // Mitigate implements [pb.GuardServiceServer].
 func (s *service) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*pb.MitigateResponse, error) {
 	d := s.d
-	p, profile, err := d.wanted(request)
+	p, profile, err := mitigate.Policy(request)
 	if err != nil {
 		return nil, err
 	}
-	if err := reachable(ctx, p); err != nil {
-		return nil, err
+	if caller, ok := rpc.CallerPID(ctx); ok {
+		if err := mitigate.CheckLockout(caller, p); err != nil {
+			return nil, err
+		}
 	}
 	// Whom it kills is not there afterwards; else it is in force first.
 	kills := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Verdict == policy.Kill })
-	var warnings []string
+	warning := ""
 	if kills {
-		warnings = unmet(p.Subject)
+		warning = mitigate.NoMatchWarning(p.Subject)
 	}
 	told, err := d.putMitigation(p, profile, request)
 	if err != nil {
 		return nil, err
 	}
 	if !kills {
-		warnings = unmet(p.Subject)
+		warning = mitigate.NoMatchWarning(p.Subject)
 	}
-	d.log.Warn("mitigation", "name", told.GetName(), "profile", told.GetProfile(), "subject", told.GetSubject(), "left", told.GetLeft().AsDuration(), "warnings", warnings)
+	d.log.Warn("mitigation", "name", told.GetName(), "profile", told.GetProfile(), "subject", told.GetSubject(), "left", told.GetLeft().AsDuration(), "warning", warning)
 	if profile == "kill" && !request.GetAudit() {
-		killed, err := kill(p.Subject)
+		killed, err := mitigate.Kill(p.Subject)
 		told.Killed = killed
 		if err != nil {
 			return nil, status.Errorf(codes.Internal, "the mitigation %q is in force, but processes are left that wait to be judged: %v", told.GetName(), err)
 		}
 	}
 	response := &pb.MitigateResponse{Mitigation: told}
-	for _, text := range warnings {
-		response.Warnings = append(response.Warnings, policy.Warning{Policy: told.GetName(), Rule: -1, Text: text}.String())
+	if warning != "" {
+		response.Warnings = append(response.Warnings, policy.Warning{Policy: told.GetName(), Rule: -1, Text: warning}.String())
 	}
-	for _, w := range policy.Warnings([]policy.Policy{named(p)}) {
-		w.Policy = told.GetName()
+	p.Name = told.GetName()
+	for _, w := range policy.Warnings([]policy.Policy{p}) {
 		response.Warnings = append(response.Warnings, w.String())
 	}
 	return response, nil
-}
-
-// wanted returns the policy that a request is about, without name and end.
-func (d *Daemon) wanted(request *pb.MitigateRequest) (p policy.Policy, profile string, err error) {
-	none := request.GetProfile() == pb.MitigateRequest_PROFILE_UNSPECIFIED
-	switch {
-	case none == (request.GetYaml() == ""):
-		return p, "", invalid("say what is forbidden: by a profile (no-network, no-new-connections, read-only, no-exec or kill) or by a policy")
-	case none:
-		p.Rules, err = ownRules(request.GetYaml())
-		profile = otherProfile
-	default:
-		p.Rules, profile, err = profileRules(request.GetProfile())
-	}
-	if err != nil {
-		return p, "", invalid("%v", err)
-	}
-	for i := range p.Rules {
-		if request.GetMessage() != "" {
-			p.Rules[i].Message = request.GetMessage()
-		}
-	}
-	p.Mode = policy.ModeEnforce
-	if request.GetAudit() {
-		p.Mode = policy.ModeAudit
-	}
-	if p.Subject, err = subjectOf(request); err != nil {
-		return p, "", err
-	}
-	return p, profile, d.harmless(p)
-}
-
-// subjectOf returns whom a request is for.
-func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
-	switch s := request.GetSubject().(type) {
-	case *pb.MitigateRequest_Process:
-		p, err := stat(s.Process.GetPid())
-		if err != nil || p.dead || s.Process.GetStart() != 0 && s.Process.GetStart()/tick != p.start/tick {
-			return policy.Subject{}, status.Errorf(codes.NotFound, "there is no process %d, or it is not the one that was started then; look at ps", s.Process.GetPid())
-		}
-		if p.kernel {
-			return policy.Subject{}, invalid("process %d (%s) is the kernel's own and does nothing that is judged; name another", p.pid, p.comm)
-		}
-		return policy.Subject{Processes: []policy.ProcessID{{PID: p.pid, Start: p.start}}}, nil
-	case *pb.MitigateRequest_Binary:
-		return policy.Subject{Binaries: []string{s.Binary}, Descendants: true}, nil
-	case *pb.MitigateRequest_Cgroup:
-		return policy.Subject{Cgroups: []string{s.Cgroup}}, nil
-	case *pb.MitigateRequest_User:
-		if id, err := strconv.ParseUint(s.User, 10, 32); err == nil {
-			return policy.Subject{Users: policy.IDs{Ranges: []policy.IDRange{{First: uint32(id), Last: uint32(id)}}}}, nil
-		}
-		return policy.Subject{Users: policy.IDs{Names: []string{s.User}}}, nil
-	case *pb.MitigateRequest_Everyone:
-		if s.Everyone {
-			return policy.Subject{Everyone: true}, nil
-		}
-	}
-	return policy.Subject{}, invalid("say whom it is for: a process, a binary, a cgroup, a user or everyone")
-}
-
-// harmless refuses what would take the machine, or the means to lift the mitigation: to
-// kill, or keep from starting programs, the first process, this one or what it descends from.
-func (d *Daemon) harmless(p policy.Policy) error {
-	if err := policy.Validate([]policy.Policy{named(p)}); err != nil {
-		return invalid("%v", err)
-	}
-	fatal := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool {
-		return r.Verdict == policy.Kill || r.Operation == policy.BprmCheckSecurity && matchesAll(r)
-	})
-	line, err := lineage(uint32(os.Getpid()))
-	if err != nil {
-		return status.Errorf(codes.Internal, "what the daemon descends from: %v", err)
-	}
-	subject, err := resolved(p)
-	if err != nil {
-		return invalid("%v", err)
-	}
-	chosen := selectorOf(subject)
-	for i, own := range line {
-		if slices.ContainsFunc(p.Subject.Processes, func(id policy.ProcessID) bool { return id.PID == own.pid }) {
-			return invalid("process %d (%s) is the daemon or one that it descends from, so the mitigation would be for the daemon too; name another process", own.pid, own.comm)
-		}
-		process := chosen.process(line[i:])
-		// Which process it is is known, whatever it runs.
-		process.Unknown = process.Unknown && len(p.Subject.Processes) == 0
-		if _, _, ok := chosen.subject.Match(process); ok && fatal && p.Mode != policy.ModeAudit {
-			return invalid("%s would meet process %d (%s), without which the machine or the daemon does not go on, and you could not lift it; choose another subject or forbid less, or set audit to see what it would do", whom(p.Subject), own.pid, own.comm)
-		}
-	}
-	return nil
-}
-
-// matchesAll reports whether a rule denies every object.
-func matchesAll(r policy.Rule) bool {
-	return len(r.Allow) == 0 && slices.Contains(patternTexts(r.Deny), everything(r.Operation).String())
-}
-
-func patternTexts(patterns []policy.Pattern) []string {
-	var texts []string
-	for _, p := range patterns {
-		texts = append(texts, p.String())
-	}
-	return texts
-}
-
-// named returns a policy that has a name, for what needs one.
-func named(p policy.Policy) policy.Policy {
-	if p.Name == "" {
-		p.Name = "mitigation"
-	}
-	return p
-}
-
-// resolved returns the subject with the numbers of its users.
-func resolved(p policy.Policy) (policy.Subject, error) {
-	users, groups := policy.SystemNames()
-	set, err := policy.ResolveNames([]policy.Policy{named(p)}, users, groups)
-	if err != nil {
-		return policy.Subject{}, err
-	}
-	return set[0].Subject, nil
 }
 
 // putMitigation puts a mitigation in force under its name.
@@ -242,7 +122,7 @@ func (s *service) Lift(_ context.Context, request *pb.LiftRequest) (*pb.LiftResp
 		lifted = names(unexpired(d.sets.mitigations, d.now()))
 	}
 	for _, name := range lifted {
-		if i := indexOf(d.sets.mitigations, name); i < 0 || over(d.sets.mitigations[i], d.now()) {
+		if i := indexOf(d.sets.mitigations, name); i < 0 || expired(d.sets.mitigations[i], d.now()) {
 			return nil, status.Errorf(codes.NotFound, "there is no mitigation %q; look at ebpfguard mitigate list", name)
 		}
 	}

@@ -10,15 +10,16 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/mitigate"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// over reports whether a policy has ended.
-func over(p policy.Policy, now uint64) bool { return p.Until != 0 && p.Until <= now }
+// expired reports whether a policy has ended.
+func expired(p policy.Policy, now uint64) bool { return p.Until != 0 && p.Until <= now }
 
 // unexpired returns the policies that have not ended.
 func unexpired(set []policy.Policy, now uint64) []policy.Policy {
-	return slices.DeleteFunc(slices.Clone(set), func(p policy.Policy) bool { return over(p, now) })
+	return slices.DeleteFunc(slices.Clone(set), func(p policy.Policy) bool { return expired(p, now) })
 }
 
 // nextEnd returns when the next policy ends; 0 if none does.
@@ -32,9 +33,9 @@ func nextEnd(set []policy.Policy) uint64 {
 	return next
 }
 
-// lasting returns what is wrong with policies that shall outlive this boot: what names a
+// checkPersistable returns what is wrong with policies that shall outlive this boot: what names a
 // time or a process of it is for mitigations.
-func lasting(set []policy.Policy) error {
+func checkPersistable(set []policy.Policy) error {
 	var errs []error
 	for _, p := range set {
 		for _, wrong := range []struct {
@@ -54,26 +55,7 @@ func lasting(set []policy.Policy) error {
 func (d *Daemon) mitigation(p policy.Policy) *pb.Mitigation {
 	left := time.Duration(p.Until - min(p.Until, d.now()))
 	return &pb.Mitigation{
-		Name: p.Name, Profile: profileOf(p), Subject: whom(p.Subject),
+		Name: p.Name, Profile: mitigate.ProfileOf(p), Subject: mitigate.DescribeSubject(p.Subject),
 		Expires: timestamppb.New(time.Now().Add(left)), Left: durationpb.New(left),
 	}
-}
-
-// whom returns the subject of a mitigation for a person: it has one of the forms of a request.
-func whom(s policy.Subject) string {
-	switch {
-	case s.Everyone:
-		return "everyone"
-	case len(s.Processes) == 1:
-		return fmt.Sprintf("process %d", s.Processes[0].PID)
-	case len(s.Binaries) == 1:
-		return "binary " + s.Binaries[0]
-	case len(s.Cgroups) == 1:
-		return "cgroup " + s.Cgroups[0]
-	case len(s.Users.Names) == 1:
-		return "user " + s.Users.Names[0]
-	case len(s.Users.Ranges) == 1 && s.Users.Ranges[0].First == s.Users.Ranges[0].Last:
-		return fmt.Sprintf("user %d", s.Users.Ranges[0].First)
-	}
-	return s.String()
 }

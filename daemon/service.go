@@ -39,7 +39,7 @@ func (s *service) Apply(_ context.Context, request *pb.ApplyRequest) (*pb.ApplyR
 			return nil, invalid("%v", err)
 		}
 	}
-	if err := lasting(set); err != nil {
+	if err := checkPersistable(set); err != nil {
 		return nil, invalid("%v", err)
 	}
 	d := s.d
@@ -128,7 +128,7 @@ func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
 	if err := policy.Validate(next.all()); err != nil {
 		return nil, invalid("%v", err)
 	}
-	if !changed(changes) && !d.behind {
+	if !changed(changes) && !d.stale {
 		return changes, nil
 	}
 	var err error
@@ -136,7 +136,7 @@ func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
 		return nil, status.Errorf(codes.Internal, "what changes: %v", err)
 	}
 	if dryRun {
-		return changes, d.possible(next)
+		return changes, d.dryRun(next)
 	}
 	if err := d.store.write(appliedFile, after); err != nil {
 		return nil, unremembered(err)
@@ -161,9 +161,9 @@ func (d *Daemon) open() error {
 	return nil
 }
 
-// possible reports whether the guard would take what is to be applied, and whether it could
+// dryRun reports whether the guard would take what is to be applied, and whether it could
 // be remembered. The caller holds mu.
-func (d *Daemon) possible(next sets) error {
+func (d *Daemon) dryRun(next sets) error {
 	if err := d.store.prepare(); err != nil {
 		return unremembered(err)
 	}

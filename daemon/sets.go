@@ -62,8 +62,6 @@ func without(set []policy.Policy, others ...[]policy.Policy) []policy.Policy {
 	})
 }
 
-func placeless(p policy.Policy) policy.Policy { return p.WithoutSource() }
-
 // compare tells what is another in a set than in another one, by the names of policies.
 func compare(before, after []policy.Policy) *pb.Changes {
 	c := &pb.Changes{}

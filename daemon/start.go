@@ -53,7 +53,7 @@ func (d *Daemon) start() (err error) {
 	d.problem(problemPublish, fmt.Errorf("what was taken over stays as it is: %w", err))
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.sets, d.behind, d.revision = next, true, takeover.Revision
+	d.sets, d.stale, d.revision = next, true, takeover.Revision
 	d.schedule()
 	return nil
 }

@@ -103,13 +103,13 @@ func (d *Daemon) alertCounters() *pb.AlertCounters {
 
 // bootID returns what the kernel calls this boot; empty when it cannot be read.
 func bootID() string {
-	id, _ := os.ReadFile(procDir + "/sys/kernel/random/boot_id")
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return strings.TrimSpace(string(id))
 }
 
 // residentBytes returns the memory of this process; 0 when it cannot be read.
 func residentBytes() uint64 {
-	data, _ := os.ReadFile(procDir + "/self/statm")
+	data, _ := os.ReadFile("/proc/self/statm")
 	fields := strings.Fields(string(data))
 	if len(fields) < 2 {
 		return 0

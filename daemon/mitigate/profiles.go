@@ -1,4 +1,4 @@
-package daemon
+package mitigate
 
 import (
 	"fmt"
@@ -79,9 +79,9 @@ func profileRules(profile pb.MitigateRequest_Profile) ([]policy.Rule, string, er
 	return nil, "", fmt.Errorf("profile %d is not known; choose from no-network, no-new-connections, read-only, no-exec and kill, or send a policy", profile)
 }
 
-// profileOf returns the name of the profile that a mitigation is of.
-func profileOf(m policy.Policy) string {
-	rules := slices.Clone(placeless(m).Rules)
+// ProfileOf returns the name of the profile that a mitigation is of.
+func ProfileOf(m policy.Policy) string {
+	rules := slices.Clone(m.WithoutSource().Rules)
 	for i := range rules {
 		rules[i].Message = ""
 	}
@@ -120,7 +120,7 @@ func ownRules(text string) ([]policy.Rule, error) {
 	case set[0].Mode == policy.ModeAudit:
 		return nil, fmt.Errorf("%s: the policy has mode audit; leave it out and set audit in the request", set[0].Source)
 	}
-	return placeless(set[0]).Rules, nil
+	return set[0].WithoutSource().Rules, nil
 }
 
 func field(mapping *yaml.Node, name string) *yaml.Node {

@@ -1,10 +1,8 @@
-package daemon
+package mitigate
 
 import (
-	"context"
 	"slices"
 
-	"github.com/ebpfguard/ebpfguard/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -12,18 +10,17 @@ import (
 // somebody works on a machine from elsewhere.
 var remoteShells = []string{"sshd", "sshd-session", "dropbear", "mosh-server", "in.telnetd"}
 
-// reachable refuses what would cut the connection by which the caller is there: nobody
+// CheckLockout refuses what would cut the connection by which the caller is there: nobody
 // could see what comes of it, or lift it, until it ends.
-func reachable(ctx context.Context, p policy.Policy) error {
+func CheckLockout(caller uint32, p policy.Policy) error {
 	cuts := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool {
 		network := r.Operation == policy.SocketBind || r.Operation == policy.SocketConnect
 		return r.Verdict == policy.Kill || network && r.Revoke && matchesAll(r)
 	})
-	pid, ok := rpc.CallerPID(ctx)
-	if !ok || !cuts || p.Mode == policy.ModeAudit {
+	if !cuts || p.Mode == policy.ModeAudit {
 		return nil
 	}
-	line, err := lineage(pid)
+	line, err := lineage(caller)
 	if err != nil {
 		return nil // the caller has ended, and with it what could be cut
 	}
@@ -37,7 +34,7 @@ func reachable(ctx context.Context, p policy.Policy) error {
 			continue
 		}
 		if _, _, ok := chosen.subject.Match(chosen.process(line[i:])); ok {
-			return invalid("%s would meet process %d (%s), by which you are on this machine, so it would cut you off; choose another subject, or the profile no-new-connections, which leaves open connections alone, or call from the console", whom(p.Subject), own.pid, own.comm)
+			return invalid("%s would meet process %d (%s), by which you are on this machine, so it would cut you off; choose another subject, or the profile no-new-connections, which leaves open connections alone, or call from the console", DescribeSubject(p.Subject), own.pid, own.comm)
 		}
 	}
 	return nil

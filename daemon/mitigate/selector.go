@@ -1,4 +1,4 @@
-package daemon
+package mitigate
 
 import (
 	"fmt"

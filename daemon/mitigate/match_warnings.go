@@ -1,4 +1,4 @@
-package daemon
+package mitigate
 
 import (
 	"errors"
@@ -15,32 +15,28 @@ import (
 // cgroupDir is where the unified hierarchy of control groups is mounted.
 const cgroupDir = "/sys/fs/cgroup"
 
-// unmet returns why nobody is met by a mitigation now, if that is so: who mistypes a path
+// NoMatchWarning returns why nobody is met by a mitigation now, if that is so: who mistypes a path
 // in a hurry would be protected from nothing. A mitigation may be for what comes later, so
 // it is no error.
-func unmet(wanted policy.Subject) []string {
+func NoMatchWarning(wanted policy.Subject) string {
 	subject, err := resolved(policy.Policy{Subject: wanted})
 	if err != nil {
-		return nil // cannot be: it was validated
+		return "" // cannot be: it was validated
 	}
-	var why string
 	switch {
 	case len(subject.Binaries) == 1:
-		why = unmetBinary(subject.Binaries[0], selectorOf(subject))
+		return noMatchForBinary(subject.Binaries[0], selectorOf(subject))
 	case len(subject.Cgroups) == 1:
-		why = unmetCgroup(subject.Cgroups[0], selectorOf(subject))
+		return noMatchForCgroup(subject.Cgroups[0], selectorOf(subject))
 	case len(subject.Users.Ranges) > 0:
 		if !anybody(selectorOf(subject).selects) {
-			why = whom(wanted) + " has no process now; those are met that it will start"
+			return DescribeSubject(wanted) + " has no process now; those are met that it will start"
 		}
 	}
-	if why == "" {
-		return nil
-	}
-	return []string{why}
+	return ""
 }
 
-func unmetBinary(text string, s selector) string {
+func noMatchForBinary(text string, s selector) string {
 	pattern, err := policy.ParsePathPattern(text)
 	if err != nil {
 		return "" // cannot be: it was validated
@@ -88,7 +84,7 @@ func isScript(path string) bool {
 	return err == nil && string(start) == "#!"
 }
 
-func unmetCgroup(path string, s selector) string {
+func noMatchForCgroup(path string, s selector) string {
 	var mount unix.Statfs_t
 	if literal(path) == path && unix.Statfs(cgroupDir, &mount) == nil && mount.Type == unix.CGROUP2_SUPER_MAGIC {
 		if _, err := os.Stat(cgroupDir + path); errors.Is(err, fs.ErrNotExist) {

@@ -1,4 +1,4 @@
-package daemon
+package mitigate
 
 import (
 	"errors"
@@ -15,11 +15,11 @@ import (
 // killTime is how long processes are given to be gone.
 const killTime = 5 * time.Second
 
-// kill kills the processes that a subject selects, and of processes the descendants that
+// Kill kills the processes that a subject selects, and of processes the descendants that
 // live. First they are all stopped, so that none starts another one unseen, and none is
 // orphaned before it was found. What is started nevertheless the kernel kills when it
 // does anything.
-func kill(subject policy.Subject) ([]uint32, error) {
+func Kill(subject policy.Subject) ([]uint32, error) {
 	subject, err := resolved(policy.Policy{Subject: subject})
 	if err != nil {
 		return nil, err

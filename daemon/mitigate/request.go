@@ -1,0 +1,163 @@
+// Package mitigate is what a mitigation is: it makes a policy of a request, refuses one that
+// would cut off who could lift it, tells when nothing matches, and kills.
+package mitigate
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// Policy returns the policy that a request asks for, without name and end, and what its
+// profile is called.
+func Policy(request *pb.MitigateRequest) (p policy.Policy, profile string, err error) {
+	none := request.GetProfile() == pb.MitigateRequest_PROFILE_UNSPECIFIED
+	switch {
+	case none == (request.GetYaml() == ""):
+		return p, "", invalid("say what is forbidden: by a profile (no-network, no-new-connections, read-only, no-exec or kill) or by a policy")
+	case none:
+		p.Rules, err = ownRules(request.GetYaml())
+		profile = otherProfile
+	default:
+		p.Rules, profile, err = profileRules(request.GetProfile())
+	}
+	if err != nil {
+		return p, "", invalid("%v", err)
+	}
+	for i := range p.Rules {
+		if request.GetMessage() != "" {
+			p.Rules[i].Message = request.GetMessage()
+		}
+	}
+	p.Mode = policy.ModeEnforce
+	if request.GetAudit() {
+		p.Mode = policy.ModeAudit
+	}
+	if p.Subject, err = subjectOf(request); err != nil {
+		return p, "", err
+	}
+	return p, profile, checkSelfProtection(p)
+}
+
+func invalid(format string, args ...any) error {
+	return status.Error(codes.InvalidArgument, fmt.Sprintf(format, args...))
+}
+
+// subjectOf returns the subject that a request names.
+func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
+	switch s := request.GetSubject().(type) {
+	case *pb.MitigateRequest_Process:
+		p, err := stat(s.Process.GetPid())
+		if err != nil || p.dead || s.Process.GetStart() != 0 && s.Process.GetStart()/tick != p.start/tick {
+			return policy.Subject{}, status.Errorf(codes.NotFound, "there is no process %d, or it is not the one that was started then; look at ps", s.Process.GetPid())
+		}
+		if p.kernel {
+			return policy.Subject{}, invalid("process %d (%s) is the kernel's own and does nothing that is judged; name another", p.pid, p.comm)
+		}
+		return policy.Subject{Processes: []policy.ProcessID{{PID: p.pid, Start: p.start}}}, nil
+	case *pb.MitigateRequest_Binary:
+		return policy.Subject{Binaries: []string{s.Binary}, Descendants: true}, nil
+	case *pb.MitigateRequest_Cgroup:
+		return policy.Subject{Cgroups: []string{s.Cgroup}}, nil
+	case *pb.MitigateRequest_User:
+		if id, err := strconv.ParseUint(s.User, 10, 32); err == nil {
+			return policy.Subject{Users: policy.IDs{Ranges: []policy.IDRange{{First: uint32(id), Last: uint32(id)}}}}, nil
+		}
+		return policy.Subject{Users: policy.IDs{Names: []string{s.User}}}, nil
+	case *pb.MitigateRequest_Everyone:
+		if s.Everyone {
+			return policy.Subject{Everyone: true}, nil
+		}
+	}
+	return policy.Subject{}, invalid("say whom it is for: a process, a binary, a cgroup, a user or everyone")
+}
+
+// checkSelfProtection refuses what would take the machine, or the means to lift the mitigation: to
+// kill, or keep from starting programs, the first process, this one or what it descends from.
+func checkSelfProtection(p policy.Policy) error {
+	if err := policy.Validate([]policy.Policy{named(p)}); err != nil {
+		return invalid("%v", err)
+	}
+	fatal := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool {
+		return r.Verdict == policy.Kill || r.Operation == policy.BprmCheckSecurity && matchesAll(r)
+	})
+	line, err := lineage(uint32(os.Getpid()))
+	if err != nil {
+		return status.Errorf(codes.Internal, "what the daemon descends from: %v", err)
+	}
+	subject, err := resolved(p)
+	if err != nil {
+		return invalid("%v", err)
+	}
+	chosen := selectorOf(subject)
+	for i, own := range line {
+		if slices.ContainsFunc(p.Subject.Processes, func(id policy.ProcessID) bool { return id.PID == own.pid }) {
+			return invalid("process %d (%s) is the daemon or one that it descends from, so the mitigation would be for the daemon too; name another process", own.pid, own.comm)
+		}
+		process := chosen.process(line[i:])
+		// Which process it is is known, whatever it runs.
+		process.Unknown = process.Unknown && len(p.Subject.Processes) == 0
+		if _, _, ok := chosen.subject.Match(process); ok && fatal && p.Mode != policy.ModeAudit {
+			return invalid("%s would meet process %d (%s), without which the machine or the daemon does not go on, and you could not lift it; choose another subject or forbid less, or set audit to see what it would do", DescribeSubject(p.Subject), own.pid, own.comm)
+		}
+	}
+	return nil
+}
+
+// matchesAll reports whether a rule denies every object.
+func matchesAll(r policy.Rule) bool {
+	return len(r.Allow) == 0 && slices.Contains(patternTexts(r.Deny), everything(r.Operation).String())
+}
+
+func patternTexts(patterns []policy.Pattern) []string {
+	var texts []string
+	for _, p := range patterns {
+		texts = append(texts, p.String())
+	}
+	return texts
+}
+
+// named returns a policy that has a name, for what needs one.
+func named(p policy.Policy) policy.Policy {
+	if p.Name == "" {
+		p.Name = "mitigation"
+	}
+	return p
+}
+
+// resolved returns the subject with the numbers of its users.
+func resolved(p policy.Policy) (policy.Subject, error) {
+	users, groups := policy.SystemNames()
+	set, err := policy.ResolveNames([]policy.Policy{named(p)}, users, groups)
+	if err != nil {
+		return policy.Subject{}, err
+	}
+	return set[0].Subject, nil
+}
+
+// DescribeSubject returns the subject of a mitigation for a person: it has one of the forms
+// of a request.
+func DescribeSubject(s policy.Subject) string {
+	switch {
+	case s.Everyone:
+		return "everyone"
+	case len(s.Processes) == 1:
+		return fmt.Sprintf("process %d", s.Processes[0].PID)
+	case len(s.Binaries) == 1:
+		return "binary " + s.Binaries[0]
+	case len(s.Cgroups) == 1:
+		return "cgroup " + s.Cgroups[0]
+	case len(s.Users.Names) == 1:
+		return "user " + s.Users.Names[0]
+	case len(s.Users.Ranges) == 1 && s.Users.Ranges[0].First == s.Users.Ranges[0].Last:
+		return fmt.Sprintf("user %d", s.Users.Ranges[0].First)
+	}
+	return s.String()
+}
