@@ -74,16 +74,25 @@ func (r reply) String() string {
 const actorEnv = "EBPFGUARD_TEST_ACTOR"
 
 func TestMain(m *testing.M) {
-	switch os.Getenv(actorEnv) {
-	case "":
-	case "manager":
-		manage()
-		return
-	case "pinned":
-		managePinned()
-		return
-	default:
-		act()
+	runTests(m, map[string]func(){"manager": manage, "pinned": managePinned})
+}
+
+// asSelf is the command of this program in another role.
+func asSelf(role string) *exec.Cmd {
+	command := exec.Command("/proc/self/exe")
+	command.Env = append(os.Environ(), actorEnv+"="+role)
+	command.Stderr = os.Stderr
+	return command
+}
+
+// runTests runs the tests, or plays the role that this process was started for.
+func runTests(m *testing.M, roles map[string]func()) {
+	if role := os.Getenv(actorEnv); role != "" {
+		play, ok := roles[role]
+		if !ok {
+			play = act
+		}
+		play()
 		return
 	}
 	fds, goroutines := openFiles(), runtime.NumGoroutine()

@@ -23,12 +23,12 @@ import (
 func warm(t *testing.T, d *doer, e ...string) {
 	t.Helper()
 	for range 3 {
-		passed(t, d, e[0], e[1:]...)
+		d.passed(t, e[0], e[1:]...)
 	}
 }
 
 // warmRefused does the same with a file that is refused.
-func (g *fileGuard) warmRefused(t *testing.T, d *doer, e ...string) {
+func warmRefused(t *testing.T, g *fileGuard, d *doer, e ...string) {
 	t.Helper()
 	for range 3 {
 		g.refused(t, d, e[0], e[1:]...)
@@ -51,7 +51,7 @@ func testCache(t *testing.T, g *fileGuard) {
 			g.apply(t, f.deny("other"))
 			warm(t, f.actor, file...)
 			g.apply(t, f.deny("open/file"))
-			g.warmRefused(t, f.actor, file...)
+			warmRefused(t, g, f.actor, file...)
 			g.apply(t, f.deny("open/"), allowFiles("but", f.subject, p("open/file")))
 			warm(t, f.actor, file...)
 			audit := f.deny("open/file")
@@ -62,7 +62,7 @@ func testCache(t *testing.T, g *fileGuard) {
 				g.next(t)
 			}
 			g.apply(t, f.deny("**/file"))
-			g.warmRefused(t, f.actor, file...)
+			warmRefused(t, g, f.actor, file...)
 			warm(t, f.other, file...)
 		}
 	})
@@ -72,17 +72,17 @@ func testCache(t *testing.T, g *fileGuard) {
 		g.apply(t, denyFiles("test", user, p("shut/")))
 		d := startDoer(t, "/proc/self/exe")
 		for range 3 {
-			passed(t, d, "setuid", "1000", "0", "0")
-			passed(t, d, "open", p("open/file"), "r")
-			passed(t, d, "setuid", "0", "0", "0")
-			passed(t, d, "open", p("shut/file"), "r")
-			passed(t, d, "setuid", "1000", "0", "0")
-			passed(t, d, "open", p("open/file"), "r")
+			d.passed(t, "setuid", "1000", "0", "0")
+			d.passed(t, "open", p("open/file"), "r")
+			d.passed(t, "setuid", "0", "0", "0")
+			d.passed(t, "open", p("shut/file"), "r")
+			d.passed(t, "setuid", "1000", "0", "0")
+			d.passed(t, "open", p("open/file"), "r")
 			g.refused(t, d, "open", p("shut/file"), "r")
-			passed(t, d, "setuid", "0", "0", "0")
-			passed(t, d, "open", p("open/file"), "r")
-			passed(t, d, "setuid", "1000", "0", "0")
-			passed(t, d, "open", p("open/file"), "r")
+			d.passed(t, "setuid", "0", "0", "0")
+			d.passed(t, "open", p("open/file"), "r")
+			d.passed(t, "setuid", "1000", "0", "0")
+			d.passed(t, "open", p("open/file"), "r")
 		}
 	})
 	g.apply(t, f.deny("shut/", "**/named"))
@@ -92,14 +92,14 @@ func testCache(t *testing.T, g *fileGuard) {
 	}
 	t.Run("a file is renamed", func(t *testing.T) {
 		d := startDoer(t, f.program)
-		passed(t, d, "hold", "file", p("open/file"), "path")
+		d.passed(t, "hold", "file", p("open/file"), "path")
 		for _, e := range [][]string{{"open", p("open/file"), "r"}, {"open-fd", "file", "r"}} {
 			warm(t, d, e...)
 		}
 		for _, to := range []string{"shut/moved", "open/named", "shut/named"} {
 			rename(t, "open/file", to)
-			g.warmRefused(t, d, "open-fd", "file", "r")
-			g.warmRefused(t, d, "open", p(to), "r")
+			warmRefused(t, g, d, "open-fd", "file", "r")
+			warmRefused(t, g, d, "open", p(to), "r")
 			rename(t, to, "open/file")
 			warm(t, d, "open-fd", "file", "r")
 			warm(t, d, "open", p("open/file"), "r")
@@ -108,8 +108,8 @@ func testCache(t *testing.T, g *fileGuard) {
 	})
 	t.Run("a directory is renamed", func(t *testing.T) {
 		d := startDoer(t, f.program)
-		passed(t, d, "hold", "sub", p("open/dir/sub"), "path")
-		passed(t, d, "chdir", p("open/dir"))
+		d.passed(t, "hold", "sub", p("open/dir/sub"), "path")
+		d.passed(t, "chdir", p("open/dir"))
 		for _, move := range [][2]string{{"open/dir", "shut/dir"}, {"open/dir", "open/named"}, {"open", "shut/open"}} {
 			warm(t, d, "openat", "sub", "file", "r")
 			warm(t, d, "open", "file", "r")
@@ -117,8 +117,8 @@ func testCache(t *testing.T, g *fileGuard) {
 			if move[1] == "open/named" { // a directory of that name is no tree
 				warm(t, d, "openat", "sub", "file", "r")
 			} else {
-				g.warmRefused(t, d, "openat", "sub", "file", "r")
-				g.warmRefused(t, d, "open", "file", "w")
+				warmRefused(t, g, d, "openat", "sub", "file", "r")
+				warmRefused(t, g, d, "open", "file", "w")
 			}
 			rename(t, move[1], move[0])
 		}
@@ -132,11 +132,11 @@ func testCache(t *testing.T, g *fileGuard) {
 			fresh++
 			return write(t, p(dir+"/fresh"+strconv.Itoa(fresh)), "")
 		}
-		passed(t, d, "open", file("open/dir/sub"), "r")
+		d.passed(t, "open", file("open/dir/sub"), "r")
 		for _, move := range [][2]string{{"open/dir", "shut/dir"}, {"open/dir/sub", "shut/sub"}, {"open", "shut/open"}} {
 			below := strings.Replace("open/dir/sub", move[0], move[1], 1)
 			for range 3 {
-				passed(t, d, "open", file("open/dir/sub"), "r")
+				d.passed(t, "open", file("open/dir/sub"), "r")
 				rename(t, move[0], move[1])
 				g.refused(t, d, "open", file(below), "r")
 				rename(t, move[1], move[0])
@@ -145,7 +145,7 @@ func testCache(t *testing.T, g *fileGuard) {
 		for range 20 { // another directory of that name, in the memory of the former
 			check(t, os.MkdirAll(p("open/brief/same"), 0o755))
 			one := file("open/brief/same")
-			passed(t, d, "open", one, "r")
+			d.passed(t, "open", one, "r")
 			check(t, os.RemoveAll(p("open/brief")))
 			check(t, os.MkdirAll(p("shut/brief/same"), 0o755))
 			other := file("shut/brief/same")
@@ -155,29 +155,29 @@ func testCache(t *testing.T, g *fileGuard) {
 	})
 	t.Run("a directory is exchanged", func(t *testing.T) {
 		d := startDoer(t, f.program)
-		passed(t, d, "hold", "open", p("open"), "path")
-		passed(t, d, "hold", "shut", p("shut"), "path")
+		d.passed(t, "hold", "open", p("open"), "path")
+		d.passed(t, "hold", "shut", p("shut"), "path")
 		check(t, os.WriteFile(p("shut/file"), nil, 0o644))
 		warm(t, d, "openat", "open", "file", "r")
-		g.warmRefused(t, d, "openat", "shut", "file", "r")
-		passed(t, f.other, "exchange", p("open"), p("shut"))
-		g.warmRefused(t, d, "openat", "open", "file", "r") // by its name
-		g.warmRefused(t, d, "openat", "shut", "file", "r") // by what it is
-		passed(t, f.other, "exchange", p("open"), p("shut"))
+		warmRefused(t, g, d, "openat", "shut", "file", "r")
+		f.other.passed(t, "exchange", p("open"), p("shut"))
+		warmRefused(t, g, d, "openat", "open", "file", "r") // by its name
+		warmRefused(t, g, d, "openat", "shut", "file", "r") // by what it is
+		f.other.passed(t, "exchange", p("open"), p("shut"))
 		warm(t, d, "openat", "open", "file", "r")
-		g.warmRefused(t, d, "openat", "shut", "file", "r")
+		warmRefused(t, g, d, "openat", "shut", "file", "r")
 	})
 	t.Run("a file is replaced", func(t *testing.T) {
 		g.apply(t, f.deny("shut/", "open/exact"))
 		write(t, p("open/exact"), "")
-		g.warmRefused(t, f.actor, "open", p("open/exact"), "r")
+		warmRefused(t, g, f.actor, "open", p("open/exact"), "r")
 		write(t, p("open/next"), "")
 		warm(t, f.actor, "open", p("open/next"), "r")
 		rename(t, "open/next", "open/exact")
-		g.warmRefused(t, f.actor, "open", p("open/exact"), "r")
+		warmRefused(t, g, f.actor, "open", p("open/exact"), "r")
 		check(t, os.Remove(p("open/exact")))
 		write(t, p("open/exact"), "")
-		g.warmRefused(t, f.actor, "open", p("open/exact"), "r")
+		warmRefused(t, g, f.actor, "open", p("open/exact"), "r")
 		check(t, os.Remove(p("open/exact")))
 	})
 }
@@ -194,20 +194,20 @@ func testCacheOfLinks(t *testing.T, g *fileGuard) {
 	check(t, os.Link(p("open/file"), p("shut/link")))
 	for range 3 { // by turns, since the file keeps one of both
 		g.refused(t, f.actor, "open", p("shut/link"), "r")
-		passed(t, f.actor, "open", p("open/file"), "r")
+		f.actor.passed(t, "open", p("open/file"), "r")
 	}
 	g.apply(t, exact) // now it is a name of the file
-	g.warmRefused(t, f.actor, "open", p("open/file"), "r")
-	g.warmRefused(t, f.actor, "open", p("shut/link"), "r")
+	warmRefused(t, g, f.actor, "open", p("open/file"), "r")
+	warmRefused(t, g, f.actor, "open", p("shut/link"), "r")
 	check(t, os.Remove(p("shut/link")))
-	g.warmRefused(t, f.actor, "open", p("open/file"), "r") // until policies are applied again
+	warmRefused(t, g, f.actor, "open", p("open/file"), "r") // until policies are applied again
 	g.apply(t, exact)
 	warm(t, f.actor, "open", p("open/file"), "r")
 	check(t, os.Link(p("open/file"), p("shut/link")))
 	warm(t, f.actor, "open", p("open/file"), "r")
-	g.warmRefused(t, f.actor, "open", p("shut/link"), "r")
+	warmRefused(t, g, f.actor, "open", p("shut/link"), "r")
 	check(t, os.Remove(p("open/file")))
-	g.warmRefused(t, f.actor, "open", p("shut/link"), "r")
+	warmRefused(t, g, f.actor, "open", p("shut/link"), "r")
 
 	// Threads open one file by two names at once: no answer is the other's.
 	check(t, os.Link(p("shut/link"), p("open/file")))
@@ -217,7 +217,7 @@ func testCacheOfLinks(t *testing.T, g *fileGuard) {
 	for range 6 {
 		paths = append(paths, p("open/file"), p("shut/link"))
 	}
-	o := passed(t, f.actor, "hammer", append([]string{strconv.Itoa(times)}, paths...)...)
+	o := f.actor.passed(t, "hammer", append([]string{strconv.Itoa(times)}, paths...)...)
 	for i, refused := range o.Counts {
 		if want := i % 2 * times; refused != want {
 			t.Errorf("%s: %d of %d refused, want %d", paths[i], refused, times, want)
@@ -240,21 +240,21 @@ func testCacheOfMounts(t *testing.T, g *fileGuard) {
 	in := func(t *testing.T) (d, mover *doer) {
 		t.Helper()
 		d, mover = startDoer(t, f.program), startDoer(t, "/proc/self/exe")
-		passed(t, d, "unshare")
-		passed(t, mover, "setns", strconv.Itoa(d.pid))
+		d.passed(t, "unshare")
+		mover.passed(t, "setns", strconv.Itoa(d.pid))
 		return d, mover
 	}
 	t.Run("a mount is moved", func(t *testing.T) {
 		d, mover := in(t)
-		passed(t, mover, "tmpfs", p("open/m"))
-		passed(t, mover, "open", p("open/m/file"), "create")
-		passed(t, d, "hold", "m", p("open/m"), "path")
+		mover.passed(t, "tmpfs", p("open/m"))
+		mover.passed(t, "open", p("open/m/file"), "create")
+		d.passed(t, "hold", "m", p("open/m"), "path")
 		for range 3 {
 			warm(t, d, "openat", "m", "file", "r")
-			passed(t, mover, "move", p("open/m"), p("shut/m"))
-			g.warmRefused(t, d, "openat", "m", "file", "r")
-			g.warmRefused(t, d, "open", p("shut/m/file"), "r")
-			passed(t, mover, "move", p("shut/m"), p("open/m"))
+			mover.passed(t, "move", p("open/m"), p("shut/m"))
+			warmRefused(t, g, d, "openat", "m", "file", "r")
+			warmRefused(t, g, d, "open", p("shut/m/file"), "r")
+			mover.passed(t, "move", p("shut/m"), p("open/m"))
 		}
 		warm(t, d, "openat", "m", "file", "r")
 	})
@@ -262,93 +262,93 @@ func testCacheOfMounts(t *testing.T, g *fileGuard) {
 		// No path leads through it, but the file lies below it in its filesystem.
 		d, mover := in(t)
 		write(t, p("open/above/part/dir/known"), "")
-		passed(t, mover, "bind", p("open/above/part"), p("open/m"))
+		mover.passed(t, "bind", p("open/above/part"), p("open/m"))
 		for i := range 3 {
 			fresh := write(t, p("open/above/part/dir/a"+strconv.Itoa(i)), "")
-			passed(t, d, "open", p("open/m/dir/known"), "r")
-			passed(t, d, "open", p("open/m/dir/"+filepath.Base(fresh)), "r")
+			d.passed(t, "open", p("open/m/dir/known"), "r")
+			d.passed(t, "open", p("open/m/dir/"+filepath.Base(fresh)), "r")
 			check(t, os.Rename(p("open/above"), p("shut/above")))
 			write(t, p("shut/above/part/dir/b"+strconv.Itoa(i)), "")
 			g.refused(t, d, "open", p("open/m/dir/known"), "r")
 			g.refused(t, d, "open", p("open/m/dir/b"+strconv.Itoa(i)), "r")
 			check(t, os.Rename(p("shut/above"), p("open/above")))
 		}
-		passed(t, d, "open", p("open/m/dir/known"), "r")
+		d.passed(t, "open", p("open/m/dir/known"), "r")
 	})
 	t.Run("a mount above is moved", func(t *testing.T) {
 		d, mover := in(t)
-		passed(t, mover, "tmpfs", p("open/m"))
-		passed(t, mover, "mkdir", p("open/m/n"))
-		passed(t, mover, "tmpfs", p("open/m/n"))
-		passed(t, mover, "open", p("open/m/n/file"), "create")
-		passed(t, d, "hold", "n", p("open/m/n"), "path")
+		mover.passed(t, "tmpfs", p("open/m"))
+		mover.passed(t, "mkdir", p("open/m/n"))
+		mover.passed(t, "tmpfs", p("open/m/n"))
+		mover.passed(t, "open", p("open/m/n/file"), "create")
+		d.passed(t, "hold", "n", p("open/m/n"), "path")
 		warm(t, d, "openat", "n", "file", "r")
-		passed(t, mover, "move", p("open/m"), p("shut/m"))
-		g.warmRefused(t, d, "openat", "n", "file", "r")
+		mover.passed(t, "move", p("open/m"), p("shut/m"))
+		warmRefused(t, g, d, "openat", "n", "file", "r")
 	})
 	t.Run("something is mounted over it", func(t *testing.T) {
 		d, mover := in(t)
-		passed(t, d, "hold", "open", p("open"), "path")
+		d.passed(t, "hold", "open", p("open"), "path")
 		warm(t, d, "open", p("open/m/file"), "r")
 		warm(t, d, "openat", "open", "m/file", "r")
-		passed(t, mover, "bind", p("shut/m"), p("open/m"))
-		g.warmRefused(t, d, "open", p("open/m/file"), "r")
-		g.warmRefused(t, d, "openat", "open", "m/file", "r")
-		passed(t, mover, "umount", p("open/m"))
+		mover.passed(t, "bind", p("shut/m"), p("open/m"))
+		warmRefused(t, g, d, "open", p("open/m/file"), "r")
+		warmRefused(t, g, d, "openat", "open", "m/file", "r")
+		mover.passed(t, "umount", p("open/m"))
 		warm(t, d, "open", p("open/m/file"), "r")
 		// The other way round: another file has the protected name.
-		g.warmRefused(t, d, "open", p("shut/m/file"), "r")
-		passed(t, mover, "bind", p("open/m"), p("shut/m"))
-		g.warmRefused(t, d, "open", p("shut/m/file"), "r")
+		warmRefused(t, g, d, "open", p("shut/m/file"), "r")
+		mover.passed(t, "bind", p("open/m"), p("shut/m"))
+		warmRefused(t, g, d, "open", p("shut/m/file"), "r")
 		warm(t, d, "open", p("open/m/file"), "r")
-		passed(t, mover, "umount", p("shut/m"))
-		g.warmRefused(t, d, "open", p("shut/m/file"), "r")
+		mover.passed(t, "umount", p("shut/m"))
+		warmRefused(t, g, d, "open", p("shut/m/file"), "r")
 	})
 	t.Run("a file is mounted over a file", func(t *testing.T) {
 		d, mover := in(t)
 		warm(t, d, "open", p("open/file"), "r")
-		passed(t, mover, "bind", p("shut/m/file"), p("open/file"))
-		g.warmRefused(t, d, "open", p("open/file"), "r")
-		passed(t, mover, "umount", p("open/file"))
+		mover.passed(t, "bind", p("shut/m/file"), p("open/file"))
+		warmRefused(t, g, d, "open", p("open/file"), "r")
+		mover.passed(t, "umount", p("open/file"))
 		warm(t, d, "open", p("open/file"), "r")
 	})
 	t.Run("a mount is removed", func(t *testing.T) {
 		d, mover := in(t)
-		passed(t, mover, "tmpfs", p("shut/m"))
-		passed(t, mover, "open", p("shut/m/file"), "create")
-		passed(t, d, "hold", "m", p("shut/m"), "path")
-		g.warmRefused(t, d, "openat", "m", "file", "r")
-		passed(t, mover, "detach", p("shut/m"))
+		mover.passed(t, "tmpfs", p("shut/m"))
+		mover.passed(t, "open", p("shut/m/file"), "create")
+		d.passed(t, "hold", "m", p("shut/m"), "path")
+		warmRefused(t, g, d, "openat", "m", "file", "r")
+		mover.passed(t, "detach", p("shut/m"))
 		// It came after the policy and is nowhere: nothing says that it was protected.
 		warm(t, d, "openat", "m", "file", "r")
 	})
 	t.Run("a mount from before the policy is removed", func(t *testing.T) {
-		passed(t, f.other, "tmpfs", p("shut/m"))
-		passed(t, f.other, "open", p("shut/m/file"), "create")
+		f.other.passed(t, "tmpfs", p("shut/m"))
+		f.other.passed(t, "open", p("shut/m/file"), "create")
 		g.apply(t, f.deny("shut/"))
 		d, mover := in(t)
-		passed(t, d, "hold", "m", p("shut/m"), "path")
-		g.warmRefused(t, d, "openat", "m", "file", "r")
-		passed(t, mover, "move", p("shut/m"), p("open/m"))
-		g.warmRefused(t, d, "openat", "m", "file", "r") // it is what was there
-		passed(t, mover, "detach", p("open/m"))
-		g.warmRefused(t, d, "openat", "m", "file", "r")
-		passed(t, f.other, "umount", p("shut/m"))
+		d.passed(t, "hold", "m", p("shut/m"), "path")
+		warmRefused(t, g, d, "openat", "m", "file", "r")
+		mover.passed(t, "move", p("shut/m"), p("open/m"))
+		warmRefused(t, g, d, "openat", "m", "file", "r") // it is what was there
+		mover.passed(t, "detach", p("open/m"))
+		warmRefused(t, g, d, "openat", "m", "file", "r")
+		f.other.passed(t, "umount", p("shut/m"))
 	})
 	t.Run("the same mount moves elsewhere", func(t *testing.T) {
-		passed(t, f.other, "tmpfs", p("open/n"))
-		passed(t, f.other, "open", p("open/n/file"), "create")
+		f.other.passed(t, "tmpfs", p("open/n"))
+		f.other.passed(t, "open", p("open/n/file"), "create")
 		d, mover := in(t)
 		warm(t, d, "open", p("open/n/file"), "r")
 		warm(t, f.actor, "open", p("open/n/file"), "r")
-		passed(t, mover, "move", p("open/n"), p("shut/m"))
-		g.warmRefused(t, d, "open", p("shut/m/file"), "r")
+		mover.passed(t, "move", p("open/n"), p("shut/m"))
+		warmRefused(t, g, d, "open", p("shut/m/file"), "r")
 		warm(t, f.actor, "open", p("open/n/file"), "r") // another namespace
 		g.refused(t, d, "open", p("shut/m/file"), "r")
-		passed(t, f.actor, "open", p("open/n/file"), "r")
+		f.actor.passed(t, "open", p("open/n/file"), "r")
 		d.stop()
 		mover.stop()
-		passed(t, f.other, "umount", p("open/n"))
+		f.other.passed(t, "umount", p("open/n"))
 	})
 }
 
@@ -375,8 +375,8 @@ func testCacheUnderRenames(t *testing.T, g *fileGuard) {
 			place.Store(0)
 			d, bystander := startDoer(t, f.program), startDoer(t, "/proc/self/exe")
 			bystanderDone, done := make(chan outcome), make(chan outcome)
-			passed(t, d, "hold", "sub", p("open/dir/sub"), "path")
-			passed(t, bystander, "hold", "sub", p("open/dir/sub"), "path")
+			d.passed(t, "hold", "sub", p("open/dir/sub"), "path")
+			bystander.passed(t, "hold", "sub", p("open/dir/sub"), "path")
 			go func() { done <- d.do("watch", "4", p("place"), "sub", "file") }()
 			go func() { bystanderDone <- bystander.do("watch", "1", p("place"), "sub", "file") }()
 			alerts := 0
@@ -420,7 +420,7 @@ func testCacheUnderRenames(t *testing.T, g *fileGuard) {
 		check(t, err)
 		noise := renameAllTheTime(t, p("noise"), 2)
 		const times = 5000
-		o := passed(t, f.actor, "hammer", strconv.Itoa(times), p("quiet/file"), p("quiet/file"))
+		o := f.actor.passed(t, "hammer", strconv.Itoa(times), p("quiet/file"), p("quiet/file"))
 		renames := noise()
 		after, err := g.Stats(policy.FileOpen)
 		check(t, err)

@@ -16,8 +16,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/ebpfguard/ebpfguard/policy"
 )
 
 // A performer is a process of a very small program, which makes the system calls
@@ -25,20 +23,12 @@ import (
 // would trip over the policies that it is there for. Many calls are told at a
 // time, so that thousands are made in a second, even in emulation.
 type performer struct {
-	name string
-	// process is what policies see of it; alias is another name of its program
-	// by a hard link.
-	process policy.Process
-	alias   string
-	ids
+	name   string
 	pid    int
 	memory []byte
 	file   *os.File
 	batch  *batch
 }
-
-// ids are the identity of a performer.
-type ids struct{ uid, euid, suid, gid, egid, sgid uint32 }
 
 // The layout of the memory: how many batches were wanted and how many are done,
 // two words, then the calls, then what they point to. A call is its number, six
@@ -145,13 +135,13 @@ func makeProgram(t *testing.T, path string, content []byte) {
 }
 
 // newPerformer makes the memory of a performer that is still to be started.
-func newPerformer(t *testing.T, name string, process policy.Process) *performer {
+func newPerformer(t *testing.T, name string) *performer {
 	t.Helper()
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &performer{name: name, process: process, file: os.NewFile(uintptr(fd), name), batch: newBatch()}
+	p := &performer{name: name, file: os.NewFile(uintptr(fd), name), batch: newBatch()}
 	t.Cleanup(func() { p.file.Close() })
 	if err := p.file.Truncate(performerSize); err != nil {
 		t.Fatal(err)
@@ -163,11 +153,11 @@ func newPerformer(t *testing.T, name string, process policy.Process) *performer 
 	return p
 }
 
-// start starts the program, or script, in a mount namespace of its own and in the
-// control group of its process. What is passed has the numbers from 4 on.
-func (p *performer) start(t *testing.T, program string, passed ...*os.File) {
+// start starts the program, or script, in a mount namespace of its own and in a
+// control group. What is passed has the numbers from 4 on.
+func (p *performer) start(t *testing.T, program, cgroup string, passed ...*os.File) {
 	t.Helper()
-	group, err := os.Open("/sys/fs/cgroup" + p.process.Cgroup)
+	group, err := os.Open("/sys/fs/cgroup" + cgroup)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,11 +272,14 @@ func (b *batch) child(add func()) (status uintptr) {
 	clone := b.call(unix.SYS_CLONE, unix.CLONE_VM|unix.CLONE_VFORK|uintptr(unix.SIGCHLD))
 	add()
 	b.call(unix.SYS_EXIT, 0)
-	b.calls[clone].skip = len(b.calls) - 1 - clone
+	b.skipFrom(clone)
 	status = b.bytes(make([]byte, 4))
 	b.call(unix.SYS_WAIT4, ^uintptr(0), status, 0, 0)
 	return status
 }
+
+// skipFrom has the parent go on here after a call that makes a child.
+func (b *batch) skipFrom(clone int) { b.calls[clone].skip = len(b.calls) - 1 - clone }
 
 // bytes returns the address of data.
 func (b *batch) bytes(data []byte) uintptr {

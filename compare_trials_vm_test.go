@@ -39,7 +39,7 @@ type trial struct {
 }
 
 // attempts are the kinds of trials of each operation.
-var attempts = map[policy.Operation][]func(*comparison, *performer) (trial, bool){
+var attempts = map[policy.Operation][]func(*comparison, *player) (trial, bool){
 	policy.FileOpen: {
 		(*comparison).open, (*comparison).open, (*comparison).open, (*comparison).open, (*comparison).change, (*comparison).change,
 		(*comparison).create, (*comparison).rename, (*comparison).held, (*comparison).mapped, (*comparison).memory,
@@ -72,7 +72,7 @@ func (c *comparison) file(s spot, access policy.Access) question {
 
 func choose[T any](c *comparison, values ...T) T { return values[c.r.IntN(len(values))] }
 
-func (c *comparison) open(*performer) (trial, bool) {
+func (c *comparison) open(*player) (trial, bool) {
 	s, ok := c.spotOf(func(s spot) bool { return s.kind != isAbsent })
 	flags, access := unix.O_RDONLY, policy.Read
 	if ok && s.kind == isFile && !s.foreign && (s.data || !c.executes) {
@@ -99,7 +99,7 @@ func (c *comparison) open(*performer) (trial, bool) {
 const openedFD = performerFD + 1
 
 // change changes an attribute of a file or directory.
-func (c *comparison) change(*performer) (trial, bool) {
+func (c *comparison) change(*player) (trial, bool) {
 	s, ok := c.spotOf(func(s spot) bool { return s.kind != isAbsent && !s.foreign })
 	q := c.file(s, policy.Write)
 	way := choose(c, "chmod", "chown", "utimes", "setxattr", "truncate")
@@ -130,7 +130,7 @@ func (c *comparison) change(*performer) (trial, bool) {
 }
 
 // create makes what there is no room for.
-func (c *comparison) create(*performer) (trial, bool) {
+func (c *comparison) create(*player) (trial, bool) {
 	s, ok := c.spotOf(func(s spot) bool { return s.kind == isAbsent })
 	if !ok {
 		return trial{}, false
@@ -160,7 +160,7 @@ func (c *comparison) create(*performer) (trial, bool) {
 
 // rename renames to the same name, or what cannot be renamed; rmdir and unlink
 // are for what is no directory, and for one. Nothing is changed by it.
-func (c *comparison) rename(*performer) (trial, bool) {
+func (c *comparison) rename(*player) (trial, bool) {
 	s, ok := c.spotOf(func(s spot) bool { // what is renamed is what a mount covers
 		return s.kind != isAbsent && s.path != c.world.root && !(s.mounted && len(s.names) > 0)
 	})
@@ -193,7 +193,7 @@ func (c *comparison) rename(*performer) (trial, bool) {
 }
 
 // held uses a descriptor that was opened before.
-func (c *comparison) held(*performer) (trial, bool) {
+func (c *comparison) held(*player) (trial, bool) {
 	s, ok := c.spotOf(func(s spot) bool { return s.fd > 0 })
 	q := c.file(s, policy.Read)
 	q.held = true
@@ -218,7 +218,7 @@ const somewhere = 0x20000000
 
 // mapped maps an open file to be executed, which is both to execute it and to
 // bring in a program.
-func (c *comparison) mapped(*performer) (trial, bool) {
+func (c *comparison) mapped(*player) (trial, bool) {
 	s, ok := c.spotOf(func(s spot) bool { return s.fd > 0 && !s.data })
 	program := c.program(s)
 	program.loaded = true
@@ -227,7 +227,7 @@ func (c *comparison) mapped(*performer) (trial, bool) {
 	}}, ok
 }
 
-func (c *comparison) memory(*performer) (trial, bool) {
+func (c *comparison) memory(*player) (trial, bool) {
 	q := question{operation: policy.FileOpen, object: policy.File{Access: policy.Read}}
 	return trial{what: "open a memfd", asked: []question{q}, make: func(b *batch) int {
 		call := b.call(unix.SYS_OPEN, b.text("/proc/self/fd/"+itoa(memoryFD)), unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -252,7 +252,7 @@ func (c *comparison) arguments() func(*batch) uintptr {
 }
 
 // execute starts what is no program after all.
-func (c *comparison) execute(*performer) (trial, bool) {
+func (c *comparison) execute(*player) (trial, bool) {
 	s, ok := c.spotOf(func(s spot) bool { return s.kind == isFile && !s.data && !s.foreign })
 	arguments := c.arguments()
 	return trial{what: "execve", asked: []question{c.file(s, policy.Exec), c.program(s)}, fails: []unix.Errno{unix.ENOEXEC}, make: func(b *batch) int {
@@ -260,7 +260,7 @@ func (c *comparison) execute(*performer) (trial, bool) {
 	}}, ok && c.executes
 }
 
-func (c *comparison) executeMemory(*performer) (trial, bool) {
+func (c *comparison) executeMemory(*player) (trial, bool) {
 	arguments := c.arguments()
 	asked := []question{
 		{operation: policy.FileOpen, object: policy.File{Access: policy.Exec}},
@@ -317,7 +317,7 @@ func mountCall(what string, operation policy.Operation, m policy.Mount, at, sour
 
 func anywhere(spot) bool { return true }
 
-func (c *comparison) mountNew(*performer) (trial, bool) {
+func (c *comparison) mountNew(*player) (trial, bool) {
 	s, names, ok := c.target(policy.SbMount, anywhere)
 	flags, options := c.options()
 	random := c.r.Mount(policy.SbMount)
@@ -331,7 +331,7 @@ func (c *comparison) mountNew(*performer) (trial, bool) {
 	return t, ok
 }
 
-func (c *comparison) mountBind(*performer) (trial, bool) {
+func (c *comparison) mountBind(*player) (trial, bool) {
 	s, names, ok := c.target(policy.SbMount, anywhere)
 	m := policy.Mount{Source: c.r.Mount(policy.SbMount).Source, Target: names}
 	flags := uintptr(unix.MS_BIND)
@@ -349,7 +349,7 @@ func (c *comparison) mountBind(*performer) (trial, bool) {
 	return mountCall("bind or move", policy.SbMount, m, s.path, m.Source, "", flags, unix.ENOENT, unix.EINVAL, unix.ENOTDIR), ok
 }
 
-func (c *comparison) propagate(*performer) (trial, bool) {
+func (c *comparison) propagate(*player) (trial, bool) {
 	s, names, ok := c.target(policy.SbMount, anywhere)
 	kinds := []uintptr{unix.MS_SLAVE, unix.MS_PRIVATE, unix.MS_UNBINDABLE}
 	i := c.r.IntN(len(kinds))
@@ -362,7 +362,7 @@ func (c *comparison) propagate(*performer) (trial, bool) {
 	return mountCall("propagation", policy.SbMount, m, s.path, choose(c, "none", ""), "", flags, unix.EINVAL), ok
 }
 
-func (c *comparison) pivot(*performer) (trial, bool) {
+func (c *comparison) pivot(*player) (trial, bool) {
 	s, names, ok := c.target(policy.SbMount, func(s spot) bool { return s.kind == isDirectory })
 	m := policy.Mount{Target: names, Flags: policy.MountPivot}
 	return trial{what: "pivot_root", asked: []question{{operation: policy.SbMount, object: m}}, fails: []unix.Errno{unix.EINVAL, unix.EBUSY}, make: func(b *batch) int {
@@ -370,7 +370,7 @@ func (c *comparison) pivot(*performer) (trial, bool) {
 	}}, ok
 }
 
-func (c *comparison) remount(*performer) (trial, bool) {
+func (c *comparison) remount(*player) (trial, bool) {
 	s, names, ok := c.target(policy.SbRemount, func(s spot) bool { return !s.foreign })
 	flags, options := c.options()
 	m := policy.Mount{Source: c.r.Mount(policy.SbRemount).Source, Target: names, Type: "tmpfs", Flags: options}
@@ -384,7 +384,7 @@ func (c *comparison) remount(*performer) (trial, bool) {
 
 // umount asks for the mount to expire, which fails after it was judged: it is
 // busy or, with another flag, that is impossible.
-func (c *comparison) umount(*performer) (trial, bool) {
+func (c *comparison) umount(*player) (trial, bool) {
 	s, names, ok := c.target(policy.SbUmount, func(s spot) bool { return s.mounted && (s.fd > 0 || s.foreign || s.kind == isDirectory) })
 	flags, call := c.r.Mount(policy.SbUmount).Flags, uintptr(unix.MNT_EXPIRE)
 	if s.fd == 0 && flags == 0 { // nothing keeps it busy
@@ -411,7 +411,7 @@ const unchanged = ^uint32(0)
 
 // identities returns new real, effective and saved ids, and the questions about
 // those that change.
-func (c *comparison) identities(p *performer, before [3]uint32, group bool) (after [3]uint32, asked []question) {
+func (c *comparison) identities(p *player, before [3]uint32, group bool) (after [3]uint32, asked []question) {
 	for i := range after {
 		after[i] = choose(c, append(someIDs, unchanged)...)
 	}
@@ -428,25 +428,25 @@ func (c *comparison) identities(p *performer, before [3]uint32, group bool) (aft
 	return after, asked
 }
 
-func (p *performer) becomes(id uint32, group bool) question {
+func (p *player) becomes(id uint32, group bool) question {
 	return question{operation: policy.TaskFixSetuid, object: policy.Credentials{FromUID: p.euid, FromGID: p.egid, To: id, Group: group}}
 }
 
-func (c *comparison) setuid(p *performer) (trial, bool) {
+func (c *comparison) setuid(p *player) (trial, bool) {
 	after, asked := c.identities(p, [3]uint32{p.uid, p.euid, p.suid}, false)
 	return identityTrial("setresuid", asked, func(b *batch) int {
 		return b.call(unix.SYS_SETRESUID, uintptr(after[0]), uintptr(after[1]), uintptr(after[2]))
 	})
 }
 
-func (c *comparison) setgid(p *performer) (trial, bool) {
+func (c *comparison) setgid(p *player) (trial, bool) {
 	after, asked := c.identities(p, [3]uint32{p.gid, p.egid, p.sgid}, true)
 	return identityTrial("setresgid", asked, func(b *batch) int {
 		return b.call(unix.SYS_SETRESGID, uintptr(after[0]), uintptr(after[1]), uintptr(after[2]))
 	})
 }
 
-func (c *comparison) setgroups(p *performer) (trial, bool) {
+func (c *comparison) setgroups(p *player) (trial, bool) {
 	var groups []uint32
 	for range c.r.IntN(4) {
 		groups = append(groups, choose(c, someIDs...))
@@ -502,7 +502,7 @@ func (b *batch) socket(a action, v6only bool) {
 	}
 }
 
-func (c *comparison) bind(*performer) (trial, bool) {
+func (c *comparison) bind(*player) (trial, bool) {
 	s, a := c.socket()
 	v6only := !s.DualStack && !s.Address.Is4In6()
 	if s.Protocol == policy.UDP {
@@ -530,7 +530,7 @@ func (c *comparison) remote() (policy.Socket, action) {
 	return s, a
 }
 
-func (c *comparison) connect(*performer) (trial, bool) {
+func (c *comparison) connect(*player) (trial, bool) {
 	s, a := c.remote()
 	return trial{what: "connect", asked: []question{{operation: policy.SocketConnect, object: s}}, fails: unreachable, make: func(b *batch) int {
 		b.socket(a, false)
@@ -541,7 +541,7 @@ func (c *comparison) connect(*performer) (trial, bool) {
 	}}, true
 }
 
-func (c *comparison) send(*performer) (trial, bool) {
+func (c *comparison) send(*player) (trial, bool) {
 	s, a := c.remote()
 	s.Protocol, a.Type = policy.UDP, unix.SOCK_DGRAM
 	return trial{what: "sendto", asked: []question{{operation: policy.SocketConnect, object: s}}, fails: unreachable, make: func(b *batch) int {
@@ -554,12 +554,12 @@ func (c *comparison) send(*performer) (trial, bool) {
 }
 
 // receiveBound receives on a socket that was bound before.
-func (c *comparison) receiveBound(*performer) (trial, bool) {
+func (c *comparison) receiveBound(*player) (trial, bool) {
 	return c.useSocket(policy.SocketBind, choose(c, "receive", "read"))
 }
 
 // useConnected uses a socket that was connected before.
-func (c *comparison) useConnected(*performer) (trial, bool) {
+func (c *comparison) useConnected(*player) (trial, bool) {
 	return c.useSocket(policy.SocketConnect, choose(c, "send", "write", "receive", "read"))
 }
 

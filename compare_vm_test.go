@@ -167,7 +167,7 @@ const (
 )
 
 // newComparison draws a policy set; nil when that is too small.
-func newComparison(seed uint64, all []*world, performers []*performer) *comparison {
+func newComparison(seed uint64, all []*world, performers []*player) *comparison {
 	r := policytest.New(seed)
 	c := &comparison{seed: seed, world: all[r.IntN(len(all))], executes: r.IntN(2) == 0, hits: map[string]uint64{}}
 	o := policytest.Options{
@@ -229,7 +229,7 @@ const trialsEach = 14
 // expected is a trial and what has to come of it.
 type expected struct {
 	trial
-	performer *performer
+	*player
 	// performers are the processes that are no child that makes a trial.
 	performers map[uint32]bool
 	// decisions are those that are made, want the strictest verdict.
@@ -241,7 +241,7 @@ type expected struct {
 
 // compare has the performers try something under the policy set, and tells
 // whether all is as it should be.
-func (c *comparison) compare(t *testing.T, g *guard, performers []*performer, alerts <-chan ebpfguard.Alert, s *score) bool {
+func (c *comparison) compare(t *testing.T, g *guard, performers []*player, alerts <-chan ebpfguard.Alert, s *score) bool {
 	t.Helper()
 	problem := func(format string, args ...any) bool {
 		t.Errorf("seed %d: %s\n%s", c.seed, fmt.Sprintf(format, args...), policy.Format(c.set))
@@ -284,8 +284,8 @@ func (c *comparison) compare(t *testing.T, g *guard, performers []*performer, al
 	got, complete := c.collect(alerts, count)
 	for _, e := range all {
 		if difference := c.check(e, got, s); difference != "" {
-			return problem("performer %s (%+v, %+v): %s: %s\n%s\nalerts that follow: %v", e.performer.name, e.performer.seen(c.set), e.performer.ids,
-				e.what, difference, c.explain(e), got[uint32(e.performer.pid)])
+			return problem("performer %s (%+v, %+v): %s: %s\n%s\nalerts that follow: %v", e.name, e.seen(c.set), e.ids,
+				e.what, difference, c.explain(e), got[uint32(e.pid)])
 		}
 	}
 	for _, more := range got {
@@ -300,7 +300,7 @@ func (c *comparison) compare(t *testing.T, g *guard, performers []*performer, al
 }
 
 // expect draws a trial and adds it to the performer's batch.
-func (c *comparison) expect(p *performer) (*expected, bool) {
+func (c *comparison) expect(p *player) (*expected, bool) {
 	operations := c.r.Operations
 	if c.r.IntN(8) == 0 {
 		operations = policy.Operations()
@@ -310,7 +310,7 @@ func (c *comparison) expect(p *performer) (*expected, bool) {
 	if !ok {
 		return nil, false
 	}
-	e := &expected{trial: drawn, performer: p, want: policy.Allow}
+	e := &expected{trial: drawn, player: p, want: policy.Allow}
 	for _, q := range e.asked {
 		d := c.decide(p, q)
 		e.decisions = append(e.decisions, d)
@@ -328,7 +328,7 @@ func (c *comparison) expect(p *performer) (*expected, bool) {
 }
 
 // decide asks the reference semantics.
-func (c *comparison) decide(p *performer, q question) policy.Decision {
+func (c *comparison) decide(p *player, q question) policy.Decision {
 	request := policy.Request{Process: p.seen(c.set), Operation: q.operation, Object: q.object, Now: hasEnded}
 	d := policy.Decide(c.set, request)
 	switch {
@@ -417,7 +417,7 @@ func (c *comparison) collect(alerts <-chan ebpfguard.Alert, count int) (got map[
 
 // check compares what came of a trial, and takes its alerts.
 func (c *comparison) check(e *expected, got map[uint32][]ebpfguard.Alert, s *score) string {
-	result := e.performer.result(e.call)
+	result := e.result(e.call)
 	errno := unix.Errno(0)
 	if result < 0 {
 		errno = unix.Errno(-result)
@@ -427,7 +427,7 @@ func (c *comparison) check(e *expected, got map[uint32][]ebpfguard.Alert, s *sco
 		outcome = unix.ErrnoName(errno)
 	}
 	s.outcome(e.what, outcome)
-	killed := e.status != 0 && e.performer.load(e.status)&0x7f == uint32(unix.SIGKILL)
+	killed := e.status != 0 && e.load(e.status)&0x7f == uint32(unix.SIGKILL)
 	switch {
 	case e.want == policy.Kill && !killed:
 		return "not killed: " + outcome
@@ -471,11 +471,11 @@ func (c *comparison) check(e *expected, got map[uint32][]ebpfguard.Alert, s *sco
 // take returns the next alert about the performer or, if a child makes the call,
 // about a child.
 func (e *expected) take(got map[uint32][]ebpfguard.Alert) ebpfguard.Alert {
-	pid := uint32(e.performer.pid)
+	pid := uint32(e.pid)
 	if e.status != 0 {
 		pid = 0
 		for child, list := range got {
-			if len(list) > 0 && !e.performers[child] && list[0].Context().PPID == uint32(e.performer.pid) && (pid == 0 || child < pid) {
+			if len(list) > 0 && !e.performers[child] && list[0].Context().PPID == uint32(e.pid) && (pid == 0 || child < pid) {
 				pid = child
 			}
 		}

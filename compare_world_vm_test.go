@@ -24,7 +24,7 @@ type world struct {
 	// fileless says that it lies below /dev/shm.
 	fileless bool
 	// prepare makes what a performer has in its own mount namespace only.
-	prepare func(t *testing.T, p *performer)
+	prepare func(t *testing.T, p *player)
 }
 
 // spot is a place for a file, and what is known of the file that is reached by
@@ -235,7 +235,7 @@ func belowSharedMemory(t *testing.T) *world {
 	if err := os.Mkdir(in("b/bound"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	w.prepare = func(t *testing.T, p *performer) {
+	w.prepare = func(t *testing.T, p *player) {
 		p.must(t, unix.SYS_MOUNT, p.batch.text(in("a")), p.batch.text(in("b/bound")), 0, unix.MS_BIND, 0)
 	}
 	for _, name := range []string{"f", "b/f", "b", "g.txt", "b/c/g.txt"} {
@@ -319,10 +319,23 @@ func pathsOf(set []policy.Policy, operation policy.Operation) []string {
 	return paths
 }
 
+// player is a performer that policies are about.
+type player struct {
+	*performer
+	// process is what policies see of it; alias is another name of its program
+	// by a hard link.
+	process policy.Process
+	alias   string
+	ids
+}
+
+// ids are the identity of a player.
+type ids struct{ uid, euid, suid, gid, egid, sgid uint32 }
+
 // cast are the performers: programs that policies name, in directories that they
 // name, by script, by hard link, by descent, or whose path nobody can find out;
 // with several users and control groups.
-func cast(t *testing.T) []*performer {
+func cast(t *testing.T) []*player {
 	t.Helper()
 	program := performerProgram()
 	deep := "/tmp/deep" + strings.Repeat("/d", policyComponents) + "/program"
@@ -342,10 +355,8 @@ func cast(t *testing.T) []*performer {
 		}
 		t.Cleanup(func() { os.Remove(directory) })
 	}
-	make := func(name, program, group string, i ids) *performer {
-		p := newPerformer(t, name, policy.Process{Binary: program, UID: i.uid, Cgroup: group})
-		p.ids = i
-		return p
+	make := func(name, program, group string, i ids) *player {
+		return &player{performer: newPerformer(t, name), process: policy.Process{Binary: program, UID: i.uid, Cgroup: group}, ids: i}
 	}
 	a := make("a", programA, "/", ids{})
 	b := make("b", programB, "/a.slice", ids{1000, 0, 0, 1000, 0, 0})
@@ -359,22 +370,22 @@ func cast(t *testing.T) []*performer {
 	d := make("descendant", "/tmp/other/d", "/", ids{0, 0, 1000, 10, 0, 0})
 	d.process.Ancestors = []string{programA}
 
-	a.start(t, programA, d.file)
-	for _, p := range []*performer{b, c, l, u} {
-		p.start(t, p.process.Binary)
+	a.start(t, programA, a.process.Cgroup, d.file)
+	for _, p := range []*player{b, c, l, u} {
+		p.start(t, p.process.Binary, p.process.Cgroup)
 	}
-	s.start(t, script)
+	s.start(t, script, s.process.Cgroup)
 	// d is a child of a.
 	clone := a.batch.call(unix.SYS_CLONE, unix.CLONE_VM|unix.CLONE_VFORK|uintptr(unix.SIGCHLD))
 	a.batch.call(unix.SYS_DUP3, performerFD+1, performerFD, 0)
 	a.batch.call(unix.SYS_EXECVE, a.batch.text(d.process.Binary), 0, 0)
-	a.batch.calls[clone].skip = 2
+	a.batch.skipFrom(clone)
 	a.perform(t)
 	d.pid = int(a.result(clone))
 	t.Cleanup(func() { unix.Kill(d.pid, unix.SIGKILL) })
 	a.batch = newBatch()
 	a.must(t, unix.SYS_CLOSE, performerFD+1)
-	all := []*performer{a, b, c, s, l, u, d}
+	all := []*player{a, b, c, s, l, u, d}
 	for _, p := range all {
 		id, err := ebpfguard.RunningProcess(p.pid)
 		check(t, err)
@@ -420,7 +431,7 @@ func heldAt(at string) policy.Socket {
 	}
 }
 
-func (p *performer) holdSockets(t *testing.T) {
+func (p *player) holdSockets(t *testing.T) {
 	t.Helper()
 	for i, h := range heldSockets {
 		a := action{Family: unix.AF_INET, Type: unix.SOCK_DGRAM, Address: h.socket.Address, Port: h.socket.Port}
@@ -441,7 +452,7 @@ func (p *performer) holdSockets(t *testing.T) {
 }
 
 // settle prepares a performer, before there are policies.
-func (p *performer) settle(t *testing.T, all []*world) {
+func (p *player) settle(t *testing.T, all []*world) {
 	t.Helper()
 	p.must(t, unix.SYS_CLOSE_RANGE, openedFD, uintptr(unchanged), 0)
 	fd := firstFD
@@ -479,7 +490,7 @@ func (p *performer) settle(t *testing.T, all []*world) {
 }
 
 // seen returns the process as the policies of a set see it.
-func (p *performer) seen(set []policy.Policy) policy.Process {
+func (p *player) seen(set []policy.Policy) policy.Process {
 	process := p.process
 	for _, q := range set {
 		for _, binary := range q.Subject.Binaries {

@@ -24,25 +24,25 @@ func testExceptions(t *testing.T, g *fileGuard) {
 	t.Run("a directory for all but one", func(t *testing.T) {
 		set := []policy.Policy{denyFiles("etc", ebpfguard.Everyone(), p("etc/")), allowFiles("ssl", f.subject, p("etc/ssl/"))}
 		g.apply(t, set...)
-		passed(t, f.actor, "open", p("etc/ssl/key"), "rw")
-		passed(t, f.actor, "open", p("etc/ssl/private/key"), "r")
+		f.actor.passed(t, "open", p("etc/ssl/key"), "rw")
+		f.actor.passed(t, "open", p("etc/ssl/private/key"), "r")
 		for _, name := range []string{"etc", "etc/shadow"} {
 			g.refused(t, f.actor, "open", p(name), "r")
 		}
 		for _, name := range []string{"etc", "etc/shadow", "etc/ssl", "etc/ssl/key", "etc/ssl/private/key"} {
 			g.refused(t, f.other, "open", p(name), "r")
 		}
-		passed(t, f.other, "open", p("else"), "r")
+		f.other.passed(t, "open", p("else"), "r")
 		g.apply(t, append(set, denyFiles("private", ebpfguard.Everyone(), p("etc/ssl/private/")))...)
 		g.refused(t, f.actor, "open", p("etc/ssl/private/key"), "r")
-		passed(t, f.actor, "open", p("etc/ssl/key"), "r")
+		f.actor.passed(t, "open", p("etc/ssl/key"), "r")
 		// A less specific exception lifts nothing.
 		g.apply(t, set[0], allowFiles("all", f.subject))
 		g.refused(t, f.actor, "open", p("etc/shadow"), "r")
 	})
 	t.Run("read but not write", func(t *testing.T) {
 		g.apply(t, filePolicy("write", f.subject, policy.Rule{Deny: []policy.Pattern{policy.FilePattern{Paths: []string{p("own/")}, Access: policy.Write}}}))
-		passed(t, f.actor, "open", p("own/a"), "r")
+		f.actor.passed(t, "open", p("own/a"), "r")
 		for _, e := range [][]string{{"open", p("own/a"), "w"}, {"open", p("own/a"), "rw"}, {"open", p("own/a"), "trunc"}, {"unlink", p("own/a")}, {"chmod", p("own/a")}, {"utimes", p("own/a")}, {"setxattr", p("own/a")}} {
 			g.refused(t, f.actor, e[0], e[1:]...)
 		}
@@ -53,10 +53,10 @@ func testExceptions(t *testing.T, g *fileGuard) {
 		g.apply(t, filePolicy("read", f.subject, policy.Rule{Deny: []policy.Pattern{policy.FilePattern{Paths: []string{p("own/")}, Access: policy.Read | policy.Write}}}))
 		g.refused(t, f.actor, "open", tool, "r")
 		d := startDoer(t, f.program)
-		passed(t, d, "exec", tool)
-		passed(t, d, "open", tool, "r")
+		d.passed(t, "exec", tool)
+		d.passed(t, "open", tool, "r")
 		g.apply(t, filePolicy("exec", f.subject, policy.Rule{Deny: []policy.Pattern{policy.FilePattern{Paths: []string{p("own/")}, Access: policy.Exec}}}))
-		passed(t, f.actor, "open", tool, "r")
+		f.actor.passed(t, "open", tool, "r")
 		if alert := g.refused(t, f.actor, "exec", tool); alert.Access != policy.Exec {
 			t.Errorf("alert %v", alert)
 		}
@@ -67,7 +67,7 @@ func testExceptions(t *testing.T, g *fileGuard) {
 		learn := deny
 		learn.Mode = policy.ModeAudit
 		g.apply(t, learn)
-		passed(t, startDoer(t, f.program), "open", p("own/a"), "r")
+		startDoer(t, f.program).passed(t, "open", p("own/a"), "r")
 		needs := map[string]bool{}
 		for done := false; !done; {
 			alert := g.next(t).(ebpfguard.FileOpenAlert)
@@ -87,9 +87,9 @@ func testExceptions(t *testing.T, g *fileGuard) {
 		g.apply(t, deny, allowFiles("own", f.subject, paths...))
 		d := startDoer(t, f.program)
 		for _, name := range []string{"own/a", "own/sub/b"} {
-			passed(t, d, "open", p(name), "rw")
+			d.passed(t, "open", p(name), "rw")
 		}
-		passed(t, d, "open", p("own/new"), "create")
+		d.passed(t, "open", p("own/new"), "create")
 		for _, path := range []string{p("else"), p("etc"), "/etc/passwd", "/dev/null", "/proc/self/status", "/"} {
 			alert := g.refused(t, d, "open", path, "r")
 			if path == "/proc/self/status" {
@@ -98,7 +98,7 @@ func testExceptions(t *testing.T, g *fileGuard) {
 			if alert.Path != path {
 				t.Errorf("alert %v, want path %s", alert, path)
 			}
-			passed(t, f.other, "open", path, "r")
+			f.other.passed(t, "open", path, "r")
 		}
 		g.refused(t, d, "open", p("elsewhere"), "create")
 		g.refused(t, d, "rename", p("own/new"), p("elsewhere"))
@@ -118,18 +118,18 @@ func testExceptions(t *testing.T, g *fileGuard) {
 			write(t, p(name), "")
 		}
 		d := startDoer(t, f.program)
-		passed(t, d, "unshare")
-		passed(t, d, "overlay", p("lower")+":"+p("empty"), p("merged"))
+		d.passed(t, "unshare")
+		d.passed(t, "overlay", p("lower")+":"+p("empty"), p("merged"))
 		list := []policy.Policy{denyFiles("all", f.subject), allowFiles("own", f.subject, p("merged/own/"))}
 		g.apply(t, list...)
-		passed(t, d, "open", p("merged/own/a"), "r")
-		passed(t, d, "open", p("merged/own/secret"), "r")
+		d.passed(t, "open", p("merged/own/a"), "r")
+		d.passed(t, "open", p("merged/own/secret"), "r")
 		g.refused(t, d, "open", p("merged/else"), "r")
 		g.refused(t, d, "open", p("lower/own/a"), "r")
 		// What is denied by name below stays denied.
 		g.apply(t, append(list, denyFiles("secret", f.subject, p("lower/own/secret")))...)
 		g.refused(t, d, "open", p("merged/own/secret"), "r")
-		passed(t, d, "open", p("merged/own/a"), "r")
+		d.passed(t, "open", p("merged/own/a"), "r")
 		g.refused(t, d, "open", p("merged/else"), "r")
 		g.quiet(t)
 	})
@@ -138,7 +138,7 @@ func testExceptions(t *testing.T, g *fileGuard) {
 		for i := range 8 {
 			d := startDoer(t, f.program)
 			g.refused(t, d, "open", p("own/a"), "r")
-			o := passed(t, startDoer(t, "/proc/self/exe"), "hammer", strconv.Itoa(100), p("own/a"), p("own/a"))
+			o := startDoer(t, "/proc/self/exe").passed(t, "hammer", strconv.Itoa(100), p("own/a"), p("own/a"))
 			if slices.Max(o.Counts) != 0 {
 				t.Errorf("%d: refused %v times", i, o.Counts)
 			}

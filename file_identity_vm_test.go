@@ -30,11 +30,11 @@ func testIdentity(t *testing.T, g *fileGuard) {
 	for name, way := range map[string]func(t *testing.T, d *doer, root string) []string{
 		"its name": func(t *testing.T, d *doer, root string) []string { return []string{"open", p(root + "/file"), "r"} },
 		"a relative name": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "chdir", p(root))
+			d.passed(t, "chdir", p(root))
 			return []string{"open", "../" + root + "/./file", "r"}
 		},
 		"a symbolic link": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "symlink", p(root+"/file"), p("mnt/symlink-"+root))
+			d.passed(t, "symlink", p(root+"/file"), p("mnt/symlink-"+root))
 			return []string{"open", p("mnt/symlink-" + root), "r"}
 		},
 		"a hard link": func(t *testing.T, d *doer, root string) []string {
@@ -42,30 +42,30 @@ func testIdentity(t *testing.T, g *fileGuard) {
 			return []string{"open", p("mnt/link-" + root), "r"}
 		},
 		"a bind mount of the file": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "unshare")
-			passed(t, d, "bind", p(root+"/file"), p("mnt/x"))
+			d.passed(t, "unshare")
+			d.passed(t, "bind", p(root+"/file"), p("mnt/x"))
 			return []string{"open", p("mnt/x"), "r"}
 		},
 		"a bind mount of the directory": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "unshare")
-			passed(t, d, "bind", p(root), p("mnt"))
+			d.passed(t, "unshare")
+			d.passed(t, "bind", p(root), p("mnt"))
 			return []string{"open", p("mnt/file"), "r"}
 		},
 		"a bind mount of everything": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "unshare")
-			passed(t, d, "bind", "/", p("mnt"))
+			d.passed(t, "unshare")
+			d.passed(t, "bind", "/", p("mnt"))
 			return []string{"open", p("mnt") + p(root+"/file"), "r"}
 		},
 		"a bind mount of a bind mount": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "unshare")
-			passed(t, d, "bind", p(root), p("mnt"))
-			passed(t, d, "bind", p("mnt"), p("new"))
-			passed(t, d, "detach", p("mnt"))
+			d.passed(t, "unshare")
+			d.passed(t, "bind", p(root), p("mnt"))
+			d.passed(t, "bind", p("mnt"), p("new"))
+			d.passed(t, "detach", p("mnt"))
 			return []string{"open", p("new/tree/sub/file"), "r"}
 		},
 		"a bind mount below the directory": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "unshare")
-			passed(t, d, "bind", p(root+"/tree/sub"), p("mnt"))
+			d.passed(t, "unshare")
+			d.passed(t, "bind", p(root+"/tree/sub"), p("mnt"))
 			return []string{"open", p("mnt/file"), "w"}
 		},
 		"a renamed directory": func(t *testing.T, d *doer, root string) []string {
@@ -84,56 +84,56 @@ func testIdentity(t *testing.T, g *fileGuard) {
 			return []string{"open", p("renamed/sub/new"), "create"}
 		},
 		"another namespace": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "unshare")
+			d.passed(t, "unshare")
 			return []string{"open", p(root + "/file"), "r"}
 		},
 		"another root": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "unshare")
-			passed(t, d, "chroot", p(root))
+			d.passed(t, "unshare")
+			d.passed(t, "chroot", p(root))
 			return []string{"open", "/file", "r"}
 		},
 		"the root of a process": func(t *testing.T, d *doer, root string) []string {
 			return []string{"open", fmt.Sprintf("/proc/%d/root%s", os.Getpid(), p(root+"/file")), "r"}
 		},
 		"a descriptor": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "hold", "fd", p(root+"/file"), "path")
+			d.passed(t, "hold", "fd", p(root+"/file"), "path")
 			return []string{"open-fd", "fd", "r"}
 		},
 		"a directory's descriptor": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "hold", "dir", p(root), "path")
+			d.passed(t, "hold", "dir", p(root), "path")
 			return []string{"openat", "dir", "tree/sub/file", "r"}
 		},
 		"a handle": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "hold", "dir", p(root), "r")
-			passed(t, d, "handle", "dir", "file")
+			d.passed(t, "hold", "dir", p(root), "r")
+			d.passed(t, "handle", "dir", "file")
 			return []string{"open-handle", "dir", "r"}
 		},
 		"a handle below the directory": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "hold", "root", p(root), "r")
-			passed(t, d, "handle", "root", "tree/sub/file")
+			d.passed(t, "hold", "root", p(root), "r")
+			d.passed(t, "handle", "root", "tree/sub/file")
 			return []string{"open-handle", "root", "rw"}
 		},
 		"a detached mount": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "unshare")
-			passed(t, d, "bind", p(root), p("mnt"))
-			passed(t, d, "hold", "dir", p("mnt"), "path")
-			passed(t, d, "detach", p("mnt"))
+			d.passed(t, "unshare")
+			d.passed(t, "bind", p(root), p("mnt"))
+			d.passed(t, "hold", "dir", p("mnt"), "path")
+			d.passed(t, "detach", p("mnt"))
 			return []string{"openat", "dir", "tree/sub/file", "r"}
 		},
 		"a covered directory": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "unshare")
-			passed(t, d, "hold", "dir", p(root), "path")
-			passed(t, d, "tmpfs", p(root))
+			d.passed(t, "unshare")
+			d.passed(t, "hold", "dir", p(root), "path")
+			d.passed(t, "tmpfs", p(root))
 			return []string{"openat", "dir", "file", "r"}
 		},
 		"overlayfs": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "unshare")
-			passed(t, d, "overlay", p(root)+":"+p("new"), p("mnt"))
+			d.passed(t, "unshare")
+			d.passed(t, "overlay", p(root)+":"+p("new"), p("mnt"))
 			return []string{"open", p("mnt/file"), "r"}
 		},
 		"overlayfs of a directory": func(t *testing.T, d *doer, root string) []string {
-			passed(t, d, "unshare")
-			passed(t, d, "overlay", p(root)+"/tree:"+p("new"), p("mnt"))
+			d.passed(t, "unshare")
+			d.passed(t, "overlay", p(root)+"/tree:"+p("new"), p("mnt"))
 			return []string{"open", p("mnt/sub/file"), "r"}
 		},
 	} {
@@ -150,7 +150,7 @@ func testIdentity(t *testing.T, g *fileGuard) {
 				if e := way(t, d, who.root); who.what == "protected" {
 					g.refused(t, d, e[0], e[1:]...)
 				} else {
-					passed(t, d, e[0], e[1:]...)
+					d.passed(t, e[0], e[1:]...)
 				}
 			})
 		}
@@ -160,20 +160,20 @@ func testIdentity(t *testing.T, g *fileGuard) {
 		write(t, p("a/g2/key"), "")
 		g.apply(t, f.deny("a/g*/key"))
 		d := startDoer(t, f.program)
-		passed(t, d, "unshare")
-		passed(t, d, "bind", p("a/g1"), p("mnt"))
+		d.passed(t, "unshare")
+		d.passed(t, "bind", p("a/g1"), p("mnt"))
 		g.refused(t, d, "open", p("mnt/key"), "r")
-		passed(t, d, "bind", p("a"), p("new"))
+		d.passed(t, "bind", p("a"), p("new"))
 		g.refused(t, d, "open", p("new/g2/key"), "r")
-		passed(t, d, "hold", "g1", p("a/g1"), "path")
+		d.passed(t, "hold", "g1", p("a/g1"), "path")
 		g.refused(t, d, "openat", "g1", "key", "r")
 		check(t, os.Rename(p("a"), p("renamed")))
 		g.refused(t, f.actor, "open", p("renamed/g1/key"), "r")
 		check(t, os.Rename(p("renamed"), p("a")))
 		// But whoever may rename what stands for the wildcard takes it away
 		// (docs/threat-model.md): only what is before it has an identity.
-		passed(t, f.actor, "rename", p("a/g1"), p("away"))
-		passed(t, f.actor, "open", p("away/key"), "r")
+		f.actor.passed(t, "rename", p("a/g1"), p("away"))
+		f.actor.passed(t, "open", p("away/key"), "r")
 	})
 	t.Run("a link from before", func(t *testing.T) {
 		g.refused(t, f.actor, "open", p("before"), "r")
@@ -181,18 +181,18 @@ func testIdentity(t *testing.T, g *fileGuard) {
 	})
 	t.Run("another filesystem at the name", func(t *testing.T) {
 		d := startDoer(t, f.program)
-		passed(t, d, "unshare")
-		passed(t, d, "tmpfs", p("a"))
+		d.passed(t, "unshare")
+		d.passed(t, "tmpfs", p("a"))
 		g.refused(t, d, "open", p("a/file"), "create")
-		passed(t, d, "open", p("a/free"), "create")
+		d.passed(t, "open", p("a/free"), "create")
 		g.refused(t, d, "mkdir", p("a/tree"))
 	})
 	t.Run("another file at the name", func(t *testing.T) {
 		d := startDoer(t, f.program)
-		passed(t, d, "unshare")
-		passed(t, d, "bind", p("b/free"), p("a/file"))
+		d.passed(t, "unshare")
+		d.passed(t, "bind", p("b/free"), p("a/file"))
 		g.refused(t, d, "open", p("a/file"), "r")
-		passed(t, d, "open", p("b/free"), "r")
+		d.passed(t, "open", p("b/free"), "r")
 	})
 	t.Run("a user's mount namespace", func(t *testing.T) {
 		check(t, os.Chmod(filepath.Dir(f.dir), 0o755))
@@ -201,12 +201,12 @@ func testIdentity(t *testing.T, g *fileGuard) {
 		g.refused(t, d, "open", p("a/file"), "r")
 		g.refused(t, d, "open", p("a/tree/sub/file"), "r")
 		g.refused(t, d, "open", p("a/tree/new"), "create")
-		passed(t, d, "open", p("b/file"), "r")
-		passed(t, d, "bind", p("a"), p("mnt"))
+		d.passed(t, "open", p("b/file"), "r")
+		d.passed(t, "bind", p("a"), p("mnt"))
 		g.refused(t, d, "open", p("mnt/file"), "r")
 		// There a path proves nothing.
-		passed(t, d, "bind", p("b/file"), p("b/free"))
-		passed(t, d, "open", p("b/free"), "r")
+		d.passed(t, "bind", p("b/file"), p("b/free"))
+		d.passed(t, "open", p("b/free"), "r")
 	})
 }
 
@@ -224,7 +224,7 @@ func testTwoNames(t *testing.T, g *fileGuard) {
 				t.Errorf("%s: alert %v", name, alert)
 			}
 		}
-		passed(t, f.other, "open", p("two/b"), "r")
+		f.other.passed(t, "open", p("two/b"), "r")
 	}
 	t.Run("allowed and denied", func(t *testing.T) {
 		g.apply(t, denyFiles("b", f.subject, p("two/b")), allowFiles("a", f.subject, p("one/a")))
@@ -245,7 +245,7 @@ func testTwoNames(t *testing.T, g *fileGuard) {
 		// Of all else, "deny all but" concerns only what is named by nothing.
 		check(t, os.Link(p("one/a"), p("third")))
 		g.apply(t, denyFiles("all", f.subject), allowFiles("a", f.subject, p("one/a")))
-		passed(t, f.actor, "open", p("third"), "r")
+		f.actor.passed(t, "open", p("third"), "r")
 		if alert := g.refused(t, f.actor, "open", p("program"), "r"); alert.Policy != "all" {
 			t.Errorf("alert %v", alert)
 		}
@@ -254,13 +254,13 @@ func testTwoNames(t *testing.T, g *fileGuard) {
 		g.apply(t, denyFiles("one", f.subject, p("one/")), allowFiles("mnt", f.subject, p("mnt/")))
 		check(t, os.Mkdir(p("mnt"), 0o755))
 		d := startDoer(t, f.program)
-		passed(t, d, "unshare")
-		passed(t, d, "bind", p("one"), p("mnt"))
+		d.passed(t, "unshare")
+		d.passed(t, "bind", p("one"), p("mnt"))
 		if alert := g.refused(t, d, "open", p("mnt/a"), "r"); alert.Policy != "one" {
 			t.Errorf("alert %v", alert)
 		}
-		passed(t, d, "umount", p("mnt"))
-		passed(t, d, "open", p("mnt/a"), "create")
+		d.passed(t, "umount", p("mnt"))
+		d.passed(t, "open", p("mnt/a"), "create")
 		g.refused(t, d, "open", p("one/a"), "r")
 	})
 }
@@ -319,26 +319,26 @@ func testDisk(t *testing.T, g *fileGuard) {
 		check(t, os.Link(p("disk/named"), p("disk/after")))
 		for _, name := range []string{"named", "before", "after", "tree/sub/file"} {
 			g.refused(t, f.actor, "open", p("disk/"+name), "r")
-			passed(t, f.other, "open", p("disk/"+name), "r")
+			f.other.passed(t, "open", p("disk/"+name), "r")
 		}
-		passed(t, f.actor, "open", p("disk/free"), "r")
+		f.actor.passed(t, "open", p("disk/free"), "r")
 	})
 	t.Run("mounted a second time", func(t *testing.T) {
 		d := startDoer(t, f.program)
-		passed(t, d, "unshare")
-		passed(t, d, "ext4", device, p("mnt"))
+		d.passed(t, "unshare")
+		d.passed(t, "ext4", device, p("mnt"))
 		for _, name := range []string{"named", "before", "tree/sub/file"} {
 			g.refused(t, d, "open", p("mnt/"+name), "r")
 		}
 		g.refused(t, d, "open", p("mnt/tree/new"), "create")
-		passed(t, d, "open", p("mnt/free"), "r")
+		d.passed(t, "open", p("mnt/free"), "r")
 	})
 	t.Run("by handle", func(t *testing.T) {
 		// When the names are forgotten, nobody knows where a file lies.
 		for _, name := range []string{"named", "tree/sub/file", "free"} {
 			for _, d := range []*doer{f.actor, f.other} {
-				passed(t, d, "hold", "disk", p("disk"), "r")
-				passed(t, d, "handle", "disk", name)
+				d.passed(t, "hold", "disk", p("disk"), "r")
+				d.passed(t, "handle", "disk", name)
 				unix.Sync()
 				for range 3 {
 					check(t, os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0o200))
@@ -346,12 +346,12 @@ func testDisk(t *testing.T, g *fileGuard) {
 				if d == f.actor {
 					g.undecided(t, d, "open-handle", "disk", "r")
 				} else {
-					passed(t, d, "open-handle", "disk", "r")
+					d.passed(t, "open-handle", "disk", "r")
 				}
 			}
 			// By its name it is known again.
 			if name == "free" {
-				passed(t, f.actor, "open", p("disk/"+name), "r")
+				f.actor.passed(t, "open", p("disk/"+name), "r")
 			} else {
 				g.refused(t, f.actor, "open", p("disk/"+name), "r")
 			}
@@ -369,7 +369,7 @@ func testDisk(t *testing.T, g *fileGuard) {
 			}
 			name := write(t, p("disk/fresh-"+strconv.Itoa(i)), "")
 			check(t, unix.Stat(name, &after))
-			passed(t, f.actor, "open", name, "r")
+			f.actor.passed(t, "open", name, "r")
 		}
 		write(t, p("disk/gone"), "")
 		g.refused(t, f.actor, "open", p("disk/gone"), "r")

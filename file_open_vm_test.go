@@ -75,9 +75,9 @@ func testPaths(t *testing.T, g *fileGuard) {
 		refused := 0
 		for _, name := range files {
 			path := f.dir + "/" + name
-			passed(t, f.other, "open", path, "r")
+			f.other.passed(t, "open", path, "r")
 			if !parsed.Match(path) {
-				passed(t, f.actor, "open", path, "r")
+				f.actor.passed(t, "open", path, "r")
 				continue
 			}
 			refused++
@@ -106,9 +106,9 @@ func testDepth(t *testing.T, g *fileGuard) {
 	t.Run("denied", func(t *testing.T) {
 		g.apply(t, f.deny("nothing"))
 		for n, path := range deep {
-			passed(t, f.other, "open", path, "r")
+			f.other.passed(t, "open", path, "r")
 			if n <= 64 {
-				passed(t, f.actor, "open", path, "r")
+				f.actor.passed(t, "open", path, "r")
 				continue
 			}
 			for _, mode := range []string{"r", "w"} {
@@ -142,7 +142,7 @@ func testDepth(t *testing.T, g *fileGuard) {
 		g.apply(t, denyFiles("others", ebpfguard.Binaries(f.dir+"/none"), f.dir+"/nothing"), allowFiles("mine", f.subject, f.dir+"/nothing"),
 			filePolicy("write", f.subject, policy.Rule{Deny: []policy.Pattern{policy.FilePattern{Paths: []string{f.dir + "/nothing"}, Access: policy.Write}}}))
 		for n, path := range deep {
-			passed(t, f.actor, "open", path, "r")
+			f.actor.passed(t, "open", path, "r")
 			if n > 64 {
 				g.undecided(t, f.actor, "open", path, "w")
 			}
@@ -152,7 +152,7 @@ func testDepth(t *testing.T, g *fileGuard) {
 		p := f.deny("nothing")
 		p.Mode = policy.ModeAudit
 		g.apply(t, p)
-		passed(t, f.actor, "open", deep[200], "r")
+		f.actor.passed(t, "open", deep[200], "r")
 		if alert := g.next(t).Context(); alert.Verdict != policy.Audit || !alert.Undecided {
 			t.Errorf("alert %v", alert)
 		}
@@ -163,18 +163,18 @@ func testDepth(t *testing.T, g *fileGuard) {
 		check(t, os.Mkdir(mounts, 0o755))
 		// One below the other, a component each.
 		d := startDoer(t, f.program)
-		passed(t, d, "unshare")
+		d.passed(t, "unshare")
 		path := mounts
 		for range 25 {
-			passed(t, d, "tmpfs", path)
+			d.passed(t, "tmpfs", path)
 			path += "/m"
-			passed(t, d, "mkdir", path)
+			d.passed(t, "mkdir", path)
 		}
-		passed(t, d, "open", path+"/public", "create")
+		d.passed(t, "open", path+"/public", "create")
 		g.refused(t, d, "open", path+"/secret", "create")
 		// More mounts than anybody has.
 		for range 40 {
-			passed(t, d, "tmpfs", path)
+			d.passed(t, "tmpfs", path)
 		}
 		g.undecided(t, d, "open", path+"/public", "create")
 	})
@@ -184,10 +184,10 @@ func testDepth(t *testing.T, g *fileGuard) {
 		shown := f.dir + "/shown"
 		check(t, os.Mkdir(shown, 0o755))
 		mount(t, deep, shown, "", unix.MS_BIND)
-		passed(t, f.actor, "open", shown+"/file", "r")
+		f.actor.passed(t, "open", shown+"/file", "r")
 		g.apply(t, f.deny("whole/"))
 		g.undecided(t, f.actor, "open", shown+"/file", "r")
-		passed(t, f.other, "open", shown+"/file", "r")
+		f.other.passed(t, "open", shown+"/file", "r")
 	})
 }
 
@@ -200,7 +200,7 @@ func testLength(t *testing.T, g *fileGuard) {
 	public := write(t, filepath.Dir(path)+"/public", "")
 	t.Run("exact", func(t *testing.T) {
 		g.apply(t, denyFiles("test", f.subject, path))
-		passed(t, f.actor, "open", public, "r")
+		f.actor.passed(t, "open", public, "r")
 		if alert := g.refused(t, f.actor, "open", path, "r"); alert.Path == "" || !strings.HasPrefix(path, alert.Path) {
 			t.Errorf("alert %v", alert)
 		}
@@ -215,9 +215,9 @@ func testLength(t *testing.T, g *fileGuard) {
 			check(t, os.Chdir(component[1:]))
 		}
 		check(t, os.WriteFile("file", nil, 0o644))
-		passed(t, d, "chdir", filepath.Dir(path))
+		d.passed(t, "chdir", filepath.Dir(path))
 		for range 8 {
-			passed(t, d, "chdir", component[1:])
+			d.passed(t, "chdir", component[1:])
 		}
 		g.refused(t, d, "open", "file", "r")
 		g.refused(t, d, "open", "new", "create")
@@ -230,7 +230,7 @@ func testLength(t *testing.T, g *fileGuard) {
 		check(t, os.Link(f.program, long))
 		g.apply(t, denyFiles("test", ebpfguard.Binaries(f.dir+"/other"), secret))
 		g.undecided(t, startDoer(t, long), "open", secret, "r")
-		passed(t, f.actor, "open", secret, "r")
+		f.actor.passed(t, "open", secret, "r")
 	})
 }
 
@@ -263,7 +263,7 @@ func testFuture(t *testing.T, g *fileGuard) {
 				if _, err := os.Lstat(path); !os.IsNotExist(err) {
 					t.Errorf("it is there: %v", err)
 				}
-				passed(t, f.other, made[0], made[1:]...)
+				f.other.passed(t, made[0], made[1:]...)
 				defer write(t, spare, "")
 				defer os.Remove(path)
 				if way != "mkdir" && way != "mkfifo" && way != "bind" && way != "symlink" {
@@ -275,7 +275,7 @@ func testFuture(t *testing.T, g *fileGuard) {
 				g.refused(t, f.actor, "exchange", path, f.dir+"/third")
 				g.refused(t, f.actor, "exchange", f.dir+"/third", path)
 				g.refused(t, f.actor, map[bool]string{true: "rmdir", false: "unlink"}[way == "mkdir"], path)
-				passed(t, f.actor, "rename", f.dir+"/third", f.dir+"/fourth")
+				f.actor.passed(t, "rename", f.dir+"/third", f.dir+"/fourth")
 			})
 		}
 	}
@@ -292,16 +292,16 @@ func testFuture(t *testing.T, g *fileGuard) {
 	})
 	t.Run("by renaming a directory above", func(t *testing.T) {
 		write(t, f.dir+"/staged/sub/file", "")
-		passed(t, f.actor, "open", f.dir+"/staged/sub/file", "w")
-		passed(t, f.actor, "rename", f.dir+"/staged", f.dir+"/later") // its name is free
+		f.actor.passed(t, "open", f.dir+"/staged/sub/file", "w")
+		f.actor.passed(t, "rename", f.dir+"/staged", f.dir+"/later") // its name is free
 		g.refused(t, f.actor, "open", f.dir+"/later/sub/file", "r")
 		g.refused(t, f.actor, "rename", f.dir+"/later/sub/file", f.dir+"/mine")
-		passed(t, f.actor, "rename", f.dir+"/later", f.dir+"/staged")
-		passed(t, f.actor, "open", f.dir+"/staged/sub/file", "r")
+		f.actor.passed(t, "rename", f.dir+"/later", f.dir+"/staged")
+		f.actor.passed(t, "open", f.dir+"/staged/sub/file", "r")
 	})
 	t.Run("by a symbolic link above", func(t *testing.T) {
-		passed(t, f.actor, "symlink", f.dir+"/staged", f.dir+"/later")
-		passed(t, f.actor, "open", f.dir+"/later/sub/file", "r")            // not its name
+		f.actor.passed(t, "symlink", f.dir+"/staged", f.dir+"/later")
+		f.actor.passed(t, "open", f.dir+"/later/sub/file", "r")             // not its name
 		g.apply(t, f.deny("future", "tree/", "in/*.key", "later/sub/file")) // now it is
 		if alert := g.refused(t, f.actor, "open", f.dir+"/later/sub/file", "r"); alert.Path != f.dir+"/staged/sub/file" {
 			t.Errorf("alert %v", alert)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -165,9 +164,7 @@ func TestKilledManager(t *testing.T) {
 		}
 	}
 	before := programs()
-	manager := exec.Command("/proc/self/exe")
-	manager.Env = append(os.Environ(), actorEnv+"=manager")
-	manager.Stderr = os.Stderr
+	manager := asSelf("manager")
 	out, err := manager.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -88,8 +88,8 @@ func TestOpenSockets(t *testing.T) {
 	d, bystander := startDoer(t, program), startDoer(t, "/proc/self/exe")
 	forbidden, other := echo(t), echo(t)
 	for _, d := range []*doer{d, bystander} {
-		passed(t, d, "connect", "forbidden", forbidden.String())
-		passed(t, d, "connect", "other", other.String())
+		d.passed(t, "connect", "forbidden", forbidden.String())
+		d.passed(t, "connect", "other", other.String())
 	}
 	uses := map[string]string{"write-socket": "file_permission", "sendmsg": "socket_sendmsg", "read-socket": "file_permission", "recvmsg": "socket_recvmsg"}
 	cut := policy.Policy{Name: "cut", Subject: policy.Subject{Binaries: []string{program}}, Rules: []policy.Rule{{
@@ -110,7 +110,7 @@ func TestOpenSockets(t *testing.T) {
 	wantUsable := func(t *testing.T, d *doer, name string) {
 		t.Helper()
 		for use := range uses {
-			passed(t, d, use, name)
+			d.passed(t, use, name)
 		}
 	}
 	wantAlert := func(t *testing.T, hook string, verdict policy.Verdict) {
@@ -163,19 +163,19 @@ func TestOpenSockets(t *testing.T) {
 		p.Mode = policy.ModeAudit
 		apply(t, p)
 		for use, hook := range uses {
-			passed(t, d, use, "forbidden")
+			d.passed(t, use, "forbidden")
 			wantAlert(t, hook, policy.Audit)
 		}
 	})
 	t.Run("who listens", func(t *testing.T) {
 		const at = "127.0.0.1:4711"
-		passed(t, d, "listen", "listener", at)
+		d.passed(t, "listen", "listener", at)
 		for range 2 {
 			c, err := net.Dial("tcp4", at)
 			check(t, err)
 			t.Cleanup(func() { c.Close() })
 		}
-		passed(t, d, "accept", "listener")
+		d.passed(t, "accept", "listener")
 		p := cut
 		p.Rules = []policy.Rule{{Operation: policy.SocketBind, Revoke: true, Deny: []policy.Pattern{policy.SocketPattern{All: true}}}}
 		apply(t, p)

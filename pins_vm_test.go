@@ -115,9 +115,7 @@ func startPinned(t *testing.T, o order) (*pinnedManager, string) {
 func tryPinned(t *testing.T, o order) (*pinnedManager, string) {
 	t.Helper()
 	registerOrders()
-	p := &pinnedManager{command: exec.Command("/proc/self/exe")}
-	p.command.Env = append(os.Environ(), actorEnv+"=pinned")
-	p.command.Stderr = os.Stderr
+	p := &pinnedManager{command: asSelf("pinned")}
 	in, err := p.command.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -413,7 +411,7 @@ func TestPinnedUpgrade(t *testing.T) {
 	}
 	cleanPins(t)
 	a := startActor(t, "/proc/self/exe")
-	things := []hammered{{"bind", bindTo(lo4, 2022), bindTo(lo4, 2023), 0}}
+	things := []hammered{{name: "bind", forbidden: bindTo(lo4, 2022), free: bindTo(lo4, 2023)}}
 	killed, _ := startPinned(t, order{Set: []policy.Policy{nobodyBinds("everyone", 2022)}})
 	stop, total := strikeOn(t, 1, 0, things)
 	killed.kill(t)

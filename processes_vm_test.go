@@ -28,9 +28,9 @@ func TestProcesses(t *testing.T) {
 
 	t.Run("with all that it starts", func(t *testing.T) {
 		process, child, grandchild := startDoer(t, one), startDoer(t, one), startDoer(t, one)
-		passed(t, child, "spawn", two)
-		passed(t, grandchild, "spawn", two)
-		passed(t, grandchild, "spawn", one)
+		child.passed(t, "spawn", two)
+		grandchild.passed(t, "spawn", two)
+		grandchild.passed(t, "spawn", one)
 		bystander := startDoer(t, one)
 		g.apply(t, deny(id(t, process), id(t, child), id(t, grandchild)))
 		for _, d := range []*doer{process, child, grandchild} {
@@ -40,22 +40,22 @@ func TestProcesses(t *testing.T) {
 			t.Errorf("a child that starts no program: %v", o)
 		}
 		g.next(t)
-		passed(t, process, "spawn", two)
+		process.passed(t, "spawn", two)
 		if alert := g.refused(t, process, "open", secret, "r"); alert.Policy != "test" || alert.Binary != two {
 			t.Errorf("a child that was started later: alert %v", alert)
 		}
-		passed(t, process, "exec", one)
+		process.passed(t, "exec", one)
 		g.refused(t, process, "open", secret, "r")
-		passed(t, process, "orphan", two)
+		process.passed(t, "orphan", two)
 		g.refused(t, process, "open", secret, "r")
-		passed(t, bystander, "open", secret, "r")
-		passed(t, startDoer(t, one), "open", secret, "r")
+		bystander.passed(t, "open", secret, "r")
+		startDoer(t, one).passed(t, "open", secret, "r")
 		// The same processes once more, and not any more.
 		g.apply(t, deny(id(t, child)))
 		g.refused(t, child, "open", secret, "r")
-		passed(t, grandchild, "open", secret, "r")
+		grandchild.passed(t, "open", secret, "r")
 		g.apply(t)
-		passed(t, child, "open", secret, "r")
+		child.passed(t, "open", secret, "r")
 		g.quiet(t)
 	})
 	t.Run("not another one with its pid", func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestProcesses(t *testing.T) {
 		sooner.Start -= 10_000_000
 		exact.Start += 9_999_999 // what the kernel counts beyond 10 ms
 		g.apply(t, deny(later, sooner))
-		passed(t, d, "open", secret, "r")
+		d.passed(t, "open", secret, "r")
 		g.apply(t, deny(exact))
 		g.refused(t, d, "open", secret, "r")
 	})
@@ -75,14 +75,14 @@ func TestProcesses(t *testing.T) {
 		gone := id(t, d)
 		d.stop()
 		g.apply(t, deny(gone))
-		passed(t, startDoer(t, one), "open", secret, "r")
+		startDoer(t, one).passed(t, "open", secret, "r")
 		g.quiet(t)
 	})
 	t.Run("before binaries", func(t *testing.T) {
 		d, other := startDoer(t, one), startDoer(t, one)
 		g.apply(t, denyFiles("binary", ebpfguard.Binaries(one), secret),
 			allowFiles("test", ebpfguard.Processes(id(t, d)), secret))
-		passed(t, d, "open", secret, "r")
+		d.passed(t, "open", secret, "r")
 		if alert := g.refused(t, other, "open", secret, "r"); alert.Policy != "binary" {
 			t.Errorf("alert %v", alert)
 		}
@@ -92,9 +92,9 @@ func TestProcesses(t *testing.T) {
 		subject := ebpfguard.Processes(id(t, d))
 		subject.Binaries = []string{two}
 		g.apply(t, denyFiles("test", subject, secret))
-		passed(t, d, "open", secret, "r")
-		passed(t, d, "exec", two)
+		d.passed(t, "open", secret, "r")
+		d.passed(t, "exec", two)
 		g.refused(t, d, "open", secret, "r")
-		passed(t, startDoer(t, two), "open", secret, "r")
+		startDoer(t, two).passed(t, "open", secret, "r")
 	})
 }

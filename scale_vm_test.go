@@ -21,9 +21,9 @@ func lone(t *testing.T) *performer {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "performer")
 	makeProgram(t, program, performerProgram())
-	p := newPerformer(t, "lone", policy.Process{Binary: program, Cgroup: "/"})
-	p.start(t, program)
-	p.must(t, unix.SYS_CLOSE_RANGE, openedFD, uintptr(unchanged), 0)
+	p := newPerformer(t, "lone")
+	p.start(t, program, "/")
+	p.must(t, unix.SYS_CLOSE_RANGE, openedFD, uintptr(^uint32(0)), 0)
 	return p
 }
 

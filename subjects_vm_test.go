@@ -19,6 +19,21 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
+// TestSubjects are the tests of the processes that policies select, by what these may open.
+func TestSubjects(t *testing.T) {
+	g := newFileGuard(t)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *fileGuard)
+	}{
+		{"binaries", testBinaries}, {"scripts", testScripts}, {"descendants", testDescendants}, {"users", testUsers},
+		{"cgroups", testCgroups}, {"combined", testCombinedSubjects}, {"name at exec", testNameAtExec}, {"older than the guard", testOlderThanGuard},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, g) })
+	}
+	t.Logf("%d policy sets applied in %v", g.applied, g.applying)
+}
+
 // testBinaries names programs in the ways there are.
 func testBinaries(t *testing.T, g *fileGuard) {
 	dir := t.TempDir()
@@ -57,7 +72,7 @@ func testBinaries(t *testing.T, g *fileGuard) {
 					selected = selected || s == name
 				}
 				if !selected {
-					passed(t, d, "open", secret, "r")
+					d.passed(t, "open", secret, "r")
 				} else if alert := g.refused(t, d, "open", secret, "r"); alert.Binary != dir+"/"+name {
 					t.Errorf("alert %v", alert)
 				}
@@ -73,9 +88,9 @@ func testBinaries(t *testing.T, g *fileGuard) {
 		g.refused(t, startDoer(t, dir+"/soft"), "open", secret, "r")
 		g.refused(t, startDoer(t, "/proc/self/root"+one), "open", secret, "r")
 		mover := startDoer(t, "/proc/self/exe")
-		passed(t, mover, "unshare")
-		passed(t, mover, "bind", dir, dir+"/app")
-		passed(t, mover, "spawn", dir+"/app/one")
+		mover.passed(t, "unshare")
+		mover.passed(t, "bind", dir, dir+"/app")
+		mover.passed(t, "spawn", dir+"/app/one")
 		g.refused(t, mover, "open", secret, "r")
 	})
 	t.Run("inherited at fork, lost at exec", func(t *testing.T) {
@@ -87,9 +102,9 @@ func testBinaries(t *testing.T, g *fileGuard) {
 		if alert := g.next(t).Context(); alert.PPID != uint32(d.pid) || alert.Binary != dir+"/one" {
 			t.Errorf("alert %v", alert)
 		}
-		passed(t, d, "exec", dir+"/two")
-		passed(t, d, "open", secret, "r")
-		passed(t, d, "exec", dir+"/one")
+		d.passed(t, "exec", dir+"/two")
+		d.passed(t, "open", secret, "r")
+		d.passed(t, "exec", dir+"/one")
 		g.refused(t, d, "open", secret, "r")
 	})
 	t.Run("in a user's mount namespace", func(t *testing.T) {
@@ -100,10 +115,10 @@ func testBinaries(t *testing.T, g *fileGuard) {
 		}
 		g.apply(t, denyFiles("test", ebpfguard.Binaries(dir+"/one"), secret))
 		g.refused(t, start(dir+"/one"), "open", secret, "r")
-		passed(t, start(dir+"/two"), "open", secret, "r")
+		start(dir+"/two").passed(t, "open", secret, "r")
 		// There a path proves nothing, so only a program that is named itself is known.
 		g.apply(t, denyFiles("test", ebpfguard.Binaries(dir+"/on*"), secret))
-		passed(t, start(dir+"/one"), "open", secret, "r")
+		start(dir+"/one").passed(t, "open", secret, "r")
 		g.refused(t, startDoer(t, dir+"/one"), "open", secret, "r")
 	})
 	t.Run("too deep", func(t *testing.T) {
@@ -116,9 +131,9 @@ func testBinaries(t *testing.T, g *fileGuard) {
 		g.refused(t, startDoer(t, at64), "open", secret, "r")
 		d := startDoer(t, deep)
 		g.undecided(t, d, "open", secret, "r")
-		passed(t, d, "open", secret, "w")
-		passed(t, d, "exec", dir+"/two")
-		passed(t, d, "open", secret, "r")
+		d.passed(t, "open", secret, "w")
+		d.passed(t, "exec", dir+"/two")
+		d.passed(t, "open", secret, "r")
 		g.apply(t, denyFiles("test", ebpfguard.Binaries(dir+"/**/one"), secret))
 		if err := exec.Command(deep).Run(); err == nil || !strings.Contains(err.Error(), "signal: ") {
 			t.Errorf("it was started: %v", err)
@@ -147,9 +162,9 @@ func testScripts(t *testing.T, g *fileGuard) {
 					t.Errorf("alert %v", alert)
 				}
 			}
-			passed(t, startDoer(t, interpreter, script), "open", secret, "r")
-			passed(t, startDoer(t, other), "open", secret, "r")
-			passed(t, startDoer(t, interpreter), "open", secret, "r")
+			startDoer(t, interpreter, script).passed(t, "open", secret, "r")
+			startDoer(t, other).passed(t, "open", secret, "r")
+			startDoer(t, interpreter).passed(t, "open", secret, "r")
 		})
 	}
 	t.Run("under another name", func(t *testing.T) {
@@ -165,8 +180,8 @@ func testScripts(t *testing.T, g *fileGuard) {
 	})
 	t.Run("an exception for a script", func(t *testing.T) {
 		g.apply(t, denyFiles("nobody", ebpfguard.Everyone(), secret), allowFiles("but", ebpfguard.Binaries(script), secret))
-		passed(t, running, "open", secret, "r")
-		passed(t, startDoer(t, script), "open", secret, "r")
+		running.passed(t, "open", secret, "r")
+		startDoer(t, script).passed(t, "open", secret, "r")
 		g.refused(t, startDoer(t, interpreter, script), "open", secret, "r")
 	})
 	t.Run("script and interpreter", func(t *testing.T) {
@@ -190,7 +205,7 @@ func testDescendants(t *testing.T, g *fileGuard) {
 		t.Helper()
 		d := startDoer(t, programs[0])
 		for _, p := range programs[1:] {
-			passed(t, d, "spawn", p)
+			d.passed(t, "spawn", p)
 		}
 		return d
 	}
@@ -200,8 +215,8 @@ func testDescendants(t *testing.T, g *fileGuard) {
 		g.refused(t, start(t, one), "open", secret, "r")
 		g.refused(t, start(t, one, two), "open", secret, "r")
 		g.refused(t, start(t, one, two, three), "open", secret, "r")
-		passed(t, start(t, two, three), "open", secret, "r")
-		passed(t, start(t, two, one, three), "open", second, "r")
+		start(t, two, three).passed(t, "open", secret, "r")
+		start(t, two, one, three).passed(t, "open", second, "r")
 		d := start(t, two, one, three)
 		if alert := g.refused(t, d, "open", secret, "r"); alert.Binary != three {
 			t.Errorf("alert %v", alert)
@@ -210,9 +225,9 @@ func testDescendants(t *testing.T, g *fileGuard) {
 	t.Run("in place of it", func(t *testing.T) {
 		g.apply(t, ofOne)
 		d := start(t, one)
-		passed(t, d, "exec", two)
+		d.passed(t, "exec", two)
 		g.refused(t, d, "open", secret, "r")
-		passed(t, d, "exec", three)
+		d.passed(t, "exec", three)
 		g.refused(t, d, "open", secret, "r")
 		if o := d.do("fork", secret); o.Errno != syscall.EPERM {
 			t.Errorf("the child: %v", o)
@@ -222,9 +237,9 @@ func testDescendants(t *testing.T, g *fileGuard) {
 	t.Run("orphans", func(t *testing.T) {
 		g.apply(t, ofOne)
 		d := start(t, one, two)
-		passed(t, d, "orphan", three)
+		d.passed(t, "orphan", three)
 		g.refused(t, d, "open", secret, "r")
-		passed(t, d, "orphan", two)
+		d.passed(t, "orphan", two)
 		g.refused(t, d, "open", secret, "r")
 	})
 	t.Run("running before the policy", func(t *testing.T) {
@@ -233,35 +248,35 @@ func testDescendants(t *testing.T, g *fileGuard) {
 		for _, d := range []*doer{program, child, grandchild} {
 			g.refused(t, d, "open", secret, "r")
 		}
-		passed(t, stranger, "open", secret, "r")
-		passed(t, child, "orphan", three)
+		stranger.passed(t, "open", secret, "r")
+		child.passed(t, "orphan", three)
 		g.refused(t, child, "open", secret, "r")
 	})
 	t.Run("not without it", func(t *testing.T) {
 		g.apply(t, denyFiles("test", ebpfguard.Binaries(one), secret))
-		passed(t, start(t, one, two), "open", secret, "r")
+		start(t, one, two).passed(t, "open", secret, "r")
 	})
 	t.Run("over policy sets", func(t *testing.T) {
 		g.apply(t, ofOne)
 		orphan := start(t, one, two)
-		passed(t, orphan, "orphan", three)
+		orphan.passed(t, "orphan", three)
 		g.apply(t, ofTwo, ofOne)
 		g.refused(t, orphan, "open", secret, "r")
 		// It was two's child; two has run and gone under the first set, which did not ask for that.
 		child := start(t, two, three)
 		g.refused(t, child, "open", second, "r")
-		passed(t, child, "open", secret, "r")
+		child.passed(t, "open", secret, "r")
 		g.apply(t)
-		passed(t, orphan, "open", secret, "r")
-		passed(t, child, "open", second, "r")
-		passed(t, orphan, "spawn", one)
-		passed(t, orphan, "spawn", two)
+		orphan.passed(t, "open", secret, "r")
+		child.passed(t, "open", second, "r")
+		orphan.passed(t, "spawn", one)
+		orphan.passed(t, "spawn", two)
 		g.apply(t, ofOne)
 		g.refused(t, orphan, "open", secret, "r")
-		passed(t, child, "open", secret, "r")
-		passed(t, child, "open", second, "r")
+		child.passed(t, "open", secret, "r")
+		child.passed(t, "open", second, "r")
 		g.apply(t, ofTwo)
-		passed(t, orphan, "open", secret, "r")
+		orphan.passed(t, "open", secret, "r")
 		g.refused(t, orphan, "open", second, "r") // two, which is still running
 		g.refused(t, child, "open", second, "r")
 	})
@@ -276,12 +291,12 @@ func testDescendants(t *testing.T, g *fileGuard) {
 	t.Run("less specific than the program", func(t *testing.T) {
 		g.apply(t, ofOne, allowFiles("but", ebpfguard.Binaries(three), secret), allowFiles("cgroup", ebpfguard.Subject{Cgroups: []string{"/"}}, secret))
 		g.refused(t, start(t, one, two), "open", secret, "r")
-		passed(t, start(t, one, three), "open", secret, "r")
+		start(t, one, three).passed(t, "open", secret, "r")
 	})
 	t.Run("more lists than there are marks, one after the other", func(t *testing.T) {
 		g.apply(t, ofOne)
 		orphan := start(t, one, two)
-		passed(t, orphan, "orphan", three)
+		orphan.passed(t, "orphan", three)
 		for i := range 9 {
 			var set []policy.Policy
 			for j := range 8 {
@@ -289,18 +304,18 @@ func testDescendants(t *testing.T, g *fileGuard) {
 				set = append(set, denyFiles(name, ebpfguard.Descendants(dir+"/"+name), secret))
 			}
 			g.apply(t, set...)
-			passed(t, orphan, "open", secret, "r")
+			orphan.passed(t, "open", secret, "r")
 		}
 		g.apply(t, ofTwo)
-		passed(t, orphan, "open", second, "r")
+		orphan.passed(t, "open", second, "r")
 		g.refused(t, start(t, two, three), "open", second, "r")
-		passed(t, start(t, one, three), "open", second, "r")
+		start(t, one, three).passed(t, "open", second, "r")
 	})
 	t.Run("of a script and of a directory", func(t *testing.T) {
 		script := write(t, dir+"/scripts/script", "#!"+three+"\n")
 		g.apply(t, denyFiles("test", ebpfguard.Descendants(dir+"/scripts/"), secret))
 		g.refused(t, start(t, script, two), "open", secret, "r")
-		passed(t, start(t, three, two), "open", secret, "r")
+		start(t, three, two).passed(t, "open", secret, "r")
 	})
 }
 
@@ -314,7 +329,7 @@ func testUsers(t *testing.T, g *fileGuard) {
 	for uid, refused := range map[int]bool{0: false, 999: false, 1000: true, 1001: false, 1999: false, 2000: true, 2500: true, 2999: true, 3000: false, 65534: false} {
 		d := startDoerWith(t, &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid)}}, "/proc/self/exe")
 		if !refused {
-			passed(t, d, "open", secret, "r")
+			d.passed(t, "open", secret, "r")
 		} else if alert := g.refused(t, d, "open", secret, "r"); alert.UID != uint32(uid) {
 			t.Errorf("alert %v", alert)
 		}
@@ -332,18 +347,18 @@ func testUsers(t *testing.T, g *fileGuard) {
 		{"3000", "0", "0", false},
 		{"2000", "2000", "2000", true},
 	} {
-		passed(t, d, "setuid", step.real, step.effective, step.saved)
+		d.passed(t, "setuid", step.real, step.effective, step.saved)
 		if step.refused {
 			g.refused(t, d, "open", secret, "r")
 		} else {
-			passed(t, d, "open", secret, "r")
+			d.passed(t, "open", secret, "r")
 		}
 	}
 	t.Run("by name", func(t *testing.T) {
 		g.apply(t, denyFiles("test", ebpfguard.Subject{Users: policy.IDs{Names: []string{"tester"}}}, secret))
 		d := startDoer(t, "/proc/self/exe")
-		passed(t, d, "open", secret, "r")
-		passed(t, d, "setuid", "1000", "0", "0")
+		d.passed(t, "open", secret, "r")
+		d.passed(t, "setuid", "1000", "0", "0")
 		g.refused(t, d, "open", secret, "r")
 	})
 	t.Run("in a user namespace", func(t *testing.T) {
@@ -417,7 +432,7 @@ func testCgroups(t *testing.T, g *fileGuard) {
 				selected := strings.Contains(" "+test.selected+" ", " "+c+" ")
 				for _, d := range []*doer{before[c], startInCgroup(t, c, self)} {
 					if !selected {
-						passed(t, d, "open", secret, "r")
+						d.passed(t, "open", secret, "r")
 					} else if alert := g.refused(t, d, "open", secret, "r"); alert.Cgroup != c {
 						t.Errorf("in %s: alert %v, cgroup %s", c, alert, alert.Cgroup)
 					}
@@ -436,11 +451,11 @@ func testCgroups(t *testing.T, g *fileGuard) {
 			t.Errorf("the child: %v", o)
 		}
 		g.next(t)
-		passed(t, d, "exec", self)
-		passed(t, d, "open", secret, "r")
+		d.passed(t, "exec", self)
+		d.passed(t, "open", secret, "r")
 		moveToCgroup(t, d, "/web/sub")
-		passed(t, d, "open", secret, "r")
-		passed(t, d, "spawn", self)
+		d.passed(t, "open", secret, "r")
+		d.passed(t, "spawn", self)
 		g.refused(t, d, "open", secret, "r")
 	})
 	t.Run("too deep or too long to tell", func(t *testing.T) {
@@ -460,7 +475,7 @@ func testCgroups(t *testing.T, g *fileGuard) {
 			d := startInCgroup(t, path, self)
 			for range 3 {
 				g.undecided(t, d, "open", secret, "r")
-				passed(t, d, "exec", self)
+				d.passed(t, "exec", self)
 			}
 			g.undecided(t, d, "open", secret, "r")
 			d.stop()
@@ -500,7 +515,7 @@ func testCombinedSubjects(t *testing.T, g *fileGuard) {
 	start := func(t *testing.T, program, cgroup string, uid int) *doer {
 		t.Helper()
 		d := startInCgroup(t, cgroup, program)
-		passed(t, d, "setuid", strconv.Itoa(uid), "0", "0")
+		d.passed(t, "setuid", strconv.Itoa(uid), "0", "0")
 		return d
 	}
 	g.apply(t, denyFiles("test", subject, secret))
@@ -511,7 +526,7 @@ func testCombinedSubjects(t *testing.T, g *fileGuard) {
 				if program == one && cgroup == "/combined" && uid == 1000 {
 					g.refused(t, d, "open", secret, "r")
 				} else {
-					passed(t, d, "open", secret, "r")
+					d.passed(t, "open", secret, "r")
 				}
 				d.stop()
 			}
@@ -520,10 +535,10 @@ func testCombinedSubjects(t *testing.T, g *fileGuard) {
 	t.Run("descendants", func(t *testing.T) {
 		g.apply(t, denyFiles("test", descendants, secret))
 		d := start(t, one, "/combined", 1000)
-		passed(t, d, "spawn", two)
+		d.passed(t, "spawn", two)
 		g.refused(t, d, "open", secret, "r")
-		passed(t, d, "setuid", "0", "0", "0")
-		passed(t, d, "open", secret, "r")
+		d.passed(t, "setuid", "0", "0", "0")
+		d.passed(t, "open", secret, "r")
 		d.stop()
 	})
 	t.Run("the most specific one", func(t *testing.T) {
@@ -537,12 +552,12 @@ func testCombinedSubjects(t *testing.T, g *fileGuard) {
 				set = append(set, allowFiles("less", subjects[i-1], secret))
 			}
 			d := start(t, one, "/combined", 1000)
-			passed(t, d, "spawn", two)
+			d.passed(t, "spawn", two)
 			g.apply(t, set...)
 			g.refused(t, d, "open", secret, "r")
 			if i+1 < len(subjects) {
 				g.apply(t, append(set, allowFiles("more", subjects[i+1], secret))...)
-				passed(t, d, "open", secret, "r")
+				d.passed(t, "open", secret, "r")
 			}
 			d.stop()
 		}
@@ -565,7 +580,7 @@ func testNameAtExec(t *testing.T, g *fileGuard) {
 		deny(t, "b") // it is this file
 		g.refused(t, d, "open", secret, "r")
 		deny(t, "b*") // it was started by another name
-		passed(t, d, "open", secret, "r")
+		d.passed(t, "open", secret, "r")
 	})
 	t.Run("unlinked", func(t *testing.T) {
 		d := startDoer(t, copyProgram(t, dir+"/c"))
@@ -584,18 +599,18 @@ func testNameAtExec(t *testing.T, g *fileGuard) {
 		g.refused(t, e, "open", secret, "r")
 		g.refused(t, startDoer(t, dir+"/d"), "open", secret, "r")
 		deny(t, "e")
-		passed(t, d, "open", secret, "r")
+		d.passed(t, "open", secret, "r")
 		g.refused(t, e, "open", secret, "r")
-		passed(t, startDoer(t, dir+"/d"), "open", secret, "r")
+		startDoer(t, dir+"/d").passed(t, "open", secret, "r")
 	})
 	t.Run("in a renamed directory", func(t *testing.T) {
 		d := startDoer(t, copyProgram(t, dir+"/app/f"))
 		check(t, os.Rename(dir+"/app", dir+"/old"))
 		deny(t, "app/")
 		g.refused(t, d, "open", secret, "r")
-		passed(t, startDoer(t, dir+"/old/f"), "open", secret, "r")
+		startDoer(t, dir+"/old/f").passed(t, "open", secret, "r")
 		deny(t, "old/")
-		passed(t, d, "open", secret, "r")
+		d.passed(t, "open", secret, "r")
 		g.refused(t, startDoer(t, dir+"/old/f"), "open", secret, "r")
 	})
 	t.Run("renamed under the policy", func(t *testing.T) {
@@ -609,7 +624,7 @@ func testNameAtExec(t *testing.T, g *fileGuard) {
 		deny(t, "g")
 		g.refused(t, d, "open", secret, "r")
 		// Nothing is there, so that the name counts alone.
-		passed(t, startDoer(t, dir+"/h"), "open", secret, "r")
+		startDoer(t, dir+"/h").passed(t, "open", secret, "r")
 	})
 }
 
@@ -623,8 +638,8 @@ func testOlderThanGuard(t *testing.T, _ *fileGuard) {
 	program, renamed, scripted, grouped := startDoer(t, one), startDoer(t, copyProgram(t, dir+"/before")), startDoer(t, script), startInCgroup(t, "/older", two)
 	check(t, os.Rename(dir+"/before", dir+"/after"))
 	child, orphan := startDoer(t, one), startDoer(t, one)
-	passed(t, child, "spawn", two)
-	passed(t, orphan, "orphan", two)
+	child.passed(t, "spawn", two)
+	orphan.passed(t, "orphan", two)
 
 	m, err := ebpfguard.NewManager(ebpfguard.Options{AlertBytes: 4096})
 	check(t, err)

@@ -24,7 +24,7 @@ func boottime(t *testing.T) uint64 {
 
 // ahead returns a time that comes soon after a set that is applied now can be in force
 // and be looked at, however slow this machine is.
-func (g *fileGuard) ahead(t *testing.T, set ...policy.Policy) uint64 {
+func ahead(t *testing.T, g *fileGuard, set ...policy.Policy) uint64 {
 	t.Helper()
 	start := boottime(t)
 	g.apply(t, set...)
@@ -56,7 +56,7 @@ func TestUntil(t *testing.T) {
 		secret := write(t, t.TempDir()+"/secret", "")
 		d := startDoer(t, "/proc/self/exe")
 		g.apply(t, ending(denyFiles("over", ebpfguard.Everyone(), secret), 1))
-		passed(t, d, "open", secret, "r")
+		d.passed(t, "open", secret, "r")
 		g.quiet(t)
 	})
 }
@@ -74,7 +74,7 @@ func testEnds(t *testing.T, g *fileGuard) {
 	process, err := ebpfguard.RunningProcess(chosen.pid)
 	check(t, err)
 	descendant := startDoer(t, one)
-	passed(t, descendant, "spawn", two)
+	descendant.passed(t, "spawn", two)
 	tests := []struct {
 		name      string
 		subject   ebpfguard.Subject
@@ -118,7 +118,7 @@ func testEnds(t *testing.T, g *fileGuard) {
 		}
 		g.next(t)
 		if test.nobody != nil {
-			passed(t, test.nobody, "open", secrets[test.name], "r")
+			test.nobody.passed(t, "open", secrets[test.name], "r")
 		}
 	}
 	if now := boottime(t); now >= until {
@@ -127,10 +127,10 @@ func testEnds(t *testing.T, g *fileGuard) {
 	g.quiet(t)
 	sleepUntil(t, until)
 	for _, test := range tests {
-		passed(t, test.d, "open", secrets[test.name], "r")
-		passed(t, test.d, "fork", secrets[test.name])
+		test.d.passed(t, "open", secrets[test.name], "r")
+		test.d.passed(t, "fork", secrets[test.name])
 	}
-	passed(t, startDoer(t, one), "open", secrets["binary"], "r")
+	startDoer(t, one).passed(t, "open", secrets["binary"], "r")
 	g.quiet(t)
 	after, err := g.Stats(policy.FileOpen)
 	check(t, err)
@@ -162,16 +162,16 @@ func testExceptionEnds(t *testing.T, g *fileGuard) {
 		{Operation: policy.BprmCheckSecurity, Allow: []policy.Pattern{policy.ProgramPattern{Paths: []string{one}}}},
 	}}
 	d, a, starter := startDoer(t, "/proc/self/exe"), startActor(t, "/proc/self/exe"), startDoer(t, "/proc/self/exe")
-	until := g.ahead(t, denial, ending(exception, boottime(t)+uint64(time.Hour)))
+	until := ahead(t, g, denial, ending(exception, boottime(t)+uint64(time.Hour)))
 	g.apply(t, denial, ending(exception, until))
 	for range 3 {
-		passed(t, d, "open", secret, "r")
+		d.passed(t, "open", secret, "r")
 		if r := a.do(tcp(lo4, 2022)); r.Errno != 0 {
 			t.Fatal(r)
 		}
 	}
 	for range 2 {
-		passed(t, starter, "spawn", one)
+		starter.passed(t, "spawn", one)
 	}
 	if now := boottime(t); now >= until {
 		t.Fatalf("all of it took %v too long", time.Duration(now-until))
@@ -210,13 +210,13 @@ func testEndInTurn(t *testing.T, g *fileGuard) {
 		}
 		return set
 	}
-	first, step := g.ahead(t, set(boottime(t)+uint64(time.Hour), 1)...), uint64(500*time.Millisecond)
+	first, step := ahead(t, g, set(boottime(t)+uint64(time.Hour), 1)...), uint64(500*time.Millisecond)
 	policies := set(first, step)
 	g.apply(t, policies...)
 	denied := make([]int, count)
 	for over := 0; over < count; {
 		over = 0
-		passed(t, bystander, "open", secret, "r")
+		bystander.passed(t, "open", secret, "r")
 		for i, d := range doers {
 			before := boottime(t)
 			o := d.do("open", secret, "r")
@@ -256,7 +256,7 @@ func testEndsUnderPolicies(t *testing.T, g *fileGuard) {
 	check(t, err)
 	timed := denyFiles("timed", ebpfguard.Processes(process), secret)
 	other := denyFiles("other", ebpfguard.Everyone(), second)
-	until := g.ahead(t, ending(timed, boottime(t)+uint64(time.Hour)))
+	until := ahead(t, g, ending(timed, boottime(t)+uint64(time.Hour)))
 	until += until - boottime(t)
 	g.apply(t, ending(timed, until))
 	g.refused(t, d, "open", secret, "r")
@@ -267,12 +267,12 @@ func testEndsUnderPolicies(t *testing.T, g *fileGuard) {
 		t.Fatalf("all of it took %v too long", time.Duration(now-until))
 	}
 	sleepUntil(t, until)
-	passed(t, d, "open", secret, "r")
+	d.passed(t, "open", secret, "r")
 	g.refused(t, d, "open", second, "r")
 	// It begins again.
 	g.apply(t, timed)
 	g.refused(t, d, "open", secret, "r")
-	passed(t, d, "open", second, "r")
+	d.passed(t, "open", second, "r")
 	g.apply(t, other)
-	passed(t, d, "open", secret, "r")
+	d.passed(t, "open", secret, "r")
 }

@@ -60,7 +60,7 @@ func testVerdicts(t *testing.T, g *fileGuard) {
 				t.Errorf("alert %v", a)
 			}
 		}
-		passed(t, startDoer(t, "/proc/self/exe"), "open", secret, "rw")
+		startDoer(t, "/proc/self/exe").passed(t, "open", secret, "rw")
 	})
 	for name, p := range map[string]policy.Policy{
 		"mode audit": with(policy.ModeAudit, 0), "mode audit of kill": with(policy.ModeAudit, policy.Kill), "verdict audit": with(policy.ModeEnforce, policy.Audit),
@@ -68,15 +68,15 @@ func testVerdicts(t *testing.T, g *fileGuard) {
 		t.Run(name, func(t *testing.T) {
 			g.apply(t, p)
 			d := startDoer(t, program)
-			passed(t, d, "open", secret, "r")
+			d.passed(t, "open", secret, "r")
 			alert(t, d, policy.Audit, policy.Read)
-			passed(t, d, "mknod", dir+"/made")
+			d.passed(t, "mknod", dir+"/made")
 			if a := alert(t, d, policy.Audit, policy.Write); a.Path != dir+"/made" || a.Hook != "path_mknod" {
 				t.Errorf("alert %v", a)
 			}
-			passed(t, d, "unlink", dir+"/made")
+			d.passed(t, "unlink", dir+"/made")
 			alert(t, d, policy.Audit, policy.Write)
-			passed(t, startDoer(t, "/proc/self/exe"), "open", secret, "rw")
+			startDoer(t, "/proc/self/exe").passed(t, "open", secret, "rw")
 		})
 	}
 	t.Run("kill", func(t *testing.T) {
@@ -114,7 +114,7 @@ func testVerdicts(t *testing.T, g *fileGuard) {
 		if _, err := os.Stat(program); err != nil {
 			t.Error(err)
 		}
-		passed(t, startDoer(t, "/proc/self/exe"), "open", secret, "rw")
+		startDoer(t, "/proc/self/exe").passed(t, "open", secret, "rw")
 	})
 	t.Run("stricter of two", func(t *testing.T) {
 		kill, deny := with(0, policy.Kill), with(0, 0)
@@ -142,7 +142,7 @@ func testRuleStats(t *testing.T, g *fileGuard) {
 		for _, path := range []string{first, second, second, third, third, third} {
 			d.do("open", path, "r")
 		}
-		passed(t, d, "open", program, "r")
+		d.passed(t, "open", program, "r")
 	}
 	want := func(t *testing.T, hits ...uint64) {
 		t.Helper()
@@ -207,8 +207,8 @@ func testRevoke(t *testing.T, g *fileGuard) {
 	start := func(t *testing.T, program string) *doer {
 		t.Helper()
 		d := startDoer(t, program)
-		passed(t, d, "hold", "secret", secret, "rw")
-		passed(t, d, "hold", "public", public, "rw")
+		d.passed(t, "hold", "secret", secret, "rw")
+		d.passed(t, "hold", "public", public, "rw")
 		return d
 	}
 	revoke := filePolicy("revoke", ebpfguard.Binaries(program), policy.Rule{Deny: filePatterns([]string{secret}), Revoke: true})
@@ -224,8 +224,8 @@ func testRevoke(t *testing.T, g *fileGuard) {
 	t.Run("without", func(t *testing.T) {
 		g.apply(t, denyFiles("test", ebpfguard.Binaries(program), secret))
 		wantAttached(t, false)
-		passed(t, d, "read", "secret")
-		passed(t, d, "write", "secret")
+		d.passed(t, "read", "secret")
+		d.passed(t, "write", "secret")
 		g.refused(t, d, "open", secret, "r")
 	})
 	t.Run("with", func(t *testing.T) {
@@ -235,21 +235,21 @@ func testRevoke(t *testing.T, g *fileGuard) {
 			if a := g.refused(t, d, errand, "secret"); a.Hook != "file_permission" || a.Path != secret || a.Access != access || a.Policy != "revoke" {
 				t.Errorf("alert %v", a)
 			}
-			passed(t, d, errand, "public")
-			passed(t, bystander, errand, "secret")
+			d.passed(t, errand, "public")
+			bystander.passed(t, errand, "secret")
 		}
 		g.refused(t, d, "open", secret, "r")
 	})
 	t.Run("no longer", func(t *testing.T) {
 		wantAttached(t, false)
-		passed(t, d, "read", "secret")
+		d.passed(t, "read", "secret")
 	})
 	t.Run("one access", func(t *testing.T) {
 		p := revoke
 		p.Rules = slices.Clone(p.Rules)
 		p.Rules[0].Deny = []policy.Pattern{policy.FilePattern{Paths: []string{dir + "/"}, Access: policy.Write}}
 		g.apply(t, p)
-		passed(t, d, "read", "secret")
+		d.passed(t, "read", "secret")
 		g.refused(t, d, "write", "secret")
 		g.refused(t, d, "write", "public")
 	})
@@ -257,24 +257,24 @@ func testRevoke(t *testing.T, g *fileGuard) {
 		other := denyFiles("other", ebpfguard.Binaries(program), public)
 		g.apply(t, revoke, other)
 		wantAttached(t, true)
-		passed(t, d, "read", "public")
+		d.passed(t, "read", "public")
 		g.refused(t, d, "open", public, "r")
 		g.refused(t, d, "read", "secret")
 		g.apply(t, other)
 		wantAttached(t, false)
-		passed(t, d, "read", "secret")
+		d.passed(t, "read", "secret")
 	})
 	t.Run("an exception", func(t *testing.T) {
 		everyone := filePolicy("everyone", ebpfguard.Everyone(), policy.Rule{Deny: filePatterns([]string{secret}), Revoke: true})
 		g.apply(t, everyone, allowFiles("but", ebpfguard.Binaries(program), secret))
-		passed(t, d, "read", "secret")
+		d.passed(t, "read", "secret")
 		g.refused(t, bystander, "read", "secret")
 	})
 	t.Run("audit", func(t *testing.T) {
 		audit := revoke
 		audit.Mode = policy.ModeAudit
 		g.apply(t, audit)
-		passed(t, d, "read", "secret")
+		d.passed(t, "read", "secret")
 		if a := g.next(t).Context(); a.Verdict != policy.Audit || a.Hook != "file_permission" {
 			t.Errorf("alert %v", a)
 		}
@@ -283,13 +283,13 @@ func testRevoke(t *testing.T, g *fileGuard) {
 		deep := write(t, dir+strings.Repeat("/d", 70)+"/file", "")
 		other := startDoer(t, copyProgram(t, dir+"/other"))
 		for _, d := range []*doer{d, other, bystander} {
-			passed(t, d, "hold", "deep", deep, "r")
+			d.passed(t, "hold", "deep", deep, "r")
 		}
 		g.apply(t, revoke, denyFiles("other", ebpfguard.Binaries(dir+"/other"), secret))
 		g.undecided(t, d, "read", "deep")
 		g.undecided(t, other, "open", deep, "r")
-		passed(t, other, "read", "deep") // no rule about it revokes
-		passed(t, bystander, "read", "deep")
+		other.passed(t, "read", "deep") // no rule about it revokes
+		bystander.passed(t, "read", "deep")
 	})
 	t.Run("renamed and unlinked", func(t *testing.T) {
 		g.apply(t, revoke)
