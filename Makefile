@@ -11,7 +11,7 @@ RUN ?=
 KERNEL ?= 6.12
 
 # The packages with tests of the build tag vm. Each costs a boot per kernel.
-VM_TESTS ?= . ./test/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
+VM_TESTS ?= ./test/kernel/... ./test/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
 # What these tests need in the guest.
 VM_PACKAGES ?= dash,bash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light,passwd,sudo,util-linux,mount,e2fsprogs
 VM_MODULES ?= sctp,smc?,overlay,fuse?,loop,erofs?,binfmt_misc,l2tp_ip?,dccp?,dccp_ipv4?

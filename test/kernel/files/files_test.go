@@ -1,0 +1,28 @@
+//go:build vm
+
+package files
+
+import (
+	"testing"
+
+	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
+)
+
+// TestFiles are the tests of files and of what is done about those who want them.
+// They share a manager, whose programs take their time to load.
+func TestFiles(t *testing.T) {
+	g := guardtest.NewFileGuard(t)
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, *guardtest.FileGuard)
+	}{
+		{"verdicts", testVerdicts}, {"rule statistics", testRuleStats}, {"revoke", testRevoke}, {"unsupported", testUnsupported},
+		{"paths", testPaths}, {"depth", testDepth}, {"length", testLength}, {"future", testFuture}, {"identity", testIdentity}, {"disk", testDisk},
+		{"two names", testTwoNames}, {"exceptions", testExceptions},
+		{"cache", testCache}, {"cache of mounts", testCacheOfMounts}, {"cache of hard links", testCacheOfLinks},
+		{"cache under renames", testCacheUnderRenames}, {"cache under policies", testCacheUnderPolicies},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, g) })
+	}
+	t.Logf("%d policy sets applied in %v", g.Applied, g.Applying)
+}

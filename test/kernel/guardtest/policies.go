@@ -1,0 +1,30 @@
+//go:build vm
+
+package guardtest
+
+import (
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// DenyFiles is a policy that denies a subject files.
+func DenyFiles(name string, subject ebpfguard.Subject, paths ...string) policy.Policy {
+	return FilePolicy(name, subject, policy.Rule{Deny: FilePatterns(paths)})
+}
+
+// AllowFiles is a policy with an exception.
+func AllowFiles(name string, subject ebpfguard.Subject, paths ...string) policy.Policy {
+	return FilePolicy(name, subject, policy.Rule{Allow: FilePatterns(paths)})
+}
+
+func FilePolicy(name string, subject ebpfguard.Subject, rule policy.Rule) policy.Policy {
+	rule.Operation = policy.FileOpen
+	return policy.Policy{Name: name, Subject: policy.Subject(subject), Rules: []policy.Rule{rule}}
+}
+
+func FilePatterns(paths []string) []policy.Pattern {
+	if paths == nil {
+		return []policy.Pattern{policy.FilePattern{All: true}}
+	}
+	return []policy.Pattern{policy.FilePattern{Paths: paths}}
+}

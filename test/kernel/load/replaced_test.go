@@ -1,0 +1,112 @@
+//go:build vm
+
+package load
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
+	"github.com/ebpfguard/ebpfguard/policy"
+	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
+)
+
+// TestReplacedUnderLoad replaces the policy set a thousand times while eight processes (on
+// most kernels a tenth of that, and four) do what each set forbids and what none does.
+func TestReplacedUnderLoad(t *testing.T) {
+	sets, processes := 1000, 8
+	if k, _ := vmtest.Guest(); k.Name != "6.12" { // for want of time
+		sets, processes = sets/10, processes/2
+	}
+	g := guardtest.Shared(t)
+	alerts := g.Divert(t)
+	things, always := guardtest.ThingsToDo(t)
+	g.Use(t, always)
+	var listener sync.WaitGroup
+	done := make(chan struct{})
+	listener.Go(func() {
+		for {
+			select {
+			case <-alerts: // they do not matter here
+			case <-g.Errs:
+			case <-done:
+				return
+			}
+		}
+	})
+	stop, total := guardtest.StrikeOn(t, processes, 0, things)
+	began := time.Now()
+	var first, last uint32 // revisions
+	for i := range sets {
+		changes, err := g.Apply(guardtest.Replacement(always, i))
+		if err != nil {
+			t.Error(err)
+		}
+		if last = changes.Revision; i == 0 {
+			first = last
+		}
+	}
+	took := time.Since(began)
+	stop()
+	close(done)
+	listener.Wait()
+	t.Logf("revisions %d to %d applied in %v while %d processes did %d operations", first, last, took.Round(time.Millisecond), processes, total())
+	if last-first != uint32(sets-1) {
+		t.Errorf("%d sets make revisions %d to %d", sets, first, last)
+	}
+}
+
+// TestReplacedWhileUsed replaces the set while processes do what both sets
+// forbid and what both allow.
+func TestReplacedWhileUsed(t *testing.T) {
+	g := guardtest.Small(t) // alerts do not matter here
+	t.Cleanup(func() { g.Drain(t) })
+	g.Add(t, ebpfguard.SocketBind{Name: "forbidden", Subject: ebpfguard.Everyone(), Deny: ebpfguard.Ports(2022)})
+	done := make(chan struct{})
+	var wait sync.WaitGroup
+	for i := range 4 {
+		a := guardtest.StartActor(t, "/proc/self/exe")
+		// Port 0 takes the way that reads the tables twice.
+		what, denied := guardtest.TCP(guardtest.Lo4, []uint16{2022, 0, 2022, 2023}[i]), i%2 == 0
+		what.Times = 100
+		wait.Go(func() {
+			n := 0
+			for {
+				select {
+				case <-done:
+					if n == 0 {
+						t.Error("nothing was tried")
+					}
+					return
+				default:
+				}
+				r := a.Do(what)
+				if want := map[bool]int{true: what.Times}[denied]; r.Denied != want {
+					t.Errorf("%d of %d binds of port %d were refused, want %d", r.Denied, what.Times, what.Port, want)
+				}
+				n += what.Times
+			}
+		})
+	}
+	for i := range 200 {
+		other := policy.Policy{Name: "other", Subject: policy.Subject{Binaries: []string{fmt.Sprintf("/bin/%d", i)}}, Rules: []policy.Rule{{
+			Operation: policy.SocketBind, Deny: []policy.Pattern{policy.SocketPattern{Ports: []policy.PortRange{{First: 1, Last: uint16(1 + i)}}}},
+		}}}
+		set := append(g.Policies(), other)
+		if i > 0 {
+			set = append(g.Policies()[:1], other)
+		}
+		changes, err := g.Apply(set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(changes.Added) + len(changes.Changed); n != 1 || len(changes.Removed) != 0 {
+			t.Fatalf("changes %+v", changes)
+		}
+	}
+	close(done)
+	wait.Wait()
+}

@@ -1,0 +1,2 @@
+// Package sockets tests policies about sockets in a real kernel.
+package sockets

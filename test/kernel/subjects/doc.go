@@ -1,0 +1,2 @@
+// Package subjects tests in a real kernel which processes a policy selects.
+package subjects
