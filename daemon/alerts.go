@@ -8,6 +8,8 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/daemon/config"
 	"github.com/ebpfguard/ebpfguard/sink"
+	"github.com/ebpfguard/ebpfguard/sink/file"
+	"github.com/ebpfguard/ebpfguard/sink/journald"
 )
 
 // startAlerts begins to hand alerts to the outputs. What it returns hands out the last
@@ -74,14 +76,14 @@ func (d *Daemon) openOutputs(wanted []config.Output) (outputs []sink.Output, clo
 		case config.Stdout:
 			out.Sink = lines(d.options.Stdout)
 		case config.File:
-			file, err := sink.OpenFile(o.Path, sink.FileOptions{MaxBytes: int64(o.MaxBytes), Keep: int(o.Keep)})
+			f, err := file.Open(o.Path, file.Options{MaxBytes: int64(o.MaxBytes), Keep: int(o.Keep)})
 			if err != nil {
 				return nil, closers, err
 			}
-			d.files, closers = append(d.files, file), append(closers, file)
-			out.Name, out.Sink = "file "+o.Path, lines(file)
+			d.files, closers = append(d.files, f), append(closers, f)
+			out.Name, out.Sink = "file "+o.Path, lines(f)
 		case config.Journald:
-			journal, err := sink.NewJournal("")
+			journal, err := journald.New("")
 			if err != nil {
 				return nil, closers, err
 			}

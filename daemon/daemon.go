@@ -18,6 +18,7 @@ import (
 	"github.com/ebpfguard/ebpfguard/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/sink"
+	"github.com/ebpfguard/ebpfguard/sink/file"
 )
 
 // Options are what a [config.Config] does not say. The zero value is useful.
@@ -51,7 +52,7 @@ type Daemon struct {
 
 	guard    Guard
 	pipeline *sink.Pipeline
-	files    []*sink.File
+	files    []*file.Writer
 	adopted  bool
 	reloads  chan struct{}
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/sink"
+	"github.com/ebpfguard/ebpfguard/sink/file"
+	"github.com/ebpfguard/ebpfguard/sink/journald"
 )
 
 // All alerts go to a file that is rotated, those of kills to journald as well.
@@ -16,16 +18,16 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	file, err := sink.OpenFile("/var/log/ebpfguard/alerts.json", sink.FileOptions{MaxBytes: 100 << 20, Keep: 5})
+	lines, err := file.Open("/var/log/ebpfguard/alerts.json", file.Options{MaxBytes: 100 << 20, Keep: 5})
 	if err != nil {
 		log.Fatal(err)
 	}
-	journal, err := sink.NewJournal("")
+	journal, err := journald.New("")
 	if err != nil {
 		log.Fatal(err)
 	}
 	pipeline, err := sink.NewPipeline(sink.Options{Log: slog.New(slog.NewTextHandler(os.Stderr, nil))},
-		sink.Output{Name: "file", Sink: sink.JSON(file)},
+		sink.Output{Name: "file", Sink: sink.JSON(lines)},
 		sink.Output{Name: "journal", Sink: journal, Filter: sink.Filter{Verdicts: []string{"kill"}}},
 	)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/ebpfguard/ebpfguard/sink"
+	"github.com/ebpfguard/ebpfguard/sink/file"
 )
 
 // alertQueue is how many alerts wait for an output.
@@ -16,7 +17,7 @@ const alertQueue = 1 << 14
 type alertWriter struct {
 	*sink.Pipeline
 	log  *slog.Logger
-	file *sink.File // nil if none is wanted
+	file *file.Writer // nil if none is wanted
 }
 
 // newAlertWriter opens the file, unless its path is empty.
@@ -28,12 +29,12 @@ func newAlertWriter(log *slog.Logger, stdout io.Writer, format output, path stri
 	}
 	outputs := []sink.Output{out}
 	if path != "" {
-		file, err := sink.OpenFile(path, sink.FileOptions{})
+		f, err := file.Open(path, file.Options{})
 		if err != nil {
 			return nil, err
 		}
-		a.file = file
-		outputs = append(outputs, sink.Output{Name: "the file " + path, Sink: sink.JSON(file), Queue: alertQueue})
+		a.file = f
+		outputs = append(outputs, sink.Output{Name: "the file " + path, Sink: sink.JSON(f), Queue: alertQueue})
 	}
 	var err error
 	// Who watches sees each one.

@@ -95,7 +95,7 @@ type Output struct {
 	Path string
 	// Format is for stdout and files; JSON if empty.
 	Format OutputFormat
-	// MaxBytes and Keep bound a file, see [sink.FileOptions].
+	// MaxBytes and Keep bound a file, see [file.Options].
 	MaxBytes Size
 	Keep     uint
 	// Filter chooses the alerts that are written.

@@ -1,4 +1,5 @@
-package sink
+// Package journald is the sink that sends alerts to journald.
+package journald
 
 import (
 	"bytes"
@@ -19,35 +20,35 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// JournalSocket is where journald takes messages.
-const JournalSocket = "/run/systemd/journal/socket"
+// Socket is where journald takes messages.
+const Socket = "/run/systemd/journal/socket"
 
-// Journal writes alerts to journald, with the fields of docs/alerts.md.
-type Journal struct {
+// Sink writes alerts to journald, with the fields of docs/alerts.md.
+type Sink struct {
 	conn   *net.UnixConn
 	socket *net.UnixAddr
 }
 
-// NewJournal returns a sink that writes to journald's socket, [JournalSocket] if
+// New returns a sink that writes to journald's socket, [Socket] if
 // empty. Whether journald runs shows at the first alert: it may be started again
 // at any time.
-func NewJournal(socket string) (*Journal, error) {
+func New(socket string) (*Sink, error) {
 	if socket == "" {
-		socket = JournalSocket
+		socket = Socket
 	}
 	// Not connected, so that it does not matter when journald is restarted.
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram"})
 	if err != nil {
 		return nil, fmt.Errorf("open a socket for journald: %w", err)
 	}
-	return &Journal{conn, &net.UnixAddr{Name: socket, Net: "unixgram"}}, nil
+	return &Sink{conn, &net.UnixAddr{Name: socket, Net: "unixgram"}}, nil
 }
 
 // Close closes the socket.
-func (j *Journal) Close() error { return j.conn.Close() }
+func (j *Sink) Close() error { return j.conn.Close() }
 
 // Write sends one message.
-func (j *Journal) Write(ctx context.Context, alert ebpfguard.Alert) error {
+func (j *Sink) Write(ctx context.Context, alert ebpfguard.Alert) error {
 	message, err := journalMessage(alert)
 	if err != nil {
 		return err
@@ -68,7 +69,7 @@ func (j *Journal) Write(ctx context.Context, alert ebpfguard.Alert) error {
 }
 
 // writeFile sends what is too long for a datagram in a sealed file in memory.
-func (j *Journal) writeFile(message []byte) error {
+func (j *Sink) writeFile(message []byte) error {
 	fd, err := unix.MemfdCreate("ebpfguard-alert", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return err

@@ -1,4 +1,5 @@
-package sink
+// Package file is the sink that appends alerts to a file, which it rotates.
+package file
 
 import (
 	"errors"
@@ -8,8 +9,8 @@ import (
 	"sync"
 )
 
-// FileOptions are the options of a [File].
-type FileOptions struct {
+// Options are the options of a [Writer].
+type Options struct {
 	// MaxBytes is the size beyond which the file is rotated; 0: never. A single
 	// line may be longer.
 	MaxBytes int64
@@ -17,16 +18,16 @@ type FileOptions struct {
 	Keep int
 }
 
-// File is a file of lines that bounds its size by rotating: FILE becomes FILE.1,
+// Writer is a file of lines that bounds its size by rotating: FILE becomes FILE.1,
 // that FILE.2, and so on. Every file that it makes may only be read by its owner;
 // one that exists keeps its mode. When it cannot rotate it takes no more lines,
 // rather than to fill the disk. Only one process may rotate a file.
 //
 // Its methods may be called concurrently, and neither Reopen nor Close waits for
 // a Write that hangs.
-type File struct {
+type Writer struct {
 	path    string
-	options FileOptions
+	options Options
 
 	writing sync.Mutex // held while a line is written
 	mu      sync.Mutex // for what follows
@@ -36,12 +37,12 @@ type File struct {
 	closed  bool
 }
 
-// OpenFile appends to the file, which need not exist.
-func OpenFile(path string, options FileOptions) (*File, error) {
+// Open appends to the file, which need not exist.
+func Open(path string, options Options) (*Writer, error) {
 	if options.MaxBytes < 0 || options.Keep < 0 {
 		return nil, fmt.Errorf("open the file of alerts %s: neither its size nor the number of rotated files can be negative", path)
 	}
-	f := &File{path: path, options: options}
+	f := &Writer{path: path, options: options}
 	if err := f.Reopen(); err != nil {
 		return nil, err
 	}
@@ -50,7 +51,7 @@ func OpenFile(path string, options FileOptions) (*File, error) {
 
 // Reopen opens the file anew: it may have been moved away. If that fails alerts go
 // on to the former one.
-func (f *File) Reopen() error {
+func (f *Writer) Reopen() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {
@@ -59,7 +60,7 @@ func (f *File) Reopen() error {
 	return f.open()
 }
 
-func (f *File) open() error {
+func (f *Writer) open() error {
 	file, err := os.OpenFile(f.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the file of alerts: %w; choose a folder that exists and is writable", err)
@@ -76,7 +77,7 @@ func (f *File) open() error {
 }
 
 // Write writes one line, after rotating if it does not fit.
-func (f *File) Write(line []byte) (int, error) {
+func (f *Writer) Write(line []byte) (int, error) {
 	f.writing.Lock()
 	defer f.writing.Unlock()
 	for {
@@ -99,7 +100,7 @@ func (f *File) Write(line []byte) (int, error) {
 }
 
 // prepare returns the file with room for n bytes.
-func (f *File) prepare(n int64) (*os.File, error) {
+func (f *Writer) prepare(n int64) (*os.File, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch full := f.regular && f.options.MaxBytes > 0 && f.size > 0 && f.size+n > f.options.MaxBytes; {
@@ -118,7 +119,7 @@ func (f *File) prepare(n int64) (*os.File, error) {
 
 // rotate renames from the oldest on, so that whatever interrupts it loses none
 // that was to be kept.
-func (f *File) rotate() error {
+func (f *Writer) rotate() error {
 	if _, err := os.Lstat(f.path); errors.Is(err, fs.ErrNotExist) {
 		return nil // moved away, or opening the next one failed before
 	}
@@ -140,7 +141,7 @@ func (f *File) rotate() error {
 }
 
 // numbered returns the path of a rotated file; 0 is the file itself.
-func (f *File) numbered(i int) string {
+func (f *Writer) numbered(i int) string {
 	if i == 0 {
 		return f.path
 	}
@@ -148,7 +149,7 @@ func (f *File) numbered(i int) string {
 }
 
 // Close closes the file.
-func (f *File) Close() error {
+func (f *Writer) Close() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.closed {

@@ -1,4 +1,4 @@
-package sink
+package file
 
 import (
 	"errors"
@@ -32,9 +32,9 @@ func contents(t *testing.T, dir string) map[string]string {
 	return files
 }
 
-func open(t *testing.T, path string, options FileOptions) *File {
+func open(t *testing.T, path string, options Options) *Writer {
 	t.Helper()
-	f, err := OpenFile(path, options)
+	f, err := Open(path, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func open(t *testing.T, path string, options FileOptions) *File {
 	return f
 }
 
-func put(t *testing.T, f *File, lines ...string) {
+func put(t *testing.T, f *Writer, lines ...string) {
 	t.Helper()
 	for _, line := range lines {
 		if n, err := f.Write([]byte(line)); err != nil || n != len(line) {
@@ -51,10 +51,10 @@ func put(t *testing.T, f *File, lines ...string) {
 	}
 }
 
-func TestFileRotates(t *testing.T) {
+func TestRotates(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "log")
-	f := open(t, path, FileOptions{MaxBytes: 8, Keep: 2})
+	f := open(t, path, Options{MaxBytes: 8, Keep: 2})
 	put(t, f, "one\n", "two\n", "three\n", "a line that is longer\n", "4\n", "5\n", "6\n", "7\n", "8\n")
 	want := map[string]string{"log": "8\n", "log.1": "4\n5\n6\n7\n", "log.2": "a line that is longer\n"}
 	if got := contents(t, dir); fmt.Sprint(got) != fmt.Sprint(want) {
@@ -62,24 +62,24 @@ func TestFileRotates(t *testing.T) {
 	}
 	f.Close()
 	// What is there counts, and fewer may be kept than before.
-	f = open(t, path, FileOptions{MaxBytes: 4, Keep: 1})
+	f = open(t, path, Options{MaxBytes: 4, Keep: 1})
 	put(t, f, "9\n", "0\n")
 	want = map[string]string{"log": "0\n", "log.1": "8\n9\n"}
 	if got := contents(t, dir); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("files %q, want %q", got, want)
 	}
 	f.Close()
-	f = open(t, path, FileOptions{MaxBytes: 3})
+	f = open(t, path, Options{MaxBytes: 3})
 	put(t, f, "1\n", "2\n")
 	if got := contents(t, dir); got["log"] != "2\n" || len(got) > 1 {
 		t.Errorf("files %q with none kept", got)
 	}
 }
 
-func TestFileReopen(t *testing.T) {
+func TestReopen(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "log")
-	f := open(t, path, FileOptions{})
+	f := open(t, path, Options{})
 	put(t, f, "one\n")
 	if err := os.Rename(path, path+".old"); err != nil {
 		t.Fatal(err)
@@ -101,10 +101,10 @@ func TestFileReopen(t *testing.T) {
 	}
 }
 
-// TestFileReopenWhileWriting expects that no line is lost.
-func TestFileReopenWhileWriting(t *testing.T) {
+// TestReopenWhileWriting expects that no line is lost.
+func TestReopenWhileWriting(t *testing.T) {
 	dir := t.TempDir()
-	f := open(t, filepath.Join(dir, "log"), FileOptions{MaxBytes: 1000, Keep: 1000})
+	f := open(t, filepath.Join(dir, "log"), Options{MaxBytes: 1000, Keep: 1000})
 	var wait sync.WaitGroup
 	stop := make(chan struct{})
 	wait.Go(func() {
@@ -138,12 +138,12 @@ func TestFileReopenWhileWriting(t *testing.T) {
 	}
 }
 
-// TestFileCannotRotate expects that it takes no more than was said, and goes on
+// TestCannotRotate expects that it takes no more than was said, and goes on
 // when it can again.
-func TestFileCannotRotate(t *testing.T) {
+func TestCannotRotate(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "log")
-	f := open(t, path, FileOptions{MaxBytes: 4, Keep: 1})
+	f := open(t, path, Options{MaxBytes: 4, Keep: 1})
 	put(t, f, "one\n")
 	if err := os.MkdirAll(filepath.Join(path+".1", "in the way"), 0o700); err != nil {
 		t.Fatal(err)
@@ -162,14 +162,14 @@ func TestFileCannotRotate(t *testing.T) {
 	}
 }
 
-func TestFileErrors(t *testing.T) {
-	if _, err := OpenFile(filepath.Join(t.TempDir(), "no", "log"), FileOptions{}); !errors.Is(err, fs.ErrNotExist) {
+func TestErrors(t *testing.T) {
+	if _, err := Open(filepath.Join(t.TempDir(), "no", "log"), Options{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v", err)
 	}
-	if _, err := OpenFile(filepath.Join(t.TempDir(), "log"), FileOptions{MaxBytes: -1}); err == nil {
+	if _, err := Open(filepath.Join(t.TempDir(), "log"), Options{MaxBytes: -1}); err == nil {
 		t.Error("a negative size is taken")
 	}
 	// What is no regular file is never rotated.
-	f := open(t, "/dev/null", FileOptions{MaxBytes: 1, Keep: 1})
+	f := open(t, "/dev/null", Options{MaxBytes: 1, Keep: 1})
 	put(t, f, "one\n", "two\n")
 }

@@ -1,4 +1,4 @@
-package sink
+package journald
 
 import (
 	"context"
@@ -13,11 +13,23 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// journald is a socket that is read as journald reads its own.
-func journald(t *testing.T) (string, *net.UnixConn) {
+// fileAlert is an alert about a file of the process.
+func fileAlert(pid uint32, path string) ebpfguard.FileOpenAlert {
+	return ebpfguard.FileOpenAlert{
+		AlertContext: ebpfguard.AlertContext{
+			ID: "1-2", Time: time.Date(2026, 11, 22, 15, 4, 5, 0, time.UTC), Operation: policy.FileOpen, Hook: "file_open",
+			Verdict: policy.Deny, Policy: "etc/shadow", Count: 1, Process: ebpfguard.Process{PID: pid, Binary: "/usr/bin/cat"},
+		},
+		FileObject: ebpfguard.FileObject{Path: path, Access: policy.Read},
+	}
+}
+
+// listen returns a socket that is read as journald reads its own.
+func listen(t *testing.T) (string, *net.UnixConn) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "socket")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -78,9 +90,9 @@ func receive(t *testing.T, conn *net.UnixConn) (fields map[string][]string, seal
 	return fields, sealed
 }
 
-func TestJournal(t *testing.T) {
-	socket, conn := journald(t)
-	j, err := NewJournal(socket)
+func TestWrite(t *testing.T) {
+	socket, conn := listen(t)
+	j, err := New(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +133,7 @@ func TestJournal(t *testing.T) {
 	}
 }
 
-func TestJournalPriority(t *testing.T) {
+func TestPriority(t *testing.T) {
 	for _, c := range []struct {
 		verdict  policy.Verdict
 		severity policy.Severity
@@ -138,10 +150,10 @@ func TestJournalPriority(t *testing.T) {
 	}
 }
 
-// TestJournalLarge expects that what is too long for a datagram comes as a file.
-func TestJournalLarge(t *testing.T) {
-	socket, conn := journald(t)
-	j, err := NewJournal(socket)
+// TestLarge expects that what is too long for a datagram comes as a file.
+func TestLarge(t *testing.T) {
+	socket, conn := listen(t)
+	j, err := New(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,11 +168,11 @@ func TestJournalLarge(t *testing.T) {
 	}
 }
 
-// TestJournalBlocked expects that the end of the context ends a write to a
+// TestBlocked expects that the end of the context ends a write to a
 // journald that reads no more, and that one that is gone is an error.
-func TestJournalBlocked(t *testing.T) {
-	socket, conn := journald(t)
-	j, err := NewJournal(socket)
+func TestBlocked(t *testing.T) {
+	socket, conn := listen(t)
+	j, err := New(socket)
 	if err != nil {
 		t.Fatal(err)
 	}
