@@ -14,8 +14,8 @@ import (
 
 	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/daemon/config"
-	"github.com/ebpfguard/ebpfguard/internal/metrics"
-	"github.com/ebpfguard/ebpfguard/internal/rpc"
+	"github.com/ebpfguard/ebpfguard/daemon/internal/metrics"
+	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/sink"
 	"github.com/ebpfguard/ebpfguard/sink/file"

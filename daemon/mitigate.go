@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/daemon/mitigate"
-	"github.com/ebpfguard/ebpfguard/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 

@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
-	"github.com/ebpfguard/ebpfguard/client"
 )
 
 // profiles are what mitigate forbids.

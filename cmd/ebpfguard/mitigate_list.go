@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
-	"github.com/ebpfguard/ebpfguard/client"
 )
 
 func newMitigateListCommand(daemon *remote) *cobra.Command {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ebpfguard/ebpfguard/client"
+	"github.com/ebpfguard/ebpfguard/api/client"
 )
 
 // socketVariable names the daemon's socket, unless --socket does.

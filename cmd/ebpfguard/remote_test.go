@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	"github.com/ebpfguard/ebpfguard/client"
+	"github.com/ebpfguard/ebpfguard/api/client"
 )
 
 // TestRemoteErrors asserts that what fails is told with what to do.

@@ -9,8 +9,8 @@ import (
 	tea "charm.land/bubbletea/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
-	"github.com/ebpfguard/ebpfguard/client"
 )
 
 func newTopCommand() *cobra.Command {

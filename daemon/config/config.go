@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/ebpfguard/ebpfguard/internal/metrics"
+	"github.com/ebpfguard/ebpfguard/daemon/internal/metrics"
 	"github.com/ebpfguard/ebpfguard/sink"
 )
 

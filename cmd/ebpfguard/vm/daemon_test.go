@@ -20,8 +20,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
-	"github.com/ebpfguard/ebpfguard/client"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 )
 

@@ -135,7 +135,7 @@ var metricName = regexp.MustCompile(`\b(ebpfguard|process|go)_[a-z_]+`)
 // TestDashboard expects that the dashboard shows all metrics of ours, and none
 // that is not told.
 func TestDashboard(t *testing.T) {
-	data, err := os.ReadFile("../../deploy/grafana/ebpfguard.json")
+	data, err := os.ReadFile("../../../deploy/grafana/ebpfguard.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestDashboard(t *testing.T) {
 
 // TestDocs expects that docs/metrics.md names exactly the metrics of ours.
 func TestDocs(t *testing.T) {
-	data, err := os.ReadFile("../../docs/metrics.md")
+	data, err := os.ReadFile("../../../docs/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,8 +19,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 
+	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
-	"github.com/ebpfguard/ebpfguard/client"
 )
 
 // callerEnv makes the test binary one that calls a daemon as somebody else.
