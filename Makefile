@@ -39,7 +39,7 @@ demo: ## see a rogue sshd refused by a real kernel (KERNEL=6.12, or HOST=1 for t
 .PHONY: test
 test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN=Bind)
 	@scripts/install-tools vm
-	$(GO) test ./...
+	$(GO) test work
 	@$(MAKE) --no-print-directory test-vm
 
 .PHONY: test-vm
@@ -67,7 +67,7 @@ DEB_INSTALLED = -add $(CURDIR)/bin/deb/usr/bin/ebpfguard:/usr/bin/ebpfguard -add
 test-deb: ## follow docs/tour.md on a Debian with systemd; install, crash, upgrade, purge the .deb and .rpm; boot with it
 	@scripts/install-tools systemd
 	@for version in 0.0.1 0.0.2; do \
-		$(GO) -C internal/dist run . -arch amd64 -format deb,rpm -version $$version -out "bin/debs/$$version" || exit; \
+		$(GO) run ./internal/tools/dist -arch amd64 -format deb,rpm -version $$version -out "bin/debs/$$version" || exit; \
 	done
 	@rm -rf bin/deb && dpkg-deb -x bin/debs/0.0.2/ebpfguard_*_amd64.deb bin/deb
 	@$(GO) build -o bin/vmrun ./internal/vmtest/vmrun
@@ -95,7 +95,7 @@ lint-api: ## the rules of buf for api/ (building it takes two minutes)
 .PHONY: generate
 generate: ## compile the kernel programs and generate what Go shares with them
 	@scripts/install-tools generate
-	$(GO) generate ./...
+	$(GO) generate work
 
 .PHONY: build
 build: bin/ebpfguard ## build bin/ebpfguard, static
@@ -106,11 +106,11 @@ man: bin/ebpfguard ## write the manual pages into dist/man
 
 .PHONY: dist
 dist: ## build dist/: static binaries, .deb, .rpm and archives for amd64 and arm64, with checksums
-	$(GO) -C internal/dist run .
+	$(GO) run ./internal/tools/dist
 
 .PHONY: dist-check
 dist-check: ## build everything that dist does, twice, and compare
-	$(GO) -C internal/dist run . -check
+	$(GO) run ./internal/tools/dist -check
 
 # The go command knows better than make what is out of date.
 .PHONY: bin/ebpfguard

@@ -131,7 +131,7 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-// packaged is the version of the package that the command is built for, which internal/dist sets.
+// packaged is the version of the package that the command is built for, which internal/tools/dist sets.
 var packaged string
 
 // version tells the version, the commit and the version of Go of a build.

@@ -5,6 +5,7 @@ package footprint
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,9 +19,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/ebpfguard/ebpfguard/api/client"
-	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 )
 
 // What the daemon may take of memory with [Rules].
@@ -107,15 +105,10 @@ func Measure(ctx context.Context, program, folder string, log io.Writer) (_ Figu
 		default:
 		}
 	}
-	c, err := client.Dial(socket)
-	if err != nil {
-		return Figures{}, err
-	}
-	defer c.Close()
-	return measure(ctx, c, cmd.Process.Pid)
+	return measure(ctx, program, socket, cmd.Process.Pid)
 }
 
-func measure(ctx context.Context, c *client.Client, pid int) (f Figures, err error) {
+func measure(ctx context.Context, program, socket string, pid int) (f Figures, err error) {
 	if f.Start, err = memory(pid, "VmHWM"); err != nil {
 		return f, err
 	}
@@ -131,20 +124,51 @@ func measure(ctx context.Context, c *client.Client, pid int) (f Figures, err err
 		return f, err
 	}
 	// The daemon reads what is left of the alerts.
-	status, err := c.Status(ctx, &pb.StatusRequest{})
+	operations, err := status(ctx, program, socket)
 	if err != nil {
 		return f, err
 	}
 	if f.Storm, err = memory(pid, "VmHWM"); err != nil {
 		return f, err
 	}
-	for _, o := range status.GetOperations() {
-		if o.GetDenied() != o.GetAlerts()+o.GetAlertsLost()+o.GetAlertsLimited() ||
-			o.GetOperation() == "socket_bind" && o.GetDenied() != Refusals {
-			err = errors.Join(err, fmt.Errorf("not every denial is accounted for: %v", o))
+	seen := false
+	for _, o := range operations {
+		seen = seen || o.Operation == "socket_bind"
+		if o.Denied != o.Alerts+o.AlertsLost+o.AlertsLimited || o.Operation == "socket_bind" && o.Denied != Refusals {
+			err = errors.Join(err, fmt.Errorf("not every denial is accounted for: %+v", o))
 		}
 	}
+	if !seen {
+		err = errors.Join(err, errors.New("the status has no socket_bind"))
+	}
 	return f, err
+}
+
+// operation is what a daemon's status says of one.
+type operation struct {
+	Operation     string `json:"operation"`
+	Denied        uint64 `json:"denied"`
+	Alerts        uint64 `json:"alerts"`
+	AlertsLost    uint64 `json:"alerts_lost"`
+	AlertsLimited uint64 `json:"alerts_limited"`
+}
+
+// status asks a daemon by its own command, so that what measures needs no gRPC.
+func status(ctx context.Context, program, socket string) ([]operation, error) {
+	cmd := exec.CommandContext(ctx, program, "status", "--socket", socket, "--output", "json")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("ask the daemon for its status: %w: %s", err, stderr.String())
+	}
+	var s struct {
+		Operations []operation `json:"operations"`
+	}
+	if err := json.Unmarshal(out, &s); err != nil {
+		return nil, fmt.Errorf("read the daemon's status: %w", err)
+	}
+	return s.Operations, nil
 }
 
 // rules is a policy that refuses a port, and [Rules] times what nobody does.

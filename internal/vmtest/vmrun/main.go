@@ -113,7 +113,7 @@ func run(args []string) int {
 	return exit
 }
 
-// place puts the program where its working directory has the same path below the module as on the host, so that
+// place puts the program where its working directory has the same path below the checkout as on the host, so that
 // relative paths to added files hold, and brings a test's testdata.
 func place(c *vmtest.Config, command []string) error {
 	binary, err := filepath.Abs(command[0])
@@ -128,7 +128,7 @@ func place(c *vmtest.Config, command []string) error {
 		return err
 	}
 	c.Binary, c.Args = binary, command[1:]
-	c.Dir = path.Join("/src", moduleRelative(dir))
+	c.Dir = path.Join("/src", rootRelative(dir))
 	if !strings.HasSuffix(binary, ".test") {
 		return nil
 	}
@@ -144,10 +144,10 @@ func place(c *vmtest.Config, command []string) error {
 	return nil
 }
 
-// moduleRelative returns the path from the folder that has go.mod, and an empty one outside a module.
-func moduleRelative(dir string) string {
+// rootRelative returns the path from the folder that has go.work, and an empty one below no such folder.
+func rootRelative(dir string) string {
 	for root := dir; ; root = filepath.Dir(root) {
-		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
+		if _, err := os.Stat(filepath.Join(root, "go.work")); err == nil {
 			rel, err := filepath.Rel(root, dir)
 			if err != nil {
 				return ""

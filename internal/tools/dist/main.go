@@ -1,7 +1,7 @@
 // Command dist builds what a release consists of: static binaries, packages for Debian and for RPM, archives and their
 // checksums. The same commit gives the same bytes.
 //
-//	go -C internal/dist run . -out dist
+//	go run ./internal/tools/dist -out dist
 package main
 
 import (
@@ -40,7 +40,7 @@ func parse(args []string) (options, error) {
 	var o options
 	var arch, format string
 	f := flag.NewFlagSet("dist", flag.ContinueOnError)
-	f.StringVar(&o.root, "root", "../..", "`folder` of the checkout")
+	f.StringVar(&o.root, "root", ".", "`folder` of the checkout")
 	f.StringVar(&o.out, "out", "dist", "`folder` for the results, relative to the checkout; made anew")
 	f.StringVar(&o.version, "version", "", "`version` of the packages; the tag, or one made of the commit, if empty")
 	f.StringVar(&arch, "arch", strings.Join(arches, ","), "comma-separated `architectures`")

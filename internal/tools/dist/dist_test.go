@@ -96,7 +96,7 @@ func TestContents(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	s, err := readSource("../..", "")
+	s, err := readSource("../../..", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestVersion(t *testing.T) {
 		t.Errorf("version %q of %v", s.version, s.time)
 	}
 	t.Setenv("SOURCE_DATE_EPOCH", "yesterday")
-	if _, err := readSource("../..", "1"); err == nil || !strings.Contains(err.Error(), "SOURCE_DATE_EPOCH") {
+	if _, err := readSource("../../..", "1"); err == nil || !strings.Contains(err.Error(), "SOURCE_DATE_EPOCH") {
 		t.Errorf("the error names no remedy: %v", err)
 	}
 }
@@ -112,7 +112,7 @@ func TestVersion(t *testing.T) {
 func checkout(t *testing.T) source {
 	t.Helper()
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
-	root, err := filepath.Abs("../..")
+	root, err := filepath.Abs("../../..")
 	if err != nil {
 		t.Fatal(err)
 	}
