@@ -7,8 +7,10 @@ GO ?= go
 KERNELS ?= all
 # What the kernel tests match, as in go test -run.
 RUN ?=
-# The kernel of the demo, of fuzzing and of real workloads.
+# The kernel of the demo, of fuzzing, of real workloads and of one test.
 KERNEL ?= 6.12
+# The one test that make vm runs; NAME/SUBTEST for a part of it.
+TEST ?=
 
 # The packages with tests of the build tag vm. Each costs a boot per kernel.
 VM_TESTS ?= ./test/kernel/... ./test/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
@@ -42,16 +44,22 @@ test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN
 	$(GO) test work
 	@$(MAKE) --no-print-directory test-vm
 
+SUITE = $(GO) run ./internal/vmtest/suite -tags vm -packages '$(VM_PACKAGES)' -modules '$(VM_MODULES)' \
+	-add bin/ebpfguard:/usr/bin/ebpfguard -add examples:/src/examples -add demo:/src/demo
+
 .PHONY: test-vm
 test-vm: bin/ebpfguard ## the kernel tests alone
 	@scripts/install-tools vm
-	$(GO) run ./internal/vmtest/suite -kernels '$(KERNELS)' -run '$(RUN)' -tags vm \
-		-packages '$(VM_PACKAGES)' -modules '$(VM_MODULES)' \
-		-add bin/ebpfguard:/usr/bin/ebpfguard -add examples:/src/examples -add demo:/src/demo \
-		-output '$(VM_OUTPUT)' $(VM_TESTS)
+	$(SUITE) -kernels '$(KERNELS)' -run '$(RUN)' -output '$(VM_OUTPUT)' $(VM_TESTS)
 	@if grep -q '^ *coverage: ' '$(VM_OUTPUT)'; then \
 		$(GO) run ./test/coverage/table -check docs/coverage.md $(if $(filter all,$(KERNELS)),,-partial) '$(VM_OUTPUT)'; \
 	fi
+
+.PHONY: vm
+vm: bin/ebpfguard ## one kernel test on one kernel (TEST=TestSocketBind KERNEL=6.12)
+	$(if $(TEST),,$(error make vm: give the name of a test, such as TEST=TestSocketBind))
+	@scripts/install-tools vm
+	@$(SUITE) -kernels '$(KERNEL)' -test '$(TEST)' $(VM_TESTS)
 
 # The package is tested on a Debian with systemd; the upgrade is one to the same files with another version. A second
 # machine boots with the files in place. The tour has a machine of its own, which has never seen the package.

@@ -68,7 +68,11 @@ func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("suite", flag.ContinueOnError)
 	f.StringVar(&o.kernels, "kernels", "all", "comma-separated `names` of the table's kernels")
-	f.StringVar(&o.run, "run", "", "run only the tests that match `REGEXP`")
+	f.StringVar(&o.run, "run", "", "run only the tests that match `REGEXP`, and only the packages that have one")
+	f.Func("test", "run only the test of this `NAME`", func(name string) error {
+		o.run = exactly(name)
+		return nil
+	})
 	f.StringVar(&o.tags, "tags", "", "build `tags`")
 	f.StringVar(&o.output, "output", "", "write the tests' output to `FILE` as well")
 	f.IntVar(&o.parallel, "parallel", runtime.NumCPU(), "`number` of kernels side by side")
@@ -113,6 +117,19 @@ func run(ctx context.Context, o options) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if o.run != "" {
+		packages, err := findPackages(ctx, o.tags, o.packages)
+		if err != nil {
+			return false, err
+		}
+		if packages, err = withTests(packages, o.run); err != nil {
+			return false, err
+		}
+		o.packages = nil
+		for _, p := range packages {
+			o.packages = append(o.packages, p.ImportPath)
+		}
+	}
 	dir, err := os.MkdirTemp("", "ebpfguard-suite-")
 	if err != nil {
 		return false, err
@@ -142,7 +159,7 @@ func run(ctx context.Context, o options) (bool, error) {
 
 // testAll tests several kernels side by side: much of what a guest does keeps one processor busy. The newest come first,
 // which take longest, and the last one to start may have as many guests as there are places, so that none is idle at the
-// end. The output of each is printed in one piece when it is done.
+// end. The output of each is printed in one piece when it is done, that of a lone one as it comes.
 func testAll(ctx context.Context, o options, kernels []vmtest.Kernel, vmrun string, out io.Writer) []*result {
 	results := make([]*result, len(kernels))
 	places := make(chan struct{}, max(1, o.parallel))
@@ -161,8 +178,13 @@ func testAll(ctx context.Context, o options, kernels []vmtest.Kernel, vmrun stri
 		}
 		group.Go(func() {
 			defer func() { <-places }()
-			var text bytes.Buffer
 			start := time.Now()
+			if len(kernels) == 1 {
+				results[i].err = test(ctx, o, k, guests, vmrun, results[i], out)
+				results[i].elapsed = time.Since(start)
+				return
+			}
+			var text bytes.Buffer
 			results[i].err = test(ctx, o, k, guests, vmrun, results[i], &text)
 			results[i].elapsed = time.Since(start)
 			printing.Lock()
@@ -191,7 +213,7 @@ func choose(names string) ([]vmtest.Kernel, error) {
 }
 
 // test runs `go test` in a process group of its own, so that ending it ends the runner and its guest as well.
-func test(ctx context.Context, o options, k vmtest.Kernel, guests int, vmrun string, r *result, out *bytes.Buffer) error {
+func test(ctx context.Context, o options, k vmtest.Kernel, guests int, vmrun string, r *result, out io.Writer) error {
 	runner := append([]string{vmrun, "-kernel", k.Name}, o.vmrun...)
 	for i, arg := range runner {
 		quoted, err := quote(arg)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,5 +120,38 @@ func TestParse(t *testing.T) {
 	}
 	if o.kernels != "6.12" || o.tags != "vm" || len(o.packages) != 1 {
 		t.Errorf("options %+v", o)
+	}
+}
+
+func TestWithTests(t *testing.T) {
+	packages := []pkg{{ImportPath: "m/a", tests: []string{"TestBind", "TestBindAgain"}}, {ImportPath: "m/b", tests: []string{"TestOpen"}}}
+	for run, want := range map[string]string{
+		"Bind": "m/a", "Test": "m/a m/b", exactly("TestOpen/to read"): "m/b", exactly("TestBind"): "m/a", "": "m/a m/b",
+	} {
+		found, err := withTests(packages, run)
+		var names []string
+		for _, p := range found {
+			names = append(names, p.ImportPath)
+		}
+		if got := strings.Join(names, " "); err != nil || got != want {
+			t.Errorf("-run %s: packages %q, %v; want %q", run, got, err, want)
+		}
+	}
+	if _, err := withTests(packages, exactly("TestBin")); err == nil || !strings.Contains(err.Error(), "TestBind, TestBindAgain, TestOpen") {
+		t.Errorf("a test that there is not: %v", err)
+	}
+}
+
+func TestFindPackages(t *testing.T) {
+	for tags, want := range map[string][]bool{"vm": {true, false}, "": {false, true}} {
+		packages, err := findPackages(t.Context(), tags, []string{"github.com/ebpfguard/ebpfguard/internal/vmtest"})
+		if err != nil || len(packages) != 1 {
+			t.Fatalf("%+v, %v", packages, err)
+		}
+		for i, test := range []string{"TestGuestLSM", "TestMachineArgs"} {
+			if slices.Contains(packages[0].tests, test) != want[i] {
+				t.Errorf("tags %q: %v", tags, packages[0].tests)
+			}
+		}
 	}
 }
