@@ -1,0 +1,78 @@
+package daemon
+
+import (
+	"fmt"
+	"time"
+)
+
+// owned returns the policies by their owners.
+func (d *Daemon) owned() sets {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sets
+}
+
+// tidyTime is how long after a change memory is given back: compiling takes much, and the
+// library keeps what it read of the kernel for 10 s.
+const tidyTime = 15 * time.Second
+
+// publish puts the policies in force, all or none. The caller holds mu.
+func (d *Daemon) publish(next sets) error {
+	next.mitigations = unexpired(next.mitigations, d.now())
+	d.publishing.Store(time.Now().UnixNano())
+	changes, err := d.guard.Apply(next.all())
+	d.publishing.Store(0)
+	d.tidy.Reset(tidyTime)
+	if changes.Revision != 0 {
+		d.revision, d.publishedAt = changes.Revision, time.Now()
+	}
+	if err != nil {
+		if changes.Revision == 0 {
+			return err
+		}
+		// In force all the same, see ebpfguard.Manager.Apply.
+		d.problem(problemPublish, fmt.Errorf("the policies are in force, but not all was tidied up: %w", err))
+	} else {
+		d.solved(problemPublish)
+	}
+	d.sets, d.stale = next, false
+	d.schedule()
+	return nil
+}
+
+// expire ends mitigations whose time is over. The kernel has ended them already; what is
+// left is to free their names and tables.
+func (d *Daemon) expire() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ended {
+		return
+	}
+	left := unexpired(d.sets.mitigations, d.now())
+	if len(left) == len(d.sets.mitigations) {
+		d.schedule()
+		return
+	}
+	next := d.sets
+	next.mitigations = left
+	ended := without(d.sets.mitigations, left)
+	if err := d.publish(next); err != nil {
+		d.problem(problemExpiry, fmt.Errorf("mitigations that are over cannot be tidied up: %w", err))
+		d.expiry.Reset(10 * time.Second)
+		return
+	}
+	d.solved(problemExpiry)
+	for _, p := range ended {
+		d.log.Info("the mitigation is over", "name", p.Name, "revision", d.revision)
+	}
+}
+
+// schedule sets the timer for the next mitigation that ends. The clock of timers stands
+// still while the machine is suspended, so it is asked once a minute.
+func (d *Daemon) schedule() {
+	d.expiry.Stop()
+	now := d.now()
+	if end := nextEnd(d.sets.mitigations); end != 0 {
+		d.expiry.Reset(min(time.Minute, time.Duration(end-min(now, end))+10*time.Millisecond))
+	}
+}
