@@ -1,0 +1,159 @@
+//go:build vm
+
+package files
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/policy"
+	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
+)
+
+// testDepth goes to the limit of components and beyond.
+func testDepth(t *testing.T, g *guardtest.FileGuard) {
+	f := newFileTest(t)
+	above := strings.Count(f.dir, "/")
+	// at returns a file of so many components.
+	at := func(components int) string {
+		return guardtest.WriteFile(t, f.dir+strings.Repeat("/d", components-above-1)+"/file", "")
+	}
+	deep := map[int]string{}
+	for _, n := range []int{63, 64, 65, 66, 70, 95, 96, 97, 128, 200} {
+		deep[n] = at(n)
+	}
+	t.Run("denied", func(t *testing.T) {
+		g.Enforce(t, f.deny("nothing"))
+		for n, path := range deep {
+			f.other.Passed(t, "open", path, "r")
+			if n <= 64 {
+				f.actor.Passed(t, "open", path, "r")
+				continue
+			}
+			for _, mode := range []string{"r", "w"} {
+				if alert := g.Undecided(t, f.actor, "open", path, mode); alert.Policy != "test" || alert.Path != "" {
+					t.Errorf("%d: alert %v", n, alert)
+				}
+			}
+			g.Undecided(t, f.actor, "unlink", path)
+			g.Undecided(t, f.actor, "rename", path, f.dir+"/here")
+		}
+	})
+	t.Run("below a directory", func(t *testing.T) {
+		g.Enforce(t, f.deny("d/"))
+		g.Refused(t, f.actor, "open", deep[64], "r")
+		for n, path := range deep {
+			if n > 64 {
+				g.Denied(t, f.actor, "open", path, "r")
+			}
+		}
+	})
+	t.Run("glob", func(t *testing.T) {
+		g.Enforce(t, f.deny("**/file"))
+		g.Refused(t, f.actor, "open", deep[64], "r")
+		for n, path := range deep {
+			if n > 64 {
+				g.Undecided(t, f.actor, "open", path, "r")
+			}
+		}
+	})
+	t.Run("nothing that could deny", func(t *testing.T) {
+		g.Enforce(t, guardtest.DenyFiles("others", ebpfguard.Binaries(f.dir+"/none"), f.dir+"/nothing"), guardtest.AllowFiles("mine", f.subject, f.dir+"/nothing"),
+			guardtest.FilePolicy("write", f.subject, policy.Rule{Deny: []policy.Pattern{policy.FilePattern{Paths: []string{f.dir + "/nothing"}, Access: policy.Write}}}))
+		for n, path := range deep {
+			f.actor.Passed(t, "open", path, "r")
+			if n > 64 {
+				g.Undecided(t, f.actor, "open", path, "w")
+			}
+		}
+	})
+	t.Run("audit", func(t *testing.T) {
+		p := f.deny("nothing")
+		p.Mode = policy.ModeAudit
+		g.Enforce(t, p)
+		f.actor.Passed(t, "open", deep[200], "r")
+		if alert := g.Next(t).Context(); alert.Verdict != policy.Audit || !alert.Undecided {
+			t.Errorf("alert %v", alert)
+		}
+	})
+	t.Run("mounts on the way", func(t *testing.T) {
+		g.Enforce(t, f.deny("nothing", "mounts/**/secret"))
+		mounts := f.dir + "/mounts"
+		guardtest.Check(t, os.Mkdir(mounts, 0o755))
+		// One below the other, a component each.
+		d := guardtest.StartDoer(t, f.program)
+		d.Passed(t, "unshare")
+		path := mounts
+		for range 25 {
+			d.Passed(t, "tmpfs", path)
+			path += "/m"
+			d.Passed(t, "mkdir", path)
+		}
+		d.Passed(t, "open", path+"/public", "create")
+		g.Refused(t, d, "open", path+"/secret", "create")
+		// More mounts than anybody has.
+		for range 40 {
+			d.Passed(t, "tmpfs", path)
+		}
+		g.Undecided(t, d, "open", path+"/public", "create")
+	})
+	t.Run("a mount of what is too deep", func(t *testing.T) {
+		deep := f.dir + "/whole" + strings.Repeat("/d", 70)
+		guardtest.WriteFile(t, deep+"/file", "")
+		shown := f.dir + "/shown"
+		guardtest.Check(t, os.Mkdir(shown, 0o755))
+		guardtest.Mount(t, deep, shown, "", unix.MS_BIND)
+		f.actor.Passed(t, "open", shown+"/file", "r")
+		g.Enforce(t, f.deny("whole/"))
+		g.Undecided(t, f.actor, "open", shown+"/file", "r")
+		f.other.Passed(t, "open", shown+"/file", "r")
+	})
+}
+
+// testLength has long names and paths longer than a system call takes.
+func testLength(t *testing.T, g *guardtest.FileGuard) {
+	f := newFileTest(t)
+	component := "/" + strings.Repeat("c", 249)
+	path := f.dir + strings.Repeat(component, 15) + "/file"
+	guardtest.WriteFile(t, path, "")
+	public := guardtest.WriteFile(t, filepath.Dir(path)+"/public", "")
+	t.Run("exact", func(t *testing.T) {
+		g.Enforce(t, guardtest.DenyFiles("test", f.subject, path))
+		f.actor.Passed(t, "open", public, "r")
+		if alert := g.Refused(t, f.actor, "open", path, "r"); alert.Path == "" || !strings.HasPrefix(path, alert.Path) {
+			t.Errorf("alert %v", alert)
+		}
+	})
+	t.Run("relative", func(t *testing.T) {
+		g.Enforce(t, f.deny(component[1:]+component+"/"))
+		d := guardtest.StartDoer(t, f.program)
+		guardtest.Check(t, os.Chdir(filepath.Dir(path)))
+		defer os.Chdir("/")
+		for range 8 { // 6000 bytes
+			guardtest.Check(t, os.Mkdir(component[1:], 0o755))
+			guardtest.Check(t, os.Chdir(component[1:]))
+		}
+		guardtest.Check(t, os.WriteFile("file", nil, 0o644))
+		d.Passed(t, "chdir", filepath.Dir(path))
+		for range 8 {
+			d.Passed(t, "chdir", component[1:])
+		}
+		g.Refused(t, d, "open", "file", "r")
+		g.Refused(t, d, "open", "new", "create")
+		g.Refused(t, d, "unlink", "file")
+	})
+	t.Run("as program", func(t *testing.T) {
+		secret := guardtest.WriteFile(t, f.dir+"/secret", "")
+		// Its name is too long to be kept, so nobody knows what it is later.
+		long := f.dir + strings.Repeat(component, 5) + "/program"
+		guardtest.Check(t, os.Link(f.program, long))
+		g.Enforce(t, guardtest.DenyFiles("test", ebpfguard.Binaries(f.dir+"/other"), secret))
+		g.Undecided(t, guardtest.StartDoer(t, long), "open", secret, "r")
+		f.actor.Passed(t, "open", secret, "r")
+	})
+}

@@ -1,0 +1,85 @@
+//go:build vm
+
+package guardtest
+
+import (
+	"bytes"
+	"encoding/binary"
+)
+
+// performerText is the program for x86-64:
+//
+//	    mmap(performerAt, performerSize, PROT_READ|PROT_WRITE, MAP_SHARED|MAP_FIXED, performerFD, 0)
+//	wait:
+//	    while wanted == done: futex(&wanted, FUTEX_WAIT, done)
+//	    for call := &calls[0]; call.number >= 0; call++ {
+//	        call.result = syscall(call.number, call.args...)
+//	        if call.result > 0: call += call.skip
+//	    }
+//	    done++
+//	    futex(&done, FUTEX_WAKE, 1)
+//	    goto wait
+var performerText = []byte{
+	0xbf, 0x00, 0x00, 0x00, 0x10, // mov edi, performerAt
+	0xbe, 0x00, 0x00, 0x10, 0x00, // mov esi, performerSize
+	0xba, 0x03, 0x00, 0x00, 0x00, // mov edx, PROT_READ|PROT_WRITE
+	0x41, 0xba, 0x11, 0x00, 0x00, 0x00, // mov r10d, MAP_SHARED|MAP_FIXED
+	0x41, 0xb8, PerformerFD, 0x00, 0x00, 0x00, // mov r8d, performerFD
+	0x45, 0x31, 0xc9, // xor r9d, r9d
+	0xb8, 0x09, 0x00, 0x00, 0x00, // mov eax, SYS_MMAP
+	0x0f, 0x05, // syscall
+	0xbb, 0x00, 0x00, 0x00, 0x10, // mov ebx, performerAt
+	// wait:
+	0x8b, 0x13, // mov edx, [rbx]
+	0x3b, 0x53, 0x04, // cmp edx, [rbx+4]
+	0x75, 0x11, // jne run
+	0xb8, 0xca, 0x00, 0x00, 0x00, // mov eax, SYS_FUTEX
+	0x48, 0x89, 0xdf, // mov rdi, rbx
+	0x31, 0xf6, // xor esi, esi: FUTEX_WAIT
+	0x45, 0x31, 0xd2, // xor r10d, r10d: no timeout
+	0x0f, 0x05, // syscall
+	0xeb, 0xe8, // jmp wait
+	// run:
+	0x4c, 0x8d, 0x63, callsAt, // lea r12, [rbx+callsAt]
+	// next:
+	0x49, 0x8b, 0x04, 0x24, // mov rax, [r12]
+	0x48, 0x85, 0xc0, // test rax, rax
+	0x78, 0x35, // js done
+	0x49, 0x8b, 0x7c, 0x24, 0x08, // mov rdi, [r12+8]
+	0x49, 0x8b, 0x74, 0x24, 0x10, // mov rsi, [r12+16]
+	0x49, 0x8b, 0x54, 0x24, 0x18, // mov rdx, [r12+24]
+	0x4d, 0x8b, 0x54, 0x24, 0x20, // mov r10, [r12+32]
+	0x4d, 0x8b, 0x44, 0x24, 0x28, // mov r8, [r12+40]
+	0x4d, 0x8b, 0x4c, 0x24, 0x30, // mov r9, [r12+48]
+	0x0f, 0x05, // syscall
+	0x49, 0x89, 0x44, 0x24, 0x38, // mov [r12+56], rax
+	0x49, 0x83, 0xc4, callSize, // add r12, callSize
+	0x48, 0x85, 0xc0, // test rax, rax
+	0x7e, 0xc9, // jle next
+	0x4d, 0x03, 0x64, 0x24, 0xf8, // add r12, [r12-8]
+	0xeb, 0xc2, // jmp next
+	// done:
+	0xff, 0x43, 0x04, // inc dword [rbx+4]
+	0xb8, 0xca, 0x00, 0x00, 0x00, // mov eax, SYS_FUTEX
+	0x48, 0x8d, 0x7b, 0x04, // lea rdi, [rbx+4]
+	0xbe, 0x01, 0x00, 0x00, 0x00, // mov esi, FUTEX_WAKE
+	0xba, 0x01, 0x00, 0x00, 0x00, // mov edx, 1
+	0x0f, 0x05, // syscall
+	0xeb, 0x8c, // jmp wait
+}
+
+// PerformerProgram returns the program as an ELF file of one page.
+func PerformerProgram() []byte {
+	const base, headers = 0x400000, 64 + 56
+	var b bytes.Buffer
+	b.WriteString("\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+	for _, v := range []any{
+		uint16(2), uint16(62), uint32(1), uint64(base + headers), uint64(64), uint64(0), uint32(0), // ET_EXEC, EM_X86_64
+		uint16(64), uint16(56), uint16(1), uint16(64), uint16(0), uint16(0),
+		uint32(1), uint32(5), uint64(0), uint64(base), uint64(base), uint64(4096), uint64(4096), uint64(4096), // PT_LOAD
+	} {
+		binary.Write(&b, binary.LittleEndian, v)
+	}
+	b.Write(performerText)
+	return append(b.Bytes(), make([]byte, 4096-b.Len())...)
+}

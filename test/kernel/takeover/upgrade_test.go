@@ -1,0 +1,78 @@
+//go:build vm
+
+package takeover
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
+	"github.com/ebpfguard/ebpfguard/policy"
+	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
+)
+
+// TestPinnedUpgrade takes over with other versions, while processes do what is forbidden
+// and what is not.
+func TestPinnedUpgrade(t *testing.T) {
+	vmtest.Require(t, "socket_bind")
+	if !isOn(t, "5.10", "6.12") {
+		return
+	}
+	cleanPins(t)
+	a := guardtest.StartActor(t, "/proc/self/exe")
+	things := []guardtest.Hammered{{Name: "bind", Forbidden: guardtest.BindTo(guardtest.Lo4, 2022), Free: guardtest.BindTo(guardtest.Lo4, 2023)}}
+	killed, _ := startPinned(t, order{Set: []policy.Policy{nobodyBinds("everyone", 2022)}})
+	stop, total := guardtest.StrikeOn(t, 1, 0, things)
+	killed.kill(t)
+	for _, c := range []struct {
+		name          string
+		build, layout string
+		says          string
+	}{
+		{"another build", "next", "1", "1 true false"},
+		{"the same build again", "next", "1", "1 false false"},
+		{"a newer layout", "next", "2", "1 true true"},
+		{"the same layout again", "next", "2", "1 false false"},
+	} {
+		m, said := startPinned(t, order{Build: c.build, Layout: c.layout})
+		if !strings.HasSuffix(said, " "+c.says) {
+			t.Errorf("%s: %q, want %q", c.name, said, c.says)
+		}
+		m.kill(t)
+		if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); !r.Refused() {
+			t.Errorf("%s: %v", c.name, r)
+		}
+	}
+	older, said := tryPinned(t, order{})
+	older.kill(t)
+	if !strings.Contains(said, "the pins are of a newer version: what is pinned at "+pinPath+" has layout 2, this version knows up to 1") {
+		t.Errorf("an older version: %q", said)
+	}
+	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); !r.Refused() {
+		t.Errorf("after an older version was refused: %v", r)
+	}
+	stop()
+	if total() == 0 {
+		t.Error("nothing was tried meanwhile")
+	}
+	if _, err := ebpfguard.RemovePins(pinPath, false); err != nil {
+		t.Error(err)
+	}
+	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); r.Errno != 0 {
+		t.Errorf("after it was removed: %v", r)
+	}
+}
+
+// isOn reports whether this is one of the kernels that a test which takes minutes has time
+// for. The shorter tests of the same run on all.
+func isOn(t *testing.T, kernels ...string) bool {
+	t.Helper()
+	k, _ := vmtest.Guest()
+	if !slices.Contains(kernels, k.Name) {
+		t.Logf("for want of time on %v only", kernels)
+		return false
+	}
+	return true
+}
