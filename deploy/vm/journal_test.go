@@ -84,7 +84,8 @@ func documented(t *testing.T, entry map[string]any) {
 	if err != nil {
 		t.Fatalf("read the page: %v; `make test-deb` adds it", err)
 	}
-	_, list, _ := strings.Cut(string(page), "all with `EBPFGUARD_` before them:")
+	// The page's lines are wrapped anywhere.
+	_, list, _ := strings.Cut(strings.Join(strings.Fields(string(page)), " "), "all with `EBPFGUARD_` before them:")
 	list, _, found := strings.Cut(list, "and `OBJECT_` with each key")
 	if !found {
 		t.Fatal("docs/alerts.md has no list of the journal's fields")
