@@ -90,7 +90,7 @@ func printMemory(w io.Writer, kernel string, figures map[string]map[string]float
 		}
 		fmt.Fprintln(w, "|")
 	}
-	fmt.Fprintf(w, "\nWith rules of files the kernel keeps %.0f bytes more for a file that was opened.\n",
+	fmt.Fprintf(w, "\nWith rules about files, the kernel keeps %.0f bytes more for each file that was opened.\n",
 		figures["bytes of the kernel's for a file that was opened"]["with rules of files"])
 }
 
@@ -102,8 +102,8 @@ func printStorage(w io.Writer) error {
 		return err
 	}
 	size := func(name string) uint32 { return spec.Maps[name].ValueSize }
-	_, err = fmt.Fprintf(w, "\nBy the sizes of the types, what the allocator adds aside, a process takes %d bytes, %d more once it uses a file that has to\n"+
-		"be walked to, and %d at its first alert; the file of a program that was started takes %d.\n",
+	_, err = fmt.Fprintf(w, "\nBy the sizes of the types, without what the allocator adds, a process takes %d bytes, %d more once it uses a file\n"+
+		"whose path must be walked, and %d more at its first alert. The file of a program that was started takes %d.\n",
 		size(bpf.GuardMapTasks), size(bpf.GuardMapWalks), size(bpf.GuardMapReports), size(bpf.GuardMapLabels))
 	return err
 }

@@ -366,7 +366,7 @@ func privilegeWays() []Way {
 		{ID: "userns-mount", NotCovered: noUserns, Description: "unshare(2), CLONE_NEWUSER|CLONE_NEWNS", Do: namespace(func(*Env) error {
 			return forked(0, step{unix.SYS_UNSHARE, unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWNET})
 		})},
-		{ID: "userns-setns", NotCovered: map[string]string{"*": "no kernel has a hook in setns(2): whoever may enter the namespace owns it already"}, Description: "setns(2) into a user namespace from before the policy", Setup: userNamespace, Do: namespace(func(e *Env) error {
+		{ID: "userns-setns", NotCovered: map[string]string{"*": "no kernel has a hook in setns(2): a process that may enter the namespace owns it already"}, Description: "setns(2) into a user namespace from before the policy", Setup: userNamespace, Do: namespace(func(e *Env) error {
 			fd := uintptr(e.Passed(0))
 			return forked(0, step{unix.SYS_SETNS, fd, unix.CLONE_NEWUSER})
 		})},
