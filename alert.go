@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -296,13 +295,6 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 		c.Message, c.Severity, c.Tags = p.Rules[rule].Message, p.Rules[rule].Severity, p.Rules[rule].Tags
 	}
 	return op.alert(c, r), nil
-}
-
-// bootID returns the number that the kernel chose when it was booted; empty when
-// it cannot be read.
-func bootID() string {
-	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(id))
 }
 
 // wallTime converts nanoseconds of CLOCK_BOOTTIME.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -130,7 +131,7 @@ func NewManager(options Options) (*Manager, error) {
 	})
 	m.users, m.groups = policy.SystemNames()
 	m.host, _ = os.Hostname() // alerts are worth more than their host
-	m.bootID = bootID()
+	m.bootID = procfs.BootID()
 	var key [16]byte
 	rand.Read(key[:]) // never fails
 	m.key = compile.Key{binary.NativeEndian.Uint64(key[:]), binary.NativeEndian.Uint64(key[8:])}

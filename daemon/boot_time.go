@@ -1,12 +1,10 @@
 package daemon
 
-import "golang.org/x/sys/unix"
+import "github.com/ebpfguard/ebpfguard/internal/procfs"
 
-// bootTime returns the time of CLOCK_BOOTTIME in nanoseconds.
+// bootTime returns the time of CLOCK_BOOTTIME in nanoseconds. Reading it cannot fail on
+// Linux; were it to, no mitigation would end here: the kernel ends them by its own clock.
 func bootTime() uint64 {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
-		return 0 // cannot fail: the clock exists since 2.6.39
-	}
-	return uint64(now.Nano())
+	now, _ := procfs.BootTime()
+	return now
 }

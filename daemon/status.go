@@ -4,14 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -28,9 +27,9 @@ func (d *Daemon) status(context.Context) (*pb.StatusResponse, error) {
 	c := d.configuration()
 	host, _ := os.Hostname() // the rest is worth telling
 	s := &pb.StatusResponse{
-		Version: d.options.Version, Host: host, BootId: bootID(), Pid: int32(os.Getpid()),
+		Version: d.options.Version, Host: host, BootId: procfs.BootID(), Pid: int32(os.Getpid()),
 		Started: timestamppb.New(d.started), Adopted: d.adopted, PinPath: c.Pins,
-		PolicyDirectory: c.Policies, ResidentBytes: residentBytes(),
+		PolicyDirectory: c.Policies, ResidentBytes: procfs.ResidentBytes(),
 	}
 	if err := d.enforced(s); err != nil {
 		return nil, err
@@ -99,21 +98,4 @@ func (d *Daemon) alertCounters() *pb.AlertCounters {
 		counters.Sinks = append(counters.Sinks, told)
 	}
 	return counters
-}
-
-// bootID returns what the kernel calls this boot; empty when it cannot be read.
-func bootID() string {
-	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(id))
-}
-
-// residentBytes returns the memory of this process; 0 when it cannot be read.
-func residentBytes() uint64 {
-	data, _ := os.ReadFile("/proc/self/statm")
-	fields := strings.Fields(string(data))
-	if len(fields) < 2 {
-		return 0
-	}
-	pages, _ := strconv.ParseUint(fields[1], 10, 64)
-	return pages * uint64(os.Getpagesize())
 }

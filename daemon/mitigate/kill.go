@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -46,7 +47,7 @@ func Kill(subject policy.Subject) ([]uint32, error) {
 			if err != nil {
 				errs = append(errs, err)
 			} else if v != nil {
-				victims[p.pid] = *v
+				victims[p.PID] = *v
 				errs = append(errs, v.signal(unix.SIGSTOP))
 			}
 		}
@@ -71,21 +72,21 @@ func Kill(subject policy.Subject) ([]uint32, error) {
 
 // victim is a process that is to be killed, and cannot be another one.
 type victim struct {
-	running
+	procfs.Process
 	pidfd int
 }
 
 // openVictim makes sure that a pid still is the process that was seen; nil if not.
-func openVictim(p running) (*victim, error) {
-	fd, err := unix.PidfdOpen(int(p.pid), 0)
+func openVictim(p procfs.Process) (*victim, error) {
+	fd, err := unix.PidfdOpen(int(p.PID), 0)
 	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
 		return nil, nil // it has ended
 	}
 	if err != nil {
-		return nil, fmt.Errorf("process %d: %w", p.pid, err)
+		return nil, fmt.Errorf("process %d: %w", p.PID, err)
 	}
 	// The descriptor is of the process that has the pid now.
-	if now, err := stat(p.pid); err != nil || now.start != p.start {
+	if now, err := procfs.Stat(p.PID); err != nil || now.Start != p.Start {
 		return nil, unix.Close(fd)
 	}
 	return &victim{p, fd}, nil
@@ -94,7 +95,7 @@ func openVictim(p running) (*victim, error) {
 func (v victim) signal(s unix.Signal) error {
 	err := unix.PidfdSendSignal(v.pidfd, s, nil, 0)
 	if err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("process %d (%s): %w", v.pid, v.comm, err)
+		return fmt.Errorf("process %d (%s): %w", v.PID, v.Comm, err)
 	}
 	return nil
 }
@@ -107,9 +108,9 @@ func (v victim) await(deadline time.Time) error {
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
-			return fmt.Errorf("process %d (%s): %w", v.pid, v.comm, err)
+			return fmt.Errorf("process %d (%s): %w", v.PID, v.Comm, err)
 		case n == 0:
-			return fmt.Errorf("process %d (%s) was killed and is still there: it may wait for a device", v.pid, v.comm)
+			return fmt.Errorf("process %d (%s) was killed and is still there: it may wait for a device", v.PID, v.Comm)
 		default:
 			return nil
 		}
@@ -118,25 +119,25 @@ func (v victim) await(deadline time.Time) error {
 
 // selected returns the processes to kill that are not among the victims yet. Those that
 // the daemon needs to go on are never among them.
-func selected(s selector, victims map[uint32]victim) ([]running, error) {
-	all, err := processes()
+func selected(s selector, victims map[uint32]victim) ([]procfs.Process, error) {
+	all, err := procfs.Processes()
 	if err != nil {
 		return nil, err
 	}
-	byPID := make(map[uint32]running, len(all))
+	byPID := make(map[uint32]procfs.Process, len(all))
 	for _, p := range all {
-		byPID[p.pid] = p
+		byPID[p.PID] = p
 	}
 	spared := map[uint32]bool{1: true}
-	for pid := uint32(os.Getpid()); pid != 0; pid = byPID[pid].ppid {
+	for pid := uint32(os.Getpid()); pid != 0; pid = byPID[pid].PPID {
 		spared[pid] = true
 	}
-	var found []running
+	var found []procfs.Process
 	for _, p := range all {
-		if v, known := victims[p.pid]; p.kernel || p.dead || spared[p.pid] || known && v.start == p.start {
+		if v, known := victims[p.PID]; p.Kernel || p.Dead || spared[p.PID] || known && v.Start == p.Start {
 			continue
 		}
-		if descends(s.subject.Processes, p, byPID) || len(s.subject.Processes) == 0 && s.selects(p.pid) {
+		if descends(s.subject.Processes, p, byPID) || len(s.subject.Processes) == 0 && s.selects(p.PID) {
 			found = append(found, p)
 		}
 	}
@@ -144,14 +145,14 @@ func selected(s selector, victims map[uint32]victim) ([]running, error) {
 }
 
 // descends reports whether a process is one of some, or descends from one.
-func descends(from []policy.ProcessID, p running, byPID map[uint32]running) bool {
+func descends(from []policy.ProcessID, p procfs.Process, byPID map[uint32]procfs.Process) bool {
 	for range 1000 {
 		for _, id := range from {
-			if id.Is(policy.ProcessID{PID: p.pid, Start: p.start}) {
+			if id.Is(policy.ProcessID{PID: p.PID, Start: p.Start}) {
 				return true
 			}
 		}
-		parent, ok := byPID[p.ppid]
+		parent, ok := byPID[p.PPID]
 		if !ok {
 			return false
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -41,11 +42,11 @@ func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	bystander := shell(t, "echo; read x; exit")
 	cmd := shell(t, "sleep 1000 & (sleep 1000 & sleep 1000) & trap '' TERM; echo; while :; do sleep 1000; done")
-	self, err := stat(uint32(cmd.Process.Pid))
+	self, err := procfs.Stat(uint32(cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	killed, err := Kill(policy.Subject{Processes: []policy.ProcessID{{PID: self.pid, Start: self.start}}})
+	killed, err := Kill(policy.Subject{Processes: []policy.ProcessID{{PID: self.PID, Start: self.Start}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,11 +54,11 @@ func TestKill(t *testing.T) {
 		t.Errorf("killed are %v", killed)
 	}
 	for _, pid := range killed {
-		if p, err := stat(pid); err == nil && !p.dead {
-			t.Errorf("process %d (%s) lives", pid, p.comm)
+		if p, err := procfs.Stat(pid); err == nil && !p.Dead {
+			t.Errorf("process %d (%s) lives", pid, p.Comm)
 		}
 	}
-	if p, err := stat(uint32(bystander.Process.Pid)); err != nil || p.dead {
+	if p, err := procfs.Stat(uint32(bystander.Process.Pid)); err != nil || p.Dead {
 		t.Errorf("the bystander: %v, %+v", err, p)
 	}
 	// A program by another name of it, with what it started.
@@ -90,15 +91,15 @@ func TestKill(t *testing.T) {
 		t.Errorf("%v, killed are %v", err, killed)
 	}
 	// Of another process with its pid nothing is killed.
-	before, err := stat(uint32(bystander.Process.Pid))
+	before, err := procfs.Stat(uint32(bystander.Process.Pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	former := policy.Subject{Processes: []policy.ProcessID{{PID: before.pid, Start: before.start - tick}}}
+	former := policy.Subject{Processes: []policy.ProcessID{{PID: before.PID, Start: before.Start - procfs.Tick}}}
 	if killed, err := Kill(former); err != nil || len(killed) > 0 {
 		t.Errorf("%v, killed are %v", err, killed)
 	}
-	before.start -= tick
+	before.Start -= procfs.Tick
 	if v, err := openVictim(before); v != nil || err != nil {
 		t.Errorf("a process that is another is %v, %v", v, err)
 	}

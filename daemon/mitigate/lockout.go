@@ -3,6 +3,7 @@ package mitigate
 import (
 	"slices"
 
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -20,7 +21,7 @@ func CheckLockout(caller uint32, p policy.Policy) error {
 	if !cuts || p.Mode == policy.ModeAudit {
 		return nil
 	}
-	line, err := lineage(caller)
+	line, err := procfs.Lineage(caller)
 	if err != nil {
 		return nil // the caller has ended, and with it what could be cut
 	}
@@ -30,11 +31,11 @@ func CheckLockout(caller uint32, p policy.Policy) error {
 	}
 	chosen := selectorOf(subject)
 	for i, own := range line {
-		if !slices.Contains(remoteShells, own.comm) {
+		if !slices.Contains(remoteShells, own.Comm) {
 			continue
 		}
 		if _, _, ok := chosen.subject.Match(chosen.process(line[i:])); ok {
-			return invalid("%s would meet process %d (%s), by which you are on this machine, so it would cut you off; choose another subject, or the profile no-new-connections, which leaves open connections alone, or call from the console", DescribeSubject(p.Subject), own.pid, own.comm)
+			return invalid("%s would meet process %d (%s), by which you are on this machine, so it would cut you off; choose another subject, or the profile no-new-connections, which leaves open connections alone, or call from the console", DescribeSubject(p.Subject), own.PID, own.Comm)
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -100,12 +101,12 @@ func noMatchForCgroup(path string, s selector) string {
 // anybody reports whether there is such a process. When the processes cannot be listed it is
 // taken for true: nothing is known then.
 func anybody(is func(pid uint32) bool) bool {
-	all, err := processes()
+	all, err := procfs.Processes()
 	if err != nil {
 		return true
 	}
 	for _, p := range all {
-		if !p.kernel && !p.dead && is(p.pid) {
+		if !p.Kernel && !p.Dead && is(p.PID) {
 			return true
 		}
 	}

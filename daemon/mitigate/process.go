@@ -2,13 +2,14 @@ package mitigate
 
 import (
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
 // LookUp returns a process as the API tells it, and as subjects see it. The error is of
 // [fs.ErrNotExist] when there is none.
 func LookUp(pid uint32) (*pb.Process, policy.Process, error) {
-	line, err := lineage(pid)
+	line, err := procfs.Lineage(pid)
 	if err != nil {
 		return nil, policy.Process{}, err
 	}
@@ -16,15 +17,15 @@ func LookUp(pid uint32) (*pb.Process, policy.Process, error) {
 }
 
 // describe returns a process, the first of the line, as the API tells it.
-func describe(line []running) *pb.Process {
+func describe(line []procfs.Process) *pb.Process {
 	p := line[0]
-	uid, known := userOf(p.pid)
+	uid, known := procfs.User(p.PID)
 	described := &pb.Process{
-		Pid: p.pid, Start: p.start, Ppid: p.ppid, Comm: p.comm, Binary: executable(p.pid), Uid: uid, Cgroup: cgroupOf(p.pid),
+		Pid: p.PID, Start: p.Start, Ppid: p.PPID, Comm: p.Comm, Binary: procfs.Executable(p.PID), Uid: uid, Cgroup: procfs.Cgroup(p.PID),
 	}
-	described.Unknown = !known || described.GetBinary() == "" && !p.kernel
+	described.Unknown = !known || described.GetBinary() == "" && !p.Kernel
 	for _, ancestor := range line[1:] {
-		if path := executable(ancestor.pid); path != "" {
+		if path := procfs.Executable(ancestor.PID); path != "" {
 			described.Ancestors = append(described.Ancestors, path)
 		}
 	}
@@ -32,11 +33,11 @@ func describe(line []running) *pb.Process {
 }
 
 // asSubject returns a process as subjects see it.
-func asSubject(line []running) policy.Process {
+func asSubject(line []procfs.Process) policy.Process {
 	p := describe(line)
 	var ids []policy.ProcessID
 	for _, l := range line {
-		ids = append(ids, policy.ProcessID{PID: l.pid, Start: l.start})
+		ids = append(ids, policy.ProcessID{PID: l.PID, Start: l.Start})
 	}
 	return policy.Process{
 		IDs: ids, Binary: p.GetBinary(), Ancestors: p.GetAncestors(), UID: p.GetUid(), Cgroup: p.GetCgroup(), Unknown: p.GetUnknown(),

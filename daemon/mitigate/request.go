@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -54,14 +55,14 @@ func invalid(format string, args ...any) error {
 func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
 	switch s := request.GetSubject().(type) {
 	case *pb.MitigateRequest_Process:
-		p, err := stat(s.Process.GetPid())
-		if err != nil || p.dead || s.Process.GetStart() != 0 && s.Process.GetStart()/tick != p.start/tick {
+		p, err := procfs.Stat(s.Process.GetPid())
+		if err != nil || p.Dead || s.Process.GetStart() != 0 && s.Process.GetStart()/procfs.Tick != p.Start/procfs.Tick {
 			return policy.Subject{}, status.Errorf(codes.NotFound, "there is no process %d, or it is not the one that was started then; look at ps", s.Process.GetPid())
 		}
-		if p.kernel {
-			return policy.Subject{}, invalid("process %d (%s) is the kernel's own and does nothing that is judged; name another", p.pid, p.comm)
+		if p.Kernel {
+			return policy.Subject{}, invalid("process %d (%s) is the kernel's own and does nothing that is judged; name another", p.PID, p.Comm)
 		}
-		return policy.Subject{Processes: []policy.ProcessID{{PID: p.pid, Start: p.start}}}, nil
+		return policy.Subject{Processes: []policy.ProcessID{{PID: p.PID, Start: p.Start}}}, nil
 	case *pb.MitigateRequest_Binary:
 		return policy.Subject{Binaries: []string{s.Binary}, Descendants: true}, nil
 	case *pb.MitigateRequest_Cgroup:
@@ -88,7 +89,7 @@ func checkSelfProtection(p policy.Policy) error {
 	fatal := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool {
 		return r.Verdict == policy.Kill || r.Operation == policy.BprmCheckSecurity && matchesAll(r)
 	})
-	line, err := lineage(uint32(os.Getpid()))
+	line, err := procfs.Lineage(uint32(os.Getpid()))
 	if err != nil {
 		return status.Errorf(codes.Internal, "what the daemon descends from: %v", err)
 	}
@@ -98,14 +99,14 @@ func checkSelfProtection(p policy.Policy) error {
 	}
 	chosen := selectorOf(subject)
 	for i, own := range line {
-		if slices.ContainsFunc(p.Subject.Processes, func(id policy.ProcessID) bool { return id.PID == own.pid }) {
-			return invalid("process %d (%s) is the daemon or one that it descends from, so the mitigation would be for the daemon too; name another process", own.pid, own.comm)
+		if slices.ContainsFunc(p.Subject.Processes, func(id policy.ProcessID) bool { return id.PID == own.PID }) {
+			return invalid("process %d (%s) is the daemon or one that it descends from, so the mitigation would be for the daemon too; name another process", own.PID, own.Comm)
 		}
 		process := chosen.process(line[i:])
 		// Which process it is is known, whatever it runs.
 		process.Unknown = process.Unknown && len(p.Subject.Processes) == 0
 		if _, _, ok := chosen.subject.Match(process); ok && fatal && p.Mode != policy.ModeAudit {
-			return invalid("%s would meet process %d (%s), without which the machine or the daemon does not go on, and you could not lift it; choose another subject or forbid less, or set audit to see what it would do", DescribeSubject(p.Subject), own.pid, own.comm)
+			return invalid("%s would meet process %d (%s), without which the machine or the daemon does not go on, and you could not lift it; choose another subject or forbid less, or set audit to see what it would do", DescribeSubject(p.Subject), own.PID, own.Comm)
 		}
 	}
 	return nil

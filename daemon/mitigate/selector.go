@@ -1,11 +1,11 @@
 package mitigate
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -52,12 +52,12 @@ func literal(pattern string) string {
 }
 
 // process returns the first process of a line as the subject sees it.
-func (s selector) process(line []running) policy.Process {
+func (s selector) process(line []procfs.Process) policy.Process {
 	p := asSubject(line)
-	p.Binary = s.nameOf(line[0].pid)
+	p.Binary = s.nameOf(line[0].PID)
 	p.Ancestors = nil
 	for _, ancestor := range line[1:] {
-		if name := s.nameOf(ancestor.pid); name != "" {
+		if name := s.nameOf(ancestor.PID); name != "" {
 			p.Ancestors = append(p.Ancestors, name)
 		}
 	}
@@ -67,7 +67,7 @@ func (s selector) process(line []running) policy.Process {
 // nameOf returns the name by which the subject knows a process's program.
 func (s selector) nameOf(pid uint32) string {
 	if len(s.programs) > 0 {
-		if file, err := os.Stat(fmt.Sprintf("%s/%d/exe", procDir, pid)); err == nil {
+		if file, err := os.Stat(procfs.Path(pid, "exe")); err == nil {
 			for _, p := range s.programs {
 				if os.SameFile(file, p.file) {
 					return p.name
@@ -75,12 +75,12 @@ func (s selector) nameOf(pid uint32) string {
 			}
 		}
 	}
-	return executable(pid)
+	return procfs.Executable(pid)
 }
 
 // selects reports whether a process that could be identified is selected.
 func (s selector) selects(pid uint32) bool {
-	line, err := lineage(pid)
+	line, err := procfs.Lineage(pid)
 	if err != nil {
 		return false
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 )
 
 // Process names a process as no other: numbers of pids are used again.
@@ -72,10 +74,7 @@ type key struct {
 	tick uint64
 }
 
-// tick is the unit in which /proc counts time, USER_HZ, in nanoseconds.
-const tick = 10_000_000
-
-func (p Process) key() key { return key{p.PID, p.Start / tick} }
+func (p Process) key() key { return key{p.PID, p.Start / procfs.Tick} }
 
 // entry is what is known of a process.
 type entry struct {

@@ -7,14 +7,16 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 )
 
-// at returns a process that was forked in that tick.
-func at(pid uint32, start uint64) Process { return Process{pid, start*tick + 7} }
+// at returns a process that was forked in that procfs.Tick.
+func at(pid uint32, start uint64) Process { return Process{pid, start*procfs.Tick + 7} }
 
 func (p Process) runs(parent Process, time uint64, inode uint64, words ...string) Execution {
 	return Execution{
-		Process: p, Parent: parent, Time: time * tick, Inode: inode, Binary: words[0],
+		Process: p, Parent: parent, Time: time * procfs.Tick, Inode: inode, Binary: words[0],
 		Arguments: strings.Join(words, "\x00") + "\x00",
 	}
 }
@@ -87,7 +89,7 @@ func TestDescribe(t *testing.T) {
 			for _, e := range test.add {
 				c.Add(e)
 			}
-			if got := told(c.Describe(test.process, test.time*tick, test.ancestors)); !slices.Equal(got, test.want) {
+			if got := told(c.Describe(test.process, test.time*procfs.Tick, test.ancestors)); !slices.Equal(got, test.want) {
 				t.Errorf("%q, want %q", got, test.want)
 			}
 			if s := c.Stats(); s.Misses != test.misses {
@@ -155,7 +157,7 @@ func TestManyPrograms(t *testing.T) {
 	if s := c.Stats(); s.Entries != 1 || s.Bytes > 1000 {
 		t.Errorf("%+v", s)
 	}
-	if args, _ := c.Describe(relative(leaf, 4), 398*tick, nil); !reflect.DeepEqual(args, []string{"/bin/98"}) {
+	if args, _ := c.Describe(relative(leaf, 4), 398*procfs.Tick, nil); !reflect.DeepEqual(args, []string{"/bin/98"}) {
 		t.Errorf("%q", args)
 	}
 }

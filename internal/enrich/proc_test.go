@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 )
 
 // TestReadProc finds this process and a child of it.
@@ -30,7 +31,7 @@ func TestReadProc(t *testing.T) {
 		if key.pid != pid {
 			continue
 		}
-		args, ancestors := c.Describe(Relative{Process: Process{pid, key.tick * tick}}, 1<<62, nil)
+		args, ancestors := c.Describe(Relative{Process: Process{pid, key.tick * procfs.Tick}}, 1<<62, nil)
 		if !slices.Equal(args, child.Args) || len(ancestors) == 0 {
 			t.Fatalf("%q %v", args, ancestors)
 		}
@@ -44,21 +45,6 @@ func TestReadProc(t *testing.T) {
 		return
 	}
 	t.Errorf("process %d was not found", pid)
-}
-
-func TestParseStat(t *testing.T) {
-	const rest = " S 7 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345 1 2"
-	for _, name := range []string{"sh", "a b) S (", "\n"} {
-		start, parent, err := parseStat([]byte("42 (" + name + ")" + rest))
-		if err != nil || start != 12345 || parent != 7 {
-			t.Errorf("%q: start %d, parent %d, %v", name, start, parent, err)
-		}
-	}
-	for _, text := range []string{"", "42 (sh) S 7", "42 (sh) S x 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 12345"} {
-		if _, _, err := parseStat([]byte(text)); err == nil {
-			t.Errorf("%q is taken for a stat", text)
-		}
-	}
 }
 
 func TestDecode(t *testing.T) {
