@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -236,7 +236,7 @@ func location(path string) string {
 
 // hookName returns the name of a hook by its enum hook_id (bpf/abi.h): that of
 // the constant in small letters.
-func hookName(id uint32) string { return bpf.HookNames[bpf.GuardHookId(id)] }
+func hookName(id uint32) string { return abi.HookNames[id] }
 
 // decode makes an alert from a record of the ring buffer.
 func (m *Manager) decode(data []byte) (Alert, error) {
@@ -255,7 +255,7 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 		}
 		*p.text, paths = string(paths[:p.length]), paths[p.length:]
 	}
-	if r.ancestors = make([]bpf.Ancestor, min(int(r.Ancestors), bpf.MaxAncestors)); len(r.ancestors) > 0 {
+	if r.ancestors = make([]abi.Ancestor, min(int(r.Ancestors), abi.MaxAncestors)); len(r.ancestors) > 0 {
 		if _, err := binary.Decode(paths, binary.NativeEndian, r.ancestors); err != nil {
 			return nil, fmt.Errorf("decoding the ancestors of an alert of %d bytes: %w", len(data), err)
 		}
@@ -264,7 +264,7 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 	if op == nil {
 		return nil, fmt.Errorf("decoding an alert: unknown operation %d", r.Operation)
 	}
-	verdict := bpf.Verdict(r.Verdict)
+	verdict := abi.Verdict(r.Verdict)
 	c := AlertContext{
 		ID:        fmt.Sprintf("%x-%x", r.Time, r.Tid),
 		Time:      wallTime(r.Time),

@@ -1,7 +1,7 @@
 package ebpfguard
 
 import (
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -30,7 +30,7 @@ func (a BprmCheckSecurityAlert) String() string { return a.AlertContext.text(a.P
 
 var bprmCheckSecurity = operation{
 	name: policy.BprmCheckSecurity,
-	id:   bpf.OperationBprmCheckSecurity,
+	id:   abi.OperationBprmCheckSecurity,
 	hooks: []hook{
 		{name: "bprm_check_security", effect: "execve(2), execveat(2), scripts and their interpreters"},
 		{name: "file_open", effect: "exec of a file below overlayfs"},
@@ -64,7 +64,7 @@ type ProgramObject struct {
 
 func programOf(r record) ProgramObject {
 	return ProgramObject{
-		r.path, r.Flags&uint32(bpf.GuardTraitFlagsTRAIT_FILELESS) != 0, r.Flags&uint32(bpf.GuardTraitFlagsTRAIT_NO_ARGS) != 0,
+		r.path, r.Flags&abi.TraitFileless != 0, r.Flags&abi.TraitNoArgs != 0,
 	}
 }
 

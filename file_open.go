@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -33,7 +33,7 @@ func (a FileOpenAlert) String() string { return a.AlertContext.text(a.FileObject
 
 var fileOpen = operation{
 	name: policy.FileOpen,
-	id:   bpf.OperationFileOpen,
+	id:   abi.OperationFileOpen,
 	hooks: []hook{
 		{name: "file_open", effect: "open(2), creat(2), openat2(2), open_by_handle_at(2), exec, io_uring, overlayfs"},
 		{name: "file_receive", effect: "a descriptor received over a Unix socket, pidfd_getfd(2)"},

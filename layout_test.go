@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -29,8 +30,8 @@ func TestLayout(t *testing.T) {
 		}
 	}
 	for name, v := range map[string]any{
-		"revision": bpf.Revision{}, "subjects": bpf.Subjects{}, "operation": bpf.Operation{}, "tables": bpf.Tables{},
-		"entry": bpf.Entry{}, "alert": bpf.Alert{}, "counters": bpf.Counters{}, "rule counters": bpf.RuleCounters{}, "payload": payload{},
+		"revision": abi.Revision{}, "subjects": abi.Subjects{}, "operation": abi.Operation{}, "tables": abi.Tables{},
+		"entry": abi.Entry{}, "alert": abi.Alert{}, "counters": abi.OperationCounters{}, "rule counters": abi.RuleCounters{}, "payload": payload{},
 		"files": policy.FilePattern{}, "programs": policy.ProgramPattern{}, "mounts": policy.MountPattern{},
 		"credentials": policy.CredentialsPattern{}, "sockets": policy.SocketPattern{},
 	} {

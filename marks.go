@@ -4,7 +4,7 @@ import (
 	"math/bits"
 	"slices"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -23,7 +23,7 @@ func (m marks) mark(key string) (uint, bool) {
 		taken |= 1 << bit
 	}
 	bit := bits.TrailingZeros64(^taken)
-	if bit >= bpf.MaxMarks {
+	if bit >= abi.MaxMarks {
 		return 0, false
 	}
 	m[key] = uint(bit)
@@ -43,7 +43,7 @@ func (m marks) forSets(sets ...[]policy.Policy) (kept marks, forgotten uint64) {
 			used[key] = true
 		}
 	}
-	if len(m)+fresh <= bpf.MaxMarks {
+	if len(m)+fresh <= abi.MaxMarks {
 		return m, 0
 	}
 	kept = marks{}

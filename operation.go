@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -22,9 +23,9 @@ type operation struct {
 
 // record is what the kernel tells of a decision.
 type record struct {
-	bpf.Alert
+	abi.Alert
 	binary, parent, path, source string
-	ancestors                    []bpf.Ancestor
+	ancestors                    []abi.Ancestor
 }
 
 type hook struct {

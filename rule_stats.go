@@ -1,7 +1,7 @@
 package ebpfguard
 
 import (
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -20,7 +20,7 @@ type RuleStats struct {
 	AlertsLost, AlertsLimited uint64
 }
 
-func (s *RuleStats) add(c bpf.RuleCounters) {
+func (s *RuleStats) add(c abi.RuleCounters) {
 	s.Hits += c.Hits
 	s.AlertsLost += c.AlertsLost
 	s.AlertsLimited += c.AlertsLimited
@@ -31,7 +31,7 @@ type ruleCounts map[string][]RuleStats
 
 // add adds the counters of a revision that is no longer in force, and forgets
 // the policies that the new set lacks or changed.
-func (c ruleCounts) add(before, after []policy.Policy, rules []compile.Rule, counters []bpf.RuleCounters) {
+func (c ruleCounts) add(before, after []policy.Policy, rules []compile.Rule, counters []abi.RuleCounters) {
 	for i, counted := range counters {
 		p := before[rules[i].Policy]
 		if c[p.Name] == nil {
@@ -63,7 +63,7 @@ func (m *Manager) RuleStats() ([]RuleStats, error) {
 	if m.closed {
 		return nil, ErrClosed
 	}
-	var counters []bpf.RuleCounters
+	var counters []abi.RuleCounters
 	if m.object != nil {
 		var err error
 		if counters, err = m.object.RuleCounters(); err != nil {

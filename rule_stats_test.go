@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -35,10 +35,10 @@ func TestHitsGoOn(t *testing.T) {
 	}
 	after = slices.Delete(after, 1, 2)
 	var rules []compile.Rule
-	var counters []bpf.RuleCounters
+	var counters []abi.RuleCounters
 	for i, p := range before {
 		for j := range p.Rules {
-			rules, counters = append(rules, compile.Rule{Policy: i, Rule: j}), append(counters, bpf.RuleCounters{Hits: 3})
+			rules, counters = append(rules, compile.Rule{Policy: i, Rule: j}), append(counters, abi.RuleCounters{Hits: 3})
 		}
 	}
 	if c := compare(before, after); !slices.Equal(c.Changed, []string{before[0].Name}) || !slices.Equal(c.Removed, []string{before[1].Name}) || len(c.Added) > 0 {

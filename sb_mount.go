@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -35,7 +35,7 @@ func (a SbMountAlert) String() string { return a.AlertContext.text(a.MountObject
 
 var sbMount = operation{
 	name: policy.SbMount,
-	id:   bpf.OperationSbMount,
+	id:   abi.OperationSbMount,
 	hooks: []hook{
 		{name: "sb_mount", effect: "mount(2)"},
 		{name: "sb_kern_mount", effect: "fsmount(2)"},

@@ -1,7 +1,7 @@
 package ebpfguard
 
 import (
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -29,7 +29,7 @@ func (a SbUmountAlert) String() string { return a.AlertContext.text(a.MountObjec
 
 var sbUmount = operation{
 	name: policy.SbUmount,
-	id:   bpf.OperationSbUmount,
+	id:   abi.OperationSbUmount,
 	hooks: []hook{
 		{name: "sb_umount", effect: "umount2(2)"},
 	},

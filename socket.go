@@ -6,7 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -49,7 +49,7 @@ type SocketObject struct {
 	Protocol string `json:"protocol"`
 }
 
-func socketOf(s bpf.Socket) SocketObject {
+func socketOf(s abi.SocketObject) SocketObject {
 	return SocketObject{netip.AddrFrom16(s.Address).Unmap(), s.Port, protocolName(s)}
 }
 
@@ -61,7 +61,7 @@ func (o SocketObject) text() string {
 const ipprotoSMC = 256
 
 // protocolName returns the name of what the socket was made with.
-func protocolName(s bpf.Socket) string {
+func protocolName(s abi.SocketObject) string {
 	p := policy.Protocol(s.Protocol)
 	switch {
 	case s.IpProtocol == unix.IPPROTO_MPTCP:

@@ -1,7 +1,7 @@
 package ebpfguard
 
 import (
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -30,7 +30,7 @@ func (a SocketBindAlert) String() string { return a.AlertContext.text(a.SocketOb
 
 var socketBind = operation{
 	name: policy.SocketBind,
-	id:   bpf.OperationSocketBind,
+	id:   abi.OperationSocketBind,
 	hooks: []hook{
 		{name: "socket_bind", effect: "bind(2), io_uring bind"},
 		{name: "socket_listen", effect: "listen(2), with and without bind"},

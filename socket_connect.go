@@ -1,7 +1,7 @@
 package ebpfguard
 
 import (
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -30,7 +30,7 @@ func (a SocketConnectAlert) String() string { return a.AlertContext.text(a.Socke
 
 var socketConnect = operation{
 	name: policy.SocketConnect,
-	id:   bpf.OperationSocketConnect,
+	id:   abi.OperationSocketConnect,
 	hooks: []hook{
 		{name: "socket_connect", effect: "connect(2), io_uring connect"},
 		{name: "socket_sendmsg", effect: "sendto(2), sendmsg(2), sendmmsg(2), TCP fast open, io_uring send"},

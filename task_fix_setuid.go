@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -33,7 +33,7 @@ func (a TaskFixSetuidAlert) String() string { return a.AlertContext.text(a.Crede
 
 var taskFixSetuid = operation{
 	name: policy.TaskFixSetuid,
-	id:   bpf.OperationTaskFixSetuid,
+	id:   abi.OperationTaskFixSetuid,
 	hooks: []hook{
 		{name: "task_fix_setuid", effect: "setuid(2), setreuid(2), setresuid(2), setfsuid(2)"},
 		{name: "task_fix_setgid", effect: "setgid(2), setregid(2), setresgid(2), setfsgid(2)"},
@@ -73,14 +73,14 @@ type CredentialsObject struct {
 
 // meansNames are the names by enum means_id (bpf/abi.h).
 var meansNames = map[uint32]string{
-	uint32(bpf.GuardMeansIdMEANS_SETUID):            "setuid",
-	uint32(bpf.GuardMeansIdMEANS_SETGID):            "setgid",
-	uint32(bpf.GuardMeansIdMEANS_SETGROUPS):         "setgroups",
-	uint32(bpf.GuardMeansIdMEANS_SETUID_PROGRAM):    "set-user-ID program",
-	uint32(bpf.GuardMeansIdMEANS_SETGID_PROGRAM):    "set-group-ID program",
-	uint32(bpf.GuardMeansIdMEANS_FILE_CAPABILITIES): "file capabilities",
-	uint32(bpf.GuardMeansIdMEANS_CAPSET):            "capset",
-	uint32(bpf.GuardMeansIdMEANS_USER_NAMESPACE):    "user namespace",
+	abi.MeansSetuid:           "setuid",
+	abi.MeansSetgid:           "setgid",
+	abi.MeansSetgroups:        "setgroups",
+	abi.MeansSetuidProgram:    "set-user-ID program",
+	abi.MeansSetgidProgram:    "set-group-ID program",
+	abi.MeansFileCapabilities: "file capabilities",
+	abi.MeansCapset:           "capset",
+	abi.MeansUserNamespace:    "user namespace",
 }
 
 func credentialsOf(r record) CredentialsObject {

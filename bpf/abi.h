@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Everything that C and Go share: the layout of a revision of tables and of
- * an alert. bpf2go generates the Go side from here; there is no second copy.
+ * an alert. internal/abi/generate makes the Go side of it; there is no second copy.
  *
  * A revision is what a policy set was compiled to. It is one array map of
  * 32-bit words in lines of 64 bytes; the one pointer in `revisions` switches

@@ -22,7 +22,7 @@
 /* The kernel offers LSM programs to GPL code only. */
 char LICENSE[] SEC("license") = "GPL";
 
-/* Types that Go needs and no map names: this brings them into the object's BTF. */
+/* What Go shares (internal/abi): this brings the types into the object's BTF. */
 struct abi {
 	enum abi_sizes sizes;
 	enum operation_id operation_id;
@@ -50,6 +50,7 @@ struct abi {
 	struct state state;
 	struct entry entry;
 	struct operation operation;
+	struct operation_counters operation_counters;
 	struct rule_counters rule_counters;
 	struct table table;
 	struct tables tables;

@@ -18,6 +18,7 @@ import (
 	"github.com/cilium/ebpf/link"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -160,7 +161,7 @@ func measure(setup, group string, before ...string) {
 func attachEmpty() (detach func()) {
 	var links []link.Link
 	hooks := []string{"task_alloc", "bprm_creds_for_exec", "bprm_committed_creds"}
-	for _, name := range bpf.HookNames {
+	for _, name := range abi.HookNames {
 		if name != "file_permission" { // attached for rules that revoke only
 			hooks = append(hooks, name)
 		}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 )
 
 // Takeover is the enforcement that a former process left pinned.
@@ -31,7 +33,7 @@ type Retained struct {
 	Number  uint32
 	Payload []byte
 	// Counters reads the counters of its first rules.
-	Counters func(rules int) ([]RuleCounters, error)
+	Counters func(rules int) ([]abi.RuleCounters, error)
 }
 
 // Adopt takes over what is pinned; nil when there is nothing that was ever in force. It
@@ -269,7 +271,7 @@ func (o *Object) readRetained(dir string, force tables, told handover) ([]Retain
 	}
 	slices.Sort(o.retained)
 	slices.SortFunc(all, func(a, b Retained) int { return int(int64(a.Number) - int64(b.Number)) })
-	return append(all, Retained{force.header.Number, told.Payload, func(rules int) ([]RuleCounters, error) {
+	return append(all, Retained{force.header.Number, told.Payload, func(rules int) ([]abi.RuleCounters, error) {
 		return readCounters(o.tables, force.header.Rules, rules)
 	}}), nil
 }
@@ -288,7 +290,7 @@ func readRevision(path string) (r Retained, err error) {
 	if err != nil {
 		return r, err
 	}
-	return Retained{t.header.Number, told.Payload, func(rules int) ([]RuleCounters, error) {
+	return Retained{t.header.Number, told.Payload, func(rules int) ([]abi.RuleCounters, error) {
 		m, err := ebpf.LoadPinnedMap(path, nil)
 		if err != nil {
 			return nil, err

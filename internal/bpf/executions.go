@@ -11,15 +11,8 @@ import (
 // them.
 const executionBytes = 1 << 20
 
-// MaxAncestors is how many ancestors of a process an alert can name, MaxArguments how
-// many bytes of its arguments an execution tells.
-const (
-	MaxAncestors = int(GuardAbiSizesMAX_ANCESTORS)
-	MaxArguments = int(GuardAbiSizesMAX_ARGUMENTS)
-)
-
 // TrackExecutions attaches what tells of each program that is started, an
-// [Execution] with its path and arguments. The object must have been made with
+// [abi.Execution] with its path and arguments. The object must have been made with
 // [Options.Enrich].
 func (o *Object) TrackExecutions() error {
 	programs, err := o.load(GuardProgSchedProcessExec)

@@ -17,6 +17,8 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 )
 
 // handover is what a revision of tables tells a process that takes the
@@ -68,17 +70,17 @@ func decodeHandover(data []byte) (h handover, err error) {
 }
 
 // append adds the handover to the lines of a revision.
-func (h handover) append(lines []Line) ([]Line, error) {
+func (h handover) append(lines []abi.Line) ([]abi.Line, error) {
 	data, err := h.encode()
 	if err != nil {
 		return nil, err
 	}
-	header := (*Revision)(unsafe.Pointer(&lines[0]))
-	header.Handover = uint32(len(lines) * LineWords)
+	header := (*abi.Revision)(unsafe.Pointer(&lines[0]))
+	header.Handover = uint32(len(lines) * abi.LineWords)
 	header.HandoverBytes = uint32(len(data))
 	header.HandoverCheck = crc32.ChecksumIEEE(data)
-	size := int(unsafe.Sizeof(Line{}))
-	added := make([]Line, (len(data)+size-1)/size)
+	size := int(unsafe.Sizeof(abi.Line{}))
+	added := make([]abi.Line, (len(data)+size-1)/size)
 	if len(added) > 0 {
 		copy(unsafe.Slice((*byte)(unsafe.Pointer(&added[0])), len(added)*size), data)
 	}
@@ -88,11 +90,11 @@ func (h handover) append(lines []Line) ([]Line, error) {
 // tables is a revision in the kernel.
 type tables struct {
 	*ebpf.Map
-	header Revision
+	header abi.Revision
 }
 
 // line returns a line of tables.
-func (t tables) line(number uint32) (line Line, err error) {
+func (t tables) line(number uint32) (line abi.Line, err error) {
 	if err := t.Lookup(number, &line); err != nil {
 		return line, fmt.Errorf("reading line %d of %d of the tables: %w", number, t.MaxEntries(), err)
 	}
@@ -102,18 +104,18 @@ func (t tables) line(number uint32) (line Line, err error) {
 // openTables reads the header of tables and takes them over.
 func openTables(m *ebpf.Map) (tables, error) {
 	t := tables{Map: m}
-	if m.Type() != ebpf.Array || m.ValueSize() != uint32(unsafe.Sizeof(Line{})) {
+	if m.Type() != ebpf.Array || m.ValueSize() != uint32(unsafe.Sizeof(abi.Line{})) {
 		return t, fmt.Errorf("they are a map of type %v with values of %d bytes", m.Type(), m.ValueSize())
 	}
 	first, err := t.line(0)
-	t.header = *(*Revision)(unsafe.Pointer(&first))
+	t.header = *(*abi.Revision)(unsafe.Pointer(&first))
 	return t, err
 }
 
 // handover reads what lies behind the tables.
 func (t tables) handover() (h handover, err error) {
-	size := uint64(unsafe.Sizeof(Line{}))
-	start, length := uint64(t.header.Handover)/uint64(LineWords), uint64(t.header.HandoverBytes)
+	size := uint64(unsafe.Sizeof(abi.Line{}))
+	start, length := uint64(t.header.Handover)/abi.LineWords, uint64(t.header.HandoverBytes)
 	count := (length + size - 1) / size
 	if start == 0 || length == 0 || start+count > uint64(t.MaxEntries()) {
 		return h, fmt.Errorf("revision %d tells nothing about itself", t.header.Number)

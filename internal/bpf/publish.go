@@ -6,6 +6,8 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 )
 
 // The slots of the revisions (bpf/maps.h).
@@ -24,7 +26,7 @@ const (
 //
 // What is pinned tells a process that takes it over which programs have to be attached,
 // and the payload; programs that are to be detached after it are not to be named.
-func (o *Object) Publish(lines []Line, counters uint32, rules int, programs []string, payload []byte) (former []RuleCounters, err error) {
+func (o *Object) Publish(lines []abi.Line, counters uint32, rules int, programs []string, payload []byte) (former []abi.RuleCounters, err error) {
 	if err := o.declare(); err != nil {
 		return nil, err
 	}
@@ -46,7 +48,7 @@ func (o *Object) Publish(lines []Line, counters uint32, rules int, programs []st
 	if err != nil {
 		return nil, fmt.Errorf("making tables of %d lines: %w", len(lines), err)
 	}
-	header := *(*Revision)(unsafe.Pointer(&lines[0]))
+	header := *(*abi.Revision)(unsafe.Pointer(&lines[0]))
 	defer func() {
 		if err != nil && o.tables != tables {
 			err = errors.Join(err, o.unretain(header.Number), tables.Close())
@@ -63,10 +65,10 @@ func (o *Object) Publish(lines []Line, counters uint32, rules int, programs []st
 		return nil, err
 	}
 	revisions := o.maps[GuardMapRevisions]
-	if forceWord(header)&ForceMarks != 0 {
+	if forceWord(header)&abi.ForceMarks != 0 {
 		// Before the revision is there: fork and exec look for it from now on.
 		if now := o.force.Load(); now != 0 {
-			o.force.Store(now | ForceMarks)
+			o.force.Store(now | abi.ForceMarks)
 		}
 		if err := revisions.Put(slotNext, tables); err != nil {
 			return nil, fmt.Errorf("staging tables: %w", err)
@@ -92,7 +94,7 @@ func (o *Object) Publish(lines []Line, counters uint32, rules int, programs []st
 
 // forceWord returns what the first line of tables says is in force, all of it
 // (bpf/maps.h).
-func forceWord(header Revision) uint64 {
+func forceWord(header abi.Revision) uint64 {
 	return uint64(header.Number)<<32 | uint64(header.Concerned)
 }
 
@@ -116,14 +118,14 @@ func (o *Object) markTasks(forget uint64) error {
 
 // RuleCounters returns what each rule of the revision in force has counted, by
 // the index of the rule.
-func (o *Object) RuleCounters() ([]RuleCounters, error) {
+func (o *Object) RuleCounters() ([]abi.RuleCounters, error) {
 	return readCounters(o.tables, o.counters, o.rules)
 }
 
-func readCounters(tables *ebpf.Map, at uint32, rules int) ([]RuleCounters, error) {
-	counters := make([]RuleCounters, rules)
+func readCounters(tables *ebpf.Map, at uint32, rules int) ([]abi.RuleCounters, error) {
+	counters := make([]abi.RuleCounters, rules)
 	for i := range counters {
-		if err := tables.Lookup(at/uint32(LineWords)+uint32(i), &counters[i]); err != nil {
+		if err := tables.Lookup(at/abi.LineWords+uint32(i), &counters[i]); err != nil {
 			return nil, fmt.Errorf("reading the counters of rules: %w", err)
 		}
 	}
@@ -134,9 +136,9 @@ func readCounters(tables *ebpf.Map, at uint32, rules int) ([]RuleCounters, error
 func (o *Object) SetRules(n int) { o.rules = n }
 
 // Counters returns the counters of an operation, summed over the processors.
-func (o *Object) Counters(operation int) (Counters, error) {
-	var each []Counters
-	var sum Counters
+func (o *Object) Counters(operation int) (abi.OperationCounters, error) {
+	var each []abi.OperationCounters
+	var sum abi.OperationCounters
 	if err := o.maps[GuardMapCounters].Lookup(uint32(operation), &each); err != nil {
 		return sum, fmt.Errorf("reading counters: %w", err)
 	}

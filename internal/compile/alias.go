@@ -3,7 +3,7 @@ package compile
 import (
 	"slices"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 )
 
 // aliases finds the names that an automaton knows of files by what they are, so
@@ -23,7 +23,7 @@ type aliases struct {
 	// queue holds the spots whose files' entries are still to get them.
 	queue []aliasSpot
 	// covered holds the pairs of states of addCovers.
-	covered map[[2]bpf.State]bool
+	covered map[[2]abi.State]bool
 }
 
 type alias struct {
@@ -45,7 +45,7 @@ type aliasSpot struct {
 
 // addAliases adds the files to the dictionary.
 func (a *automaton) addAliases(dimension uint32) error {
-	l := &aliases{automaton: a, dimension: dimension, ids: map[Identity]int{}, covered: map[[2]bpf.State]bool{}}
+	l := &aliases{automaton: a, dimension: dimension, ids: map[Identity]int{}, covered: map[[2]abi.State]bool{}}
 	l.collect()
 	for len(l.queue) > 0 {
 		next := l.queue[0]
@@ -74,15 +74,15 @@ const maxCovered = 3
 // addCovers says of a state of several names that it stands for each of them as
 // well: the kernel may come to one of them by the path, to another by the place
 // in the filesystem and to all of them by what the file is, and follows two.
-func (l *aliases) addCovers(all bpf.State, spots []spot) {
+func (l *aliases) addCovers(all abi.State, spots []spot) {
 	if len(spots) < 2 {
 		return
 	}
 	add := func(some ...spot) {
 		state := l.state(some...)
-		if pair := [2]bpf.State{all, state}; state != dead && state != all && !l.covered[pair] {
+		if pair := [2]abi.State{all, state}; state != dead && state != all && !l.covered[pair] {
 			l.covered[pair] = true
-			l.dictionary.add(l.key.covers(all, state), bpf.State{Number: 1})
+			l.dictionary.add(l.key.covers(all, state), abi.State{Number: 1})
 		}
 	}
 	for i, s := range spots {
@@ -147,4 +147,4 @@ func (l *aliases) addSpot(file int, s spot) {
 }
 
 // startState returns the state in which the automaton starts.
-func (a *automaton) startState() bpf.State { return a.state(a.start()) }
+func (a *automaton) startState() abi.State { return a.state(a.start()) }

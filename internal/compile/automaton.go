@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 )
 
 // automaton makes the deterministic automaton of a trie, as far as names can lead.
@@ -182,10 +182,10 @@ func (a *automaton) unite(spots []spot) []spot {
 }
 
 // dead is the state that no pattern can match in any more.
-var dead = bpf.State{Accept: bpf.StateStays}
+var dead = abi.State{Accept: abi.StateStays}
 
 // state returns the state of a file with names that lead to the spots.
-func (a *automaton) state(spots ...spot) bpf.State {
+func (a *automaton) state(spots ...spot) abi.State {
 	var lives, columns []int32
 	for _, s := range a.unite(spots) {
 		if s.live != 0 {
@@ -201,7 +201,7 @@ func (a *automaton) state(spots ...spot) bpf.State {
 	case len(lives) == 0 && class == 0:
 		return dead
 	case len(lives) == 0:
-		return bpf.State{Number: stateEnd, Accept: class}
+		return abi.State{Number: stateEnd, Accept: class}
 	}
 	flags := uint32(0)
 	moves := false
@@ -213,26 +213,26 @@ func (a *automaton) state(spots ...spot) bpf.State {
 			below = append(below, l.below)
 		}
 		if l.below != 0 || l.shm {
-			flags |= bpf.StateWild
+			flags |= abi.StateWild
 		}
 		if l.shm {
-			flags |= bpf.StateShm
+			flags |= abi.StateShm
 		}
 		for _, at := range l.nodes {
 			n := &a.nodes[at]
 			if n.any != 0 || n.loops || len(n.globs) > 0 {
-				flags |= bpf.StateWild
+				flags |= abi.StateWild
 			}
 			if len(n.globs) > 0 {
-				flags |= bpf.StateGlobs
+				flags |= abi.StateGlobs
 			}
 		}
 	}
 	stays := !moves && class == a.class(sortedSet(below))
 	if stays {
-		flags = flags&bpf.StateShm | bpf.StateStays
+		flags = flags&abi.StateShm | abi.StateStays
 	}
-	return bpf.State{Number: a.numberOf(lives, !stays), Accept: class | flags}
+	return abi.State{Number: a.numberOf(lives, !stays), Accept: class | flags}
 }
 
 // numberOf returns the number of a state. Its edges are needed unless it stays.
@@ -273,7 +273,7 @@ func (a *automaton) finish() error {
 		p := a.queue[0]
 		a.queue = a.queue[1:]
 		a.edges(p)
-		if a.columns.overflow || len(a.dictionary.keys) > maxEntries || len(a.classes) > int(bpf.ClassMask) {
+		if a.columns.overflow || len(a.dictionary.keys) > maxEntries || len(a.classes) > abi.ClassMask {
 			return a.tooLarge()
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"math/bits"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -24,8 +24,8 @@ type Rule struct{ Policy, Rule int }
 
 // Revision is a compiled policy set.
 type Revision struct {
-	Lines []bpf.Line
-	// Rules are the rules by the index that a [bpf.Verdict] holds.
+	Lines []abi.Line
+	// Rules are the rules by the index that a [abi.Verdict] holds.
 	Rules []Rule
 	// Counters is where the counters of the rules begin, in words: a line for
 	// each rule.
@@ -46,7 +46,7 @@ type Options struct {
 	// Mounts returns the mount points of this mount namespace, each with what
 	// is on top there. It is called once.
 	Mounts func() []Mount
-	// Mark returns the bit, less than [bpf.MaxMarks], by which tasks remember
+	// Mark returns the bit, less than [abi.MaxMarks], by which tasks remember
 	// that they descend from binaries or processes with this key, see
 	// [MarkKeys]. The same key has the same bit in every revision, since
 	// tasks keep their marks. Without it the bits are counted up.
@@ -62,7 +62,7 @@ type compiler struct {
 	subjects *subjects
 	space    *space
 	tables   tables
-	header   bpf.Revision
+	header   abi.Revision
 }
 
 // operations are the operations by their number in the tables. prepare collects
@@ -73,14 +73,14 @@ var operations = []struct {
 	name    policy.Operation
 	prepare func(*compiler, policy.Operation, []entry) (finish, error)
 }{
-	{bpf.OperationSocketBind, policy.SocketBind, (*compiler).prepareSockets},
-	{bpf.OperationSocketConnect, policy.SocketConnect, (*compiler).prepareSockets},
-	{bpf.OperationFileOpen, policy.FileOpen, (*compiler).prepareFiles},
-	{bpf.OperationBprmCheckSecurity, policy.BprmCheckSecurity, (*compiler).preparePrograms},
-	{bpf.OperationSbMount, policy.SbMount, (*compiler).prepareMounts},
-	{bpf.OperationSbRemount, policy.SbRemount, (*compiler).prepareMounts},
-	{bpf.OperationSbUmount, policy.SbUmount, (*compiler).prepareMounts},
-	{bpf.OperationTaskFixSetuid, policy.TaskFixSetuid, (*compiler).prepareCredentials},
+	{abi.OperationSocketBind, policy.SocketBind, (*compiler).prepareSockets},
+	{abi.OperationSocketConnect, policy.SocketConnect, (*compiler).prepareSockets},
+	{abi.OperationFileOpen, policy.FileOpen, (*compiler).prepareFiles},
+	{abi.OperationBprmCheckSecurity, policy.BprmCheckSecurity, (*compiler).preparePrograms},
+	{abi.OperationSbMount, policy.SbMount, (*compiler).prepareMounts},
+	{abi.OperationSbRemount, policy.SbRemount, (*compiler).prepareMounts},
+	{abi.OperationSbUmount, policy.SbUmount, (*compiler).prepareMounts},
+	{abi.OperationTaskFixSetuid, policy.TaskFixSetuid, (*compiler).prepareCredentials},
 }
 
 // finish makes the automata and intervals of the operation of that number.
@@ -105,25 +105,25 @@ func (c *compiler) combinesMarks() bool {
 // compileWith compiles a policy set with at most so many sets of marks.
 func compileWith(set []policy.Policy, options Options, markSets int) (*Revision, *compiler, error) {
 	rules, first := index(set)
-	if len(rules) > bpf.MaxRules {
-		return nil, nil, fmt.Errorf("%w: %d rules; %d are possible, put the patterns of several rules into one", ErrTooLarge, len(rules), bpf.MaxRules)
+	if len(rules) > abi.MaxRules {
+		return nil, nil, fmt.Errorf("%w: %d rules; %d are possible, put the patterns of several rules into one", ErrTooLarge, len(rules), abi.MaxRules)
 	}
 	c := &compiler{
 		set: set, first: first, globs: newGlobs(), places: newPlaces(options),
 		space:  &space{key: options.Key, dictionary: &dictionary{}, filter: &filter{}},
-		header: bpf.Revision{Number: options.Number},
+		header: abi.Revision{Number: options.Number},
 	}
 	// Line 0 describes the revision, lines 2n and 2n+1 operation n.
-	c.tables.words = make([]uint32, 2*bpf.Operations*bpf.LineWords)
+	c.tables.words = make([]uint32, 2*abi.Operations*abi.LineWords)
 	if err := c.compile(options, markSets); err != nil {
 		return nil, c, err
 	}
 	c.header.Subjects = c.subjects.appendTo(&c.tables)
 	if c.subjects.marks.all != 0 {
-		c.header.Concerned |= uint32(bpf.ForceMarks)
+		c.header.Concerned |= abi.ForceMarks
 	}
 	if len(c.subjects.deadlines) > 1 {
-		c.header.Concerned |= uint32(bpf.ForceTimed)
+		c.header.Concerned |= abi.ForceTimed
 	}
 	c.globs.appendTo(&c.tables, &c.header)
 	if err := c.appendDictionary(&c.header); err != nil {
@@ -170,13 +170,13 @@ func (c *compiler) compile(options Options, markSets int) (err error) {
 	return c.decide(finished)
 }
 
-func (c *compiler) appendDictionary(header *bpf.Revision) error {
+func (c *compiler) appendDictionary(header *abi.Revision) error {
 	words, err := c.space.dictionary.lines()
 	if err != nil {
 		return err
 	}
 	header.Dictionary = c.tables.append(words)
-	header.DictionaryLines = uint32(len(words) / bpf.LineWords)
+	header.DictionaryLines = uint32(len(words) / abi.LineWords)
 	words = c.space.filter.words()
 	header.Filter = c.tables.append(words)
 	header.FilterBits = uint32(len(words) * 32)
@@ -186,9 +186,9 @@ func (c *compiler) appendDictionary(header *bpf.Revision) error {
 // appendCounters makes room for what the kernel counts of each rule, with the
 // limit of its alerts.
 func (c *compiler) appendCounters(rules []Rule) {
-	words := make([]uint32, 0, len(rules)*bpf.LineWords)
+	words := make([]uint32, 0, len(rules)*abi.LineWords)
 	for _, r := range rules {
-		words = append(words, encode(bpf.RuleCounters{AlertLimit: c.set[r.Policy].Rules[r.Rule].AlertLimit})...)
+		words = append(words, encode(abi.RuleCounters{AlertLimit: c.set[r.Policy].Rules[r.Rule].AlertLimit})...)
 	}
 	c.header.Rules = c.tables.append(words)
 }

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -101,7 +101,7 @@ func mustCompile(t *testing.T, set []policy.Policy, o Options) machine {
 // open judges reading a file by somebody whom no policy names.
 func (f *tree) open(m machine, path string) policy.Verdict {
 	object := policy.File{Names: policy.Names{Path: path}, Access: policy.Read}
-	return policy.Verdict(m.judge(bpf.OperationFileOpen, m.classify(policy.Process{}, 0), object, f.identity).Verdict())
+	return policy.Verdict(m.judge(abi.OperationFileOpen, m.classify(policy.Process{}, 0), object, f.identity).Verdict())
 }
 
 // TestNamesOfFiles has files reached by names that no policy has.
@@ -184,7 +184,7 @@ func TestShm(t *testing.T) {
 		"/dev/shm/x": policy.Deny, "/dev/shm/a/b": policy.Deny, "/mnt/shm/x": policy.Deny, "/dev/x": policy.Allow, "/usr/bin/x": policy.Allow,
 	} {
 		object := policy.Program{Names: policy.Names{Path: path}}
-		v := m.judge(bpf.OperationBprmCheckSecurity, 0, object, f.identity)
+		v := m.judge(abi.OperationBprmCheckSecurity, 0, object, f.identity)
 		if policy.Verdict(v.Verdict()) != want {
 			t.Errorf("%s: %v", path, v)
 		}
@@ -216,7 +216,7 @@ func TestMarks(t *testing.T) {
 		if unknown := class >= s.Unknown; unknown != (i > 2) {
 			t.Errorf("%d marks: class %d, unknown ones begin at %d", i, class, s.Unknown)
 		}
-		v := policy.Verdict(m.judge(bpf.OperationFileOpen, class, policy.File{Access: policy.Read}, nil).Verdict())
+		v := policy.Verdict(m.judge(abi.OperationFileOpen, class, policy.File{Access: policy.Read}, nil).Verdict())
 		if want := policy.Deny; i > 0 && v != want {
 			t.Errorf("%d marks: %v", i, v)
 		}
@@ -238,7 +238,7 @@ func TestUnknownIsEveryone(t *testing.T) {
 	m := mustCompile(t, []policy.Policy{user}, Options{Number: 1, Key: testKey})
 	for uid, want := range map[uint32]policy.Verdict{4: policy.Allow, 5: policy.Deny, 6: policy.Allow} {
 		class := m.classify(policy.Process{Unknown: true, UID: uid}, 0)
-		v := m.judge(bpf.OperationFileOpen, class, policy.File{Access: policy.Read}, nil)
+		v := m.judge(abi.OperationFileOpen, class, policy.File{Access: policy.Read}, nil)
 		if policy.Verdict(v.Verdict()) != want || v.Undecided() {
 			t.Errorf("uid %d: %v", uid, v)
 		}
@@ -254,7 +254,7 @@ func TestManyPorts(t *testing.T) {
 	}
 	deny := policy.SocketPattern{Protocols: []policy.Protocol{policy.UDP}}
 	m := mustCompile(t, everyone(policy.Rule{Operation: policy.SocketBind, Allow: allow, Deny: []policy.Pattern{deny}}), Options{Number: 1, Key: testKey})
-	v := m.judge(bpf.OperationSocketBind, 0, policy.Socket{Address: netip.IPv4Unspecified(), Protocol: policy.TCP, Automatic: policy.DefaultAutomatic}, nil)
+	v := m.judge(abi.OperationSocketBind, 0, policy.Socket{Address: netip.IPv4Unspecified(), Protocol: policy.TCP, Automatic: policy.DefaultAutomatic}, nil)
 	if policy.Verdict(v.Verdict()) != policy.Allow || v != v.NamesPort() {
 		t.Errorf("verdict %#x", v)
 	}
@@ -286,8 +286,8 @@ func TestCounters(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, limit := range []uint32{0, 7} {
-		line := g.Lines[int(g.Counters)/bpf.LineWords+i].Words[:]
-		if want := encode(bpf.RuleCounters{AlertLimit: limit}); !slices.Equal(line, want) {
+		line := g.Lines[int(g.Counters)/abi.LineWords+i].Words[:]
+		if want := encode(abi.RuleCounters{AlertLimit: limit}); !slices.Equal(line, want) {
 			t.Errorf("rule %d: %v, want %v", i, line, want)
 		}
 	}
@@ -390,16 +390,16 @@ func TestDictionary(t *testing.T) {
 	for _, n := range []int{0, 1, 4, 100, 29_400, 117_900} {
 		d := &dictionary{}
 		for i := range n {
-			d.add(random.Uint64(), bpf.State{Number: uint32(i + 1)})
+			d.add(random.Uint64(), abi.State{Number: uint32(i + 1)})
 		}
 		words, err := d.lines()
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%d entries in %d lines", n, len(words)/bpf.LineWords)
-		m := machine{words: append(make([]uint32, bpf.LineWords), words...)}
-		m.revision().Dictionary = uint32(bpf.LineWords)
-		m.revision().DictionaryLines = uint32(len(words) / bpf.LineWords)
+		t.Logf("%d entries in %d lines", n, len(words)/abi.LineWords)
+		m := machine{words: append(make([]uint32, abi.LineWords), words...)}
+		m.revision().Dictionary = abi.LineWords
+		m.revision().DictionaryLines = uint32(len(words) / abi.LineWords)
 		for i, key := range d.keys {
 			if s, ok := m.find(key); !ok || s.Number != uint32(i+1) {
 				t.Fatalf("%d: %v %v", i, s, ok)
@@ -407,8 +407,8 @@ func TestDictionary(t *testing.T) {
 		}
 	}
 	d := &dictionary{}
-	d.add(5, bpf.State{Number: 1})
-	d.add(5, bpf.State{Number: 2})
+	d.add(5, abi.State{Number: 1})
+	d.add(5, abi.State{Number: 2})
 	if _, err := d.lines(); err == nil {
 		t.Error("two values for one key")
 	}

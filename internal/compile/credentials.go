@@ -3,7 +3,7 @@ package compile
 import (
 	"math"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -13,10 +13,10 @@ var idKeys = [4]struct {
 	kinds string
 	ids   func(policy.CredentialsPattern) policy.IDs
 }{
-	{bpf.TableFromUIDs, "users before", func(p policy.CredentialsPattern) policy.IDs { return p.From.UIDs }},
-	{bpf.TableFromGIDs, "groups before", func(p policy.CredentialsPattern) policy.IDs { return p.From.GIDs }},
-	{bpf.TableToUIDs, "users after", func(p policy.CredentialsPattern) policy.IDs { return p.To.UIDs }},
-	{bpf.TableToGIDs, "groups after", func(p policy.CredentialsPattern) policy.IDs { return p.To.GIDs }},
+	{abi.TableFromUIDs, "users before", func(p policy.CredentialsPattern) policy.IDs { return p.From.UIDs }},
+	{abi.TableFromGIDs, "groups before", func(p policy.CredentialsPattern) policy.IDs { return p.From.GIDs }},
+	{abi.TableToUIDs, "users after", func(p policy.CredentialsPattern) policy.IDs { return p.To.UIDs }},
+	{abi.TableToGIDs, "groups after", func(p policy.CredentialsPattern) policy.IDs { return p.To.GIDs }},
 }
 
 // prepareCredentials is for task_fix_setuid: user and group before and after.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -17,8 +17,8 @@ func deadlinesOf(set []policy.Policy) ([]uint64, error) {
 	}
 	slices.Sort(deadlines)
 	deadlines = slices.Compact(deadlines)
-	if n := len(deadlines) - 1; n > bpf.MaxDeadlines {
-		return nil, fmt.Errorf("%w: the policies end at %d different times; %d are possible, let several end at the same time and remove policies that have ended", ErrTooLarge, n, bpf.MaxDeadlines)
+	if n := len(deadlines) - 1; n > abi.MaxDeadlines {
+		return nil, fmt.Errorf("%w: the policies end at %d different times; %d are possible, let several end at the same time and remove policies that have ended", ErrTooLarge, n, abi.MaxDeadlines)
 	}
 	return deadlines, nil
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -33,7 +33,7 @@ func TestMitigations(t *testing.T) {
 		{"few", 4, 10, 1 << 12},
 		{"16", 16, 100, 1 << 19},
 		{"16 beside many paths", 16, 10_000, 1 << 21},
-		{"each of its own mark", bpf.MaxMarks, 100, 1 << 20},
+		{"each of its own mark", abi.MaxMarks, 100, 1 << 20},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			set := append(mitigations(test.count), everyone(manyRules(test.besides)...)...)
@@ -50,14 +50,14 @@ func TestMitigations(t *testing.T) {
 			for i := range test.count {
 				p := policy.Process{IDs: []policy.ProcessID{policy.ProcessAt(uint32(100+i), 7)}}
 				for now, want := range map[uint64]policy.Verdict{0: policy.Deny, uint64(999 + i): policy.Deny, uint64(1000 + i): policy.Allow, 1 << 40: policy.Allow} {
-					v := m.judge(bpf.OperationFileOpen, m.classify(p, now), policy.File{Access: policy.Read}, nil)
+					v := m.judge(abi.OperationFileOpen, m.classify(p, now), policy.File{Access: policy.Read}, nil)
 					if policy.Verdict(v.Verdict()) != want || v.Undecided() {
 						t.Fatalf("process %d at %d: %v, want %v", i, now, policy.Verdict(v.Verdict()), want)
 					}
 				}
 			}
 			stranger := m.classify(policy.Process{IDs: []policy.ProcessID{policy.ProcessAt(100, 8)}}, 0)
-			if v := m.judge(bpf.OperationFileOpen, stranger, policy.File{Access: policy.Read}, nil); policy.Verdict(v.Verdict()) != policy.Allow {
+			if v := m.judge(abi.OperationFileOpen, stranger, policy.File{Access: policy.Read}, nil); policy.Verdict(v.Verdict()) != policy.Allow {
 				t.Errorf("another process: %v", policy.Verdict(v.Verdict()))
 			}
 		})
@@ -76,13 +76,13 @@ func TestForceFlags(t *testing.T) {
 	}{
 		"nothing":     {nil, 0},
 		"neither":     {everyone(deny(policy.FileOpen, policy.FilePattern{All: true})), 0},
-		"timed":       {timed, bpf.ForceTimed},
-		"processes":   {lasting, bpf.ForceMarks},
-		"descendants": {[]policy.Policy{{Name: "p", Subject: policy.Subject{Binaries: []string{"/b"}, Descendants: true}, Rules: timed[0].Rules}}, bpf.ForceMarks},
-		"both":        {mitigations(1), bpf.ForceMarks | bpf.ForceTimed},
+		"timed":       {timed, abi.ForceTimed},
+		"processes":   {lasting, abi.ForceMarks},
+		"descendants": {[]policy.Policy{{Name: "p", Subject: policy.Subject{Binaries: []string{"/b"}, Descendants: true}, Rules: timed[0].Rules}}, abi.ForceMarks},
+		"both":        {mitigations(1), abi.ForceMarks | abi.ForceTimed},
 	} {
 		m := mustCompile(t, test.set, Options{Number: 1, Key: testKey})
-		if got := uint64(m.revision().Concerned) & (bpf.ForceMarks | bpf.ForceTimed); got != test.want {
+		if got := uint64(m.revision().Concerned) & (abi.ForceMarks | abi.ForceTimed); got != test.want {
 			t.Errorf("%s: flags %#x, want %#x", name, got, test.want)
 		}
 	}
@@ -90,7 +90,7 @@ func TestForceFlags(t *testing.T) {
 
 func TestTooManyDeadlines(t *testing.T) {
 	var set []policy.Policy
-	for i := range bpf.MaxDeadlines + 1 {
+	for i := range abi.MaxDeadlines + 1 {
 		set = append(set, policy.Policy{
 			Name: fmt.Sprintf("p%d", i), Until: uint64(1 + i), Subject: policy.Subject{Everyone: true},
 			Rules: []policy.Rule{deny(policy.FileOpen, policy.FilePattern{All: true})},
@@ -102,7 +102,7 @@ func TestTooManyDeadlines(t *testing.T) {
 	if _, err := Compile(set, Options{Number: 1, Key: testKey}); !errors.Is(err, ErrTooLarge) {
 		t.Errorf("%d deadlines: %v", len(set), err)
 	}
-	if _, err := Compile(mitigations(bpf.MaxMarks+1), Options{Number: 1, Key: testKey}); !errors.Is(err, ErrTooLarge) {
-		t.Errorf("%d lists of processes: %v", bpf.MaxMarks+1, err)
+	if _, err := Compile(mitigations(abi.MaxMarks+1), Options{Number: 1, Key: testKey}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("%d lists of processes: %v", abi.MaxMarks+1, err)
 	}
 }

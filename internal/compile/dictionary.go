@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 )
 
 // maxEntries bounds the dictionary: 2^21 lines, 128 MiB, filled to 90 %.
@@ -19,10 +19,10 @@ const slots = 4
 // than two. The same entries in the same order yield the same lines.
 type dictionary struct {
 	keys   []uint64
-	values []bpf.State
+	values []abi.State
 }
 
-func (d *dictionary) add(key uint64, value bpf.State) {
+func (d *dictionary) add(key uint64, value abi.State) {
 	d.keys = append(d.keys, key)
 	d.values = append(d.values, value)
 }
@@ -120,13 +120,13 @@ func (d *dictionary) same(key uint64, lines ...[]uint32) int {
 }
 
 func (d *dictionary) words(placed []uint32) []uint32 {
-	words := make([]uint32, len(placed)*bpf.LineWords/slots)
+	words := make([]uint32, len(placed)*abi.LineWords/slots)
 	for i, entry := range placed {
 		if entry == 0 {
 			continue
 		}
 		key, value := d.keys[entry-1], d.values[entry-1]
-		copy(words[i*bpf.LineWords/slots:], []uint32{uint32(key >> 32), uint32(key), value.Number, value.Accept})
+		copy(words[i*abi.LineWords/slots:], []uint32{uint32(key >> 32), uint32(key), value.Number, value.Accept})
 	}
 	return words
 }

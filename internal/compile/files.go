@@ -1,7 +1,7 @@
 package compile
 
 import (
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -34,7 +34,7 @@ func (c *compiler) prepareFiles(name policy.Operation, entries []entry) (finish,
 		}
 		return &operation{
 			name: name, entries: entries, dimensions: []dimension{byPath, byAccess},
-			header: bpf.Operation{Automata: [3]bpf.State{start}, Unknown: uint32(byPath.uncertain)},
+			header: abi.Operation{Automata: [3]abi.State{start}, Unknown: uint32(byPath.uncertain)},
 		}, nil
 	}, nil
 }

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 )
 
 // Limits of the automaton over the bytes of a name.
@@ -240,7 +240,7 @@ func (g *globs) class(name string) uint32 {
 }
 
 // appendTo writes the automaton.
-func (g *globs) appendTo(t *tables, to *bpf.Revision) {
+func (g *globs) appendTo(t *tables, to *abi.Revision) {
 	bytes := make([]uint32, 64)
 	for b, class := range g.classOf {
 		bytes[b/4] |= uint32(class) << (b % 4 * 8)

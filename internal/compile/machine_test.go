@@ -6,7 +6,7 @@ import (
 	"strings"
 	"unsafe"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -28,31 +28,31 @@ func newMachine(g *Revision, key Key) machine {
 
 func structAt[T any](m machine, at uint32) *T { return (*T)(unsafe.Pointer(&m.words[at])) }
 
-func (m machine) revision() *bpf.Revision { return structAt[bpf.Revision](m, 0) }
+func (m machine) revision() *abi.Revision { return structAt[abi.Revision](m, 0) }
 
-func (m machine) subjects() *bpf.Subjects { return structAt[bpf.Subjects](m, m.revision().Subjects) }
+func (m machine) subjects() *abi.Subjects { return structAt[abi.Subjects](m, m.revision().Subjects) }
 
-func (m machine) operation(id int) *bpf.Operation {
-	return structAt[bpf.Operation](m, uint32(2*id*bpf.LineWords))
+func (m machine) operation(id int) *abi.Operation {
+	return structAt[abi.Operation](m, uint32(2*id*abi.LineWords))
 }
 
-func (m machine) table(id, table int) bpf.Table {
-	return structAt[bpf.Tables](m, uint32((2*id+1)*bpf.LineWords)).Tables[table]
+func (m machine) table(id, table int) abi.Table {
+	return structAt[abi.Tables](m, uint32((2*id+1)*abi.LineWords)).Tables[table]
 }
 
 // find looks a key up in the dictionary.
-func (m machine) find(key uint64) (bpf.State, bool) {
+func (m machine) find(key uint64) (abi.State, bool) {
 	g := m.revision()
 	mask := uint64(g.DictionaryLines - 1)
 	for _, line := range []uint64{key & mask, key >> 32 & mask} {
 		for slot := range uint32(slots) {
-			e := structAt[bpf.Entry](m, g.Dictionary+uint32(line)*uint32(bpf.LineWords)+slot*4)
+			e := structAt[abi.Entry](m, g.Dictionary+uint32(line)*abi.LineWords+slot*4)
 			if uint64(e.Key[0])<<32|uint64(e.Key[1]) == key {
-				return e.Value, e.Value != bpf.State{}
+				return e.Value, e.Value != abi.State{}
 			}
 		}
 	}
-	return bpf.State{}, false
+	return abi.State{}, false
 }
 
 func (m machine) globClass(name string) uint32 {
@@ -66,18 +66,18 @@ func (m machine) globClass(name string) uint32 {
 	return m.words[g.GlobAccept+state]
 }
 
-func (m machine) step(s bpf.State, name string) bpf.State {
-	if s.Accept&bpf.StateStays != 0 {
+func (m machine) step(s abi.State, name string) abi.State {
+	if s.Accept&abi.StateStays != 0 {
 		return s
 	}
 	if to, ok := m.find(m.key.name(s.Number, name)); ok {
 		return to
 	}
-	if s.Accept&bpf.StateWild == 0 {
+	if s.Accept&abi.StateWild == 0 {
 		return dead
 	}
 	class := uint32(0)
-	if s.Accept&bpf.StateGlobs != 0 {
+	if s.Accept&abi.StateGlobs != 0 {
 		class = m.globClass(name)
 	}
 	to, ok := m.find(m.key.glob(s.Number, class))
@@ -90,7 +90,7 @@ func (m machine) step(s bpf.State, name string) bpf.State {
 	return to
 }
 
-func (m machine) run(s bpf.State, path string) bpf.State {
+func (m machine) run(s abi.State, path string) abi.State {
 	for _, name := range pathNames(path) {
 		s = m.step(s, name)
 	}
@@ -98,7 +98,7 @@ func (m machine) run(s bpf.State, path string) bpf.State {
 }
 
 // namedFile returns the state of a file that policies name.
-func (m machine) namedFile(dimension uint32, i Identity) bpf.State {
+func (m machine) namedFile(dimension uint32, i Identity) abi.State {
 	g := m.revision()
 	bit := uint32(i.Inode) & (g.FilterBits - 1)
 	if m.words[g.Filter+bit/32]>>(bit%32)&1 == 0 {
@@ -112,14 +112,14 @@ func (m machine) namedFile(dimension uint32, i Identity) bpf.State {
 
 // names are the states of an object's names.
 type names struct {
-	path, file bpf.State
+	path, file abi.State
 	ambiguous  bool
-	covers     func(all, some bpf.State) bool
+	covers     func(all, some abi.State) bool
 }
 
 // join is that of bpf/run.h. States are the same only if number and class are: exact
 // files share a number.
-func (n *names) join(other bpf.State) {
+func (n *names) join(other abi.State) {
 	switch {
 	case other.Number == 0 || other == n.file:
 	case n.file.Number == 0 || n.file == n.path:
@@ -137,8 +137,8 @@ func (n *names) join(other bpf.State) {
 }
 
 // walk runs over a path, of whose files identity tells what they are.
-func (m machine) walk(dimension uint32, start bpf.State, path string, identity func(path string) *Identity) names {
-	n := names{path: start, file: dead, covers: func(all, some bpf.State) bool {
+func (m machine) walk(dimension uint32, start abi.State, path string, identity func(path string) *Identity) names {
+	n := names{path: start, file: dead, covers: func(all, some abi.State) bool {
 		_, ok := m.find(m.key.covers(all, some))
 		return ok
 	}}
@@ -160,7 +160,7 @@ func (m machine) walk(dimension uint32, start bpf.State, path string, identity f
 // classify returns the class of a process at a time.
 func (m machine) classify(p policy.Process, now uint64) uint32 {
 	s := m.subjects()
-	deadlines := bpf.Table{At: m.revision().Subjects + uint32(bpf.LineWords), Count: uint32(s.Times)}
+	deadlines := abi.Table{At: m.revision().Subjects + abi.LineWords, Count: uint32(s.Times)}
 	time := uint32(m.search(deadlines, 2, uint32(now>>32), uint32(now)))
 	user := m.interval(s.Users, p.UID)
 	unknown := s.Unknown + time*s.UserClasses + user
@@ -173,9 +173,9 @@ func (m machine) classify(p policy.Process, now uint64) uint32 {
 			if !strings.HasPrefix(path, "/") {
 				continue
 			}
-			other := m.run(s.Programs, path).Accept & bpf.ClassMask
+			other := m.run(s.Programs, path).Accept & abi.ClassMask
 			switch {
-			case class == bpf.NoClass || other == 0 || other == class:
+			case class == abi.NoClass || other == 0 || other == class:
 			case class == 0:
 				class = other
 			default:
@@ -189,7 +189,7 @@ func (m machine) classify(p policy.Process, now uint64) uint32 {
 		return uint64(m.words[at]) | uint64(m.words[at+1])<<32
 	}
 	class := program(p.Binary, p.Script)
-	if class == bpf.NoClass {
+	if class == abi.NoClass {
 		return unknown
 	}
 	marks := marksOf(class)
@@ -203,25 +203,25 @@ func (m machine) classify(p policy.Process, now uint64) uint32 {
 	}
 	marks &= uint64(s.Marks[0]) | uint64(s.Marks[1])<<32
 	set := uint32(0)
-	if marks != 0 && uint32(s.Flags)&bpf.MarksFlag != 0 {
+	if marks != 0 && uint32(s.Flags)&abi.SubjectsMarks != 0 {
 		found, ok := m.find(m.key.marks(marks))
 		if !ok {
 			return unknown
 		}
 		set = found.Number
 	}
-	cgroup := m.run(s.Cgroups, p.Cgroup).Accept & bpf.ClassMask
+	cgroup := m.run(s.Cgroups, p.Cgroup).Accept & abi.ClassMask
 	return (((class*s.MarkSets+set)*deadlines.Count+time)*s.UserClasses+user)*s.CgroupClasses + cgroup
 }
 
 // interval returns the class of a number.
-func (m machine) interval(t bpf.Table, key uint32) uint32 {
+func (m machine) interval(t abi.Table, key uint32) uint32 {
 	i := m.search(t, 2, key)
 	return m.words[t.At+uint32(i)*2+1]
 }
 
 // search returns the index of the last entry that is not greater than the key.
-func (m machine) search(t bpf.Table, size uint32, key ...uint32) int {
+func (m machine) search(t abi.Table, size uint32, key ...uint32) int {
 	low, high := 0, int(t.Count)
 	for low < high {
 		middle := (low + high) / 2
@@ -239,17 +239,17 @@ func (m machine) search(t bpf.Table, size uint32, key ...uint32) int {
 func (m machine) concerns(id int) bool { return m.revision().Concerned>>id&1 != 0 }
 
 // begin returns the row of a class; false when nothing is judged.
-func (m machine) begin(id int, class uint32) (*bpf.Operation, uint32, bool) {
+func (m machine) begin(id int, class uint32) (*abi.Operation, uint32, bool) {
 	o := m.operation(id)
-	row := m.words[m.revision().Rows+class*uint32(bpf.LineWords)+uint32(id)]
-	allowed := row&bpf.RowAllowed != 0
+	row := m.words[m.revision().Rows+class*abi.LineWords+uint32(id)]
+	allowed := row&abi.RowAllowed != 0
 	if !m.concerns(id) && !allowed {
 		panic("a row of an operation that no rule concerns")
 	}
 	return o, row, !allowed
 }
 
-func (m machine) cell(o *bpf.Operation, row uint32, classes ...uint32) bpf.Verdict {
+func (m machine) cell(o *abi.Operation, row uint32, classes ...uint32) abi.Verdict {
 	at := row
 	for i, size := range o.Classes {
 		class := uint32(0)
@@ -261,11 +261,11 @@ func (m machine) cell(o *bpf.Operation, row uint32, classes ...uint32) bpf.Verdi
 		}
 		at = at*size + class
 	}
-	return bpf.Verdict(m.words[o.Verdicts+at])
+	return abi.Verdict(m.words[o.Verdicts+at])
 }
 
 // stricter is that of bpf/verdict.h.
-func stricter(a, b bpf.Verdict) bpf.Verdict {
+func stricter(a, b abi.Verdict) abi.Verdict {
 	if a.Verdict() == b.Verdict() {
 		revoke := (a | b) & (1 << 3)
 		return max(a, b) | revoke
@@ -274,12 +274,12 @@ func stricter(a, b bpf.Verdict) bpf.Verdict {
 }
 
 // judgeNames judges an object by the classes of its names.
-func (m machine) judgeNames(o *bpf.Operation, row uint32, n names, unknown bool, rest ...uint32) bpf.Verdict {
-	cell := func(class uint32) bpf.Verdict { return m.cell(o, row, append([]uint32{class}, rest...)...) }
+func (m machine) judgeNames(o *abi.Operation, row uint32, n names, unknown bool, rest ...uint32) abi.Verdict {
+	cell := func(class uint32) abi.Verdict { return m.cell(o, row, append([]uint32{class}, rest...)...) }
 	if unknown || n.ambiguous {
 		return cell(o.Unknown)
 	}
-	first, second := n.path.Accept&bpf.ClassMask, n.file.Accept&bpf.ClassMask
+	first, second := n.path.Accept&abi.ClassMask, n.file.Accept&abi.ClassMask
 	if first == 0 {
 		first, second = second, 0
 	}
@@ -291,10 +291,10 @@ func (m machine) judgeNames(o *bpf.Operation, row uint32, n names, unknown bool,
 }
 
 // judge decides about an object; identity tells what its path leads to.
-func (m machine) judge(id int, class uint32, object policy.Object, identity func(string) *Identity) bpf.Verdict {
+func (m machine) judge(id int, class uint32, object policy.Object, identity func(string) *Identity) abi.Verdict {
 	o, row, judged := m.begin(id, class)
 	if !judged {
-		return bpf.NewVerdict(uint8(policy.Allow), -1, bpf.VerdictFlags{})
+		return abi.NewVerdict(uint8(policy.Allow), -1, abi.VerdictFlags{})
 	}
 	walk := func(n policy.Names) names {
 		if n.Path == "" {
@@ -302,16 +302,16 @@ func (m machine) judge(id int, class uint32, object policy.Object, identity func
 		}
 		return m.walk(uint32(id), o.Automata[0], n.Path, identity)
 	}
-	one := func(start bpf.State, name string) uint32 {
+	one := func(start abi.State, name string) uint32 {
 		if name == "" {
-			return start.Accept & bpf.ClassMask
+			return start.Accept & abi.ClassMask
 		}
-		return m.step(start, name).Accept & bpf.ClassMask
+		return m.step(start, name).Accept & abi.ClassMask
 	}
 	switch object := object.(type) {
 	case policy.File:
 		n := walk(object.Names)
-		var v bpf.Verdict
+		var v abi.Verdict
 		for class, access := range accesses {
 			if object.Access&access != 0 {
 				v = stricter(v, m.judgeNames(o, row, n, object.Unknown, uint32(class)))
@@ -321,7 +321,7 @@ func (m machine) judge(id int, class uint32, object policy.Object, identity func
 	case policy.Program:
 		n := walk(object.Names)
 		traits := uint32(0)
-		if object.Fileless || (n.path.Accept|n.file.Accept)&bpf.StateShm != 0 {
+		if object.Fileless || (n.path.Accept|n.file.Accept)&abi.StateShm != 0 {
 			traits |= 1
 		}
 		if object.NoArgs {
@@ -337,9 +337,9 @@ func (m machine) judge(id int, class uint32, object policy.Object, identity func
 		}
 		return m.judgeNames(o, row, walk(object.Target), object.Target.Unknown, one(o.Automata[1], object.Source), one(o.Automata[2], object.Type), flags)
 	case policy.Credentials:
-		ids := [4]uint32{object.FromUID, object.FromGID, object.To, bpf.NoID}
+		ids := [4]uint32{object.FromUID, object.FromGID, object.To, abi.NoID}
 		if object.Group {
-			ids[2], ids[3] = bpf.NoID, object.To
+			ids[2], ids[3] = abi.NoID, object.To
 		}
 		var classes []uint32
 		for key, k := range idKeys {
@@ -352,14 +352,14 @@ func (m machine) judge(id int, class uint32, object policy.Object, identity func
 	panic("unknown object")
 }
 
-func (m machine) socket(id int, o *bpf.Operation, row uint32, s policy.Socket) bpf.Verdict {
-	port := bpf.NoPort
+func (m machine) socket(id int, o *abi.Operation, row uint32, s policy.Socket) abi.Verdict {
+	port := uint32(abi.NoPort)
 	if s.Protocol.HasPorts() {
 		port = uint32(s.Port)
 	}
-	protocol := m.words[m.table(id, bpf.TableProtocols).At+uint32(s.Protocol)]
-	ports := m.table(id, bpf.TablePorts)
-	judge := func(address uint32) bpf.Verdict {
+	protocol := m.words[m.table(id, abi.TableProtocols).At+uint32(s.Protocol)]
+	ports := m.table(id, abi.TablePorts)
+	judge := func(address uint32) abi.Verdict {
 		v := m.cell(o, row, address, m.interval(ports, port), protocol)
 		if port != 0 || v == v.NamesPort() {
 			return v
@@ -373,11 +373,11 @@ func (m machine) socket(id int, o *bpf.Operation, row uint32, s policy.Socket) b
 		}
 		return v
 	}
-	judge4 := func(a netip.Addr) bpf.Verdict {
-		return judge(m.interval(m.table(id, bpf.TableAddresses4), beWord(a.AsSlice())))
+	judge4 := func(a netip.Addr) abi.Verdict {
+		return judge(m.interval(m.table(id, abi.TableAddresses4), beWord(a.AsSlice())))
 	}
 	address := s.Address.Unmap()
-	if id == bpf.OperationSocketConnect && address.IsUnspecified() { // as the kernel does
+	if id == abi.OperationSocketConnect && address.IsUnspecified() { // as the kernel does
 		if address.Is4() {
 			address = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 		} else {
@@ -388,10 +388,10 @@ func (m machine) socket(id int, o *bpf.Operation, row uint32, s policy.Socket) b
 		return judge4(address)
 	}
 	b := address.AsSlice()
-	t := m.table(id, bpf.TableAddresses6)
+	t := m.table(id, abi.TableAddresses6)
 	i := m.search(t, 8, beWord(b), beWord(b[4:]), beWord(b[8:]), beWord(b[12:]))
 	v := judge(m.words[t.At+uint32(i)*8+4])
-	if s.DualStack && address.IsUnspecified() && id == bpf.OperationSocketBind {
+	if s.DualStack && address.IsUnspecified() && id == abi.OperationSocketBind {
 		v = stricter(v, judge4(netip.IPv4Unspecified()))
 	}
 	return v

@@ -5,7 +5,7 @@ import (
 	"math/bits"
 	"slices"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -94,12 +94,12 @@ func (m *marks) addProcesses(selector int32, s policy.Subject, options Options) 
 // next returns the mark of a key.
 func (m *marks) next(key string, options Options) (uint, error) {
 	n := len(m.bits) + len(m.chosen)
-	bit, ok := uint(n), n < bpf.MaxMarks
+	bit, ok := uint(n), n < abi.MaxMarks
 	if options.Mark != nil {
 		bit, ok = options.Mark(key)
 	}
-	if !ok || bit >= uint(bpf.MaxMarks) {
-		return 0, fmt.Errorf("%w: policies select the descendants of more than %d different lists of binaries and of processes; put several into one policy, and remove policies that have ended", ErrTooLarge, bpf.MaxMarks)
+	if !ok || bit >= abi.MaxMarks {
+		return 0, fmt.Errorf("%w: policies select the descendants of more than %d different lists of binaries and of processes; put several into one policy, and remove policies that have ended", ErrTooLarge, abi.MaxMarks)
 	}
 	if m.all>>bit&1 != 0 {
 		return 0, fmt.Errorf("mark %d stands for two lists of binaries or processes; this is a defect of ebpfguard", bit)

@@ -4,7 +4,7 @@ import (
 	"math/bits"
 	"slices"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -246,7 +246,7 @@ func word(d policy.Decision, first []int, anyPort bool) uint32 {
 	if d.Rule >= 0 {
 		rule = first[d.Policy] + d.Rule
 	}
-	return uint32(bpf.NewVerdict(uint8(d.Verdict), rule, bpf.VerdictFlags{
+	return uint32(abi.NewVerdict(uint8(d.Verdict), rule, abi.VerdictFlags{
 		AnyPort: anyPort, Undecided: d.Undecided, NamesObject: d.NamesObject, Revoke: d.Revoke,
 	}))
 }

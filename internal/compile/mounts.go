@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -42,8 +42,8 @@ func (c *compiler) prepareMounts(name policy.Operation, entries []entry) (finish
 			masks = append(masks, uint32(p.Flags))
 		}
 	}
-	if len(masks) > bpf.MaxMasks {
-		return nil, fmt.Errorf("%w: the rules for %s name %d different sets of flags; %d are possible, name the same sets in several rules", ErrTooLarge, name, len(masks), bpf.MaxMasks)
+	if len(masks) > abi.MaxMasks {
+		return nil, fmt.Errorf("%w: the rules for %s name %d different sets of flags; %d are possible, name the same sets in several rules", ErrTooLarge, name, len(masks), abi.MaxMasks)
 	}
 	return func(id uint32) (*operation, error) {
 		start, byTarget, err := targets.finish(c, name, id, "targets")
@@ -68,8 +68,8 @@ func (c *compiler) prepareMounts(name policy.Operation, entries []entry) (finish
 		}
 		return &operation{
 			name: name, entries: entries, dimensions: []dimension{byTarget, bySource, byType, byFlags},
-			header: bpf.Operation{
-				Automata: [3]bpf.State{start, sourceStart, typeStart},
+			header: abi.Operation{
+				Automata: [3]abi.State{start, sourceStart, typeStart},
 				Unknown:  uint32(byTarget.uncertain), UnknownSource: unknownSource,
 				Masks: c.tables.append(masks), MaskCount: uint32(len(masks)),
 			},
@@ -94,7 +94,7 @@ func (t *trie) addSource(p policy.SourcePattern, term term) {
 }
 
 // finishName makes an automaton over a single name.
-func (c *compiler) finishName(name policy.Operation, t *trie, kinds string) (bpf.State, dimension, error) {
+func (c *compiler) finishName(name policy.Operation, t *trie, kinds string) (abi.State, dimension, error) {
 	a := newAutomaton(string(name), t, c.space)
 	start := a.startState()
 	if err := a.finish(); err != nil {

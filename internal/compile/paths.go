@@ -1,7 +1,7 @@
 package compile
 
 import (
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -30,7 +30,7 @@ func (p *paths) addPaths(pattern int, texts []string) error {
 }
 
 // finish makes the automaton over paths.
-func (p *paths) finish(c *compiler, name policy.Operation, dimensionID uint32, kinds string) (bpf.State, dimension, error) {
+func (p *paths) finish(c *compiler, name policy.Operation, dimensionID uint32, kinds string) (abi.State, dimension, error) {
 	a := newAutomaton(string(name), p.trie, c.space)
 	start := a.startState()
 	if err := a.addAliases(dimensionID); err != nil {

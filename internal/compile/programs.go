@@ -1,7 +1,7 @@
 package compile
 
 import (
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -44,7 +44,7 @@ func (c *compiler) preparePrograms(name policy.Operation, entries []entry) (fini
 		}
 		return &operation{
 			name: name, entries: entries, dimensions: []dimension{byPath, traits},
-			header: bpf.Operation{Automata: [3]bpf.State{start}, Unknown: uint32(byPath.uncertain)},
+			header: abi.Operation{Automata: [3]abi.State{start}, Unknown: uint32(byPath.uncertain)},
 		}, nil
 	}, nil
 }

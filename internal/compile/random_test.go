@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/policytest"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -189,7 +189,7 @@ func (w *world) place(set []policy.Policy, r policytest.Random, request policy.R
 }
 
 // judge judges a request by the tables; false if the object has too many names.
-func (w *world) judge(m machine, r policy.Request) (bpf.Verdict, bool) {
+func (w *world) judge(m machine, r policy.Request) (abi.Verdict, bool) {
 	for _, o := range operations {
 		if o.name != r.Operation {
 			continue
@@ -214,7 +214,7 @@ func (w *world) judge(m machine, r policy.Request) (bpf.Verdict, bool) {
 }
 
 // compare fails the test if a word of the tables is not the decision.
-func compare(t *testing.T, seed uint64, g *Revision, set []policy.Policy, r policy.Request, got bpf.Verdict, want policy.Decision) {
+func compare(t *testing.T, seed uint64, g *Revision, set []policy.Policy, r policy.Request, got abi.Verdict, want policy.Decision) {
 	t.Helper()
 	rule := Rule{-1, -1}
 	if got.Rule() >= 0 {

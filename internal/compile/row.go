@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -23,7 +23,7 @@ type rows struct {
 	concerned []int
 	// list has rank and uncertainty for each of these policies.
 	list []string
-	// byClass has the row by class of processes, or bpf.RowAllowed.
+	// byClass has the row by class of processes, or abi.RowAllowed.
 	byClass []uint32
 	ids     map[string]uint32
 }
@@ -64,7 +64,7 @@ func (s *subjects) rows(entries []entry, operation policy.Operation) (*rows, err
 			}
 		}
 		if !restricted {
-			return bpf.RowAllowed
+			return abi.RowAllowed
 		}
 		return r.add(key)
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -153,7 +153,7 @@ func BenchmarkCompile(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(len(g.Lines)*bpf.LineWords*4)/(1<<20), "table-MiB")
+			b.ReportMetric(float64(len(g.Lines)*abi.LineWords*4)/(1<<20), "table-MiB")
 		})
 	}
 }
@@ -186,7 +186,7 @@ func TestScale(t *testing.T) {
 			took := cpu() - start
 			runtime.ReadMemStats(&after)
 			allocated := (after.TotalAlloc - before.TotalAlloc) >> 20
-			t.Logf("%v, %d MiB allocated in all, tables of %d MiB", took.Round(time.Millisecond), allocated, len(g.Lines)*bpf.LineWords*4>>20)
+			t.Logf("%v, %d MiB allocated in all, tables of %d MiB", took.Round(time.Millisecond), allocated, len(g.Lines)*abi.LineWords*4>>20)
 			if took > 30*time.Second {
 				t.Errorf("took %v of processor time", took)
 			}

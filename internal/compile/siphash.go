@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -63,7 +63,7 @@ func (k Key) hash(tag uint64, number uint32, words ...uint64) uint64 {
 // name returns the key of the edge by which a name leaves a state.
 func (k Key) name(state uint32, name string) uint64 {
 	s := newSip(k)
-	s.word(bpf.TagName<<32 | uint64(state))
+	s.word(abi.TagName<<32 | uint64(state))
 	var chunk [8]byte
 	for rest := name; rest != ""; {
 		clear(chunk[:])
@@ -77,23 +77,23 @@ func (k Key) name(state uint32, name string) uint64 {
 
 // glob returns the key of the edge by which the names of a glob class leave a
 // state.
-func (k Key) glob(state, class uint32) uint64 { return k.hash(bpf.TagGlob, state, uint64(class)) }
+func (k Key) glob(state, class uint32) uint64 { return k.hash(abi.TagGlob, state, uint64(class)) }
 
 // file returns the key of a file in a dimension.
 func (k Key) file(dimension uint32, i Identity) uint64 {
-	return k.hash(bpf.TagFile, dimension, i.Device, i.Inode, uint64(i.Generation))
+	return k.hash(abi.TagFile, dimension, i.Device, i.Inode, uint64(i.Generation))
 }
 
 // marks returns the key of a set of marks.
-func (k Key) marks(set uint64) uint64 { return k.hash(bpf.TagMarks, 0, set) }
+func (k Key) marks(set uint64) uint64 { return k.hash(abi.TagMarks, 0, set) }
 
 // process returns the key of a process.
-func (k Key) process(p policy.ProcessID) uint64 { return k.hash(bpf.TagProcess, p.PID, p.Ticks()) }
+func (k Key) process(p policy.ProcessID) uint64 { return k.hash(abi.TagProcess, p.PID, p.Ticks()) }
 
 // covers returns the key that says that the names of a state are among those of
 // another.
-func (k Key) covers(all, some bpf.State) uint64 {
-	return k.hash(bpf.TagCovers, 0, uint64(all.Accept)<<32|uint64(all.Number), uint64(some.Accept)<<32|uint64(some.Number))
+func (k Key) covers(all, some abi.State) uint64 {
+	return k.hash(abi.TagCovers, 0, uint64(all.Accept)<<32|uint64(all.Number), uint64(some.Accept)<<32|uint64(some.Number))
 }
 
 // Identity is a file as the kernel knows it.

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -57,10 +57,10 @@ func (c *compiler) prepareSockets(name policy.Operation, entries []entry) (finis
 		if bind {
 			o.judge = func(words []uint32, m *matrix) []uint32 { return s.judgeBind(words, m, c.first) }
 		}
-		o.tables.Tables[bpf.TablePorts] = c.tables.appendIntervals(s.byPort)
-		o.tables.Tables[bpf.TableAddresses4] = c.tables.appendIntervals(s.addresses4)
-		o.tables.Tables[bpf.TableAddresses6] = c.tables.appendIntervals6(s.addresses6)
-		o.tables.Tables[bpf.TableProtocols] = bpf.Table{At: c.tables.append(s.byProtocol), Count: uint32(len(s.byProtocol))}
+		o.tables.Tables[abi.TablePorts] = c.tables.appendIntervals(s.byPort)
+		o.tables.Tables[abi.TableAddresses4] = c.tables.appendIntervals(s.addresses4)
+		o.tables.Tables[abi.TableAddresses6] = c.tables.appendIntervals6(s.addresses6)
+		o.tables.Tables[abi.TableProtocols] = abi.Table{At: c.tables.append(s.byProtocol), Count: uint32(len(s.byProtocol))}
 		return o, nil
 	}, nil
 }
@@ -134,7 +134,7 @@ func prefixNumbers(p netip.Prefix) (first, last number) {
 // addPorts finds the intervals of ports; what has no ports is behind them.
 func (s *sockets) addPorts() {
 	s.ports = newDimension("ports")
-	ranges := spans{greatest: small(bpf.NoPort)}
+	ranges := spans{greatest: small(abi.NoPort)}
 	for i := range s.entries {
 		for _, r := range s.entries[i].pattern.(policy.SocketPattern).Ports {
 			ranges.add(small(uint32(r.First)), small(uint32(r.Last)), term{int32(i), policy.PortSpecificity(r)})

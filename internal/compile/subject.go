@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -51,7 +51,7 @@ type subjects struct {
 	// named is how many of the programs are named by policies; the others are
 	// two of these at once, and room is how many there can be in all.
 	named, room               int
-	programStart, cgroupStart bpf.State
+	programStart, cgroupStart abi.State
 }
 
 // selectors are the different lists of values of one kind of selector. Policies
@@ -177,11 +177,11 @@ func (s *subjects) finish(space *space, markSets int) error {
 	}
 	s.named, s.room = len(s.programs), min(maxProgramClasses, max(len(s.programs), optionalClasses/others/len(s.marks.sets)))
 	for i, set := range s.marks.sets {
-		space.dictionary.add(space.key.marks(set), bpf.State{Number: uint32(i)})
+		space.dictionary.add(space.key.marks(set), abi.State{Number: uint32(i)})
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(s.marks.processes), policy.ProcessID.Compare) {
 		marks := s.marks.processes[p]
-		space.dictionary.add(space.key.process(p), bpf.State{Number: uint32(marks), Accept: uint32(marks >> 32)})
+		space.dictionary.add(space.key.process(p), abi.State{Number: uint32(marks), Accept: uint32(marks >> 32)})
 	}
 	return nil
 }
@@ -221,7 +221,7 @@ func (s *subjects) unite(united bool) {
 	for _, a := range s.programs {
 		for _, b := range s.programs {
 			both = mergeTerms(both[:0], c.terms[a], c.terms[b])
-			class := bpf.NoClass
+			class := uint32(abi.NoClass)
 			if column, ok := c.find(both); ok {
 				if id, ok := ids[column]; ok {
 					class = id
@@ -256,7 +256,7 @@ func (s *subjects) appendTo(t *tables) uint32 {
 		set := s.marks.of(s.programColumns.terms[column])
 		words = append(words, uint32(set), uint32(set>>32))
 	}
-	header := bpf.Subjects{
+	header := abi.Subjects{
 		Programs: s.programStart, Cgroups: s.cgroupStart,
 		ProgramClasses: uint32(len(s.programs)), Unions: t.append(s.unions), ProgramMarks: t.append(words),
 		MarkSets: uint32(len(s.marks.sets)),
@@ -266,7 +266,7 @@ func (s *subjects) appendTo(t *tables) uint32 {
 		Marks:         [2]uint32{uint32(s.marks.all), uint32(s.marks.all >> 32)},
 	}
 	if s.marks.all != 0 {
-		header.Flags |= uint16(bpf.MarksFlag)
+		header.Flags |= abi.SubjectsMarks
 	}
 	if s.hidden() {
 		header.Unknown = uint32(s.count())

@@ -3,7 +3,7 @@ package compile
 import (
 	"encoding/binary"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 )
 
 // tables collects the words of a revision.
@@ -14,39 +14,39 @@ type tables struct{ words []uint32 }
 func (t *tables) append(words []uint32) uint32 {
 	at := uint32(len(t.words))
 	t.words = append(t.words, words...)
-	for len(t.words)%bpf.LineWords != 0 {
+	for len(t.words)%abi.LineWords != 0 {
 		t.words = append(t.words, 0)
 	}
 	return at
 }
 
 // appendIntervals adds a table of intervals.
-func (t *tables) appendIntervals(i intervals) bpf.Table {
+func (t *tables) appendIntervals(i intervals) abi.Table {
 	words := make([]uint32, 0, 2*len(i.starts))
 	for n, start := range i.starts {
 		words = append(words, uint32(start.low), i.classes[n])
 	}
-	return bpf.Table{At: t.append(words), Count: uint32(len(i.starts))}
+	return abi.Table{At: t.append(words), Count: uint32(len(i.starts))}
 }
 
 // appendIntervals6 adds a table of intervals of IPv6 addresses.
-func (t *tables) appendIntervals6(i intervals) bpf.Table {
+func (t *tables) appendIntervals6(i intervals) abi.Table {
 	words := make([]uint32, 0, 8*len(i.starts))
 	for n, start := range i.starts {
 		words = append(words,
 			uint32(start.high>>32), uint32(start.high), uint32(start.low>>32), uint32(start.low),
 			i.classes[n], 0, 0, 0)
 	}
-	return bpf.Table{At: t.append(words), Count: uint32(len(i.starts))}
+	return abi.Table{At: t.append(words), Count: uint32(len(i.starts))}
 }
 
 // set writes a struct of one line to a line.
-func (t *tables) set(line int, v any) { copy(t.words[line*bpf.LineWords:][:bpf.LineWords], encode(v)) }
+func (t *tables) set(line int, v any) { copy(t.words[line*abi.LineWords:][:abi.LineWords], encode(v)) }
 
-func (t *tables) lines() []bpf.Line {
-	lines := make([]bpf.Line, len(t.words)/bpf.LineWords)
+func (t *tables) lines() []abi.Line {
+	lines := make([]abi.Line, len(t.words)/abi.LineWords)
 	for i := range lines {
-		copy(lines[i].Words[:], t.words[i*bpf.LineWords:])
+		copy(lines[i].Words[:], t.words[i*abi.LineWords:])
 	}
 	return lines
 }

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -21,11 +21,11 @@ type operation struct {
 	judge func(words []uint32, m *matrix) []uint32
 	// header is what the verdicts are missing from, tables and masks are
 	// the operation's own.
-	header bpf.Operation
-	tables bpf.Tables
+	header abi.Operation
+	tables abi.Tables
 	rows   *rows
 	// byClass has the place of the row in the verdict table by class of processes,
-	// or bpf.RowAllowed.
+	// or abi.RowAllowed.
 	byClass []uint32
 }
 
@@ -40,7 +40,7 @@ func (c *compiler) decide(operations map[int]*operation) error {
 	if err != nil {
 		return err
 	}
-	for id := range bpf.Operations {
+	for id := range abi.Operations {
 		if o, ok := operations[id]; ok {
 			if err := c.verdicts(o); err != nil {
 				return err
@@ -55,14 +55,14 @@ func (c *compiler) decide(operations map[int]*operation) error {
 
 // appendRows writes the rows of all operations, a line for each class of processes.
 func (c *compiler) appendRows(operations map[int]*operation) {
-	lines := make([]uint32, c.subjects.classes()*bpf.LineWords)
+	lines := make([]uint32, c.subjects.classes()*abi.LineWords)
 	for i := range lines {
-		lines[i] = bpf.RowAllowed
+		lines[i] = abi.RowAllowed
 	}
 	for id, o := range operations {
 		c.header.Concerned |= 1 << id
 		for class, row := range o.byClass {
-			lines[class*bpf.LineWords+id] = row
+			lines[class*abi.LineWords+id] = row
 		}
 	}
 	c.header.Rows = c.tables.append(lines)
@@ -71,7 +71,7 @@ func (c *compiler) appendRows(operations map[int]*operation) {
 // rowsOf finds the rows of the operations.
 func (s *subjects) rowsOf(operations map[int]*operation, united bool) error {
 	s.unite(united)
-	for id := range bpf.Operations {
+	for id := range abi.Operations {
 		o, ok := operations[id]
 		if !ok {
 			continue
@@ -106,7 +106,7 @@ func (c *compiler) verdicts(o *operation) error {
 		}
 		if allowed(words[at:]) {
 			words = words[:at]
-			places[i] = bpf.RowAllowed
+			places[i] = abi.RowAllowed
 			continue
 		}
 		places[i] = next
@@ -114,8 +114,8 @@ func (c *compiler) verdicts(o *operation) error {
 	}
 	o.byClass = make([]uint32, len(o.rows.byClass))
 	for i, row := range o.rows.byClass {
-		o.byClass[i] = bpf.RowAllowed
-		if row != bpf.RowAllowed {
+		o.byClass[i] = abi.RowAllowed
+		if row != abi.RowAllowed {
 			o.byClass[i] = places[row]
 		}
 	}
@@ -127,7 +127,7 @@ func (c *compiler) verdicts(o *operation) error {
 // allowed reports whether nothing is refused or reported.
 func allowed(words []uint32) bool {
 	for _, w := range words {
-		if bpf.Verdict(w).Verdict() != uint8(policy.Allow) {
+		if abi.Verdict(w).Verdict() != uint8(policy.Allow) {
 			return false
 		}
 	}

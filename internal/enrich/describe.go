@@ -1,9 +1,9 @@
 package enrich
 
-import "github.com/ebpfguard/ebpfguard/internal/bpf"
+import "github.com/ebpfguard/ebpfguard/internal/abi"
 
 // maxAncestors is how many ancestors are told.
-const maxAncestors = bpf.MaxAncestors
+const maxAncestors = abi.MaxAncestors
 
 // Relative is a process as the kernel tells of it in an alert.
 type Relative struct {

@@ -8,7 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 )
 
@@ -57,7 +57,7 @@ func readProcess(dir string, p procfs.Process) Execution {
 		return e
 	}
 	defer cmdline.Close()
-	if arguments, err := io.ReadAll(io.LimitReader(cmdline, int64(bpf.MaxArguments))); err == nil {
+	if arguments, err := io.ReadAll(io.LimitReader(cmdline, abi.MaxArguments)); err == nil {
 		e.Arguments = string(arguments)
 	}
 	return e

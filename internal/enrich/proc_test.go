@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 )
 
@@ -49,7 +49,7 @@ func TestReadProc(t *testing.T) {
 
 func TestDecode(t *testing.T) {
 	const binaryPath, arguments = "/bin/a", "a\x00b c\x00"
-	record, err := binary.Append(nil, binary.NativeEndian, bpf.Execution{
+	record, err := binary.Append(nil, binary.NativeEndian, abi.Execution{
 		Time: 1, Start: 2, ParentStart: 3, Inode: 4, Pid: 5, Ppid: 6,
 		BinaryLength: uint16(len(binaryPath)), ArgumentsLength: uint16(len(arguments)),
 	})

@@ -8,7 +8,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
 
-	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 )
 
 // source is the kernel's buffer of executions. What is in it is read when an alert
@@ -23,7 +23,7 @@ type source struct {
 
 const period = 100 * time.Millisecond
 
-// Follow adds what is told through a ring buffer of [bpf.Execution], until [Cache.Close].
+// Follow adds what is told through a ring buffer of [abi.Execution], until [Cache.Close].
 func (c *Cache) Follow(executions *ebpf.Map) error {
 	reader, err := ringbuf.NewReader(executions)
 	if err != nil {
@@ -67,7 +67,7 @@ func (c *Cache) catchUp() {
 
 // decode makes an execution from a record of the ring buffer.
 func decode(data []byte) (Execution, error) {
-	var e bpf.Execution
+	var e abi.Execution
 	n, err := binary.Decode(data, binary.NativeEndian, &e)
 	if err != nil {
 		return Execution{}, fmt.Errorf("decoding an execution of %d bytes: %w", len(data), err)
