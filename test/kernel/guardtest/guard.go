@@ -45,46 +45,6 @@ type Guard struct {
 // in emulation on a busy machine.
 const Patience = 2 * time.Minute
 
-// shared is the guard of the tests that do not need one of their own: the
-// verifier takes its time, above all in emulation and on old kernels.
-var shared, small *Guard
-
-// Shared has all operations attached.
-func Shared(t *testing.T) *Guard {
-	t.Helper()
-	for _, o := range policy.Operations() {
-		vmtest.Require(t, string(o))
-	}
-	if shared == nil {
-		// Room for every alert of TestEveryDenialIsAccountedFor; what a kernel has
-		// no hook for, the tests know.
-		shared = makeGuard(t, ebpfguard.Options{AlertBytes: 32 << 20, AllowGaps: true}, policy.Operations()...)
-	}
-	return shared
-}
-
-// Small is shared too; it has socket_bind only, and its alert buffer is too
-// small for a burst.
-func Small(t *testing.T) *Guard {
-	t.Helper()
-	vmtest.Require(t, "socket_bind")
-	if small == nil {
-		small = makeGuard(t, ebpfguard.Options{AlertBytes: 64 << 10}, policy.SocketBind)
-	}
-	return small
-}
-
-// closeShared closes the shared guards; they leave nothing behind.
-func closeShared() error {
-	var err error
-	for _, g := range []*Guard{shared, small} {
-		if g != nil {
-			err = errors.Join(err, g.Close())
-		}
-	}
-	return err
-}
-
 // New makes a guard with socket_bind that lasts as long as the test.
 func New(t *testing.T, options ebpfguard.Options) *Guard {
 	t.Helper()
@@ -101,9 +61,7 @@ func New(t *testing.T, options ebpfguard.Options) *Guard {
 func makeGuard(t *testing.T, options ebpfguard.Options, operations ...policy.Operation) *Guard {
 	t.Helper()
 	m, err := ebpfguard.NewManager(options)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Check(t, err)
 	g := &Guard{
 		Manager: m, Binds: make(chan ebpfguard.SocketBindAlert, 1<<17), Others: make(chan ebpfguard.Alert, 1<<17), Errs: make(chan error, 1<<10),
 	}
@@ -111,6 +69,12 @@ func makeGuard(t *testing.T, options ebpfguard.Options, operations ...policy.Ope
 		m.Close()
 		t.Fatalf("%+v", err)
 	}
+	sent, err := g.sent()
+	if err != nil {
+		m.Close()
+		t.Fatal(err)
+	}
+	g.received.Store(sent) // what a former process has read
 	alerts := m.Alerts(context.Background())
 	go func() {
 		for alert, err := range alerts {
@@ -177,26 +141,38 @@ func NextOf[A any](t *testing.T, g *Guard, alerts chan A) A {
 	panic("unreachable")
 }
 
+// sent returns how many alerts there were.
+func (g *Guard) sent() (sent uint64, err error) {
+	for _, o := range policy.Operations() {
+		s, err := g.Stats(o)
+		if err != nil {
+			return 0, err
+		}
+		sent += s.Alerts
+	}
+	return sent, nil
+}
+
 // Settle waits until the alerts of all that was decided so far are in the channels.
 // The kernel counts an alert before it lets the caller go on.
 func (g *Guard) Settle(t *testing.T) {
 	t.Helper()
-	var sent uint64
-	for _, o := range policy.Operations() {
-		s, err := g.Stats(o)
-		if errors.Is(err, ebpfguard.ErrClosed) {
-			return
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		sent += s.Alerts
+	if err := g.wait(); err != nil && !errors.Is(err, ebpfguard.ErrClosed) {
+		t.Fatal(err)
+	}
+}
+
+func (g *Guard) wait() error {
+	sent, err := g.sent()
+	if err != nil {
+		return err
 	}
 	for deadline := time.Now().Add(Patience); g.received.Load() < sent; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d alerts of %d within %v", g.received.Load(), sent, Patience)
+			return fmt.Errorf("%d alerts of %d within %v", g.received.Load(), sent, Patience)
 		}
 	}
+	return nil
 }
 
 // Quiet fails if there is an alert.
@@ -219,9 +195,7 @@ func (g *Guard) Add(t *testing.T, policies ...ebpfguard.SocketBind) {
 		if p.Name == "" {
 			p.Name = fmt.Sprintf("test-%d", i)
 		}
-		if err := g.Bind.AddPolicy(p); err != nil {
-			t.Fatal(err)
-		}
+		Check(t, g.Bind.AddPolicy(p))
 		t.Cleanup(func() {
 			err := g.Bind.RemovePolicy(p.Name)
 			if err != nil && !errors.Is(err, ebpfguard.ErrClosed) && !errors.Is(err, ebpfguard.ErrNoPolicy) {

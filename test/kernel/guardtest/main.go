@@ -34,7 +34,7 @@ func Main(m *testing.M, roles map[string]func()) {
 	}
 	fds, goroutines := openFiles(), runtime.NumGoroutine()
 	code := m.Run()
-	if err := closeShared(); err != nil {
+	if err := closeShared(code == 0); err != nil {
 		fmt.Println("FAIL: closing the shared guards:", err)
 		code = 1
 	}
