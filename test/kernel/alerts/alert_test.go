@@ -22,20 +22,14 @@ import (
 func TestAlert(t *testing.T) {
 	g := guardtest.Shared(t)
 	cgroup := "/sys/fs/cgroup/alert test"
-	if err := os.Mkdir(cgroup, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, os.Mkdir(cgroup, 0o755))
 	program := guardtest.CopyProgram(t, "/tmp/alert/a program\n")
 	g.Add(t, ebpfguard.SocketBind{Name: "named", Subject: ebpfguard.Everyone(), Deny: ebpfguard.Ports(2022), Message: "no", Severity: policy.SeverityHigh, Tags: []string{"x", "y"}})
 	a, err := guardtest.StartActorIn(t, program, unix.CLONE_NEWUSER|unix.CLONE_NEWNET|unix.CLONE_NEWPID|unix.CLONE_NEWNS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	t.Cleanup(func() { a.Stop(); os.Remove(cgroup) })
 	pid := a.Command.Process.Pid
-	if err := os.WriteFile(cgroup+"/cgroup.procs", fmt.Append(nil, pid), 0); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, os.WriteFile(cgroup+"/cgroup.procs", fmt.Append(nil, pid), 0))
 	before := time.Now()
 	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); !r.Refused() {
 		t.Fatal(r)
@@ -46,9 +40,7 @@ func TestAlert(t *testing.T) {
 	}
 	namespace := func(name string) uint32 {
 		link, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, name))
-		if err != nil {
-			t.Fatal(err)
-		}
+		guardtest.Check(t, err)
 		var n uint32
 		if _, err := fmt.Sscanf(link, name+":[%d]", &n); err != nil {
 			t.Fatal(err)
@@ -56,13 +48,9 @@ func TestAlert(t *testing.T) {
 		return n
 	}
 	var stat unix.Stat_t
-	if err := unix.Stat(cgroup, &stat); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, unix.Stat(cgroup, &stat))
 	self, err := os.Readlink("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	if started := startTicks(t, pid); alert.StartTime/10_000_000 != started {
 		t.Errorf("started at %d ns, not %d ticks", alert.StartTime, started)
 	}
@@ -78,13 +66,9 @@ func TestAlert(t *testing.T) {
 		t.Errorf("process (-want +got):\n%s", diff)
 	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	host, err := os.Hostname()
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	if alert.Host != host || alert.BootID+"\n" != string(boot) {
 		t.Errorf("host %q, want %q; boot id %q, want %q", alert.Host, host, alert.BootID, boot)
 	}
@@ -98,13 +82,9 @@ func TestAlert(t *testing.T) {
 		t.Errorf("a program's name breaks the line of text: %q", text)
 	}
 	data, err := json.Marshal(alert)
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	var keys map[string]any
-	if err := json.Unmarshal(data, &keys); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, json.Unmarshal(data, &keys))
 	for key, want := range map[string]any{
 		"operation": "socket_bind", "hook": "socket_bind", "verdict": "deny", "policy": "named", "rule": 0.0, "message": "no",
 		"severity": "high", "errno": "EPERM", "count": 1.0, "revision": float64(alert.Revision),

@@ -87,7 +87,7 @@ read x </tmp/enrich/more
 	guardtest.Check(t, m.Attach(policy.SocketBind, policy.FileOpen))
 	_, err = m.Apply([]policy.Policy{
 		{Name: "bind", Mode: policy.ModeEnforce, Subject: policy.Subject{Everyone: true}, Rules: []policy.Rule{{
-			Operation: policy.SocketBind, Deny: []policy.Pattern{policy.SocketPattern{Ports: []policy.PortRange{{First: 2022, Last: 2022}}}},
+			Operation: policy.SocketBind, Deny: []policy.Pattern{guardtest.Ports(2022)},
 		}}},
 		{Name: "open", Mode: policy.ModeEnforce, Subject: policy.Subject{Everyone: true}, Rules: []policy.Rule{{
 			Operation: policy.FileOpen, Deny: guardtest.FilePatterns([]string{secret}),

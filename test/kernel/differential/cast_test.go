@@ -40,15 +40,11 @@ func cast(t *testing.T) []*player {
 	}
 	guardtest.MakeProgram(t, script, []byte("#!"+interpreter+"\n"))
 	const link = "/tmp/other/link"
-	if err := os.Link(programA, link); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, os.Link(programA, link))
 	t.Cleanup(func() { os.Remove(link) })
 	for _, group := range []string{"/a.slice", "/a.slice/b.service", "/c.slice", "/c.slice/b.service"} {
 		directory := "/sys/fs/cgroup" + group
-		if err := os.MkdirAll(directory, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		guardtest.Check(t, os.MkdirAll(directory, 0o755))
 		t.Cleanup(func() { os.Remove(directory) })
 	}
 	make := func(name, program, group string, i ids) *player {

@@ -199,8 +199,6 @@ func (c *comparison) checkHits(t *testing.T, g *guardtest.Guard) bool {
 func ruleStats(t *testing.T, g *guardtest.Guard) []ebpfguard.RuleStats {
 	t.Helper()
 	stats, err := g.RuleStats()
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	return stats
 }

@@ -3,6 +3,7 @@
 package differential
 
 import (
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -156,7 +157,7 @@ func (c *comparison) held(*player) (trial, bool) {
 func (c *comparison) memory(*player) (trial, bool) {
 	q := question{operation: policy.FileOpen, object: policy.File{Access: policy.Read}}
 	return trial{what: "open a memfd", asked: []question{q}, make: func(b *guardtest.Batch) int {
-		call := b.Call(unix.SYS_OPEN, b.Text("/proc/self/fd/"+itoa(memoryFD)), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		call := b.Call(unix.SYS_OPEN, b.Text("/proc/self/fd/"+strconv.Itoa(memoryFD)), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		b.Call(unix.SYS_CLOSE, guardtest.OpenedFD)
 		return call
 	}}, true

@@ -5,6 +5,7 @@ package differential
 import (
 	"os"
 	"path"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -63,9 +64,7 @@ var absent = []string{"a/g.txt", "b/.h"}
 func (w *world) makeFiles(t *testing.T) {
 	t.Helper()
 	top := path.Dir(w.root)
-	if err := os.MkdirAll(top, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, os.MkdirAll(top, 0o755))
 	guardtest.Mount(t, "tmpfs", top, "tmpfs", 0)
 	directories, files := policytest.With(1, policytest.Options{Root: w.root}).Paths()
 	for _, d := range directories {
@@ -91,17 +90,13 @@ func (w *world) isAbsent(file string) bool {
 
 func (w *world) makeDirectory(t *testing.T, at string) {
 	t.Helper()
-	if err := os.MkdirAll(at, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, os.MkdirAll(at, 0o755))
 	w.spots = append(w.spots, spot{path: at, kind: isDirectory, mount: w.root})
 }
 
 func (w *world) makeFile(t *testing.T, at string) {
 	t.Helper()
-	if err := os.WriteFile(at, []byte(guardtest.Content), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, os.WriteFile(at, []byte(guardtest.Content), 0o755))
 	w.spots = append(w.spots, spot{path: at, kind: isFile, data: strings.HasSuffix(at, ".txt"), mount: w.root})
 }
 
@@ -120,17 +115,8 @@ func (w *world) fill(t *testing.T) {
 	t.Helper()
 	var stat unix.Statfs_t
 	top := path.Dir(w.root)
-	if err := unix.Statfs(top, &stat); err != nil {
-		t.Fatal(err)
-	}
-	guardtest.Mount(t, "tmpfs", top, "", unix.MS_REMOUNT, "nr_inodes="+itoa(stat.Files-stat.Ffree))
-}
-
-func itoa(n uint64) string {
-	if n < 10 {
-		return string(rune('0' + n))
-	}
-	return itoa(n/10) + itoa(n%10)
+	guardtest.Check(t, unix.Statfs(top, &stat))
+	guardtest.Mount(t, "tmpfs", top, "", unix.MS_REMOUNT, "nr_inodes="+strconv.FormatUint(stat.Files-stat.Ffree, 10))
 }
 
 // file returns the names of what is at the spot, for the policies of a set for an

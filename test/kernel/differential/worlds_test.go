@@ -28,9 +28,7 @@ func manyNames(t *testing.T) *world {
 	in := func(name string) string { return path.Join(w.root, name) }
 	link := func(from, to string) {
 		os.Remove(to)
-		if err := os.Link(from, to); err != nil {
-			t.Fatal(err)
-		}
+		guardtest.Check(t, os.Link(from, to))
 	}
 	link(in("f"), in("b/f"))
 	w.at("f").links, w.at("b/f").links = []string{in("b/f")}, []string{in("f")}
@@ -44,9 +42,7 @@ func manyNames(t *testing.T) *world {
 	w.spots = append(w.spots, spot{path: outside + "/out/link", kind: isFile, links: []string{in("g.txt")}, data: true, mount: w.root})
 
 	deep := in("a") + strings.Repeat("/d", policyComponents)
-	if err := os.MkdirAll(deep, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, os.MkdirAll(deep, 0o755))
 	w.makeFile(t, deep+"/f")
 	w.spots[len(w.spots)-1].unknown = true
 
@@ -97,9 +93,7 @@ func belowSharedMemory(t *testing.T) *world {
 	w := &world{root: "/dev/shm/compare/root", fileless: true}
 	w.makeFiles(t)
 	in := func(name string) string { return path.Join(w.root, name) }
-	if err := os.Mkdir(in("b/bound"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, os.Mkdir(in("b/bound"), 0o755))
 	w.prepare = func(t *testing.T, p *player) {
 		p.Must(t, unix.SYS_MOUNT, p.Batch.Text(in("a")), p.Batch.Text(in("b/bound")), 0, unix.MS_BIND, 0)
 	}

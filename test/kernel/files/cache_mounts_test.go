@@ -13,16 +13,16 @@ import (
 
 // testCacheOfMounts moves mounts.
 func testCacheOfMounts(t *testing.T, g *guardtest.FileGuard) {
-	f := newFileTest(t)
-	p := func(name string) string { return f.dir + "/" + name }
+	f := guardtest.NewPair(t)
+	p := func(name string) string { return f.Dir + "/" + name }
 	for _, name := range []string{"open/file", "open/m/file", "open/n/x", "shut/m/file"} {
 		guardtest.WriteFile(t, p(name), "")
 	}
-	g.Enforce(t, f.deny("shut/"))
+	g.Enforce(t, f.Deny("shut/"))
 	// in starts the actor in a mount namespace of its own, and a bystander in there too.
 	in := func(t *testing.T) (d, mover *guardtest.Doer) {
 		t.Helper()
-		d, mover = guardtest.StartDoer(t, f.program), guardtest.StartDoer(t, "/proc/self/exe")
+		d, mover = guardtest.StartDoer(t, f.Program), guardtest.StartDoer(t, "/proc/self/exe")
 		d.Passed(t, "unshare")
 		mover.Passed(t, "setns", strconv.Itoa(d.PID))
 		return d, mover
@@ -106,9 +106,9 @@ func testCacheOfMounts(t *testing.T, g *guardtest.FileGuard) {
 		warm(t, d, "openat", "m", "file", "r")
 	})
 	t.Run("a mount from before the policy is removed", func(t *testing.T) {
-		f.other.Passed(t, "tmpfs", p("shut/m"))
-		f.other.Passed(t, "open", p("shut/m/file"), "create")
-		g.Enforce(t, f.deny("shut/"))
+		f.Other.Passed(t, "tmpfs", p("shut/m"))
+		f.Other.Passed(t, "open", p("shut/m/file"), "create")
+		g.Enforce(t, f.Deny("shut/"))
 		d, mover := in(t)
 		d.Passed(t, "hold", "m", p("shut/m"), "path")
 		warmRefused(t, g, d, "openat", "m", "file", "r")
@@ -116,21 +116,21 @@ func testCacheOfMounts(t *testing.T, g *guardtest.FileGuard) {
 		warmRefused(t, g, d, "openat", "m", "file", "r") // it is what was there
 		mover.Passed(t, "detach", p("open/m"))
 		warmRefused(t, g, d, "openat", "m", "file", "r")
-		f.other.Passed(t, "umount", p("shut/m"))
+		f.Other.Passed(t, "umount", p("shut/m"))
 	})
 	t.Run("the same mount moves elsewhere", func(t *testing.T) {
-		f.other.Passed(t, "tmpfs", p("open/n"))
-		f.other.Passed(t, "open", p("open/n/file"), "create")
+		f.Other.Passed(t, "tmpfs", p("open/n"))
+		f.Other.Passed(t, "open", p("open/n/file"), "create")
 		d, mover := in(t)
 		warm(t, d, "open", p("open/n/file"), "r")
-		warm(t, f.actor, "open", p("open/n/file"), "r")
+		warm(t, f.Actor, "open", p("open/n/file"), "r")
 		mover.Passed(t, "move", p("open/n"), p("shut/m"))
 		warmRefused(t, g, d, "open", p("shut/m/file"), "r")
-		warm(t, f.actor, "open", p("open/n/file"), "r") // another namespace
+		warm(t, f.Actor, "open", p("open/n/file"), "r") // another namespace
 		g.Refused(t, d, "open", p("shut/m/file"), "r")
-		f.actor.Passed(t, "open", p("open/n/file"), "r")
+		f.Actor.Passed(t, "open", p("open/n/file"), "r")
 		d.Stop()
 		mover.Stop()
-		f.other.Passed(t, "umount", p("open/n"))
+		f.Other.Passed(t, "umount", p("open/n"))
 	})
 }

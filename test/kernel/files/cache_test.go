@@ -32,8 +32,8 @@ func warmRefused(t *testing.T, g *guardtest.FileGuard, d *guardtest.Doer, e ...s
 // testCache changes what an answer depends on, each time after the former answer
 // was given several times.
 func testCache(t *testing.T, g *guardtest.FileGuard) {
-	f := newFileTest(t)
-	p := func(name string) string { return f.dir + "/" + name }
+	f := guardtest.NewPair(t)
+	p := func(name string) string { return f.Dir + "/" + name }
 	for _, name := range []string{"open/file", "open/dir/file", "open/dir/sub/file", "shut/file"} {
 		guardtest.WriteFile(t, p(name), "")
 	}
@@ -41,23 +41,25 @@ func testCache(t *testing.T, g *guardtest.FileGuard) {
 		file := []string{"open", p("open/file"), "r"}
 		for range 3 {
 			g.Enforce(t)
-			warm(t, f.actor, file...)
-			g.Enforce(t, f.deny("other"))
-			warm(t, f.actor, file...)
-			g.Enforce(t, f.deny("open/file"))
-			warmRefused(t, g, f.actor, file...)
-			g.Enforce(t, f.deny("open/"), guardtest.AllowFiles("but", f.subject, p("open/file")))
-			warm(t, f.actor, file...)
-			audit := f.deny("open/file")
+			warm(t, f.Actor, file...)
+			g.Enforce(t, f.Deny("other"))
+			warm(t, f.Actor, file...)
+			g.Enforce(t, f.Deny("open/file"))
+			warmRefused(t, g, f.Actor, file...)
+			g.Enforce(t, f.Deny("open/"), guardtest.AllowFiles("but", f.Subject, p("open/file")))
+			warm(t, f.Actor, file...)
+			audit := f.Deny("open/file")
 			audit.Mode = policy.ModeAudit
 			g.Enforce(t, audit)
-			warm(t, f.actor, file...)
+			warm(t, f.Actor, file...)
 			for range 3 {
-				g.Next(t)
+				if alert := g.Next(t).Context(); alert.Verdict != policy.Audit || alert.Policy != "test" {
+					t.Errorf("alert %v", alert)
+				}
 			}
-			g.Enforce(t, f.deny("**/file"))
-			warmRefused(t, g, f.actor, file...)
-			warm(t, f.other, file...)
+			g.Enforce(t, f.Deny("**/file"))
+			warmRefused(t, g, f.Actor, file...)
+			warm(t, f.Other, file...)
 		}
 	})
 	t.Run("a process that no rule is about", func(t *testing.T) {
@@ -79,13 +81,13 @@ func testCache(t *testing.T, g *guardtest.FileGuard) {
 			d.Passed(t, "open", p("open/file"), "r")
 		}
 	})
-	g.Enforce(t, f.deny("shut/", "**/named"))
+	g.Enforce(t, f.Deny("shut/", "**/named"))
 	rename := func(t *testing.T, from, to string) {
 		t.Helper()
 		guardtest.Check(t, os.Rename(p(from), p(to)))
 	}
 	t.Run("a file is renamed", func(t *testing.T) {
-		d := guardtest.StartDoer(t, f.program)
+		d := guardtest.StartDoer(t, f.Program)
 		d.Passed(t, "hold", "file", p("open/file"), "path")
 		for _, e := range [][]string{{"open", p("open/file"), "r"}, {"open-fd", "file", "r"}} {
 			warm(t, d, e...)
@@ -97,11 +99,11 @@ func testCache(t *testing.T, g *guardtest.FileGuard) {
 			rename(t, to, "open/file")
 			warm(t, d, "open-fd", "file", "r")
 			warm(t, d, "open", p("open/file"), "r")
-			warm(t, f.other, "open", p("open/file"), "r")
+			warm(t, f.Other, "open", p("open/file"), "r")
 		}
 	})
 	t.Run("a directory is renamed", func(t *testing.T) {
-		d := guardtest.StartDoer(t, f.program)
+		d := guardtest.StartDoer(t, f.Program)
 		d.Passed(t, "hold", "sub", p("open/dir/sub"), "path")
 		d.Passed(t, "chdir", p("open/dir"))
 		for _, move := range [][2]string{{"open/dir", "shut/dir"}, {"open/dir", "open/named"}, {"open", "shut/open"}} {
@@ -120,7 +122,7 @@ func testCache(t *testing.T, g *guardtest.FileGuard) {
 	})
 	t.Run("a file is the first to be used of a directory that was renamed", func(t *testing.T) {
 		// What is kept of the directory is all that is known of the file.
-		d := guardtest.StartDoer(t, f.program)
+		d := guardtest.StartDoer(t, f.Program)
 		fresh := 0
 		file := func(dir string) string {
 			fresh++
@@ -148,30 +150,30 @@ func testCache(t *testing.T, g *guardtest.FileGuard) {
 		}
 	})
 	t.Run("a directory is exchanged", func(t *testing.T) {
-		d := guardtest.StartDoer(t, f.program)
+		d := guardtest.StartDoer(t, f.Program)
 		d.Passed(t, "hold", "open", p("open"), "path")
 		d.Passed(t, "hold", "shut", p("shut"), "path")
 		guardtest.Check(t, os.WriteFile(p("shut/file"), nil, 0o644))
 		warm(t, d, "openat", "open", "file", "r")
 		warmRefused(t, g, d, "openat", "shut", "file", "r")
-		f.other.Passed(t, "exchange", p("open"), p("shut"))
+		f.Other.Passed(t, "exchange", p("open"), p("shut"))
 		warmRefused(t, g, d, "openat", "open", "file", "r") // by its name
 		warmRefused(t, g, d, "openat", "shut", "file", "r") // by what it is
-		f.other.Passed(t, "exchange", p("open"), p("shut"))
+		f.Other.Passed(t, "exchange", p("open"), p("shut"))
 		warm(t, d, "openat", "open", "file", "r")
 		warmRefused(t, g, d, "openat", "shut", "file", "r")
 	})
 	t.Run("a file is replaced", func(t *testing.T) {
-		g.Enforce(t, f.deny("shut/", "open/exact"))
+		g.Enforce(t, f.Deny("shut/", "open/exact"))
 		guardtest.WriteFile(t, p("open/exact"), "")
-		warmRefused(t, g, f.actor, "open", p("open/exact"), "r")
+		warmRefused(t, g, f.Actor, "open", p("open/exact"), "r")
 		guardtest.WriteFile(t, p("open/next"), "")
-		warm(t, f.actor, "open", p("open/next"), "r")
+		warm(t, f.Actor, "open", p("open/next"), "r")
 		rename(t, "open/next", "open/exact")
-		warmRefused(t, g, f.actor, "open", p("open/exact"), "r")
+		warmRefused(t, g, f.Actor, "open", p("open/exact"), "r")
 		guardtest.Check(t, os.Remove(p("open/exact")))
 		guardtest.WriteFile(t, p("open/exact"), "")
-		warmRefused(t, g, f.actor, "open", p("open/exact"), "r")
+		warmRefused(t, g, f.Actor, "open", p("open/exact"), "r")
 		guardtest.Check(t, os.Remove(p("open/exact")))
 	})
 }

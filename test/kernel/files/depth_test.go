@@ -17,76 +17,76 @@ import (
 
 // testDepth goes to the limit of components and beyond.
 func testDepth(t *testing.T, g *guardtest.FileGuard) {
-	f := newFileTest(t)
-	above := strings.Count(f.dir, "/")
+	f := guardtest.NewPair(t)
+	above := strings.Count(f.Dir, "/")
 	// at returns a file of so many components.
 	at := func(components int) string {
-		return guardtest.WriteFile(t, f.dir+strings.Repeat("/d", components-above-1)+"/file", "")
+		return guardtest.WriteFile(t, f.Dir+strings.Repeat("/d", components-above-1)+"/file", "")
 	}
 	deep := map[int]string{}
 	for _, n := range []int{63, 64, 65, 66, 70, 95, 96, 97, 128, 200} {
 		deep[n] = at(n)
 	}
 	t.Run("denied", func(t *testing.T) {
-		g.Enforce(t, f.deny("nothing"))
+		g.Enforce(t, f.Deny("nothing"))
 		for n, path := range deep {
-			f.other.Passed(t, "open", path, "r")
+			f.Other.Passed(t, "open", path, "r")
 			if n <= 64 {
-				f.actor.Passed(t, "open", path, "r")
+				f.Actor.Passed(t, "open", path, "r")
 				continue
 			}
 			for _, mode := range []string{"r", "w"} {
-				if alert := g.Undecided(t, f.actor, "open", path, mode); alert.Policy != "test" || alert.Path != "" {
+				if alert := g.Undecided(t, f.Actor, "open", path, mode); alert.Policy != "test" || alert.Path != "" {
 					t.Errorf("%d: alert %v", n, alert)
 				}
 			}
-			g.Undecided(t, f.actor, "unlink", path)
-			g.Undecided(t, f.actor, "rename", path, f.dir+"/here")
+			g.Undecided(t, f.Actor, "unlink", path)
+			g.Undecided(t, f.Actor, "rename", path, f.Dir+"/here")
 		}
 	})
 	t.Run("below a directory", func(t *testing.T) {
-		g.Enforce(t, f.deny("d/"))
-		g.Refused(t, f.actor, "open", deep[64], "r")
+		g.Enforce(t, f.Deny("d/"))
+		g.Refused(t, f.Actor, "open", deep[64], "r")
 		for n, path := range deep {
 			if n > 64 {
-				g.Denied(t, f.actor, "open", path, "r")
+				g.Denied(t, f.Actor, "open", path, "r")
 			}
 		}
 	})
 	t.Run("glob", func(t *testing.T) {
-		g.Enforce(t, f.deny("**/file"))
-		g.Refused(t, f.actor, "open", deep[64], "r")
+		g.Enforce(t, f.Deny("**/file"))
+		g.Refused(t, f.Actor, "open", deep[64], "r")
 		for n, path := range deep {
 			if n > 64 {
-				g.Undecided(t, f.actor, "open", path, "r")
+				g.Undecided(t, f.Actor, "open", path, "r")
 			}
 		}
 	})
 	t.Run("nothing that could deny", func(t *testing.T) {
-		g.Enforce(t, guardtest.DenyFiles("others", ebpfguard.Binaries(f.dir+"/none"), f.dir+"/nothing"), guardtest.AllowFiles("mine", f.subject, f.dir+"/nothing"),
-			guardtest.FilePolicy("write", f.subject, policy.Rule{Deny: []policy.Pattern{policy.FilePattern{Paths: []string{f.dir + "/nothing"}, Access: policy.Write}}}))
+		g.Enforce(t, guardtest.DenyFiles("others", ebpfguard.Binaries(f.Dir+"/none"), f.Dir+"/nothing"), guardtest.AllowFiles("mine", f.Subject, f.Dir+"/nothing"),
+			guardtest.FilePolicy("write", f.Subject, policy.Rule{Deny: []policy.Pattern{policy.FilePattern{Paths: []string{f.Dir + "/nothing"}, Access: policy.Write}}}))
 		for n, path := range deep {
-			f.actor.Passed(t, "open", path, "r")
+			f.Actor.Passed(t, "open", path, "r")
 			if n > 64 {
-				g.Undecided(t, f.actor, "open", path, "w")
+				g.Undecided(t, f.Actor, "open", path, "w")
 			}
 		}
 	})
 	t.Run("audit", func(t *testing.T) {
-		p := f.deny("nothing")
+		p := f.Deny("nothing")
 		p.Mode = policy.ModeAudit
 		g.Enforce(t, p)
-		f.actor.Passed(t, "open", deep[200], "r")
+		f.Actor.Passed(t, "open", deep[200], "r")
 		if alert := g.Next(t).Context(); alert.Verdict != policy.Audit || !alert.Undecided {
 			t.Errorf("alert %v", alert)
 		}
 	})
 	t.Run("mounts on the way", func(t *testing.T) {
-		g.Enforce(t, f.deny("nothing", "mounts/**/secret"))
-		mounts := f.dir + "/mounts"
+		g.Enforce(t, f.Deny("nothing", "mounts/**/secret"))
+		mounts := f.Dir + "/mounts"
 		guardtest.Check(t, os.Mkdir(mounts, 0o755))
 		// One below the other, a component each.
-		d := guardtest.StartDoer(t, f.program)
+		d := guardtest.StartDoer(t, f.Program)
 		d.Passed(t, "unshare")
 		path := mounts
 		for range 25 {
@@ -103,35 +103,35 @@ func testDepth(t *testing.T, g *guardtest.FileGuard) {
 		g.Undecided(t, d, "open", path+"/public", "create")
 	})
 	t.Run("a mount of what is too deep", func(t *testing.T) {
-		deep := f.dir + "/whole" + strings.Repeat("/d", 70)
+		deep := f.Dir + "/whole" + strings.Repeat("/d", 70)
 		guardtest.WriteFile(t, deep+"/file", "")
-		shown := f.dir + "/shown"
+		shown := f.Dir + "/shown"
 		guardtest.Check(t, os.Mkdir(shown, 0o755))
 		guardtest.Mount(t, deep, shown, "", unix.MS_BIND)
-		f.actor.Passed(t, "open", shown+"/file", "r")
-		g.Enforce(t, f.deny("whole/"))
-		g.Undecided(t, f.actor, "open", shown+"/file", "r")
-		f.other.Passed(t, "open", shown+"/file", "r")
+		f.Actor.Passed(t, "open", shown+"/file", "r")
+		g.Enforce(t, f.Deny("whole/"))
+		g.Undecided(t, f.Actor, "open", shown+"/file", "r")
+		f.Other.Passed(t, "open", shown+"/file", "r")
 	})
 }
 
 // testLength has long names and paths longer than a system call takes.
 func testLength(t *testing.T, g *guardtest.FileGuard) {
-	f := newFileTest(t)
+	f := guardtest.NewPair(t)
 	component := "/" + strings.Repeat("c", 249)
-	path := f.dir + strings.Repeat(component, 15) + "/file"
+	path := f.Dir + strings.Repeat(component, 15) + "/file"
 	guardtest.WriteFile(t, path, "")
 	public := guardtest.WriteFile(t, filepath.Dir(path)+"/public", "")
 	t.Run("exact", func(t *testing.T) {
-		g.Enforce(t, guardtest.DenyFiles("test", f.subject, path))
-		f.actor.Passed(t, "open", public, "r")
-		if alert := g.Refused(t, f.actor, "open", path, "r"); alert.Path == "" || !strings.HasPrefix(path, alert.Path) {
+		g.Enforce(t, guardtest.DenyFiles("test", f.Subject, path))
+		f.Actor.Passed(t, "open", public, "r")
+		if alert := g.Refused(t, f.Actor, "open", path, "r"); alert.Path == "" || !strings.HasPrefix(path, alert.Path) {
 			t.Errorf("alert %v", alert)
 		}
 	})
 	t.Run("relative", func(t *testing.T) {
-		g.Enforce(t, f.deny(component[1:]+component+"/"))
-		d := guardtest.StartDoer(t, f.program)
+		g.Enforce(t, f.Deny(component[1:]+component+"/"))
+		d := guardtest.StartDoer(t, f.Program)
 		guardtest.Check(t, os.Chdir(filepath.Dir(path)))
 		defer os.Chdir("/")
 		for range 8 { // 6000 bytes
@@ -148,12 +148,12 @@ func testLength(t *testing.T, g *guardtest.FileGuard) {
 		g.Refused(t, d, "unlink", "file")
 	})
 	t.Run("as program", func(t *testing.T) {
-		secret := guardtest.WriteFile(t, f.dir+"/secret", "")
+		secret := guardtest.WriteFile(t, f.Dir+"/secret", "")
 		// Its name is too long to be kept, so nobody knows what it is later.
-		long := f.dir + strings.Repeat(component, 5) + "/program"
-		guardtest.Check(t, os.Link(f.program, long))
-		g.Enforce(t, guardtest.DenyFiles("test", ebpfguard.Binaries(f.dir+"/other"), secret))
+		long := f.Dir + strings.Repeat(component, 5) + "/program"
+		guardtest.Check(t, os.Link(f.Program, long))
+		g.Enforce(t, guardtest.DenyFiles("test", ebpfguard.Binaries(f.Dir+"/other"), secret))
 		g.Undecided(t, guardtest.StartDoer(t, long), "open", secret, "r")
-		f.actor.Passed(t, "open", secret, "r")
+		f.Actor.Passed(t, "open", secret, "r")
 	})
 }

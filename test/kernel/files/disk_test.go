@@ -54,25 +54,25 @@ func makeDisk(t *testing.T, dir string) (device string) {
 
 // testDisk is about files of a filesystem on a disk.
 func testDisk(t *testing.T, g *guardtest.FileGuard) {
-	f := newFileTest(t)
-	device := makeDisk(t, f.dir)
-	p := func(name string) string { return f.dir + "/" + name }
+	f := guardtest.NewPair(t)
+	device := makeDisk(t, f.Dir)
+	p := func(name string) string { return f.Dir + "/" + name }
 	for _, name := range []string{"disk/named", "disk/tree/sub/file", "disk/free", "disk/gone"} {
 		guardtest.WriteFile(t, p(name), "")
 	}
 	guardtest.Check(t, os.Mkdir(p("mnt"), 0o755))
 	guardtest.Check(t, os.Link(p("disk/named"), p("disk/before")))
-	g.Enforce(t, f.deny("disk/named", "disk/tree/", "disk/gone"))
+	g.Enforce(t, f.Deny("disk/named", "disk/tree/", "disk/gone"))
 	t.Run("links", func(t *testing.T) {
 		guardtest.Check(t, os.Link(p("disk/named"), p("disk/after")))
 		for _, name := range []string{"named", "before", "after", "tree/sub/file"} {
-			g.Refused(t, f.actor, "open", p("disk/"+name), "r")
-			f.other.Passed(t, "open", p("disk/"+name), "r")
+			g.Refused(t, f.Actor, "open", p("disk/"+name), "r")
+			f.Other.Passed(t, "open", p("disk/"+name), "r")
 		}
-		f.actor.Passed(t, "open", p("disk/free"), "r")
+		f.Actor.Passed(t, "open", p("disk/free"), "r")
 	})
 	t.Run("mounted a second time", func(t *testing.T) {
-		d := guardtest.StartDoer(t, f.program)
+		d := guardtest.StartDoer(t, f.Program)
 		d.Passed(t, "unshare")
 		d.Passed(t, "ext4", device, p("mnt"))
 		for _, name := range []string{"named", "before", "tree/sub/file"} {
@@ -84,14 +84,14 @@ func testDisk(t *testing.T, g *guardtest.FileGuard) {
 	t.Run("by handle", func(t *testing.T) {
 		// When the names are forgotten, nobody knows where a file lies.
 		for _, name := range []string{"named", "tree/sub/file", "free"} {
-			for _, d := range []*guardtest.Doer{f.actor, f.other} {
+			for _, d := range []*guardtest.Doer{f.Actor, f.Other} {
 				d.Passed(t, "hold", "disk", p("disk"), "r")
 				d.Passed(t, "handle", "disk", name)
 				unix.Sync()
 				for range 3 {
 					guardtest.Check(t, os.WriteFile("/proc/sys/vm/drop_caches", []byte("3"), 0o200))
 				}
-				if d == f.actor {
+				if d == f.Actor {
 					g.Undecided(t, d, "open-handle", "disk", "r")
 				} else {
 					d.Passed(t, "open-handle", "disk", "r")
@@ -99,9 +99,9 @@ func testDisk(t *testing.T, g *guardtest.FileGuard) {
 			}
 			// By its name it is known again.
 			if name == "free" {
-				f.actor.Passed(t, "open", p("disk/"+name), "r")
+				f.Actor.Passed(t, "open", p("disk/"+name), "r")
 			} else {
-				g.Refused(t, f.actor, "open", p("disk/"+name), "r")
+				g.Refused(t, f.Actor, "open", p("disk/"+name), "r")
 			}
 		}
 	})
@@ -117,9 +117,9 @@ func testDisk(t *testing.T, g *guardtest.FileGuard) {
 			}
 			name := guardtest.WriteFile(t, p("disk/fresh-"+strconv.Itoa(i)), "")
 			guardtest.Check(t, unix.Stat(name, &after))
-			f.actor.Passed(t, "open", name, "r")
+			f.Actor.Passed(t, "open", name, "r")
 		}
 		guardtest.WriteFile(t, p("disk/gone"), "")
-		g.Refused(t, f.actor, "open", p("disk/gone"), "r")
+		g.Refused(t, f.Actor, "open", p("disk/gone"), "r")
 	})
 }

@@ -20,7 +20,6 @@ func TestFiles(t *testing.T) {
 		{"paths", testPaths}, {"depth", testDepth}, {"length", testLength}, {"future", testFuture}, {"identity", testIdentity}, {"disk", testDisk},
 		{"two names", testTwoNames}, {"exceptions", testExceptions},
 		{"cache", testCache}, {"cache of mounts", testCacheOfMounts}, {"cache of hard links", testCacheOfLinks},
-		{"cache under renames", testCacheUnderRenames}, {"cache under policies", testCacheUnderPolicies},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, g) })
 	}

@@ -18,13 +18,13 @@ import (
 
 // testIdentity reaches protected files by other names than theirs.
 func testIdentity(t *testing.T, g *guardtest.FileGuard) {
-	f := newFileTest(t)
+	f := guardtest.NewPair(t)
 	for _, name := range []string{"a/file", "a/free", "a/tree/sub/file", "b/file", "b/free", "b/tree/sub/file", "mnt/x", "new/x"} {
-		guardtest.WriteFile(t, f.dir+"/"+name, "")
+		guardtest.WriteFile(t, f.Dir+"/"+name, "")
 	}
-	guardtest.Check(t, os.Link(f.dir+"/a/file", f.dir+"/before"))
-	g.Enforce(t, f.deny("a/file", "a/tree/"))
-	p := func(name string) string { return f.dir + "/" + name }
+	guardtest.Check(t, os.Link(f.Dir+"/a/file", f.Dir+"/before"))
+	g.Enforce(t, f.Deny("a/file", "a/tree/"))
+	p := func(name string) string { return f.Dir + "/" + name }
 	// A way ends with an errand for the file, by which it is reached, below a or b.
 	for name, way := range map[string]func(t *testing.T, d *guardtest.Doer, root string) []string{
 		"its name": func(t *testing.T, d *guardtest.Doer, root string) []string {
@@ -139,7 +139,7 @@ func testIdentity(t *testing.T, g *guardtest.FileGuard) {
 		},
 	} {
 		for _, who := range []struct{ what, program, root string }{
-			{"protected", f.program, "a"}, {"not protected", f.program, "b"}, {"bystander", "/proc/self/exe", "a"},
+			{"protected", f.Program, "a"}, {"not protected", f.Program, "b"}, {"bystander", "/proc/self/exe", "a"},
 		} {
 			t.Run(name+"/"+who.what, func(t *testing.T) {
 				t.Cleanup(func() {
@@ -159,8 +159,8 @@ func testIdentity(t *testing.T, g *guardtest.FileGuard) {
 	t.Run("what a glob names", func(t *testing.T) {
 		guardtest.WriteFile(t, p("a/g1/key"), "")
 		guardtest.WriteFile(t, p("a/g2/key"), "")
-		g.Enforce(t, f.deny("a/g*/key"))
-		d := guardtest.StartDoer(t, f.program)
+		g.Enforce(t, f.Deny("a/g*/key"))
+		d := guardtest.StartDoer(t, f.Program)
 		d.Passed(t, "unshare")
 		d.Passed(t, "bind", p("a/g1"), p("mnt"))
 		g.Refused(t, d, "open", p("mnt/key"), "r")
@@ -169,19 +169,19 @@ func testIdentity(t *testing.T, g *guardtest.FileGuard) {
 		d.Passed(t, "hold", "g1", p("a/g1"), "path")
 		g.Refused(t, d, "openat", "g1", "key", "r")
 		guardtest.Check(t, os.Rename(p("a"), p("renamed")))
-		g.Refused(t, f.actor, "open", p("renamed/g1/key"), "r")
+		g.Refused(t, f.Actor, "open", p("renamed/g1/key"), "r")
 		guardtest.Check(t, os.Rename(p("renamed"), p("a")))
 		// But whoever may rename what stands for the wildcard takes it away
 		// (docs/threat-model.md): only what is before it has an identity.
-		f.actor.Passed(t, "rename", p("a/g1"), p("away"))
-		f.actor.Passed(t, "open", p("away/key"), "r")
+		f.Actor.Passed(t, "rename", p("a/g1"), p("away"))
+		f.Actor.Passed(t, "open", p("away/key"), "r")
 	})
 	t.Run("a link from before", func(t *testing.T) {
-		g.Refused(t, f.actor, "open", p("before"), "r")
-		g.Refused(t, f.actor, "unlink", p("before"))
+		g.Refused(t, f.Actor, "open", p("before"), "r")
+		g.Refused(t, f.Actor, "unlink", p("before"))
 	})
 	t.Run("another filesystem at the name", func(t *testing.T) {
-		d := guardtest.StartDoer(t, f.program)
+		d := guardtest.StartDoer(t, f.Program)
 		d.Passed(t, "unshare")
 		d.Passed(t, "tmpfs", p("a"))
 		g.Refused(t, d, "open", p("a/file"), "create")
@@ -189,16 +189,16 @@ func testIdentity(t *testing.T, g *guardtest.FileGuard) {
 		g.Refused(t, d, "mkdir", p("a/tree"))
 	})
 	t.Run("another file at the name", func(t *testing.T) {
-		d := guardtest.StartDoer(t, f.program)
+		d := guardtest.StartDoer(t, f.Program)
 		d.Passed(t, "unshare")
 		d.Passed(t, "bind", p("b/free"), p("a/file"))
 		g.Refused(t, d, "open", p("a/file"), "r")
 		d.Passed(t, "open", p("b/free"), "r")
 	})
 	t.Run("a user's mount namespace", func(t *testing.T) {
-		guardtest.Check(t, os.Chmod(filepath.Dir(f.dir), 0o755))
+		guardtest.Check(t, os.Chmod(filepath.Dir(f.Dir), 0o755))
 		ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}}
-		d := guardtest.StartDoerWith(t, &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, UidMappings: ids, GidMappings: ids}, f.program)
+		d := guardtest.StartDoerWith(t, &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER | unix.CLONE_NEWNS, UidMappings: ids, GidMappings: ids}, f.Program)
 		g.Refused(t, d, "open", p("a/file"), "r")
 		g.Refused(t, d, "open", p("a/tree/sub/file"), "r")
 		g.Refused(t, d, "open", p("a/tree/new"), "create")
@@ -213,48 +213,48 @@ func testIdentity(t *testing.T, g *guardtest.FileGuard) {
 
 // testTwoNames has rules that disagree about one file: the strictest counts.
 func testTwoNames(t *testing.T, g *guardtest.FileGuard) {
-	f := newFileTest(t)
-	p := func(name string) string { return f.dir + "/" + name }
+	f := guardtest.NewPair(t)
+	p := func(name string) string { return f.Dir + "/" + name }
 	guardtest.WriteFile(t, p("one/a"), "")
 	guardtest.Check(t, os.MkdirAll(p("two"), 0o755))
 	guardtest.Check(t, os.Link(p("one/a"), p("two/b")))
 	both := func(t *testing.T, policy string) {
 		t.Helper()
 		for _, name := range []string{"one/a", "two/b"} {
-			if alert := g.Refused(t, f.actor, "open", p(name), "r"); alert.Policy != policy || alert.Path != p(name) {
+			if alert := g.Refused(t, f.Actor, "open", p(name), "r"); alert.Policy != policy || alert.Path != p(name) {
 				t.Errorf("%s: alert %v", name, alert)
 			}
 		}
-		f.other.Passed(t, "open", p("two/b"), "r")
+		f.Other.Passed(t, "open", p("two/b"), "r")
 	}
 	t.Run("allowed and denied", func(t *testing.T) {
-		g.Enforce(t, guardtest.DenyFiles("b", f.subject, p("two/b")), guardtest.AllowFiles("a", f.subject, p("one/a")))
+		g.Enforce(t, guardtest.DenyFiles("b", f.Subject, p("two/b")), guardtest.AllowFiles("a", f.Subject, p("one/a")))
 		both(t, "b")
 	})
 	t.Run("audited and denied", func(t *testing.T) {
-		audit := guardtest.DenyFiles("a", f.subject, p("one/a"))
+		audit := guardtest.DenyFiles("a", f.Subject, p("one/a"))
 		audit.Mode = policy.ModeAudit
-		g.Enforce(t, audit, guardtest.DenyFiles("b", f.subject, p("two/b")))
+		g.Enforce(t, audit, guardtest.DenyFiles("b", f.Subject, p("two/b")))
 		both(t, "b")
 	})
 	t.Run("one has an exception", func(t *testing.T) {
-		g.Enforce(t, guardtest.DenyFiles("all", ebpfguard.Subject{Cgroups: []string{"/"}}, p("one/a"), p("two/b")), guardtest.AllowFiles("a", f.subject, p("one/a")), guardtest.AllowFiles("other", ebpfguard.Binaries("/**"), p("two/b")))
-		g.Enforce(t, guardtest.DenyFiles("all", f.subject, p("one/a"), p("two/b")), guardtest.AllowFiles("less", ebpfguard.Everyone(), p("one/a")))
+		g.Enforce(t, guardtest.DenyFiles("all", ebpfguard.Subject{Cgroups: []string{"/"}}, p("one/a"), p("two/b")), guardtest.AllowFiles("a", f.Subject, p("one/a")), guardtest.AllowFiles("other", ebpfguard.Binaries("/**"), p("two/b")))
+		g.Enforce(t, guardtest.DenyFiles("all", f.Subject, p("one/a"), p("two/b")), guardtest.AllowFiles("less", ebpfguard.Everyone(), p("one/a")))
 		both(t, "all")
 	})
 	t.Run("a name that no policy names", func(t *testing.T) {
 		// Of all else, "deny all but" concerns only what is named by nothing.
 		guardtest.Check(t, os.Link(p("one/a"), p("third")))
-		g.Enforce(t, guardtest.DenyFiles("all", f.subject), guardtest.AllowFiles("a", f.subject, p("one/a")))
-		f.actor.Passed(t, "open", p("third"), "r")
-		if alert := g.Refused(t, f.actor, "open", p("program"), "r"); alert.Policy != "all" {
+		g.Enforce(t, guardtest.DenyFiles("all", f.Subject), guardtest.AllowFiles("a", f.Subject, p("one/a")))
+		f.Actor.Passed(t, "open", p("third"), "r")
+		if alert := g.Refused(t, f.Actor, "open", p("program"), "r"); alert.Policy != "all" {
 			t.Errorf("alert %v", alert)
 		}
 	})
 	t.Run("through a bind mount", func(t *testing.T) {
-		g.Enforce(t, guardtest.DenyFiles("one", f.subject, p("one/")), guardtest.AllowFiles("mnt", f.subject, p("mnt/")))
+		g.Enforce(t, guardtest.DenyFiles("one", f.Subject, p("one/")), guardtest.AllowFiles("mnt", f.Subject, p("mnt/")))
 		guardtest.Check(t, os.Mkdir(p("mnt"), 0o755))
-		d := guardtest.StartDoer(t, f.program)
+		d := guardtest.StartDoer(t, f.Program)
 		d.Passed(t, "unshare")
 		d.Passed(t, "bind", p("one"), p("mnt"))
 		if alert := g.Refused(t, d, "open", p("mnt/a"), "r"); alert.Policy != "one" {

@@ -13,7 +13,7 @@ import (
 
 // testPaths matches patterns with paths.
 func testPaths(t *testing.T, g *guardtest.FileGuard) {
-	f := newFileTest(t)
+	f := guardtest.NewPair(t)
 	long := strings.Repeat("n", 255)
 	files := []string{
 		"etc", "etc/shadow", "etc/shadow-", "etc/ssl", "etc/ssl/a.pem", "etc/ssl/deep/er/b.pem", "etc/sslfake/a.pem",
@@ -21,7 +21,7 @@ func testPaths(t *testing.T, g *guardtest.FileGuard) {
 		"srv/x.key", "srv/a/b/x.key", "srv/a/b/x.pub", "srv/a/b", "odd/[x]", "odd/a b\n", "odd/ü", "odd/" + long, "odd/" + long[1:],
 	}
 	for _, name := range files {
-		if name := f.dir + "/" + name; filepath.Ext(name) != "" || strings.Contains(name, "id_") || strings.Contains(name, "/odd/") || strings.Contains(name, "shadow") || strings.HasSuffix(name, "config") {
+		if name := f.Dir + "/" + name; filepath.Ext(name) != "" || strings.Contains(name, "id_") || strings.Contains(name, "/odd/") || strings.Contains(name, "shadow") || strings.HasSuffix(name, "config") {
 			guardtest.WriteFile(t, name, "")
 		}
 	}
@@ -35,22 +35,22 @@ func testPaths(t *testing.T, g *guardtest.FileGuard) {
 		{"odd/[x]", 1}, {"odd/a b\n", 1}, {"odd/ü", 1}, {"odd/??", 1}, {"odd/" + long, 1}, {"odd/n*", 2}, {"odd/" + strings.Repeat("?", 255), 1}, {"odd/*" + long[1:], 2},
 		{"srv/a/**/b/**/x.*", 2}, {"**/b/*", 2}, {"**/**x", 0},
 	} {
-		pattern := f.dir + "/" + test.pattern
+		pattern := f.Dir + "/" + test.pattern
 		parsed, err := policy.ParsePathPattern(pattern)
 		if err != nil {
 			continue // not a pattern: the tests of package policy say why
 		}
-		g.Enforce(t, guardtest.DenyFiles("test", f.subject, pattern))
+		g.Enforce(t, guardtest.DenyFiles("test", f.Subject, pattern))
 		refused := 0
 		for _, name := range files {
-			path := f.dir + "/" + name
-			f.other.Passed(t, "open", path, "r")
+			path := f.Dir + "/" + name
+			f.Other.Passed(t, "open", path, "r")
 			if !parsed.Match(path) {
-				f.actor.Passed(t, "open", path, "r")
+				f.Actor.Passed(t, "open", path, "r")
 				continue
 			}
 			refused++
-			if alert := g.Refused(t, f.actor, "open", path, "r"); alert.Path != path {
+			if alert := g.Refused(t, f.Actor, "open", path, "r"); alert.Path != path {
 				t.Errorf("alert %v, want path %q", alert, path)
 			}
 		}

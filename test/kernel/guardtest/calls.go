@@ -10,12 +10,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// BindTo binds a UDP socket.
 func BindTo(address netip.Addr, port uint16) func(*Batch) int {
+	return withSocket(unix.SYS_BIND, address, port)
+}
+
+// ConnectTo connects a UDP socket.
+func ConnectTo(address netip.Addr, port uint16) func(*Batch) int {
+	return withSocket(unix.SYS_CONNECT, address, port)
+}
+
+func withSocket(number uintptr, address netip.Addr, port uint16) func(*Batch) int {
 	return func(b *Batch) int {
 		a := Inet(address, port, unix.SOCK_DGRAM, 0)
 		b.Socket(a, false)
 		where := a.Sockaddr(address)
-		call := b.Call(unix.SYS_BIND, OpenedFD, b.Bytes(where), uintptr(len(where)))
+		call := b.Call(number, OpenedFD, b.Bytes(where), uintptr(len(where)))
 		b.Call(unix.SYS_CLOSE, OpenedFD)
 		return call
 	}
@@ -44,20 +54,10 @@ func (p *Performer) Attempt(t *testing.T, add func(*Batch) int) unix.Errno {
 	return 0
 }
 
+// OpenFile opens a file and closes it.
 func OpenFile(path string, flags int) func(*Batch) int {
 	return func(b *Batch) int {
 		call := b.Call(unix.SYS_OPEN, b.Text(path), uintptr(flags|unix.O_CLOEXEC), 0)
-		b.Call(unix.SYS_CLOSE, OpenedFD)
-		return call
-	}
-}
-
-func ConnectTo(address netip.Addr, port uint16) func(*Batch) int {
-	return func(b *Batch) int {
-		a := Inet(address, port, unix.SOCK_DGRAM, 0)
-		b.Socket(a, false)
-		where := a.Sockaddr(address)
-		call := b.Call(unix.SYS_CONNECT, OpenedFD, b.Bytes(where), uintptr(len(where)))
 		b.Call(unix.SYS_CLOSE, OpenedFD)
 		return call
 	}

@@ -14,16 +14,10 @@ import (
 // CopyProgram makes a program of its own at a path: a copy of this test.
 func CopyProgram(t *testing.T, path string) string {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	Check(t, os.MkdirAll(filepath.Dir(path), 0o755))
 	data, err := os.ReadFile("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, data, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	Check(t, err)
+	Check(t, os.WriteFile(path, data, 0o755))
 	t.Cleanup(func() { os.Remove(path) })
 	return path
 }
@@ -31,12 +25,8 @@ func CopyProgram(t *testing.T, path string) string {
 // MakeProgram makes a program of its own at a path.
 func MakeProgram(t *testing.T, path string, content []byte) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, content, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	Check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	Check(t, os.WriteFile(path, content, 0o755))
 	t.Cleanup(func() { os.Remove(path) })
 }
 
@@ -57,12 +47,8 @@ func Mount(t *testing.T, source, target, kind string, flags uintptr, data ...str
 // WriteFile makes a file and the directories above it.
 func WriteFile(t *testing.T, path, content string) string {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	Check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	Check(t, os.WriteFile(path, []byte(content), 0o755))
 	return path
 }
 

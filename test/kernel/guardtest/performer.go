@@ -48,14 +48,10 @@ const (
 func NewPerformer(t *testing.T, name string) *Performer {
 	t.Helper()
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Check(t, err)
 	p := &Performer{Name: name, File: os.NewFile(uintptr(fd), name), Batch: NewBatch()}
 	t.Cleanup(func() { p.File.Close() })
-	if err := p.File.Truncate(performerSize); err != nil {
-		t.Fatal(err)
-	}
+	Check(t, p.File.Truncate(performerSize))
 	if p.memory, err = unix.Mmap(fd, 0, performerSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		t.Fatal(err)
 	}
@@ -68,18 +64,14 @@ func NewPerformer(t *testing.T, name string) *Performer {
 func (p *Performer) Start(t *testing.T, program, cgroup string, passed ...*os.File) {
 	t.Helper()
 	group, err := os.Open("/sys/fs/cgroup" + cgroup)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Check(t, err)
 	defer group.Close()
 	command := exec.Command(program)
 	command.ExtraFiles = append([]*os.File{p.File}, passed...)
 	command.SysProcAttr = &syscall.SysProcAttr{
 		Unshareflags: unix.CLONE_NEWNS, UseCgroupFD: true, CgroupFD: int(group.Fd()),
 	}
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
+	Check(t, command.Start())
 	p.PID = command.Process.Pid
 	t.Cleanup(func() { command.Process.Kill(); command.Wait() })
 }
@@ -124,9 +116,7 @@ func (p *Performer) End() error {
 func (p *Performer) Perform(t *testing.T) {
 	t.Helper()
 	p.Begin()
-	if err := p.End(); err != nil {
-		t.Fatal(err)
-	}
+	Check(t, p.End())
 }
 
 // Must makes one call, which has to succeed, and returns its result.

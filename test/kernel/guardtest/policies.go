@@ -3,6 +3,8 @@
 package guardtest
 
 import (
+	"testing"
+
 	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -22,9 +24,27 @@ func FilePolicy(name string, subject ebpfguard.Subject, rule policy.Rule) policy
 	return policy.Policy{Name: name, Subject: policy.Subject(subject), Rules: []policy.Rule{rule}}
 }
 
+// Ports is the pattern of single ports.
+func Ports(list ...uint16) policy.Pattern {
+	var p policy.SocketPattern
+	for _, port := range list {
+		p.Ports = append(p.Ports, policy.PortRange{First: port, Last: port})
+	}
+	return p
+}
+
+// FilePatterns are the patterns of paths, or of everything without any.
 func FilePatterns(paths []string) []policy.Pattern {
 	if paths == nil {
 		return []policy.Pattern{policy.FilePattern{All: true}}
 	}
 	return []policy.Pattern{policy.FilePattern{Paths: paths}}
+}
+
+// Boottime returns the time that policies end by.
+func Boottime(t *testing.T) uint64 {
+	t.Helper()
+	now, err := ebpfguard.Boottime()
+	Check(t, err)
+	return now
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,23 +25,30 @@ type Hammered struct {
 	fails           unix.Errno // of what is free
 }
 
-// StrikeOn has processes of a priority, as of nice(1), do things until they are stopped, and
-// counts what they did.
-func StrikeOn(t *testing.T, processes, nice int, things []Hammered) (stop func(), total func() int64) {
+// StrikeOn has processes of a priority, as of nice(1), do things until they are stopped. Then
+// it says how many operations they did together, and the one that did least.
+func StrikeOn(t *testing.T, processes, nice int, things []Hammered) (stop func() (total, least int64)) {
 	var ending atomic.Bool
 	var wait sync.WaitGroup
-	var count atomic.Int64
-	for range processes {
+	done := make([]int64, processes)
+	for i := range processes {
 		p := Lone(t)
 		Check(t, unix.Setpriority(unix.PRIO_PROCESS, p.PID, nice))
 		wait.Go(func() {
 			for !ending.Load() && !t.Failed() {
 				strike(t, p, things)
-				count.Add(int64(2 * strikes * len(things)))
+				done[i] += int64(2 * strikes * len(things))
 			}
 		})
 	}
-	return func() { ending.Store(true); wait.Wait() }, count.Load
+	return func() (total, least int64) {
+		ending.Store(true)
+		wait.Wait()
+		for _, n := range done {
+			total += n
+		}
+		return total, slices.Min(done)
+	}
 }
 
 // ThingsToDo returns what to do, and the policy that forbids it.
@@ -48,21 +56,10 @@ func ThingsToDo(t *testing.T) ([]Hammered, policy.Policy) {
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
 	for _, name := range []string{"forbidden", "free", "forbidden program", "free program"} {
-		if err := os.WriteFile(path(name), []byte(Content), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		Check(t, os.WriteFile(path(name), []byte(Content), 0o755))
 	}
 	for _, name := range []string{"forbidden point", "free point"} {
-		if err := os.Mkdir(path(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	ports := func(list ...uint16) policy.Pattern {
-		var p policy.SocketPattern
-		for _, port := range list {
-			p.Ports = append(p.Ports, policy.PortRange{First: port, Last: port})
-		}
-		return p
+		Check(t, os.Mkdir(path(name), 0o755))
 	}
 	deny := func(o policy.Operation, patterns ...policy.Pattern) policy.Rule {
 		return policy.Rule{Operation: o, Deny: patterns}
@@ -72,8 +69,8 @@ func ThingsToDo(t *testing.T) ([]Hammered, policy.Policy) {
 		deny(policy.BprmCheckSecurity, policy.ProgramPattern{Paths: []string{path("forbidden program")}}),
 		deny(policy.SbMount, policy.MountPattern{Targets: []string{path("forbidden point")}}),
 		deny(policy.TaskFixSetuid, policy.CredentialsPattern{To: policy.Identity{UIDs: policy.IDs{Ranges: []policy.IDRange{{First: 4000, Last: 4000}}}}}),
-		deny(policy.SocketBind, ports(2022, 50000)),
-		deny(policy.SocketConnect, ports(2022)),
+		deny(policy.SocketBind, Ports(2022, 50000)),
+		deny(policy.SocketConnect, Ports(2022)),
 	}}
 	identity := func(uid uintptr) func(*Batch) int {
 		return func(b *Batch) int {

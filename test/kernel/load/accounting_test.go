@@ -28,9 +28,7 @@ func TestEveryDenialIsAccountedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			g := guard(t)
 			before, err := g.Bind.Stats()
-			if err != nil {
-				t.Fatal(err)
-			}
+			guardtest.Check(t, err)
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			slow := g.Bind.Alerts(ctx) // does not take any until all have come
@@ -52,9 +50,7 @@ func TestEveryDenialIsAccountedFor(t *testing.T) {
 				t.Errorf("%d of %d binds were refused", refused, each*workers)
 			}
 			stats, err := g.Bind.Stats()
-			if err != nil {
-				t.Fatal(err)
-			}
+			guardtest.Check(t, err)
 			stats.Denied -= before.Denied
 			stats.Audited -= before.Audited
 			stats.Alerts -= before.Alerts

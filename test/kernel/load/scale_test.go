@@ -32,12 +32,8 @@ func TestManyPaths(t *testing.T) {
 	var bystanders []string
 	for _, i := range named {
 		for _, path := range []string{manyPath(i), manyPath(i) + "x"} {
-			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(path, nil, 0o644); err != nil {
-				t.Fatal(err)
-			}
+			guardtest.Check(t, os.MkdirAll(filepath.Dir(path), 0o755))
+			guardtest.Check(t, os.WriteFile(path, nil, 0o644))
 		}
 		bystanders = append(bystanders, manyPath(i)+"x")
 	}
@@ -85,17 +81,13 @@ func TestManyAddresses(t *testing.T) {
 	p := guardtest.Lone(t)
 	dir := t.TempDir()
 	list, err := os.Create(filepath.Join(dir, "addresses"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	defer list.Close()
 	w := bufio.NewWriter(list)
 	for i := range n {
 		fmt.Fprintf(w, "%v/32\n", guardtest.ManyAddress(i))
 	}
-	if err := w.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, w.Flush())
 	file := filepath.Join(dir, "policy.yaml")
 	if err := os.WriteFile(file, []byte(`apiVersion: ebpfguard.io/v1alpha1
 kind: Policy

@@ -1,6 +1,6 @@
 //go:build vm
 
-package files
+package load
 
 import (
 	"fmt"
@@ -17,18 +17,19 @@ import (
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
 
-// testCacheUnderRenames opens a file by several threads while a directory above
+// TestCacheUnderRenames opens a file by several threads while a directory above
 // is renamed in and out of a protected one. No answer may be that of another
 // place than the one where the file was during the whole open.
-func testCacheUnderRenames(t *testing.T, g *guardtest.FileGuard) {
-	f := newFileTest(t)
-	p := func(name string) string { return f.dir + "/" + name }
+func TestCacheUnderRenames(t *testing.T) {
+	g := guardtest.NewFileGuard(t)
+	f := guardtest.NewPair(t)
+	p := func(name string) string { return f.Dir + "/" + name }
 	guardtest.WriteFile(t, p("open/dir/sub/file"), "")
 	guardtest.Check(t, os.Mkdir(p("shut"), 0o755))
 	place, unmap, err := guardtest.MapPlace(p("place"))
 	guardtest.Check(t, err)
 	defer unmap()
-	g.Enforce(t, f.deny("shut/"))
+	g.Enforce(t, f.Deny("shut/"))
 	random := rand.New(rand.NewPCG(1, 2))
 	for _, test := range []struct {
 		name    string
@@ -38,7 +39,7 @@ func testCacheUnderRenames(t *testing.T, g *guardtest.FileGuard) {
 		t.Run(test.name, func(t *testing.T) {
 			noise := renameAllTheTime(t, p("noise"), test.renamed)
 			place.Store(0)
-			d, bystander := guardtest.StartDoer(t, f.program), guardtest.StartDoer(t, "/proc/self/exe")
+			d, bystander := guardtest.StartDoer(t, f.Program), guardtest.StartDoer(t, "/proc/self/exe")
 			bystanderDone, done := make(chan guardtest.Outcome), make(chan guardtest.Outcome)
 			d.Passed(t, "hold", "sub", p("open/dir/sub"), "path")
 			bystander.Passed(t, "hold", "sub", p("open/dir/sub"), "path")
@@ -85,7 +86,7 @@ func testCacheUnderRenames(t *testing.T, g *guardtest.FileGuard) {
 		guardtest.Check(t, err)
 		noise := renameAllTheTime(t, p("noise"), 2)
 		const times = 5000
-		o := f.actor.Passed(t, "hammer", strconv.Itoa(times), p("quiet/file"), p("quiet/file"))
+		o := f.Actor.Passed(t, "hammer", strconv.Itoa(times), p("quiet/file"), p("quiet/file"))
 		renames := noise()
 		after, err := g.Stats(policy.FileOpen)
 		guardtest.Check(t, err)
@@ -124,15 +125,16 @@ func renameAllTheTime(t *testing.T, dir string, files int) (stop func() int) {
 	}
 }
 
-// testCacheUnderPolicies opens files by many threads while policy sets are
+// TestCacheUnderPolicies opens files by many threads while policy sets are
 // replaced: what all sets deny is always refused, what none denies never.
-func testCacheUnderPolicies(t *testing.T, g *guardtest.FileGuard) {
-	f := newFileTest(t)
-	p := func(name string) string { return f.dir + "/" + name }
+func TestCacheUnderPolicies(t *testing.T) {
+	g := guardtest.NewFileGuard(t)
+	f := guardtest.NewPair(t)
+	p := func(name string) string { return f.Dir + "/" + name }
 	for _, name := range []string{"x", "y", "always", "never"} {
 		guardtest.WriteFile(t, p(name), "")
 	}
-	always := guardtest.DenyFiles("always", f.subject, p("always"))
+	always := guardtest.DenyFiles("always", f.Subject, p("always"))
 	g.Enforce(t, always)
 	const times, minSets, maxSets = 100, 20, 1000
 	stop, finished := make(chan struct{}), make(chan guardtest.Outcome)
@@ -147,7 +149,7 @@ func testCacheUnderPolicies(t *testing.T, g *guardtest.FileGuard) {
 				return
 			default:
 			}
-			o := f.actor.Do("hammer", strconv.Itoa(times), p("always"), p("never"), p("always"), p("never"), p("x"), p("y"))
+			o := f.Actor.Do("hammer", strconv.Itoa(times), p("always"), p("never"), p("always"), p("never"), p("x"), p("y"))
 			for i, n := range o.Counts {
 				sum.Counts[i] += n
 			}
@@ -159,7 +161,7 @@ func testCacheUnderPolicies(t *testing.T, g *guardtest.FileGuard) {
 	}()
 	sets := 0
 	for ; sets < minSets || sets < maxSets && !alternated.Load(); sets++ {
-		_, err := g.Apply([]policy.Policy{always, f.deny([]string{"x", "y"}[sets%2])})
+		_, err := g.Apply([]policy.Policy{always, f.Deny([]string{"x", "y"}[sets%2])})
 		guardtest.Check(t, err)
 		g.Forget()
 	}
