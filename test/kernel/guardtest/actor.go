@@ -256,13 +256,31 @@ func (a *Actor) Stop() {
 	a.Command.Wait()
 }
 
+// bystanderPort is one that no policy of the tests is about.
+const bystanderPort = 9999
+
+// WantRefused wants the actor to be refused a port, and nothing else.
+func (a *Actor) WantRefused(t *testing.T, port uint16, when string) {
+	t.Helper()
+	if r := a.Do(TCP(Lo4, port)); !r.Refused() {
+		t.Errorf("%s: binding port %d: %v, want EPERM", when, port, r)
+	}
+	a.WantBound(t, bystanderPort, when)
+}
+
+// WantBound wants the actor to bind a port.
+func (a *Actor) WantBound(t *testing.T, port uint16, when string) {
+	t.Helper()
+	if r := a.Do(TCP(Lo4, port)); r.Errno != 0 {
+		t.Errorf("%s: binding port %d: %v, want it done", when, port, r)
+	}
+}
+
 // StartActor starts an actor and stops it with the test.
 func StartActor(t *testing.T, program string) *Actor {
 	t.Helper()
 	a, err := start(program)
-	if err != nil {
-		t.Fatal(err)
-	}
+	Check(t, err)
 	t.Cleanup(a.Stop)
 	return a
 }

@@ -116,6 +116,20 @@ func (g *FileGuard) Undecided(t *testing.T, d *Doer, do string, args ...string) 
 	return alert
 }
 
+// RefusedChild wants a child of a doer that starts no program to be refused a file, and
+// returns the alert.
+func (g *FileGuard) RefusedChild(t *testing.T, d *Doer, path string) ebpfguard.FileOpenAlert {
+	t.Helper()
+	if o := d.Do("fork", path); o.Errno != syscall.EPERM {
+		t.Fatalf("a child opens %s: %v, want EPERM", path, o)
+	}
+	alert, ok := g.Next(t).(ebpfguard.FileOpenAlert)
+	if !ok || alert.PPID != uint32(d.PID) || alert.PID == uint32(d.PID) || alert.Verdict != policy.Deny || alert.Path != path || alert.Undecided {
+		t.Fatalf("a child of %d opens %s: alert %v", d.PID, path, alert)
+	}
+	return alert
+}
+
 func (g *FileGuard) Denied(t *testing.T, d *Doer, do string, args ...string) ebpfguard.FileOpenAlert {
 	t.Helper()
 	o := d.Do(do, args...)

@@ -29,21 +29,15 @@ func TestTwoManagers(t *testing.T) {
 		by   *guardtest.Guard
 		name string
 	}{{2022, first, "first"}, {2023, second, "second"}} {
-		if r := a.Do(guardtest.TCP(guardtest.Lo4, test.port)); !r.Refused() {
-			t.Errorf("port %d: %v", test.port, r)
-		}
+		a.WantRefused(t, test.port, "side by side")
 		if alert := test.by.Next(t); alert.Policy != test.name {
 			t.Errorf("port %d: %v", test.port, alert)
 		}
 	}
 	detachAndClose(t, second, a)
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); !r.Refused() {
-		t.Errorf("after the second manager was closed: %v", r)
-	}
+	a.WantRefused(t, 2022, "after the second manager was closed")
 	first.Next(t)
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2023)); r.Errno != 0 {
-		t.Errorf("after the second manager was closed: %v", r)
-	}
+	a.WantBound(t, 2023, "after the second manager was closed")
 	first.Quiet(t)
 	if err := second.Bind.AddPolicy(ebpfguard.SocketBind{Subject: ebpfguard.Everyone(), Deny: ebpfguard.AllPorts()}); !errors.Is(err, ebpfguard.ErrClosed) {
 		t.Errorf("adding to a closed manager: %v", err)
@@ -56,9 +50,7 @@ func detachAndClose(t *testing.T, g *guardtest.Guard, a *guardtest.Actor) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	typed, all := g.Bind.Alerts(ctx), g.Alerts(context.Background())
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2023)); !r.Refused() {
-		t.Error(r)
-	}
+	a.WantRefused(t, 2023, "before Detach")
 	g.Next(t)
 	for alert, err := range typed {
 		if err != nil || alert.Policy != "second" {
@@ -66,21 +58,15 @@ func detachAndClose(t *testing.T, g *guardtest.Guard, a *guardtest.Actor) {
 		}
 		cancel()
 	}
-	if err := g.Bind.Detach(); err != nil {
-		t.Fatal(err)
-	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2023)); r.Errno != 0 {
-		t.Errorf("after Detach: %v", r)
-	}
+	guardtest.Check(t, g.Bind.Detach())
+	a.WantBound(t, 2023, "after Detach")
 	if err := g.Bind.AddPolicy(ebpfguard.SocketBind{Subject: ebpfguard.Everyone(), Deny: ebpfguard.Ports(1)}); !errors.Is(err, ebpfguard.ErrNotAttached) {
 		t.Errorf("adding after Detach: %v", err)
 	}
 	if _, err := g.AttachSocketBind(); err != nil {
 		t.Errorf("attaching again: %v", err)
 	}
-	if err := g.Close(); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, g.Close())
 	n := 0
 	for _, err := range all {
 		if err != nil {
@@ -128,25 +114,17 @@ func TestKilledManager(t *testing.T) {
 	before := programs()
 	manager := guardtest.Self("manager")
 	out, err := manager.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := manager.Start(); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
+	guardtest.Check(t, manager.Start())
 	if _, err := out.Read(make([]byte, 8)); err != nil {
 		t.Fatal(err)
 	}
 	a := guardtest.StartActor(t, "/proc/self/exe")
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); !r.Refused() {
-		t.Errorf("while it lives: %v", r)
-	}
+	a.WantRefused(t, 2022, "while it lives")
 	if programs() <= before {
 		t.Error("no programs while it lives")
 	}
-	if err := manager.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, manager.Process.Kill())
 	manager.Wait()
 	// The kernel frees programs when it has time, also those of the tests before.
 	for deadline := time.Now().Add(guardtest.Patience); programs() > before && time.Now().Before(deadline); {
@@ -158,9 +136,7 @@ func TestKilledManager(t *testing.T) {
 	if pins, err := filepath.Glob("/sys/fs/bpf/*"); err != nil || len(pins) != 0 {
 		t.Errorf("pins %v, %v", pins, err)
 	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); r.Errno != 0 {
-		t.Errorf("after it was killed: %v", r)
-	}
+	a.WantBound(t, 2022, "after it was killed")
 }
 
 // TestRejectedSet changes nothing.
@@ -206,9 +182,7 @@ func TestRejectedSet(t *testing.T) {
 	if n := len(g.Bind.Policies()); n != 1 {
 		t.Errorf("%d policies", n)
 	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); !r.Refused() {
-		t.Error(r)
-	}
+	a.WantRefused(t, 2022, "after the sets were rejected")
 	g.Next(t)
 	if err := g.Bind.RemovePolicy("none"); !errors.Is(err, ebpfguard.ErrNoPolicy) {
 		t.Errorf("removing what is not there: %v", err)

@@ -51,7 +51,7 @@ func TestOpenSockets(t *testing.T) {
 	}
 	uses := map[string]string{"write-socket": "file_permission", "sendmsg": "socket_sendmsg", "read-socket": "file_permission", "recvmsg": "socket_recvmsg"}
 	cut := policy.Policy{Name: "cut", Subject: policy.Subject{Binaries: []string{program}}, Rules: []policy.Rule{{
-		Operation: policy.SocketConnect, Revoke: true, Deny: []policy.Pattern{policy.SocketPattern{Ports: []policy.PortRange{{First: forbidden.Port(), Last: forbidden.Port()}}}},
+		Operation: policy.SocketConnect, Revoke: true, Deny: []policy.Pattern{guardtest.Ports(forbidden.Port())},
 	}}}
 	apply := func(t *testing.T, p policy.Policy) {
 		t.Helper()

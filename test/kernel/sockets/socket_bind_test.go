@@ -98,9 +98,7 @@ func TestSocketBind(t *testing.T) {
 	g := guardtest.Shared(t)
 	self := guardtest.StartActor(t, "/proc/self/exe")
 	program, err := os.Readlink("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	for _, test := range bindTests() {
 		t.Run(test.name, func(t *testing.T) {
 			if test.feature != "" {
@@ -157,9 +155,7 @@ func TestSocketBind(t *testing.T) {
 				t.Errorf("alert by pid %d, not %d", alert.PID, self.Command.Process.Pid)
 			}
 			g.Quiet(t)
-			if err := g.Bind.RemovePolicy("test"); err != nil {
-				t.Fatal(err)
-			}
+			guardtest.Check(t, g.Bind.RemovePolicy("test"))
 			if r := self.Do(test.action); r.Errno != 0 {
 				t.Errorf("after the policy was removed: %v", r)
 			}
@@ -189,9 +185,7 @@ func TestListenAfterPolicy(t *testing.T) {
 					t.Fatal(r)
 				}
 				rule := ebpfguard.Ports(r.Port + uint16(port))
-				if err := g.Bind.AddPolicy(ebpfguard.SocketBind{Name: "test", Subject: ebpfguard.Everyone(), Deny: rule}); err != nil {
-					t.Fatal(err)
-				}
+				guardtest.Check(t, g.Bind.AddPolicy(ebpfguard.SocketBind{Name: "test", Subject: ebpfguard.Everyone(), Deny: rule}))
 				listened := a.Do(guardtest.Action{ListenHeld: true})
 				if listened.Refused() != (port == 0) {
 					t.Errorf("bound to %d before a policy on %v: %v", r.Port, rule[0], listened)
@@ -201,9 +195,7 @@ func TestListenAfterPolicy(t *testing.T) {
 						t.Errorf("alert %v by %s", alert, alert.Hook)
 					}
 				}
-				if err := g.Bind.RemovePolicy("test"); err != nil {
-					t.Fatal(err)
-				}
+				guardtest.Check(t, g.Bind.RemovePolicy("test"))
 			}
 			g.Quiet(t)
 		})
@@ -223,14 +215,10 @@ func TestSocketBindAgain(t *testing.T) {
 	}})
 	const ports = "/proc/sys/net/ipv4/ip_local_port_range"
 	before, err := os.ReadFile(ports)
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	t.Cleanup(func() { os.WriteFile(ports, before, 0) })
 	counted, err := g.Stats(policy.SocketBind)
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	denied := counted.Denied
 	for range 20 {
 		for _, step := range []struct {
@@ -253,23 +241,21 @@ func TestSocketBindAgain(t *testing.T) {
 			{guardtest.TCP(guardtest.Lo4, 0), true, ""},
 		} {
 			if step.ports != "" {
-				if err := os.WriteFile(ports, []byte(step.ports), 0); err != nil {
-					t.Fatal(err)
-				}
+				guardtest.Check(t, os.WriteFile(ports, []byte(step.ports), 0))
 			}
 			if r := a.Do(step.what); r.Refused() != step.denied || !step.denied && r.Errno != 0 {
 				t.Fatalf("%+v: %v, denied should be %v", step.what, r, step.denied)
 			}
 			if step.denied {
 				denied++
-				g.Next(t)
+				if alert := g.Next(t); alert.Policy != "test" || alert.Address != step.what.Address || alert.Verdict != policy.Deny {
+					t.Errorf("%+v: alert %v", step.what, alert)
+				}
 			}
 		}
 	}
 	after, err := g.Stats(policy.SocketBind)
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	if after.Denied != denied || after.Allowed != counted.Allowed {
 		t.Errorf("counted %+v, before %+v: want %d denied and no more allowed", after, counted, denied)
 	}

@@ -79,10 +79,7 @@ func testBinaries(t *testing.T, g *guardtest.FileGuard) {
 	t.Run("inherited at fork, lost at exec", func(t *testing.T) {
 		g.Enforce(t, guardtest.DenyFiles("test", ebpfguard.Binaries(dir+"/one"), secret))
 		d := guardtest.StartDoer(t, dir+"/one")
-		if o := d.Do("fork", secret); o.Errno != syscall.EPERM {
-			t.Errorf("the child: %v", o)
-		}
-		if alert := g.Next(t).Context(); alert.PPID != uint32(d.PID) || alert.Binary != dir+"/one" {
+		if alert := g.RefusedChild(t, d, secret); alert.Binary != dir+"/one" {
 			t.Errorf("alert %v", alert)
 		}
 		d.Passed(t, "exec", dir+"/two")

@@ -92,10 +92,7 @@ func testCgroups(t *testing.T, g *guardtest.FileGuard) {
 		if alert := g.Refused(t, d, "open", secret, "r"); alert.Cgroup != "/db" {
 			t.Errorf("alert %v, cgroup %s", alert, alert.Cgroup)
 		}
-		if o := d.Do("fork", secret); o.Errno != syscall.EPERM {
-			t.Errorf("the child: %v", o)
-		}
-		g.Next(t)
+		g.RefusedChild(t, d, secret)
 		d.Passed(t, "exec", self)
 		d.Passed(t, "open", secret, "r")
 		moveToCgroup(t, d, "/web/sub")

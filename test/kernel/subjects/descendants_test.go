@@ -4,7 +4,6 @@ package subjects
 
 import (
 	"fmt"
-	"syscall"
 	"testing"
 
 	"github.com/ebpfguard/ebpfguard"
@@ -48,10 +47,7 @@ func testDescendants(t *testing.T, g *guardtest.FileGuard) {
 		g.Refused(t, d, "open", secret, "r")
 		d.Passed(t, "exec", three)
 		g.Refused(t, d, "open", secret, "r")
-		if o := d.Do("fork", secret); o.Errno != syscall.EPERM {
-			t.Errorf("the child: %v", o)
-		}
-		g.Next(t)
+		g.RefusedChild(t, d, secret)
 	})
 	t.Run("orphans", func(t *testing.T) {
 		g.Enforce(t, ofOne)

@@ -62,9 +62,7 @@ func TestSubject(t *testing.T) {
 	})
 	t.Run("through a symbolic link", func(t *testing.T) {
 		link := dir + "/link"
-		if err := os.Symlink("program", link); err != nil {
-			t.Fatal(err)
-		}
+		guardtest.Check(t, os.Symlink("program", link))
 		defer os.Remove(link)
 		deny(t, link)
 		expect(t, guardtest.StartActor(t, link), bind, program)
@@ -72,9 +70,7 @@ func TestSubject(t *testing.T) {
 	})
 	t.Run("through a hard link", func(t *testing.T) {
 		link := dir + "/hard"
-		if err := os.Link(program, link); err != nil {
-			t.Fatal(err)
-		}
+		guardtest.Check(t, os.Link(program, link))
 		defer os.Remove(link)
 		deny(t, program)
 		expect(t, guardtest.StartActor(t, link), bind, link)
@@ -83,9 +79,7 @@ func TestSubject(t *testing.T) {
 		deny(t, program)
 		running := guardtest.StartActor(t, program)
 		renamed := dir + "/renamed"
-		if err := os.Rename(program, renamed); err != nil {
-			t.Fatal(err)
-		}
+		guardtest.Check(t, os.Rename(program, renamed))
 		defer os.Rename(renamed, program)
 		expect(t, running, bind, renamed)
 		expect(t, guardtest.StartActor(t, renamed), bind, renamed)
@@ -94,9 +88,7 @@ func TestSubject(t *testing.T) {
 		path := guardtest.CopyProgram(t, dir+"/replaced")
 		deny(t, path)
 		next := guardtest.CopyProgram(t, dir+"/next")
-		if err := os.Rename(next, path); err != nil {
-			t.Fatal(err)
-		}
+		guardtest.Check(t, os.Rename(next, path))
 		expect(t, guardtest.StartActor(t, path), bind, path)
 	})
 	t.Run("made after the policy", func(t *testing.T) {
@@ -107,13 +99,9 @@ func TestSubject(t *testing.T) {
 	})
 	t.Run("through a bind mount", func(t *testing.T) {
 		target := filepath.Join(dir, "mounted")
-		if err := os.WriteFile(target, nil, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		guardtest.Check(t, os.WriteFile(target, nil, 0o755))
 		defer os.Remove(target)
-		if err := unix.Mount(program, target, "", unix.MS_BIND, ""); err != nil {
-			t.Fatal(err)
-		}
+		guardtest.Check(t, unix.Mount(program, target, "", unix.MS_BIND, ""))
 		defer unix.Unmount(target, unix.MNT_DETACH)
 		deny(t, program)
 		a := guardtest.StartActor(t, target)
@@ -179,9 +167,7 @@ func TestUnprivilegedMountNamespace(t *testing.T) {
 		t.Fatalf("the trusted program: %v", r)
 	}
 	a, err := guardtest.StartActorIn(t, rogue, unix.CLONE_NEWUSER|unix.CLONE_NEWNS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	if r := a.Do(guardtest.Action{Mount: [2]string{rogue, trusted}}); r.Errno != 0 {
 		t.Fatal(r)
 	}

@@ -15,27 +15,19 @@ import (
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
 
-// boottime returns the time that policies end by.
-func boottime(t *testing.T) uint64 {
-	t.Helper()
-	now, err := ebpfguard.Boottime()
-	guardtest.Check(t, err)
-	return now
-}
-
 // ahead returns a time that comes soon after a set that is applied now can be in force
 // and be looked at, however slow this machine is.
 func ahead(t *testing.T, g *guardtest.FileGuard, set ...policy.Policy) uint64 {
 	t.Helper()
-	start := boottime(t)
+	start := guardtest.Boottime(t)
 	g.Enforce(t, set...)
-	return boottime(t) + 3*(boottime(t)-start) + uint64(3*time.Second)
+	return guardtest.Boottime(t) + 3*(guardtest.Boottime(t)-start) + uint64(3*time.Second)
 }
 
 // sleepUntil returns when the time has come.
 func sleepUntil(t *testing.T, when uint64) {
 	t.Helper()
-	for now := boottime(t); now < when; now = boottime(t) {
+	for now := guardtest.Boottime(t); now < when; now = guardtest.Boottime(t) {
 		time.Sleep(time.Duration(when - now))
 	}
 }
@@ -101,12 +93,12 @@ func testEnds(t *testing.T, g *guardtest.FileGuard) {
 		}
 		g.Enforce(t, set...)
 	}
-	start := boottime(t)
+	start := guardtest.Boottime(t)
 	apply(start + uint64(time.Hour))
 	for _, test := range tests {
 		g.Refused(t, test.d, "open", secrets[test.name], "r")
 	}
-	until := boottime(t) + 3*(boottime(t)-start) + uint64(3*time.Second)
+	until := guardtest.Boottime(t) + 3*(guardtest.Boottime(t)-start) + uint64(3*time.Second)
 	apply(until)
 	before, err := g.Stats(policy.FileOpen)
 	guardtest.Check(t, err)
@@ -114,15 +106,12 @@ func testEnds(t *testing.T, g *guardtest.FileGuard) {
 		if alert := g.Refused(t, test.d, "open", secrets[test.name], "r"); alert.Policy != test.name {
 			t.Errorf("%s: alert %v", test.name, alert)
 		}
-		if o := test.d.Do("fork", secrets[test.name]); o.Errno != syscall.EPERM {
-			t.Errorf("a child of %s: %v", test.name, o)
-		}
-		g.Next(t)
+		g.RefusedChild(t, test.d, secrets[test.name])
 		if test.nobody != nil {
 			test.nobody.Passed(t, "open", secrets[test.name], "r")
 		}
 	}
-	if now := boottime(t); now >= until {
+	if now := guardtest.Boottime(t); now >= until {
 		t.Fatalf("all of it took %v too long", time.Duration(now-until))
 	}
 	g.Quiet(t)
@@ -149,7 +138,7 @@ func testExceptionEnds(t *testing.T, g *guardtest.FileGuard) {
 	dir := t.TempDir()
 	secret := guardtest.WriteFile(t, dir+"/secret", "")
 	one := guardtest.CopyProgram(t, dir+"/one")
-	ports := []policy.Pattern{policy.SocketPattern{Ports: []policy.PortRange{{First: 2022, Last: 2022}}}}
+	ports := []policy.Pattern{guardtest.Ports(2022)}
 	denial := policy.Policy{Name: "nobody", Subject: policy.Subject{Everyone: true}, Rules: []policy.Rule{
 		{Operation: policy.FileOpen, Deny: guardtest.FilePatterns([]string{secret})},
 		{Operation: policy.SocketBind, Deny: ports},
@@ -163,7 +152,7 @@ func testExceptionEnds(t *testing.T, g *guardtest.FileGuard) {
 		{Operation: policy.BprmCheckSecurity, Allow: []policy.Pattern{policy.ProgramPattern{Paths: []string{one}}}},
 	}}
 	d, a, starter := guardtest.StartDoer(t, "/proc/self/exe"), guardtest.StartActor(t, "/proc/self/exe"), guardtest.StartDoer(t, "/proc/self/exe")
-	until := ahead(t, g, denial, ending(exception, boottime(t)+uint64(time.Hour)))
+	until := ahead(t, g, denial, ending(exception, guardtest.Boottime(t)+uint64(time.Hour)))
 	g.Enforce(t, denial, ending(exception, until))
 	for range 3 {
 		d.Passed(t, "open", secret, "r")
@@ -174,7 +163,7 @@ func testExceptionEnds(t *testing.T, g *guardtest.FileGuard) {
 	for range 2 {
 		starter.Passed(t, "spawn", one)
 	}
-	if now := boottime(t); now >= until {
+	if now := guardtest.Boottime(t); now >= until {
 		t.Fatalf("all of it took %v too long", time.Duration(now-until))
 	}
 	g.Quiet(t)
@@ -186,7 +175,7 @@ func testExceptionEnds(t *testing.T, g *guardtest.FileGuard) {
 			t.Errorf("bind: %v, alert %v", r, alert)
 		}
 		o := starter.Do("spawn", one)
-		if alert := g.Next(t).Context(); o.Errno != syscall.EPERM || alert.Operation != policy.BprmCheckSecurity {
+		if alert := g.Next(t).Context(); o.Errno != syscall.EPERM || alert.Operation != policy.BprmCheckSecurity || alert.Policy != "nobody" || alert.Verdict != policy.Deny {
 			t.Errorf("spawn: %v, alert %v", o, alert)
 		}
 	}
@@ -211,7 +200,7 @@ func testEndInTurn(t *testing.T, g *guardtest.FileGuard) {
 		}
 		return set
 	}
-	first, step := ahead(t, g, set(boottime(t)+uint64(time.Hour), 1)...), uint64(500*time.Millisecond)
+	first, step := ahead(t, g, set(guardtest.Boottime(t)+uint64(time.Hour), 1)...), uint64(500*time.Millisecond)
 	policies := set(first, step)
 	g.Enforce(t, policies...)
 	denied := make([]int, count)
@@ -219,9 +208,9 @@ func testEndInTurn(t *testing.T, g *guardtest.FileGuard) {
 		over = 0
 		bystander.Passed(t, "open", secret, "r")
 		for i, d := range doers {
-			before := boottime(t)
+			before := guardtest.Boottime(t)
 			o := d.Do("open", secret, "r")
-			after := boottime(t)
+			after := guardtest.Boottime(t)
 			switch {
 			case o.Errno == syscall.EPERM:
 				denied[i]++
@@ -257,14 +246,14 @@ func testEndsUnderPolicies(t *testing.T, g *guardtest.FileGuard) {
 	guardtest.Check(t, err)
 	timed := guardtest.DenyFiles("timed", ebpfguard.Processes(process), secret)
 	other := guardtest.DenyFiles("other", ebpfguard.Everyone(), second)
-	until := ahead(t, g, ending(timed, boottime(t)+uint64(time.Hour)))
-	until += until - boottime(t)
+	until := ahead(t, g, ending(timed, guardtest.Boottime(t)+uint64(time.Hour)))
+	until += until - guardtest.Boottime(t)
 	g.Enforce(t, ending(timed, until))
 	g.Refused(t, d, "open", secret, "r")
 	g.Enforce(t, other, ending(timed, until))
 	g.Refused(t, d, "open", secret, "r")
 	g.Refused(t, d, "open", second, "r")
-	if now := boottime(t); now >= until {
+	if now := guardtest.Boottime(t); now >= until {
 		t.Fatalf("all of it took %v too long", time.Duration(now-until))
 	}
 	sleepUntil(t, until)

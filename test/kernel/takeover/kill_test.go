@@ -31,7 +31,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	m, _ := startPinned(t, order{Set: []policy.Policy{always}, Replace: &always})
 	// On a guest's only processor managers would take minutes to start beside others that
 	// are as important.
-	stop, total := guardtest.StrikeOn(t, 2, 5, things)
+	stop := guardtest.StrikeOn(t, 2, 5, things)
 	var revision, longest, replaced int
 	for i := range kills {
 		// Between nothing and some replacements, never the same.
@@ -56,12 +56,10 @@ func TestKilledUnderLoad(t *testing.T) {
 	if replaced < kills/2 {
 		t.Errorf("the set was replaced before %d of %d kills only", replaced, kills)
 	}
-	stop()
-	fmt.Printf("killed %d times in %d revisions during %d operations; to take over took %d ms at most\n", kills, revision, total(), longest)
+	total, _ := stop()
+	fmt.Printf("killed %d times in %d revisions during %d operations; to take over took %d ms at most\n", kills, revision, total, longest)
 	last, err := ebpfguard.NewManager(pinnedOptions())
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	for _, o := range policy.Operations() {
 		s, err := last.Stats(o)
 		if err != nil || s.Alerts+s.AlertsLost != s.Denied+s.Audited {

@@ -111,20 +111,12 @@ func tryPinned(t *testing.T, o order) (*pinnedManager, string) {
 	registerOrders()
 	p := &pinnedManager{command: guardtest.Self("pinned")}
 	in, err := p.command.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	out, err := p.command.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	p.out = bufio.NewReader(out)
-	if err := p.command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(gob.NewEncoder(in).Encode(o), in.Close()); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, p.command.Start())
+	guardtest.Check(t, errors.Join(gob.NewEncoder(in).Encode(o), in.Close()))
 	line, err := p.out.ReadString('\n')
 	if err != nil {
 		t.Fatalf("the manager said %q, %v", line, err)
@@ -154,16 +146,8 @@ func cleanPins(t *testing.T) {
 
 func nobodyBinds(name string, ports ...uint16) policy.Policy {
 	return policy.Policy{Name: name, Subject: policy.Subject{Everyone: true}, Rules: []policy.Rule{
-		{Operation: policy.SocketBind, Deny: []policy.Pattern{portsOf(ports...)}, Message: "nobody binds"},
+		{Operation: policy.SocketBind, Deny: []policy.Pattern{guardtest.Ports(ports...)}, Message: "nobody binds"},
 	}}
-}
-
-func portsOf(list ...uint16) policy.Pattern {
-	var p policy.SocketPattern
-	for _, port := range list {
-		p.Ports = append(p.Ports, policy.PortRange{First: port, Last: port})
-	}
-	return p
 }
 
 func policyNames(set []policy.Policy) (names []string) {

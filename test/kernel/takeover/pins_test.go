@@ -23,13 +23,11 @@ func TestPinned(t *testing.T) {
 	cleanPins(t)
 	a := guardtest.StartActor(t, "/proc/self/exe")
 	named := policy.Policy{Name: "by-name", Subject: policy.Subject{Binaries: []string{guardtest.CopyProgram(t, filepath.Join(t.TempDir(), "named"))}}, Rules: []policy.Rule{
-		{Operation: policy.SocketBind, Deny: []policy.Pattern{portsOf(2024)}},
+		{Operation: policy.SocketBind, Deny: []policy.Pattern{guardtest.Ports(2024)}},
 	}}
 	set := []policy.Policy{nobodyBinds("everyone", 2022), named}
 	killed, _ := startPinned(t, order{Set: set})
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); !r.Refused() {
-		t.Errorf("while it lives: %v", r)
-	}
+	a.WantRefused(t, 2022, "while it lives")
 	if info, err := os.Stat(pinPath); err != nil || info.Mode().Perm() != 0o700 {
 		t.Errorf("the pins have mode %v, %v", info.Mode(), err)
 	}
@@ -38,25 +36,15 @@ func TestPinned(t *testing.T) {
 	}
 	killed.kill(t)
 	for range 3 {
-		if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); !r.Refused() {
-			t.Errorf("after it was killed: %v", r)
-		}
+		a.WantRefused(t, 2022, "after it was killed")
 	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2023)); r.Errno != 0 {
-		t.Errorf("what is allowed, after it was killed: %v", r)
-	}
+	a.WantBound(t, 2023, "what is allowed, after it was killed")
 	late := guardtest.StartActor(t, named.Subject.Binaries[0])
-	if r := late.Do(guardtest.TCP(guardtest.Lo4, 2024)); !r.Refused() {
-		t.Errorf("a program that was started after: %v", r)
-	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2024)); r.Errno != 0 {
-		t.Errorf("another program: %v", r)
-	}
+	late.WantRefused(t, 2024, "a program that was started after")
+	a.WantBound(t, 2024, "another program")
 
 	m, err := ebpfguard.NewManager(pinnedOptions())
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	former, ok := m.Takeover()
 	if !ok || former.Revision == 0 || former.Renewed || former.Migrated || former.Lost != 0 {
 		t.Errorf("took over %+v, %v", former, ok)
@@ -76,9 +64,7 @@ func TestPinned(t *testing.T) {
 	defer cancel()
 	var policies []string
 	for alert, err := range m.Alerts(ctx) {
-		if err != nil {
-			t.Fatal(err)
-		}
+		guardtest.Check(t, err)
 		policies = append(policies, alert.Context().Policy)
 		if len(policies) == 5 {
 			break
@@ -91,9 +77,7 @@ func TestPinned(t *testing.T) {
 	if err != nil || changes.Revision <= former.Revision || !slices.Equal(changes.Added, []string{"more"}) || !slices.Equal(changes.Removed, []string{"by-name"}) || changes.Changed != nil {
 		t.Errorf("changes %+v, %v", changes, err)
 	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2023)); !r.Refused() {
-		t.Errorf("what the new set forbids: %v", r)
-	}
+	a.WantRefused(t, 2023, "what the new set forbids")
 	if rules, err := m.RuleStats(); err != nil || len(rules) != 2 || rules[0].Hits != 4 || rules[1].Hits != 1 {
 		t.Errorf("after another set: %+v, %v", rules, err)
 	}
@@ -101,9 +85,7 @@ func TestPinned(t *testing.T) {
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2023)); !r.Refused() {
-		t.Errorf("after it was closed: %v", r)
-	}
+	a.WantRefused(t, 2023, "after it was closed")
 	if m, err = ebpfguard.NewManager(pinnedOptions()); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +101,5 @@ func TestPinned(t *testing.T) {
 	if pins, err := filepath.Glob("/sys/fs/bpf/*"); err != nil || len(pins) != 0 {
 		t.Errorf("pins %v, %v", pins, err)
 	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); r.Errno != 0 {
-		t.Errorf("after it was removed: %v", r)
-	}
+	a.WantBound(t, 2022, "after it was removed")
 }

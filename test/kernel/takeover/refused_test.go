@@ -64,9 +64,7 @@ func TestPinsRefused(t *testing.T) {
 			func() error { return rename(linkAt("socket_bind"), linkAt("task_alloc"), aside, linkAt("socket_bind")) }, ebpfguard.ErrPinsDamaged,
 		},
 	} {
-		if err := c.damage(); err != nil {
-			t.Fatal(err)
-		}
+		guardtest.Check(t, c.damage())
 		m, err := ebpfguard.NewManager(pinnedOptions())
 		if err == nil {
 			m.Close()
@@ -75,12 +73,8 @@ func TestPinsRefused(t *testing.T) {
 			t.Errorf("%s: taken over: %v", c.name, err)
 		}
 		fmt.Printf("%s: %v\n", c.name, err)
-		if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); !r.Refused() {
-			t.Errorf("%s: after it was refused: %v", c.name, r)
-		}
-		if err := c.undo(); err != nil {
-			t.Fatal(err)
-		}
+		a.WantRefused(t, 2022, c.name+": after it was refused")
+		guardtest.Check(t, c.undo())
 	}
 
 	m, err := ebpfguard.NewManager(pinnedOptions())
@@ -90,9 +84,7 @@ func TestPinsRefused(t *testing.T) {
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
-	if err := rename(linkAt("task_alloc"), aside); err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, rename(linkAt("task_alloc"), aside))
 	options := pinnedOptions()
 	options.ReplacePins = true
 	if m, err = ebpfguard.NewManager(options); err != nil {
@@ -101,27 +93,19 @@ func TestPinsRefused(t *testing.T) {
 	if _, ok := m.Takeover(); ok {
 		t.Error("took over what is damaged")
 	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); !r.Refused() {
-		t.Errorf("before something else is in force: %v", r)
-	}
+	a.WantRefused(t, 2022, "before something else is in force")
 	if _, err := m.Apply([]policy.Policy{nobodyBinds("everyone", 2025)}); err != nil {
 		t.Error(err)
 	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); r.Errno != 0 {
-		t.Errorf("what only the former forbade: %v", r)
-	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2025)); !r.Refused() {
-		t.Errorf("what the new one forbids: %v", r)
-	}
+	a.WantBound(t, 2022, "what only the former forbade")
+	a.WantRefused(t, 2025, "what the new one forbids")
 	if err := m.Close(); err != nil {
 		t.Error(err)
 	}
 	if removed, err := ebpfguard.RemovePins(pinPath, false); err != nil || !removed {
 		t.Errorf("removed %v, %v", removed, err)
 	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2025)); r.Errno != 0 {
-		t.Errorf("after it was removed: %v", r)
-	}
+	a.WantBound(t, 2025, "after it was removed")
 	if err := os.Remove(aside); err != nil {
 		t.Error(err)
 	}

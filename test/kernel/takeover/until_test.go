@@ -21,46 +21,29 @@ func TestPinnedUntil(t *testing.T) {
 	killed, _ := startPinned(t, order{Set: []policy.Policy{nobodyBinds("everyone", 2022)}})
 	killed.kill(t)
 	timed := nobodyBinds("timed", 2023)
-	timed.Until = bootNow(t) + uint64(20*time.Second)
+	timed.Until = guardtest.Boottime(t) + uint64(20*time.Second)
 	killed, _ = startPinned(t, order{Set: []policy.Policy{nobodyBinds("everyone", 2022), timed}})
 	killed.kill(t)
 	refused := 0
-	for bootNow(t) < timed.Until-uint64(time.Second) {
-		if r := a.Do(guardtest.TCP(guardtest.Lo4, 2023)); !r.Refused() {
-			t.Errorf("%v before the end: %v", time.Duration(timed.Until-bootNow(t)), r)
-		}
+	for guardtest.Boottime(t) < timed.Until-uint64(time.Second) {
+		a.WantRefused(t, 2023, "before the end")
 		refused++
 		time.Sleep(100 * time.Millisecond)
 	}
 	if refused == 0 {
 		t.Error("the policy had ended before it was tried")
 	}
-	for bootNow(t) <= timed.Until {
+	for guardtest.Boottime(t) <= timed.Until {
 		time.Sleep(10 * time.Millisecond)
 	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2023)); r.Errno != 0 {
-		t.Errorf("after the end: %v", r)
-	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); !r.Refused() {
-		t.Errorf("what has no end: %v", r)
-	}
+	a.WantBound(t, 2023, "after the end")
+	a.WantRefused(t, 2022, "what has no end")
 	m, err := ebpfguard.NewManager(pinnedOptions())
-	if err != nil {
-		t.Fatal(err)
-	}
+	guardtest.Check(t, err)
 	if former, _ := m.Takeover(); len(former.Policies) != 2 || former.Policies[1].Until != timed.Until {
 		t.Errorf("took over %+v", former)
 	}
 	if err := m.Remove(); err != nil {
 		t.Error(err)
 	}
-}
-
-func bootNow(t *testing.T) uint64 {
-	t.Helper()
-	now, err := ebpfguard.Boottime()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return now
 }

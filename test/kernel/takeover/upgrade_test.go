@@ -24,7 +24,7 @@ func TestPinnedUpgrade(t *testing.T) {
 	a := guardtest.StartActor(t, "/proc/self/exe")
 	things := []guardtest.Hammered{{Name: "bind", Forbidden: guardtest.BindTo(guardtest.Lo4, 2022), Free: guardtest.BindTo(guardtest.Lo4, 2023)}}
 	killed, _ := startPinned(t, order{Set: []policy.Policy{nobodyBinds("everyone", 2022)}})
-	stop, total := guardtest.StrikeOn(t, 1, 0, things)
+	stop := guardtest.StrikeOn(t, 1, 0, things)
 	killed.kill(t)
 	for _, c := range []struct {
 		name          string
@@ -41,28 +41,21 @@ func TestPinnedUpgrade(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.name, said, c.says)
 		}
 		m.kill(t)
-		if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); !r.Refused() {
-			t.Errorf("%s: %v", c.name, r)
-		}
+		a.WantRefused(t, 2022, c.name)
 	}
 	older, said := tryPinned(t, order{})
 	older.kill(t)
 	if !strings.Contains(said, "the pins are of a newer version: what is pinned at "+pinPath+" has layout 2, this version knows up to 1") {
 		t.Errorf("an older version: %q", said)
 	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); !r.Refused() {
-		t.Errorf("after an older version was refused: %v", r)
-	}
-	stop()
-	if total() == 0 {
+	a.WantRefused(t, 2022, "after an older version was refused")
+	if total, _ := stop(); total == 0 {
 		t.Error("nothing was tried meanwhile")
 	}
 	if _, err := ebpfguard.RemovePins(pinPath, false); err != nil {
 		t.Error(err)
 	}
-	if r := a.Do(guardtest.TCP(guardtest.Lo4, 2022)); r.Errno != 0 {
-		t.Errorf("after it was removed: %v", r)
-	}
+	a.WantBound(t, 2022, "after it was removed")
 }
 
 // isOn reports whether this is one of the kernels that a test which takes minutes has time
