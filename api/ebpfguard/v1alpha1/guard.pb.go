@@ -26,7 +26,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Origin tells who owns a policy, and thus how it is changed.
+// Origin says who owns a policy, and so how to change it.
 type Origin int32
 
 const (
@@ -89,7 +89,7 @@ const (
 	StatusResponse_STATE_UNSPECIFIED StatusResponse_State = 0
 	// STATE_ENFORCING: what the files and requests say is in force.
 	StatusResponse_STATE_ENFORCING StatusResponse_State = 1
-	// STATE_DEGRADED: enforcing, but not all is well; problems tells what.
+	// STATE_DEGRADED: enforcing, but something is wrong; problems says what.
 	StatusResponse_STATE_DEGRADED StatusResponse_State = 2
 )
 
@@ -139,16 +139,16 @@ type MitigateRequest_Profile int32
 
 const (
 	MitigateRequest_PROFILE_UNSPECIFIED MitigateRequest_Profile = 0
-	// PROFILE_NO_NETWORK: neither bind nor connect nor send to an address; what is connected or bound already neither
-	// sends nor receives nor accepts any more.
+	// PROFILE_NO_NETWORK: no bind, no connect, no sending to an address. Sockets that are connected or bound already
+	// no longer send, receive or accept.
 	MitigateRequest_PROFILE_NO_NETWORK MitigateRequest_Profile = 1
-	// PROFILE_READ_ONLY: no file is written, changed, made, renamed or removed.
+	// PROFILE_READ_ONLY: no file may be written, changed, made, renamed or removed.
 	MitigateRequest_PROFILE_READ_ONLY MitigateRequest_Profile = 2
-	// PROFILE_NO_EXEC: no program is started.
+	// PROFILE_NO_EXEC: no program may be started.
 	MitigateRequest_PROFILE_NO_EXEC MitigateRequest_Profile = 3
-	// PROFILE_KILL: it is killed, and killed again at whatever it is judged for.
+	// PROFILE_KILL: it is killed at once, and again at every operation that is judged.
 	MitigateRequest_PROFILE_KILL MitigateRequest_Profile = 4
-	// PROFILE_NO_NEW_CONNECTIONS: neither bind nor connect nor send to an address; what is connected already goes on.
+	// PROFILE_NO_NEW_CONNECTIONS: no bind, no connect, no sending to an address; open connections go on.
 	MitigateRequest_PROFILE_NO_NEW_CONNECTIONS MitigateRequest_Profile = 5
 )
 
@@ -301,10 +301,10 @@ type ApplyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// yaml holds policies, as many documents as wanted.
 	Yaml string `protobuf:"bytes,1,opt,name=yaml,proto3" json:"yaml,omitempty"`
-	// replace removes what was applied before and is not in yaml. Policies of files and mitigations stay.
+	// replace also removes applied policies that are not in yaml. Policies of files and mitigations stay.
 	Replace bool `protobuf:"varint,2,opt,name=replace,proto3" json:"replace,omitempty"`
-	// dry_run tells what would change, and fails as the change would, but for what only loading
-	// programs and tables into the kernel shows. It changes nothing.
+	// dry_run returns what would change, and fails as the change would, except for errors that only
+	// loading programs and tables into the kernel shows. It changes nothing.
 	DryRun bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	// name of what the yaml was read from, for messages such as NAME:3:7; "request" if empty.
 	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
@@ -373,7 +373,7 @@ func (x *ApplyRequest) GetName() string {
 type ApplyResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Changes *Changes               `protobuf:"bytes,1,opt,name=changes,proto3" json:"changes,omitempty"`
-	// warnings tell what is odd about the policies, one line each.
+	// warnings say what is odd about the policies, one line each.
 	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -423,7 +423,7 @@ func (x *ApplyResponse) GetWarnings() []string {
 	return nil
 }
 
-// Changes tells what changed, by the names of policies.
+// Changes lists what changed, by the names of policies.
 type Changes struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// revision is the number of the set in force.
@@ -783,8 +783,8 @@ func (x *GetResponse) GetPolicy() *Policy {
 	return nil
 }
 
-// WatchRequest chooses alerts: the values of one field are alternatives, the fields are ANDed,
-// an empty field chooses everything.
+// WatchRequest chooses alerts: of one field any value must match, and every field must match; an
+// empty field matches everything.
 type WatchRequest struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Operations []string               `protobuf:"bytes,1,rep,name=operations,proto3" json:"operations,omitempty"`
@@ -873,7 +873,7 @@ type WatchResponse struct {
 	//	*WatchResponse_Lost
 	//	*WatchResponse_Subscribed
 	Event isWatchResponse_Event `protobuf_oneof:"event"`
-	// text is the same alert for a person.
+	// text is the same alert, for people.
 	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1014,14 +1014,14 @@ func (*StatusRequest) Descriptor() ([]byte, []int) {
 type StatusResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	State StatusResponse_State   `protobuf:"varint,1,opt,name=state,proto3,enum=ebpfguard.v1alpha1.StatusResponse_State" json:"state,omitempty"`
-	// problems tell what is wrong and what to do, one line each.
+	// problems say what is wrong and what to do, one line each.
 	Problems []string               `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
 	Version  string                 `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
 	Host     string                 `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
 	BootId   string                 `protobuf:"bytes,5,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
 	Pid      int32                  `protobuf:"varint,6,opt,name=pid,proto3" json:"pid,omitempty"`
 	Started  *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=started,proto3" json:"started,omitempty"`
-	// adopted tells that enforcement was taken over from a former daemon.
+	// adopted means that this daemon took enforcement over from a former one.
 	Adopted         bool                   `protobuf:"varint,8,opt,name=adopted,proto3" json:"adopted,omitempty"`
 	PinPath         string                 `protobuf:"bytes,9,opt,name=pin_path,json=pinPath,proto3" json:"pin_path,omitempty"`
 	Revision        uint32                 `protobuf:"varint,10,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -1202,19 +1202,19 @@ func (x *StatusResponse) GetResidentBytes() uint64 {
 	return 0
 }
 
-// OperationCounters count decisions of rules since the enforcement began, also before this daemon
-// was started. What no pattern of a rule matches is allowed and not counted.
+// OperationCounters count decisions of rules since enforcement began, including the time before
+// this daemon started. An operation that no pattern matches is allowed and not counted.
 type OperationCounters struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Operation string                 `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
 	Attached  bool                   `protobuf:"varint,2,opt,name=attached,proto3" json:"attached,omitempty"`
-	// allowed are those that an allow pattern let pass.
+	// allowed counts operations that an allow pattern let pass.
 	Allowed uint64 `protobuf:"varint,3,opt,name=allowed,proto3" json:"allowed,omitempty"`
 	Audited uint64 `protobuf:"varint,4,opt,name=audited,proto3" json:"audited,omitempty"`
 	// denied includes killed.
 	Denied uint64 `protobuf:"varint,5,opt,name=denied,proto3" json:"denied,omitempty"`
 	Killed uint64 `protobuf:"varint,6,opt,name=killed,proto3" json:"killed,omitempty"`
-	// undecided are those of audited and denied where too little was known.
+	// undecided counts those of audited and denied for which the guard could not learn enough.
 	Undecided uint64 `protobuf:"varint,7,opt,name=undecided,proto3" json:"undecided,omitempty"`
 	// alerts + alerts_lost + alerts_limited is audited + denied.
 	Alerts        uint64 `protobuf:"varint,8,opt,name=alerts,proto3" json:"alerts,omitempty"`
@@ -1329,7 +1329,7 @@ type RuleCounters struct {
 	Policy    string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
 	Rule      uint32                 `protobuf:"varint,2,opt,name=rule,proto3" json:"rule,omitempty"`
 	Operation string                 `protobuf:"bytes,3,opt,name=operation,proto3" json:"operation,omitempty"`
-	// hits are the operations that the rule audited, denied or killed since its policy is as it is now.
+	// hits counts operations that the rule audited, denied or killed since its policy last changed.
 	Hits          uint64 `protobuf:"varint,4,opt,name=hits,proto3" json:"hits,omitempty"`
 	AlertsLost    uint64 `protobuf:"varint,5,opt,name=alerts_lost,json=alertsLost,proto3" json:"alerts_lost,omitempty"`
 	AlertsLimited uint64 `protobuf:"varint,6,opt,name=alerts_limited,json=alertsLimited,proto3" json:"alerts_limited,omitempty"`
@@ -1662,11 +1662,11 @@ type Process struct {
 	Start  uint64 `protobuf:"varint,2,opt,name=start,proto3" json:"start,omitempty"`
 	Binary string `protobuf:"bytes,3,opt,name=binary,proto3" json:"binary,omitempty"`
 	Script string `protobuf:"bytes,4,opt,name=script,proto3" json:"script,omitempty"`
-	// ancestors are programs of those that it descends from, its parent's first.
+	// ancestors are the programs of its ancestors, the parent's first.
 	Ancestors []string `protobuf:"bytes,5,rep,name=ancestors,proto3" json:"ancestors,omitempty"`
 	Uid       uint32   `protobuf:"varint,6,opt,name=uid,proto3" json:"uid,omitempty"`
 	Cgroup    string   `protobuf:"bytes,7,opt,name=cgroup,proto3" json:"cgroup,omitempty"`
-	// unknown tells that the guard could not identify it.
+	// unknown means that the guard could not identify it.
 	Unknown       bool   `protobuf:"varint,8,opt,name=unknown,proto3" json:"unknown,omitempty"`
 	Comm          string `protobuf:"bytes,9,opt,name=comm,proto3" json:"comm,omitempty"`
 	Ppid          uint32 `protobuf:"varint,10,opt,name=ppid,proto3" json:"ppid,omitempty"`
@@ -1777,10 +1777,10 @@ func (x *Process) GetPpid() uint32 {
 type MitigateRequest struct {
 	state   protoimpl.MessageState  `protogen:"open.v1"`
 	Profile MitigateRequest_Profile `protobuf:"varint,1,opt,name=profile,proto3,enum=ebpfguard.v1alpha1.MitigateRequest_Profile" json:"profile,omitempty"`
-	// yaml is a policy without a subject in place of a profile.
+	// yaml is a policy without a subject, in place of a profile.
 	Yaml string               `protobuf:"bytes,2,opt,name=yaml,proto3" json:"yaml,omitempty"`
 	Ttl  *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
-	// Exactly one says whom it is for.
+	// Exactly one selects the processes.
 	//
 	// Types that are valid to be assigned to Subject:
 	//
@@ -1794,7 +1794,7 @@ type MitigateRequest struct {
 	Name string `protobuf:"bytes,9,opt,name=name,proto3" json:"name,omitempty"`
 	// message is copied into its alerts.
 	Message string `protobuf:"bytes,10,opt,name=message,proto3" json:"message,omitempty"`
-	// audit only tells what would be forbidden.
+	// audit forbids nothing and raises alerts for what would be forbidden.
 	Audit         bool `protobuf:"varint,11,opt,name=audit,proto3" json:"audit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1965,8 +1965,8 @@ func (*MitigateRequest_Everyone) isMitigateRequest_Subject() {}
 type ProcessSubject struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Pid   uint32                 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
-	// start, if not 0, is when the process was started (Process.start): another process that has
-	// the pid meanwhile is refused with NOT_FOUND.
+	// start, if not 0, is when the process started (Process.start). If another process has the pid
+	// now, the call fails with NOT_FOUND.
 	Start         uint64 `protobuf:"varint,2,opt,name=start,proto3" json:"start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2019,7 +2019,7 @@ func (x *ProcessSubject) GetStart() uint64 {
 type MitigateResponse struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Mitigation *Mitigation            `protobuf:"bytes,1,opt,name=mitigation,proto3" json:"mitigation,omitempty"`
-	// warnings tell what is odd about it, one line each: that nobody is met by it now, for example,
+	// warnings say what is odd about it, one line each: for example that it matches nothing now,
 	// since there is no such file or cgroup. It is in force all the same.
 	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -2075,7 +2075,7 @@ type Mitigation struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Profile string                 `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
-	// subject is whom it is for, for a person.
+	// subject describes the processes, for people.
 	Subject string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	Expires *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires,proto3" json:"expires,omitempty"`
 	Left    *durationpb.Duration   `protobuf:"bytes,5,opt,name=left,proto3" json:"left,omitempty"`

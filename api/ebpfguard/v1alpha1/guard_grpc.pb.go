@@ -37,14 +37,14 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// GuardService steers a running daemon. Calls that change something need the user of the
-// daemon or root; the others are open to the group that may read as well. What fails changes
-// nothing. Status codes: INVALID_ARGUMENT for a policy or request that is wrong, NOT_FOUND,
-// FAILED_PRECONDITION for what the kernel cannot enforce or a file owns, PERMISSION_DENIED.
+// GuardService controls a running daemon. Calls that change something need root or the daemon's
+// user; the others are also open to the socket's group. A call that fails changes nothing. Status
+// codes: INVALID_ARGUMENT for a wrong policy or request, NOT_FOUND, FAILED_PRECONDITION for what
+// the kernel cannot enforce or a file owns, PERMISSION_DENIED.
 type GuardServiceClient interface {
-	// Apply adds policies or replaces them by name, all at once.
+	// Apply adds policies or replaces them by name, in one step.
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
-	// Delete removes policies that were applied, all at once.
+	// Delete removes policies that were applied, in one step.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// List returns the policies in force.
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
@@ -52,9 +52,9 @@ type GuardServiceClient interface {
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
 	// Watch sends alerts from now on until the call is cancelled.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
-	// Status tells what is in force and what was decided.
+	// Status returns what is in force and what was decided.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
-	// Explain tells what a running process is to the policies in force.
+	// Explain returns how the policies in force see a running process.
 	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
 	// Mitigate forbids something for a limited time. The kernel ends it, also when the daemon
 	// does not run.
@@ -174,14 +174,14 @@ func (c *guardServiceClient) Lift(ctx context.Context, in *LiftRequest, opts ...
 // All implementations must embed UnimplementedGuardServiceServer
 // for forward compatibility.
 //
-// GuardService steers a running daemon. Calls that change something need the user of the
-// daemon or root; the others are open to the group that may read as well. What fails changes
-// nothing. Status codes: INVALID_ARGUMENT for a policy or request that is wrong, NOT_FOUND,
-// FAILED_PRECONDITION for what the kernel cannot enforce or a file owns, PERMISSION_DENIED.
+// GuardService controls a running daemon. Calls that change something need root or the daemon's
+// user; the others are also open to the socket's group. A call that fails changes nothing. Status
+// codes: INVALID_ARGUMENT for a wrong policy or request, NOT_FOUND, FAILED_PRECONDITION for what
+// the kernel cannot enforce or a file owns, PERMISSION_DENIED.
 type GuardServiceServer interface {
-	// Apply adds policies or replaces them by name, all at once.
+	// Apply adds policies or replaces them by name, in one step.
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
-	// Delete removes policies that were applied, all at once.
+	// Delete removes policies that were applied, in one step.
 	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	// List returns the policies in force.
 	List(context.Context, *ListRequest) (*ListResponse, error)
@@ -189,9 +189,9 @@ type GuardServiceServer interface {
 	Get(context.Context, *GetRequest) (*GetResponse, error)
 	// Watch sends alerts from now on until the call is cancelled.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
-	// Status tells what is in force and what was decided.
+	// Status returns what is in force and what was decided.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
-	// Explain tells what a running process is to the policies in force.
+	// Explain returns how the policies in force see a running process.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	// Mitigate forbids something for a limited time. The kernel ends it, also when the daemon
 	// does not run.
