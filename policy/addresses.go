@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -108,4 +109,54 @@ func findListed(list []netip.Prefix, a netip.Addr) (netip.Prefix, bool) {
 		}
 	}
 	return netip.Prefix{}, false
+}
+
+// packedPrefixes are prefixes as one text: of each a byte for its family and
+// length, and the bytes of its address, in base64.
+type packedPrefixes []netip.Prefix
+
+// packedIPv6 is what the first byte of an IPv6 prefix has beside its length.
+const packedIPv6 = 64
+
+// MarshalText implements [encoding.TextMarshaler].
+func (list packedPrefixes) MarshalText() ([]byte, error) {
+	packed := make([]byte, 0, 5*len(list))
+	for _, p := range list {
+		switch a := p.Addr(); {
+		case !p.IsValid():
+			return nil, errors.New("a prefix is invalid")
+		case a.Is4():
+			packed = append(packed, byte(p.Bits()))
+		default:
+			packed = append(packed, byte(packedIPv6+p.Bits()))
+		}
+		packed = append(packed, p.Addr().AsSlice()...)
+	}
+	return base64.StdEncoding.AppendEncode(nil, packed), nil
+}
+
+// UnmarshalText implements [encoding.TextUnmarshaler].
+func (list *packedPrefixes) UnmarshalText(text []byte) error {
+	packed, err := base64.StdEncoding.AppendDecode(nil, text)
+	if err != nil {
+		return err
+	}
+	*list = make(packedPrefixes, 0, len(packed)/5)
+	for len(packed) > 0 {
+		bits, size := int(packed[0]), 4
+		if bits >= packedIPv6 {
+			bits, size = bits-packedIPv6, 16
+		}
+		if len(packed) < 1+size {
+			return errors.New("the last address is cut off")
+		}
+		a, _ := netip.AddrFromSlice(packed[1 : 1+size])
+		p := netip.PrefixFrom(a, bits)
+		if !p.IsValid() {
+			return fmt.Errorf("%v has no prefix of %d bits", a, bits)
+		}
+		*list = append(*list, p)
+		packed = packed[1+size:]
+	}
+	return nil
 }

@@ -1,9 +1,5 @@
 package policy
 
-import (
-	"net/netip"
-)
-
 // Decide returns what happens to the operation under the policies, which must
 // be valid (see [Validate]) and without unresolved names (see [ResolveNames]).
 // It is the reference semantics: the kernel programs give the same answer.
@@ -130,19 +126,6 @@ func pathsOf(set []Policy, operation Operation) [][]string {
 	return paths
 }
 
-// pathsIn returns the path patterns of the pattern's object.
-func pathsIn(pattern Pattern) []string {
-	switch p := pattern.(type) {
-	case FilePattern:
-		return p.Paths
-	case ProgramPattern:
-		return p.Paths
-	case MountPattern:
-		return p.Targets
-	}
-	return nil
-}
-
 // judge decides about an object.
 func (j judge) judge(o Object) judgement {
 	switch o := o.(type) {
@@ -188,89 +171,6 @@ func (j judge) unidentified(o Object) judgement {
 			result.Decision = Stricter(result.Decision,
 				Decision{Verdict: e.verdict, Policy: e.policy, Rule: e.rule, Undecided: true, Revoke: e.revoke})
 		}
-	}
-	return result
-}
-
-// accesses judges a file for each kind of access.
-func (j judge) accesses(f File) judgement {
-	var result judgement
-	for i, access := range f.Access.each() {
-		one := j.names(f.Names, func(n Names) Object { return File{n, access} })
-		if i == 0 {
-			result = one
-		} else {
-			result = stricter(result, one)
-		}
-	}
-	return result
-}
-
-// names judges an object by each of its names that a path pattern selects; with
-// makes the object that has just the given name.
-func (j judge) names(n Names, with func(Names) Object) judgement {
-	var judged []Names
-	for _, name := range n.all() {
-		if j.named(name) {
-			judged = append(judged, Names{Path: name})
-		}
-	}
-	if n.Unknown {
-		judged = append(judged, Names{Unknown: true})
-	}
-	if len(judged) == 0 {
-		judged = append(judged, Names{})
-	}
-	result := j.literal(with(judged[0]))
-	for _, name := range judged[1:] {
-		result = stricter(result, j.literal(with(name)))
-	}
-	return result
-}
-
-// named reports whether any rule of the operation has a path that selects the
-// name.
-func (j judge) named(name string) bool {
-	for _, patterns := range j.paths {
-		if matchPaths(patterns, name) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// dualStack judges an IPv6 socket that takes IPv4 as well for both.
-func (j judge) dualStack(s Socket) judgement {
-	result := j.port(s)
-	if s.DualStack {
-		s.Address = netip.IPv4Unspecified()
-		result = stricter(result, j.port(s))
-	}
-	return result
-}
-
-// port judges port 0 for every port that the kernel may choose.
-func (j judge) port(s Socket) judgement {
-	result := j.address(s)
-	if s.Port != 0 || !s.Protocol.HasPorts() || result.NamesPort {
-		return result
-	}
-	for _, port := range portRepresentatives(j.patterns(), s.Automatic) {
-		s.Port = port
-		result = stricter(result, j.address(s))
-	}
-	return result
-}
-
-// address judges the unspecified address for every address of its family.
-func (j judge) address(s Socket) judgement {
-	result := j.literal(s)
-	if !s.Address.IsUnspecified() || result.NamesAddress {
-		return result
-	}
-	for _, a := range addressRepresentatives(j.patterns(), s.Address.Is4()) {
-		s.Address = a
-		result = stricter(result, j.literal(s))
 	}
 	return result
 }

@@ -150,42 +150,6 @@ func notes(r Request, result judgement) []string {
 	return notes
 }
 
-// nameNotes tells which of several names decided.
-func nameNotes(from, to Names) []string {
-	switch {
-	case to.Unknown || from.Unknown && to.Path == "":
-		return nil // noted as undecided
-	case to.Path != "" && to.Path != from.Path:
-		return []string{fmt.Sprintf("it is also %s, and that name decides", to.Path)}
-	case to.Path == "" && len(from.all()) > 0:
-		return []string{"no path of any rule selects it"}
-	}
-	return nil
-}
-
-// socketNotes tells which of the values that the kernel may choose decided.
-func socketNotes(o Operation, from, to Socket) []string {
-	var notes []string
-	if o == SocketConnect {
-		if from.Address != to.Address {
-			notes = append(notes, fmt.Sprintf("connecting to %v reaches %v", from.Address, to.Address))
-		}
-		return notes
-	}
-	if from.DualStack && to.Address.Is4() {
-		notes = append(notes, "the socket takes IPv4 as well")
-		if !to.Address.IsUnspecified() {
-			notes = append(notes, fmt.Sprintf("address 0.0.0.0 stands for every IPv4 address, also %v", to.Address))
-		}
-	} else if from.Address != to.Address {
-		notes = append(notes, fmt.Sprintf("address %v stands for every address of its family, also %v", from.Address, to.Address))
-	}
-	if from.Port != to.Port {
-		notes = append(notes, fmt.Sprintf("port %d may become %d", from.Port, to.Port))
-	}
-	return notes
-}
-
 // comparison says why candidates won or lost.
 type comparison struct {
 	set        []Policy

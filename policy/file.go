@@ -6,6 +6,36 @@ import (
 	"strings"
 )
 
+// Access is a set of kinds of access to a file.
+type Access uint8
+
+// The kinds of access.
+const (
+	Read Access = 1 << iota
+	// Write covers every change to the file: of what is in it, of its
+	// attributes, of its name, and making or removing it.
+	Write
+	Exec
+	AllAccess = Read | Write | Exec
+)
+
+// FilePattern selects accesses to files. The keys are ANDed, the values of one
+// key ORed, an empty key matches everything. The zero value is refused; the
+// pattern for everything is FilePattern{All: true}.
+type FilePattern struct {
+	All    bool     `json:"all,omitempty"`
+	Paths  []string `json:"paths,omitempty"` // see [PathPattern]
+	Access Access   `json:"access,omitempty"`
+}
+
+// File is the object of file_open.
+type File struct {
+	Names
+	// Access is what the process wants to do: one kind or several, of which
+	// each is judged.
+	Access Access
+}
+
 // The keys of the [Specificity] of files and programs.
 const (
 	pathKey   = 0
@@ -86,55 +116,6 @@ func (p FilePattern) matches(o Object) (Specificity, certainty) {
 	return s, certain
 }
 
-// match reports whether the patterns select the path; no patterns select any. It
-// sets how specifically; if that is not certain, how specifically at most.
-func (n Names) match(patterns []string, specificity *uint32) certainty {
-	switch {
-	case len(patterns) == 0:
-		return yes
-	case n.Unknown:
-		*specificity = maxPathSpecificity(patterns)
-		return maybe
-	}
-	*specificity = matchPaths(patterns, n.Path)
-	if *specificity == 0 {
-		return no
-	}
-	return yes
-}
-
-// all returns all names of the object, once each.
-func (n Names) all() []string {
-	var names []string
-	seen := make(map[string]bool, 1+len(n.Aliases))
-	for _, name := range append([]string{n.Path}, n.Aliases...) {
-		if name != "" && !seen[name] {
-			names = append(names, name)
-		}
-		seen[name] = true
-	}
-	return names
-}
-
-// String returns the names, the one by which the object was reached first.
-func (n Names) String() string {
-	names := n.all()
-	text := "no path"
-	switch {
-	case n.Path != "":
-		text, names = n.Path, names[1:]
-	case n.Unknown:
-		text = "an unknown path"
-	}
-	if len(names) > 0 {
-		text += " (also " + strings.Join(names, ", ") + ")"
-	}
-	if n.Unknown && n.Path != "" {
-		text += " (or another path)"
-	}
-	return text
-}
-
 // isZero reports whether the pattern names nothing.
 func (p FilePattern) isZero() bool { return !p.All && len(p.Paths) == 0 && p.Access == 0 }
 
@@ -167,82 +148,29 @@ func (p FilePattern) String() string {
 // String returns the access and the names of the file.
 func (f File) String() string { return f.Access.String() + " " + f.Names.String() }
 
-// matches reports whether the pattern selects the program, of which only Path
-// counts, not its aliases.
-func (p ProgramPattern) matches(o Object) (Specificity, certainty) {
-	var s Specificity
-	program, ok := o.(Program)
-	if !ok || p.Fileless && !program.Fileless || p.NoArgs && !program.NoArgs {
-		return s, no
-	}
-	if p.All {
-		return s, yes
-	}
-	certain := program.Names.match(p.Paths, &s[pathKey])
-	for _, named := range []bool{p.Fileless, p.NoArgs} {
-		if named {
-			s[traitsKey]++
+// accesses judges a file for each kind of access.
+func (j judge) accesses(f File) judgement {
+	var result judgement
+	for i, access := range f.Access.each() {
+		one := j.names(f.Names, func(n Names) Object { return File{n, access} })
+		if i == 0 {
+			result = one
+		} else {
+			result = stricter(result, one)
 		}
 	}
-	return s, certain
+	return result
 }
 
-func (p ProgramPattern) isZero() bool {
-	return !p.All && len(p.Paths) == 0 && !p.Fileless && !p.NoArgs
-}
-
-func (p ProgramPattern) validate() error {
-	var errs []error
-	if p.isZero() {
-		errs = append(errs, errors.New("the pattern names nothing; write all to select every program"))
+func (d *decoder) filePattern(set fields) FilePattern {
+	p := FilePattern{Paths: d.paths(set, "paths", "path")}
+	for item, text := range d.texts(set, "access", "an access") {
+		access, err := ParseAccess(text)
+		d.check(item, err)
+		if p.Access&access != 0 {
+			d.fail(item, "access %s is listed twice; remove one", text)
+		}
+		p.Access |= access
 	}
-	if p.All && (len(p.Paths) > 0 || p.Fileless || p.NoArgs) {
-		errs = append(errs, errors.New("all cannot be combined with paths, fileless or no_args; leave out one or the other"))
-	}
-	errs = append(errs, checkEmpty("paths", p.Paths), checkPaths("path", p.Paths))
-	return errors.Join(errs...)
-}
-
-// String returns the pattern as flow-style YAML.
-func (p ProgramPattern) String() string {
-	if p.All {
-		return "all"
-	}
-	var f flow
-	f.list("paths", quoted(p.Paths))
-	f.flag("fileless", p.Fileless)
-	f.flag("no_args", p.NoArgs)
-	return f.String()
-}
-
-// String returns the names of the program and what is odd about it.
-func (p Program) String() string {
-	text := p.Names.String()
-	if p.Fileless {
-		text += ", fileless"
-	}
-	if p.NoArgs {
-		text += ", without arguments"
-	}
-	return text
-}
-
-// checkPaths returns what is wrong with each of the path patterns.
-func checkPaths(what string, patterns []string) error {
-	var errs []error
-	for _, text := range patterns {
-		_, err := parsePathPattern(what, text)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-// checkEmpty returns an error for a list that is empty without being nil. An
-// empty list matches everything; one that was made on purpose and came out
-// empty must not.
-func checkEmpty[T any](key string, list []T) error {
-	if list == nil || len(list) > 0 {
-		return nil
-	}
-	return fmt.Errorf("%s is an empty list; name at least one value or leave it out (nil), which selects all", key)
+	return p
 }

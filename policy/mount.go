@@ -9,13 +9,8 @@ import (
 	"strings"
 )
 
-// The keys of a mount's [Specificity].
-const (
-	targetKey = iota
-	sourceKey
-	typeKey
-	flagsKey
-)
+// MountFlags is a set of flags of a mount: MountNew to MountForce.
+type MountFlags uint32
 
 // The flags of a mount. Of the first nine, which tell what kind of operation it
 // is, sb_mount has one of new, bind, move, the propagations and pivot, and rec
@@ -53,6 +48,41 @@ const (
 
 	// AllMountFlags are all of them.
 	AllMountFlags = MountForce<<1 - 1
+)
+
+// MountPattern selects operations on mounts. The keys are ANDed, the values of one
+// key ORed, an empty key matches everything: a pattern with flags matches when
+// the operation has any of them. The zero value is refused; the pattern for
+// everything is MountPattern{All: true}.
+type MountPattern struct {
+	All     bool     `json:"all,omitempty"`
+	Sources []string `json:"sources,omitempty"` // see [SourcePattern]; not for sb_umount
+	Targets []string `json:"targets,omitempty"` // see [PathPattern]
+	// Types are names of types of filesystems, without a subtype.
+	Types []string `json:"types,omitempty"`
+	// Flags are some of those that the operation can have, see [MountFlagsOf].
+	Flags MountFlags `json:"flags,omitempty"`
+}
+
+// Mount is the object of sb_mount, sb_remount and sb_umount.
+type Mount struct {
+	// Source is the device or directory as the process named it; empty
+	// where there is none.
+	Source string
+	// Target are the names of where it is mounted.
+	Target Names
+	// Type is the type of the filesystem; empty for a bind mount, a move or
+	// a change of propagation.
+	Type  string
+	Flags MountFlags
+}
+
+// The keys of a mount's [Specificity].
+const (
+	targetKey = iota
+	sourceKey
+	typeKey
+	flagsKey
 )
 
 // mountFlagNames are the names of the flags by their bit.
@@ -230,4 +260,86 @@ func (m Mount) String() string {
 		parts = append(parts, "("+m.Flags.String()+")")
 	}
 	return strings.Join(parts, " ")
+}
+
+func (d *decoder) mountPattern(set fields, o Operation) MountPattern {
+	var p MountPattern
+	for item, text := range d.texts(set, "sources", "a source") {
+		_, err := ParseSourcePattern(text)
+		d.check(item, err)
+		p.Sources = append(p.Sources, text)
+	}
+	p.Targets = d.paths(set, "targets", "target")
+	for item, text := range d.texts(set, "types", "a type") {
+		d.check(item, checkType(text))
+		p.Types = append(p.Types, text)
+	}
+	for item, text := range d.texts(set, "flags", "a flag") {
+		flag, err := ParseMountFlag(text)
+		if err == nil {
+			err = MountPattern{Flags: flag}.validateFor(o)
+		}
+		d.check(item, err)
+		if p.Flags&flag != 0 {
+			d.fail(item, "flag %s is listed twice; remove one", text)
+		}
+		p.Flags |= flag
+	}
+	return p
+}
+
+func mountObjects(all []Pattern) []Object {
+	targets := nameRepresentatives(all)
+	sources, types := []string{"", freshSource}, []string{"", "."}
+	flags := MountFlags(0)
+	for _, pattern := range all {
+		p, ok := pattern.(MountPattern)
+		if !ok {
+			continue
+		}
+		for _, text := range p.Sources {
+			switch splitSourcePattern(text).kind {
+			case PathGlob:
+				return nil
+			case PathDir:
+				sources = append(sources, strings.TrimSuffix(text, "/"), text+freshSource)
+			default:
+				sources = append(sources, text)
+			}
+		}
+		types = append(types, p.Types...)
+		flags |= p.Flags
+	}
+	sets := flagSets(flags)
+	slices.Sort(sources)
+	sources = slices.Compact(sources)
+	slices.Sort(types)
+	types = slices.Compact(types)
+	if len(targets)*len(sources)*len(types)*len(sets) > maxObjects {
+		return nil
+	}
+	return product(len(targets), func(i int) []Object {
+		var mounts []Object
+		for _, source := range sources {
+			for _, t := range types {
+				for _, f := range sets {
+					mounts = append(mounts, Mount{Source: source, Target: targets[i], Type: t, Flags: f})
+				}
+			}
+		}
+		return mounts
+	})
+}
+
+// flagSets returns all subsets of the flags, nil if there are too many.
+func flagSets(flags MountFlags) []MountFlags {
+	if len(flags.names()) > 8 {
+		return nil
+	}
+	sets := []MountFlags{flags}
+	for s := flags; s != 0; {
+		s = (s - 1) & flags
+		sets = append(sets, s)
+	}
+	return sets
 }

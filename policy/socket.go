@@ -1,11 +1,61 @@
 package policy
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 )
+
+// PortRange is an inclusive range of ports. Port 0 stands for "a port that the
+// kernel chooses".
+type PortRange struct {
+	First uint16 `json:"first"`
+	Last  uint16 `json:"last"`
+}
+
+// SocketPattern selects sockets by port, address and protocol. The keys are
+// ANDed, the values of one key ORed, an empty key matches everything. The zero
+// value is refused by [Validate]; the pattern for everything is
+// SocketPattern{All: true}.
+type SocketPattern struct {
+	// All selects every socket; the other fields must be empty then.
+	All bool `json:"all,omitempty"`
+	// Ports never matches a socket whose protocol has no ports.
+	Ports []PortRange `json:"ports,omitempty"`
+	// Addresses holds masked prefixes. An IPv4 prefix matches IPv4 and
+	// v4-mapped IPv6 addresses, an IPv6 prefix only other IPv6 addresses.
+	Addresses []netip.Prefix `json:"addresses,omitempty"`
+	// AddressesFrom names the files whose prefixes are in Listed, as
+	// [LoadAddresses] returns them, sorted and each one once. It is for
+	// people; what counts is Listed, which is part of the key addresses.
+	AddressesFrom []string       `json:"addresses_from,omitempty"`
+	Listed        []netip.Prefix `json:"listed,omitempty"`
+	Protocols     []Protocol     `json:"protocols,omitempty"`
+}
+
+// Socket is the object of socket_bind, with the local address, and of
+// socket_connect, with the remote one.
+type Socket struct {
+	// Address is the address; a v4-mapped one counts as IPv4. To bind, the
+	// unspecified address (0.0.0.0 or ::) stands for every address of its
+	// family; to connect, for the loopback address.
+	Address netip.Addr
+	// Port is the port. To bind, 0 stands for any port of Automatic.
+	Port uint16
+	// Automatic is the range from which the kernel chooses when Port is 0
+	// (net.ipv4.ip_local_port_range, narrowed by IP_LOCAL_PORT_RANGE; see
+	// ip(7)). The zero value means [DefaultAutomatic].
+	Automatic PortRange
+	Protocol  Protocol
+	// DualStack says that an IPv6 socket bound to :: takes IPv4 as well
+	// (IPV6_V6ONLY is off, see ipv6(7)). It only matters to bind ::.
+	DualStack bool
+}
+
+// DefaultAutomatic is the kernel's default for net.ipv4.ip_local_port_range.
+var DefaultAutomatic = PortRange{First: 32768, Last: 60999}
 
 // matches reports whether the pattern selects the socket, taking address and
 // port literally: the unspecified address and port 0 are values like others
@@ -164,140 +214,30 @@ func (s Socket) valid() bool {
 	return s.Address.IsValid() && s.Protocol >= TCP && s.Protocol <= OtherProtocol
 }
 
-// normal returns the socket with a v4-mapped address as IPv4, without a zone,
-// without a port where the protocol has none and with the range of automatic
-// ports filled in.
-func (s Socket) normal() Socket {
-	s.Address = s.Address.Unmap().WithZone("")
-	if !s.Protocol.HasPorts() {
-		s.Port = 0
-	}
-	if s.Automatic == (PortRange{}) {
-		s.Automatic = DefaultAutomatic
-	}
-	if s.Automatic.First > s.Automatic.Last {
-		// Nobody knows which port it will be.
-		s.Automatic = PortRange{First: 1, Last: 65535}
-	}
-	s.DualStack = s.DualStack && s.Address == netip.IPv6Unspecified()
-	return s
+// Contains reports whether the port lies in the range.
+func (r PortRange) Contains(port uint16) bool { return r.First <= port && port <= r.Last }
+
+// socketState has the addresses of files in a form that suits a million of them.
+type socketState struct {
+	socketFields
+	Listed packedPrefixes `json:"listed,omitempty"`
 }
 
-// connected returns the socket as socket_connect judges it: what connects to the
-// unspecified address reaches this host, by the loopback address unless the socket
-// is bound to another (net/ipv4/route.c, ip_route_output_key_hash_rcu;
-// net/ipv6/tcp_ipv6.c, tcp_v6_connect).
-func (s Socket) connected() Socket {
-	s = s.normal()
-	s.DualStack = false
-	switch s.Address {
-	case netip.IPv4Unspecified():
-		s.Address = netip.AddrFrom4([4]byte{127, 0, 0, 1})
-	case netip.IPv6Unspecified():
-		s.Address = netip.IPv6Loopback()
-	}
-	return s
+// socketFields is SocketPattern without its methods.
+type socketFields SocketPattern
+
+// MarshalJSON returns the pattern as [EncodeState] has it.
+func (p SocketPattern) MarshalJSON() ([]byte, error) {
+	return json.Marshal(socketState{socketFields(p), p.Listed})
 }
 
-// namesPort reports whether a match of that specificity names port 0.
-func (s Socket) namesPort(by Specificity) bool {
-	return s.Port == 0 && by[portKey] == PortSpecificity(PortRange{})
-}
-
-// namesAddress reports whether a match of that specificity names the unspecified
-// address.
-func (s Socket) namesAddress(by Specificity) bool {
-	a := s.Address
-	return a.IsUnspecified() && by[addressKey] == AddressSpecificity(netip.PrefixFrom(a, a.BitLen()))
-}
-
-// addressRepresentatives returns addresses of the family such that each
-// address of the family that is not v4-mapped is selected by exactly the same
-// prefixes as one of them.
-func addressRepresentatives(patterns []Pattern, v4 bool) []netip.Addr {
-	first := netip.IPv6Unspecified()
-	// Between the prefixes at their ends, v4-mapped addresses can make up a
-	// class of their own, which no socket has; it is skipped below.
-	afterMapped := netip.MustParseAddr("0:0:0:0:1::")
-	reps := []netip.Addr{first, afterMapped}
-	if v4 {
-		first = netip.IPv4Unspecified()
-		reps = []netip.Addr{first}
+// UnmarshalJSON reads what [SocketPattern.MarshalJSON] wrote.
+func (p *SocketPattern) UnmarshalJSON(data []byte) error {
+	var s socketState
+	if err := strictJSON(data, &s); err != nil {
+		return err
 	}
-	for _, pattern := range patterns {
-		p, ok := pattern.(SocketPattern)
-		if !ok {
-			continue
-		}
-		p.eachPrefix(func(prefix netip.Prefix) {
-			if !prefix.IsValid() || prefix.Addr().Is4() != v4 {
-				return
-			}
-			reps = append(reps, prefix.Masked().Addr())
-			if next := lastAddress(prefix).Next(); next.IsValid() {
-				reps = append(reps, next)
-			}
-		})
-	}
-	reps = slices.DeleteFunc(reps, netip.Addr.Is4In6)
-	slices.SortFunc(reps, netip.Addr.Compare)
-	return slices.Compact(reps)
-}
-
-// lastAddress returns the last address of a prefix.
-func lastAddress(p netip.Prefix) netip.Addr {
-	bytes := p.Addr().AsSlice()
-	for bit := p.Bits(); bit < 8*len(bytes); bit++ {
-		bytes[bit/8] |= 0x80 >> (bit % 8)
-	}
-	last, _ := netip.AddrFromSlice(bytes)
-	return last
-}
-
-// portRepresentatives returns ports of the range such that each port of the
-// range is selected by exactly the same port ranges as one of them.
-func portRepresentatives(patterns []Pattern, within PortRange) []uint16 {
-	reps := []uint16{within.First}
-	for _, pattern := range patterns {
-		p, ok := pattern.(SocketPattern)
-		if !ok {
-			continue
-		}
-		for _, r := range p.Ports {
-			if within.Contains(r.First) {
-				reps = append(reps, r.First)
-			}
-			if r.Last < 65535 && within.Contains(r.Last+1) {
-				reps = append(reps, r.Last+1)
-			}
-		}
-	}
-	slices.Sort(reps)
-	return slices.Compact(reps)
-}
-
-// protocolRepresentatives returns protocols such that each one is selected by
-// exactly the same patterns as one of them.
-func protocolRepresentatives(patterns []Pattern) []Protocol {
-	named := make(map[Protocol]bool)
-	for _, pattern := range patterns {
-		if p, ok := pattern.(SocketPattern); ok {
-			for _, protocol := range p.Protocols {
-				named[protocol] = true
-			}
-		}
-	}
-	// No pattern names OtherProtocol, which stands for all without ports.
-	reps := []Protocol{OtherProtocol}
-	unnamed := false
-	for _, known := range protocols {
-		switch {
-		case named[known.protocol]:
-			reps = append(reps, known.protocol)
-		case known.ports && !unnamed:
-			reps = append(reps, known.protocol)
-			unnamed = true
-		}
-	}
-	return reps
+	*p = SocketPattern(s.socketFields)
+	p.Listed = s.Listed
+	return nil
 }

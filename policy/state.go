@@ -2,12 +2,10 @@ package policy
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"reflect"
 	"strings"
 )
@@ -118,81 +116,6 @@ func strictJSON(data []byte, to any) error {
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("there is more after the value")
-	}
-	return nil
-}
-
-// socketState has the addresses of files in a form that suits a million of them.
-type socketState struct {
-	socketFields
-	Listed packedPrefixes `json:"listed,omitempty"`
-}
-
-// socketFields is SocketPattern without its methods.
-type socketFields SocketPattern
-
-// MarshalJSON returns the pattern as [EncodeState] has it.
-func (p SocketPattern) MarshalJSON() ([]byte, error) {
-	return json.Marshal(socketState{socketFields(p), p.Listed})
-}
-
-// UnmarshalJSON reads what [SocketPattern.MarshalJSON] wrote.
-func (p *SocketPattern) UnmarshalJSON(data []byte) error {
-	var s socketState
-	if err := strictJSON(data, &s); err != nil {
-		return err
-	}
-	*p = SocketPattern(s.socketFields)
-	p.Listed = s.Listed
-	return nil
-}
-
-// packedPrefixes are prefixes as one text: of each a byte for its family and
-// length, and the bytes of its address, in base64.
-type packedPrefixes []netip.Prefix
-
-// packedIPv6 is what the first byte of an IPv6 prefix has beside its length.
-const packedIPv6 = 64
-
-// MarshalText implements [encoding.TextMarshaler].
-func (list packedPrefixes) MarshalText() ([]byte, error) {
-	packed := make([]byte, 0, 5*len(list))
-	for _, p := range list {
-		switch a := p.Addr(); {
-		case !p.IsValid():
-			return nil, errors.New("a prefix is invalid")
-		case a.Is4():
-			packed = append(packed, byte(p.Bits()))
-		default:
-			packed = append(packed, byte(packedIPv6+p.Bits()))
-		}
-		packed = append(packed, p.Addr().AsSlice()...)
-	}
-	return base64.StdEncoding.AppendEncode(nil, packed), nil
-}
-
-// UnmarshalText implements [encoding.TextUnmarshaler].
-func (list *packedPrefixes) UnmarshalText(text []byte) error {
-	packed, err := base64.StdEncoding.AppendDecode(nil, text)
-	if err != nil {
-		return err
-	}
-	*list = make(packedPrefixes, 0, len(packed)/5)
-	for len(packed) > 0 {
-		bits, size := int(packed[0]), 4
-		if bits >= packedIPv6 {
-			bits, size = bits-packedIPv6, 16
-		}
-		if len(packed) < 1+size {
-			return errors.New("the last address is cut off")
-		}
-		a, _ := netip.AddrFromSlice(packed[1 : 1+size])
-		p := netip.PrefixFrom(a, bits)
-		if !p.IsValid() {
-			return fmt.Errorf("%v has no prefix of %d bits", a, bits)
-		}
-		*list = append(*list, p)
-		packed = packed[1+size:]
 	}
 	return nil
 }

@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -173,71 +172,6 @@ func (r Rule) validate() error {
 	return errors.Join(errs...)
 }
 
-// ParseOperation returns the operation with the name. The error says which one may
-// be meant.
-func ParseOperation(name string) (Operation, error) {
-	o := Operation(name)
-	if err := checkOperation(o); err != nil {
-		return "", err
-	}
-	return o, nil
-}
-
-func checkOperation(o Operation) error {
-	names := make([]string, 0, len(Operations()))
-	for _, known := range Operations() {
-		names = append(names, string(known))
-	}
-	switch {
-	case o.Known():
-		return nil
-	case o == "":
-		return fmt.Errorf("the rule has no operation; name one of: %s", strings.Join(names, ", "))
-	}
-	return fmt.Errorf("unknown operation %q; %s", o, suggest(string(o), names))
-}
-
-var errRevoke = fmt.Errorf("revoke is about files and sockets that are open already, so it belongs to %s, %s and %s; leave it out", FileOpen, SocketBind, SocketConnect)
-
-// checkPattern returns what is wrong with a pattern of a rule for the operation.
-func checkPattern(o Operation, pattern Pattern) error {
-	if pattern == nil {
-		return errors.New("the pattern is nil; remove it")
-	}
-	want := Everything(o)
-	if want == nil {
-		return nil // the operation itself is wrong
-	}
-	if reflect.TypeOf(pattern) != reflect.TypeOf(want) {
-		return fmt.Errorf("%s does not take a %T; use a %s (a value, not a pointer)", o, pattern, reflect.TypeOf(want).Name())
-	}
-	if err := pattern.validate(); err != nil {
-		return err
-	}
-	if mount, ok := pattern.(MountPattern); ok {
-		return mount.validateFor(o)
-	}
-	return nil
-}
-
-// Everything returns the pattern that selects all objects of the operation, nil if
-// there is no such operation.
-func Everything(o Operation) Pattern {
-	switch o {
-	case FileOpen:
-		return FilePattern{All: true}
-	case BprmCheckSecurity:
-		return ProgramPattern{All: true}
-	case SbMount, SbRemount, SbUmount:
-		return MountPattern{All: true}
-	case TaskFixSetuid:
-		return CredentialsPattern{All: true}
-	case SocketBind, SocketConnect:
-		return SocketPattern{All: true}
-	}
-	return nil
-}
-
 // checkVerdict returns what is wrong with the verdict of a rule.
 func checkVerdict(v Verdict) error {
 	switch v {
@@ -289,4 +223,14 @@ func checkTag(tag string) error {
 		return fmt.Errorf("tag %q is not valid UTF-8; rewrite it", tag)
 	}
 	return nil
+}
+
+// checkEmpty returns an error for a list that is empty without being nil. An
+// empty list matches everything; one that was made on purpose and came out
+// empty must not.
+func checkEmpty[T any](key string, list []T) error {
+	if list == nil || len(list) > 0 {
+		return nil
+	}
+	return fmt.Errorf("%s is an empty list; name at least one value or leave it out (nil), which selects all", key)
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"regexp"
@@ -158,4 +159,54 @@ func ParseAddress(s string) (netip.Prefix, error) {
 		return netip.Prefix{}, err
 	}
 	return p, nil
+}
+
+// String returns the range as YAML spells it: 22 or 2200-2299.
+func (r PortRange) String() string {
+	if r.First == r.Last {
+		return strconv.Itoa(int(r.First))
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Last)
+}
+
+// String returns the pattern as flow-style YAML, the addresses of files by the
+// names of the files.
+func (p SocketPattern) String() string {
+	if p.All {
+		return "all"
+	}
+	var ports, addresses, names []string
+	for _, r := range p.Ports {
+		ports = append(ports, r.String())
+	}
+	for _, prefix := range p.Addresses {
+		text := prefix.String()
+		if prefix.IsSingleIP() {
+			text = prefix.Addr().String()
+		}
+		addresses = append(addresses, scalar(text))
+	}
+	for _, protocol := range p.Protocols {
+		names = append(names, protocol.String())
+	}
+	var f flow
+	f.list("ports", ports)
+	f.list("addresses", addresses)
+	f.list("addresses_from", quoted(p.AddressesFrom))
+	f.list("protocols", names)
+	return f.String()
+}
+
+// String returns the socket as protocol, address and port.
+func (s Socket) String() string {
+	text := s.Protocol.String() + " "
+	if s.Protocol.HasPorts() {
+		text += net.JoinHostPort(s.Address.String(), strconv.Itoa(int(s.Port)))
+	} else {
+		text += s.Address.String()
+	}
+	if s.DualStack && s.Address.Is6() && s.Address.IsUnspecified() {
+		text += " (IPv6 and IPv4)"
+	}
+	return text
 }

@@ -1,0 +1,198 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Names are the names of a file. Each is an absolute and clean path.
+type Names struct {
+	// Path is the name by which the file was reached, from the root of the
+	// process's mount namespace. It is empty for what has no name there.
+	Path string
+	// Aliases are the names that the file's identity stands for: names in
+	// policies of this file, or of a directory above it, reached by another
+	// name.
+	Aliases []string
+	// Unknown says that the name could not be found out: patterns with
+	// paths may match or not (docs/semantics.md, rule 6).
+	Unknown bool
+}
+
+// match reports whether the patterns select the path; no patterns select any. It
+// sets how specifically; if that is not certain, how specifically at most.
+func (n Names) match(patterns []string, specificity *uint32) certainty {
+	switch {
+	case len(patterns) == 0:
+		return yes
+	case n.Unknown:
+		*specificity = maxPathSpecificity(patterns)
+		return maybe
+	}
+	*specificity = matchPaths(patterns, n.Path)
+	if *specificity == 0 {
+		return no
+	}
+	return yes
+}
+
+// all returns all names of the object, once each.
+func (n Names) all() []string {
+	var names []string
+	seen := make(map[string]bool, 1+len(n.Aliases))
+	for _, name := range append([]string{n.Path}, n.Aliases...) {
+		if name != "" && !seen[name] {
+			names = append(names, name)
+		}
+		seen[name] = true
+	}
+	return names
+}
+
+// String returns the names, the one by which the object was reached first.
+func (n Names) String() string {
+	names := n.all()
+	text := "no path"
+	switch {
+	case n.Path != "":
+		text, names = n.Path, names[1:]
+	case n.Unknown:
+		text = "an unknown path"
+	}
+	if len(names) > 0 {
+		text += " (also " + strings.Join(names, ", ") + ")"
+	}
+	if n.Unknown && n.Path != "" {
+		text += " (or another path)"
+	}
+	return text
+}
+
+// checkPaths returns what is wrong with each of the path patterns.
+func checkPaths(what string, patterns []string) error {
+	var errs []error
+	for _, text := range patterns {
+		_, err := parsePathPattern(what, text)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// pathsIn returns the path patterns of the pattern's object.
+func pathsIn(pattern Pattern) []string {
+	switch p := pattern.(type) {
+	case FilePattern:
+		return p.Paths
+	case ProgramPattern:
+		return p.Paths
+	case MountPattern:
+		return p.Targets
+	}
+	return nil
+}
+
+// nameOf returns the name of an object with a single one.
+func nameOf(o Object) string {
+	switch o := o.(type) {
+	case File:
+		return o.Path
+	case Program:
+		return o.Path
+	case Mount:
+		return o.Target.Path
+	}
+	return ""
+}
+
+// names judges an object by each of its names that a path pattern selects; with
+// makes the object that has just the given name.
+func (j judge) names(n Names, with func(Names) Object) judgement {
+	var judged []Names
+	for _, name := range n.all() {
+		if j.named(name) {
+			judged = append(judged, Names{Path: name})
+		}
+	}
+	if n.Unknown {
+		judged = append(judged, Names{Unknown: true})
+	}
+	if len(judged) == 0 {
+		judged = append(judged, Names{})
+	}
+	result := j.literal(with(judged[0]))
+	for _, name := range judged[1:] {
+		result = stricter(result, j.literal(with(name)))
+	}
+	return result
+}
+
+// named reports whether any rule of the operation has a path that selects the
+// name.
+func (j judge) named(name string) bool {
+	for _, patterns := range j.paths {
+		if matchPaths(patterns, name) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// nameNotes tells which of several names decided.
+func nameNotes(from, to Names) []string {
+	switch {
+	case to.Unknown || from.Unknown && to.Path == "":
+		return nil // noted as undecided
+	case to.Path != "" && to.Path != from.Path:
+		return []string{fmt.Sprintf("it is also %s, and that name decides", to.Path)}
+	case to.Path == "" && len(from.all()) > 0:
+		return []string{"no path of any rule selects it"}
+	}
+	return nil
+}
+
+// paths decodes a list of path patterns.
+func (d *decoder) paths(set fields, key, what string) []string {
+	var paths []string
+	for item, text := range d.texts(set, key, "a "+what) {
+		_, err := parsePathPattern(what, text)
+		d.check(item, err)
+		paths = append(paths, text)
+	}
+	return paths
+}
+
+// The names that no pattern names: longer than any may be.
+var (
+	freshComponent = strings.Repeat("x", maxComponent+1)
+	freshSource    = strings.Repeat("x", maxPath+1)
+)
+
+// nameRepresentatives returns names for all classes of names that the path
+// patterns tell apart, nil if there are globs among them.
+func nameRepresentatives(all []Pattern) []Names {
+	names := []Names{{}, {Unknown: true}, {Path: "/" + freshComponent}}
+	seen := map[string]bool{}
+	add := func(path string) {
+		if !seen[path] {
+			names = append(names, Names{Path: path})
+		}
+		seen[path] = true
+	}
+	for _, pattern := range all {
+		for _, text := range pathsIn(pattern) {
+			switch {
+			case isGlob(text) || len(names) > maxObjects:
+				return nil
+			case text == "/":
+				add("/")
+			case strings.HasSuffix(text, "/"):
+				add(strings.TrimSuffix(text, "/"))
+				add(text + freshComponent)
+			default:
+				add(text)
+			}
+		}
+	}
+	return names
+}

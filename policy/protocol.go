@@ -1,0 +1,84 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Protocol is a transport protocol as a policy names it.
+type Protocol uint8
+
+const (
+	// TCP includes what speaks TCP on the wire under another socket
+	// protocol: MPTCP, and SMC, which falls back to TCP.
+	TCP Protocol = iota + 1
+	UDP
+	UDPLite
+	SCTP
+	DCCP
+	// ICMP is a "ping" socket (SOCK_DGRAM with IPPROTO_ICMP or
+	// IPPROTO_ICMPV6, see icmp(7)). It has no ports.
+	ICMP
+	// Raw is any SOCK_RAW socket of the internet families. It has no ports.
+	Raw
+	// OtherProtocol is every other protocol of the internet families. It is
+	// judged by patterns that name no protocol.
+	OtherProtocol
+)
+
+// protocols lists the protocols that a policy can name, in their order.
+var protocols = []struct {
+	protocol Protocol
+	name     string
+	ports    bool
+}{
+	{TCP, "tcp", true},
+	{UDP, "udp", true},
+	{UDPLite, "udplite", true},
+	{SCTP, "sctp", true},
+	{DCCP, "dccp", true},
+	{ICMP, "icmp", false},
+	{Raw, "raw", false},
+}
+
+// String returns the protocol as YAML spells it.
+func (p Protocol) String() string {
+	for _, known := range protocols {
+		if known.protocol == p {
+			return known.name
+		}
+	}
+	if p == OtherProtocol {
+		return "other"
+	}
+	return fmt.Sprintf("Protocol(%d)", uint8(p))
+}
+
+// HasPorts reports whether sockets of the protocol have ports. What is not known
+// to have them has none.
+func (p Protocol) HasPorts() bool {
+	for _, known := range protocols {
+		if known.protocol == p {
+			return known.ports
+		}
+	}
+	return false
+}
+
+// ParseProtocol returns the protocol that a policy calls so.
+func ParseProtocol(name string) (Protocol, error) {
+	names := make([]string, len(protocols))
+	for i, known := range protocols {
+		if known.name == name {
+			return known.protocol, nil
+		}
+		names[i] = known.name
+	}
+	switch strings.ToLower(name) {
+	case "mptcp", "smc":
+		return 0, fmt.Errorf("protocol %q is not told apart from tcp; write tcp, which includes it", name)
+	case "icmpv6":
+		return 0, fmt.Errorf("protocol %q is not told apart from icmp; write icmp, which includes it", name)
+	}
+	return 0, fmt.Errorf("unknown protocol %q; %s", name, suggest(name, names))
+}
