@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -159,4 +160,31 @@ func (list *packedPrefixes) UnmarshalText(text []byte) error {
 		packed = packed[1+size:]
 	}
 	return nil
+}
+
+// listedPattern is a [Pattern] part of which may be in other files.
+type listedPattern interface {
+	// standAlone returns the pattern with what is in the files.
+	standAlone() Pattern
+	// comment tells what is in the files in one line; empty if there are none.
+	comment() string
+}
+
+func (p SocketPattern) standAlone() Pattern {
+	if len(p.AddressesFrom) > 0 {
+		p.Addresses = sortPrefixes(slices.Concat(p.Addresses, p.Listed))
+		p.AddressesFrom, p.Listed = nil, nil
+	}
+	return p
+}
+
+func (p SocketPattern) comment() string {
+	if len(p.AddressesFrom) == 0 {
+		return ""
+	}
+	sum := sha256.New()
+	for _, prefix := range p.Listed {
+		fmt.Fprintln(sum, prefix)
+	}
+	return fmt.Sprintf("addresses_from has %d addresses, sha256 %x", len(p.Listed), sum.Sum(nil)[:8])
 }

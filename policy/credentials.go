@@ -139,3 +139,112 @@ func credentialsObjects(all []Pattern) []Object {
 		return objects
 	})
 }
+
+// credentialsKind is for task_fix_setuid.
+type credentialsKind struct{}
+
+func (credentialsKind) everything() Pattern { return CredentialsPattern{All: true} }
+
+func (credentialsKind) check(Pattern) error { return nil }
+
+func (credentialsKind) keys() []string {
+	return []string{"from uids", "from gids", "to uids", "to gids"}
+}
+
+func (p CredentialsPattern) resolve(r *nameResolver) Pattern {
+	return CredentialsPattern{All: p.All, From: r.identity(p.From), To: r.identity(p.To)}
+}
+
+func (credentialsKind) fields() ([]string, string) {
+	return []string{"from", "to"}, "to: {uids: [...]}"
+}
+
+func (credentialsKind) decode(d *decoder, set fields) Pattern {
+	return CredentialsPattern{From: d.identity(set, "from"), To: d.identity(set, "to")}
+}
+
+func (credentialsKind) judge(j judge, o Object) (judgement, bool) {
+	c, ok := o.(Credentials)
+	if !ok {
+		return judgement{}, false
+	}
+	return j.literal(c), true
+}
+
+func (credentialsKind) notes(Object, Object) []string { return nil }
+
+func (credentialsKind) representatives(all []Pattern) []Object { return credentialsObjects(all) }
+
+var (
+	flagFromUID = &ObjectFlag{Name: "from-uid", Usage: "change of identity: the effective user before, a `name` or number; by default --uid"}
+	flagFromGID = &ObjectFlag{Name: "from-gid", Usage: "change of identity: the effective group before, a `name` or number; by default the number of the user before"}
+	flagToUID   = &ObjectFlag{Name: "to-uid", Usage: "change of identity: the user after, a `name` or number"}
+	flagToGID   = &ObjectFlag{Name: "to-gid", Usage: "change of identity: the group after, a `name` or number"}
+)
+
+func (credentialsKind) flags() []*ObjectFlag {
+	return []*ObjectFlag{flagFromUID, flagFromGID, flagToUID, flagToGID}
+}
+
+func (credentialsKind) object(d *Description) (Object, error) {
+	if d.has(flagToUID) == d.has(flagToGID) {
+		return nil, errors.New("give one of --to-uid and --to-gid: each id that changes is judged for itself")
+	}
+	c := Credentials{FromUID: d.Process.UID, Group: d.text(flagToGID) != ""}
+	account := func(flag *ObjectFlag, lookup func(string) (uint32, error), to *uint32) (err error) {
+		if *to, err = ParseAccount(d.text(flag), lookup); err != nil {
+			return fmt.Errorf("--%s %w", flag.Name, err)
+		}
+		return nil
+	}
+	if d.text(flagFromUID) != "" {
+		if err := account(flagFromUID, d.Users, &c.FromUID); err != nil {
+			return nil, err
+		}
+	}
+	c.FromGID = c.FromUID
+	if d.text(flagFromGID) != "" {
+		if err := account(flagFromGID, d.Groups, &c.FromGID); err != nil {
+			return nil, err
+		}
+	}
+	if c.Group {
+		return c, account(flagToGID, d.Groups, &c.To)
+	}
+	return c, account(flagToUID, d.Users, &c.To)
+}
+
+var randomIDs = []uint32{0, 1, 10, 1000, 1001, 65534, MaxID}
+
+func randomRanges(d Draws) IDs {
+	var ids IDs
+	for range 1 + d.IntN(2) {
+		a := choose(d, randomIDs...)
+		b := choose(d, a, choose(d, randomIDs...))
+		ids.Ranges = append(ids.Ranges, IDRange{First: min(a, b), Last: max(a, b)})
+	}
+	return ids
+}
+
+func (credentialsKind) randomPattern(d Draws) Pattern {
+	var p CredentialsPattern
+	if chance(d, 30) {
+		p.From.UIDs = randomRanges(d)
+	}
+	if chance(d, 20) {
+		p.From.GIDs = randomRanges(d)
+	}
+	switch {
+	case chance(d, 50):
+		p.To.UIDs = randomRanges(d)
+	case chance(d, 40):
+		p.To.GIDs = randomRanges(d)
+	}
+	return p
+}
+
+func (credentialsKind) randomObject(d Draws) Object {
+	return Credentials{
+		FromUID: choose(d, randomIDs...), FromGID: choose(d, randomIDs...), To: choose(d, randomIDs...), Group: chance(d, 40),
+	}
+}

@@ -128,36 +128,9 @@ func pathsOf(set []Policy, operation Operation) [][]string {
 
 // judge decides about an object.
 func (j judge) judge(o Object) judgement {
-	switch o := o.(type) {
-	case Socket:
-		switch {
-		case !o.valid():
-		case j.operation == SocketBind:
-			return j.dualStack(o.normal())
-		case j.operation == SocketConnect:
-			return j.literal(o.connected())
-		}
-	case File:
-		if j.operation == FileOpen && o.valid() {
-			return j.accesses(o)
-		}
-	case Program:
-		if j.operation == BprmCheckSecurity {
-			return j.names(o.Names, func(n Names) Object {
-				o.Names = n
-				return o
-			})
-		}
-	case Mount:
-		if MountFlagsOf(j.operation) != 0 && o.valid() {
-			return j.names(o.Target, func(n Names) Object {
-				o.Target = n
-				return o
-			})
-		}
-	case Credentials:
-		if j.operation == TaskFixSetuid {
-			return j.literal(o)
+	if known := find(j.operation); known != nil {
+		if result, ok := known.judge(j, o); ok {
+			return result
 		}
 	}
 	return j.unidentified(o)
@@ -193,19 +166,21 @@ func (e entry) candidate(o Object) (Candidate, bool) {
 	s, certain := e.pattern.matches(o)
 	c := Candidate{
 		Object: s, Subject: e.rank, Verdict: e.verdict, Policy: e.policy, Rule: e.rule,
-		Uncertain: e.uncertain || certain == maybe, Revoke: e.revoke, NamesObject: namesObject(e.pattern),
+		Uncertain: e.uncertain || certain == maybe, Revoke: e.revoke, NamesObject: NamesObject(e.pattern),
 	}
-	if socket, ok := o.(Socket); ok && certain != no {
-		c.NamesPort = socket.namesPort(s)
-		c.NamesAddress = socket.namesAddress(s)
+	if open, ok := o.(openObject); ok && certain != no {
+		c.NamesPort, c.NamesAddress = open.named(s)
 	}
 	return c, certain != no
 }
 
-// namesObject reports whether the pattern says which file it is about.
-func namesObject(pattern Pattern) bool {
-	program, ok := pattern.(ProgramPattern)
-	return ok && program.Fileless || len(pathsIn(pattern)) > 0
+// NamesObject reports whether the pattern says which file it is about, rather than
+// how the file is used.
+func NamesObject(pattern Pattern) bool {
+	if p, ok := pattern.(interface{ namesObject() bool }); ok && p.namesObject() {
+		return true
+	}
+	return len(pathsIn(pattern)) > 0
 }
 
 func (j judge) patterns() []Pattern {

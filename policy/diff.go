@@ -2,7 +2,6 @@ package policy
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
 	"strings"
 )
@@ -65,15 +64,9 @@ func listedComments(p Policy) string {
 			patterns []Pattern
 		}{{"allow", r.Allow}, {"deny", r.Deny}} {
 			for j, pattern := range side.patterns {
-				s, ok := pattern.(SocketPattern)
-				if !ok || len(s.AddressesFrom) == 0 {
-					continue
+				if listed, ok := pattern.(listedPattern); ok && listed.comment() != "" {
+					fmt.Fprintf(&b, "# rule %d: %s[%d]: %s\n", i, side.name, j, listed.comment())
 				}
-				sum := sha256.New()
-				for _, prefix := range s.Listed {
-					fmt.Fprintln(sum, prefix)
-				}
-				fmt.Fprintf(&b, "# rule %d: %s[%d]: addresses_from has %d addresses, sha256 %x\n", i, side.name, j, len(s.Listed), sum.Sum(nil)[:8])
 			}
 		}
 	}

@@ -127,27 +127,7 @@ func notes(r Request, result judgement) []string {
 		}
 		notes = append(notes, fmt.Sprintf("the %s is unknown, so the strictest verdict that may apply is taken", what))
 	}
-	switch from := r.Object.(type) {
-	case Socket:
-		if to, ok := result.object.(Socket); ok {
-			notes = append(notes, socketNotes(r.Operation, from.normal(), to)...)
-		}
-	case File:
-		to, ok := result.object.(File)
-		if ok && from.Access != to.Access {
-			notes = append(notes, fmt.Sprintf("of %v, %v decides", from.Access, to.Access))
-		}
-		notes = append(notes, nameNotes(from.Names, to.Names)...)
-	case Program:
-		if to, ok := result.object.(Program); ok {
-			notes = append(notes, nameNotes(from.Names, to.Names)...)
-		}
-	case Mount:
-		if to, ok := result.object.(Mount); ok {
-			notes = append(notes, nameNotes(from.Target, to.Target)...)
-		}
-	}
-	return notes
+	return append(notes, find(r.Operation).notes(r.Object, result.object)...)
 }
 
 // comparison says why candidates won or lost.
@@ -231,22 +211,10 @@ func (c *comparison) name(i int) string {
 	return fmt.Sprintf("policy %q rule %d", c.set[candidate.Policy].Name, candidate.Rule)
 }
 
-// specificityKeys names the keys of an operation's [Specificity].
-var specificityKeys = map[Operation][]string{
-	FileOpen:          {"paths", "access"},
-	BprmCheckSecurity: {"paths", "fileless and no_args"},
-	SbMount:           {"targets", "sources", "types", "flags"},
-	SbRemount:         {"targets", "sources", "types", "flags"},
-	SbUmount:          {"targets", "sources", "types", "flags"},
-	TaskFixSetuid:     {"from uids", "from gids", "to uids", "to gids"},
-	SocketBind:        {"addresses", "ports", "protocols"},
-	SocketConnect:     {"addresses", "ports", "protocols"},
-}
-
 // lessSpecificIn names the keys in which a is less specific than b.
 func (c *comparison) lessSpecificIn(a, b Candidate) []string {
 	var keys []string
-	for i, name := range specificityKeys[c.set[a.Policy].Rules[a.Rule].Operation] {
+	for i, name := range find(c.set[a.Policy].Rules[a.Rule].Operation).keys() {
 		if a.Object[i] < b.Object[i] {
 			keys = append(keys, name)
 		}

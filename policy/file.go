@@ -152,7 +152,7 @@ func (f File) String() string { return f.Access.String() + " " + f.Names.String(
 func (j judge) accesses(f File) judgement {
 	var result judgement
 	for i, access := range f.Access.each() {
-		one := j.names(f.Names, func(n Names) Object { return File{n, access} })
+		one := j.names(File{f.Names, access})
 		if i == 0 {
 			result = one
 		} else {
@@ -174,3 +174,101 @@ func (d *decoder) filePattern(set fields) FilePattern {
 	}
 	return p
 }
+
+// fileKind is for file_open.
+type fileKind struct{}
+
+func (fileKind) everything() Pattern { return FilePattern{All: true} }
+
+func (fileKind) check(Pattern) error { return nil }
+
+func (fileKind) keys() []string { return []string{"paths", "access"} }
+
+func (p FilePattern) paths() []string { return p.Paths }
+
+func (f File) names() Names { return f.Names }
+
+func (f File) withNames(n Names) Object {
+	f.Names = n
+	return f
+}
+
+func (fileKind) fields() ([]string, string) { return []string{"paths", "access"}, "paths: [...]" }
+
+func (fileKind) decode(d *decoder, set fields) Pattern { return d.filePattern(set) }
+
+func (fileKind) judge(j judge, o Object) (judgement, bool) {
+	f, ok := o.(File)
+	if !ok || !f.valid() {
+		return judgement{}, false
+	}
+	return j.accesses(f), true
+}
+
+func (fileKind) notes(from, to Object) []string {
+	var notes []string
+	f, t := from.(File), to.(File)
+	if f.Access != t.Access {
+		notes = append(notes, fmt.Sprintf("of %v, %v decides", f.Access, t.Access))
+	}
+	return append(notes, nameNotes(f.Names, t.Names)...)
+}
+
+func (fileKind) representatives(all []Pattern) []Object {
+	names := nameRepresentatives(all)
+	return product(len(names), func(i int) []Object {
+		var files []Object
+		for _, access := range AllAccess.each() {
+			files = append(files, File{names[i], access})
+		}
+		return files
+	})
+}
+
+const exampleFile = "/etc/shadow"
+
+var (
+	flagPath   = &ObjectFlag{Name: "path", Usage: "file, program: its `path`; an empty one for what has none"}
+	flagAccess = &ObjectFlag{Name: "access", Usage: "file: the `kinds` of access: read, write, exec", Form: FlagList, Default: "read", Words: AllAccess.names()}
+)
+
+func (fileKind) flags() []*ObjectFlag {
+	return []*ObjectFlag{flagPath, flagAlias, flagUnknownPath, flagAccess}
+}
+
+func (fileKind) object(d *Description) (Object, error) {
+	if !d.has(flagPath, flagAlias, flagUnknownPath) {
+		return nil, missing(flagPath, FileOpen, exampleFile)
+	}
+	names, err := d.names(flagPath, exampleFile)
+	if err != nil {
+		return nil, err
+	}
+	file := File{Names: names}
+	for _, name := range d.list(flagAccess) {
+		access, err := ParseAccess(name)
+		if err != nil {
+			return nil, invalid(flagAccess, err)
+		}
+		file.Access |= access
+	}
+	if file.Access == 0 {
+		return nil, errors.New("--access names nothing; write read, write or exec")
+	}
+	return file, nil
+}
+
+func (fileKind) randomPattern(d Draws) Pattern {
+	var p FilePattern
+	if chance(d, 80) {
+		p.Paths = randomPaths(d)
+	}
+	if chance(d, 30) {
+		p.Access = randomAccess(d)
+	}
+	return p
+}
+
+func (fileKind) randomObject(d Draws) Object { return File{Names: d.Names(), Access: randomAccess(d)} }
+
+func randomAccess(d Draws) Access { return Access(1 + d.IntN(int(AllAccess))) }

@@ -187,12 +187,12 @@ func (d *decoder) ids(n *yaml.Node, key string) IDs {
 func parseID(n *yaml.Node, key string) (r IDRange, name string, err error) {
 	const remedy = "write a number, a range such as 1000-2000 or a name"
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" && n.ShortTag() != "!!str" {
-		return r, "", fmt.Errorf("%s: an id cannot be %s; %s", key, kind(n), remedy)
+		return r, "", fmt.Errorf("%s: an id cannot be %s; %s", key, nodeKind(n), remedy)
 	}
 	if n.ShortTag() == "!!int" {
 		// See parsePorts.
 		if !decimal.MatchString(n.Value) {
-			return r, "", fmt.Errorf("%s: %s is not a plain decimal number; %s", key, kind(n), remedy)
+			return r, "", fmt.Errorf("%s: %s is not a plain decimal number; %s", key, nodeKind(n), remedy)
 		}
 		id, err := parseIDNumber(n.Value, key)
 		return IDRange{id, id}, "", err
@@ -204,7 +204,7 @@ func parseID(n *yaml.Node, key string) (r IDRange, name string, err error) {
 	case m == nil:
 		return r, n.Value, checkAccount(key, n.Value)
 	case !decimal.MatchString(m[1]) || !decimal.MatchString(m[2]):
-		return r, "", fmt.Errorf("%s: the range %s has leading zeros; remove them", key, kind(n))
+		return r, "", fmt.Errorf("%s: the range %s has leading zeros; remove them", key, nodeKind(n))
 	}
 	if r.First, err = parseIDNumber(m[1], key); err != nil {
 		return r, "", err

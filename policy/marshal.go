@@ -24,13 +24,9 @@ func Marshal(set []Policy) ([]byte, error) {
 func standAlone(patterns []Pattern) []Pattern {
 	patterns = slices.Clone(patterns)
 	for i, p := range patterns {
-		s, ok := p.(SocketPattern)
-		if !ok || len(s.AddressesFrom) == 0 {
-			continue
+		if listed, ok := p.(listedPattern); ok {
+			patterns[i] = listed.standAlone()
 		}
-		s.Addresses = sortPrefixes(slices.Concat(s.Addresses, s.Listed))
-		s.AddressesFrom, s.Listed = nil, nil
-		patterns[i] = s
 	}
 	return patterns
 }

@@ -102,13 +102,10 @@ const (
 // MountFlagsOf returns the flags that the operation can have; none for one that
 // is not about mounts.
 func MountFlagsOf(o Operation) MountFlags {
-	switch o {
-	case SbMount:
-		return mountFlags
-	case SbRemount:
-		return remountFlags
-	case SbUmount:
-		return umountFlags
+	if known := find(o); known != nil {
+		if k, ok := known.kind.(mountKind); ok {
+			return k.possible
+		}
 	}
 	return 0
 }
@@ -207,14 +204,15 @@ func (p MountPattern) validate() error {
 	return errors.Join(errs...)
 }
 
-// validateFor returns what keeps a valid pattern from ever matching an object
-// of the operation.
-func (p MountPattern) validateFor(o Operation) error {
+// check returns what keeps a valid pattern from ever matching an object of the
+// operation.
+func (k mountKind) check(pattern Pattern) error {
+	p := pattern.(MountPattern)
 	var errs []error
-	if wrong := p.Flags & AllMountFlags &^ MountFlagsOf(o); wrong != 0 {
-		errs = append(errs, fmt.Errorf("%s has no flag %v; its flags are %v", o, wrong, MountFlagsOf(o)))
+	if wrong := p.Flags & AllMountFlags &^ k.possible; wrong != 0 {
+		errs = append(errs, fmt.Errorf("%s has no flag %v; its flags are %v", k.operation, wrong, k.possible))
 	}
-	if o == SbUmount && len(p.Sources) > 0 {
+	if k.operation == SbUmount && len(p.Sources) > 0 {
 		errs = append(errs, errors.New("sources are not known when something is unmounted; name targets or types"))
 	}
 	return errors.Join(errs...)
@@ -262,7 +260,7 @@ func (m Mount) String() string {
 	return strings.Join(parts, " ")
 }
 
-func (d *decoder) mountPattern(set fields, o Operation) MountPattern {
+func (k mountKind) decode(d *decoder, set fields) Pattern {
 	var p MountPattern
 	for item, text := range d.texts(set, "sources", "a source") {
 		_, err := ParseSourcePattern(text)
@@ -277,7 +275,7 @@ func (d *decoder) mountPattern(set fields, o Operation) MountPattern {
 	for item, text := range d.texts(set, "flags", "a flag") {
 		flag, err := ParseMountFlag(text)
 		if err == nil {
-			err = MountPattern{Flags: flag}.validateFor(o)
+			err = k.check(MountPattern{Flags: flag})
 		}
 		d.check(item, err)
 		if p.Flags&flag != 0 {
@@ -342,4 +340,161 @@ func flagSets(flags MountFlags) []MountFlags {
 		sets = append(sets, s)
 	}
 	return sets
+}
+
+// mountKind is for sb_mount, sb_remount and sb_umount.
+type mountKind struct {
+	operation Operation
+	// possible are the flags that the operation can have.
+	possible MountFlags
+}
+
+func (mountKind) everything() Pattern { return MountPattern{All: true} }
+
+func (mountKind) keys() []string { return []string{"targets", "sources", "types", "flags"} }
+
+func (p MountPattern) paths() []string { return p.Targets }
+
+func (m Mount) names() Names { return m.Target }
+
+func (m Mount) withNames(n Names) Object {
+	m.Target = n
+	return m
+}
+
+// evasion tells how a denial by the text of a source is evaded.
+func (p MountPattern) evasion() string {
+	if !slices.ContainsFunc(p.Sources, func(s string) bool { return strings.HasPrefix(s, "/") }) {
+		return ""
+	}
+	return "compares the source as the process writes it, so a symbolic link or another path to the same source evades it; deny targets or types, or deny all and allow sources"
+}
+
+func (mountKind) fields() ([]string, string) {
+	return []string{"sources", "targets", "types", "flags"}, "sources: [...]"
+}
+
+func (k mountKind) judge(j judge, o Object) (judgement, bool) {
+	m, ok := o.(Mount)
+	if !ok || !m.valid() {
+		return judgement{}, false
+	}
+	return j.names(m), true
+}
+
+func (mountKind) notes(from, to Object) []string {
+	return nameNotes(from.(Mount).Target, to.(Mount).Target)
+}
+
+func (mountKind) representatives(all []Pattern) []Object { return mountObjects(all) }
+
+// kindFlags tell what kind of mount it is; optionPairs are the options that a
+// file system or mount has one of, the default first.
+const kindFlags = MountNew | MountBind | MountMove | MountShared | MountPrivate | MountSlave | MountUnbindable | MountPivot
+
+var optionPairs = [][2]MountFlags{
+	{MountReadWrite, MountReadOnly}, {MountSUID, MountNoSUID}, {MountDev, MountNoDev}, {MountExec, MountNoExec},
+}
+
+var (
+	flagSource = &ObjectFlag{Name: "source", Usage: "mount: the `device` or directory that is mounted, as the process names it"}
+	flagTarget = &ObjectFlag{Name: "target", Usage: "mount: the `path` where it is mounted; an empty one for a mount that is nowhere yet"}
+	flagType   = &ObjectFlag{Name: "type", Usage: "mount: the `type` of the file system; by default one that no policy names"}
+	flagFlags  = &ObjectFlag{Name: "flags", Usage: "mount: its `flags`, such as bind or new,ro,nosuid; of what is new, rw, suid, dev and exec unless told otherwise", Form: FlagList, Words: mountFlagNames[:]}
+)
+
+func (k mountKind) flags() []*ObjectFlag {
+	flags := []*ObjectFlag{flagTarget, flagType, flagFlags, flagAlias, flagUnknownPath}
+	if k.operation == SbUmount {
+		return flags
+	}
+	return append([]*ObjectFlag{flagSource}, flags...)
+}
+
+func (k mountKind) object(d *Description) (Object, error) {
+	const example = "/mnt"
+	if !d.has(flagTarget, flagAlias, flagUnknownPath) {
+		return nil, missing(flagTarget, k.operation, example)
+	}
+	names, err := d.names(flagTarget, example)
+	if err != nil {
+		return nil, err
+	}
+	m := Mount{Source: d.text(flagSource), Target: names, Type: d.text(flagType)}
+	possible := k.possible
+	if k.operation == SbUmount {
+		possible |= remountFlags // those that the mount has
+	}
+	for _, name := range d.list(flagFlags) {
+		flag, err := ParseMountFlag(name)
+		if err != nil {
+			return nil, invalid(flagFlags, err)
+		}
+		if flag&possible == 0 {
+			return nil, fmt.Errorf("--flags: %s has no flag %v; its flags are %v", k.operation, flag, possible)
+		}
+		m.Flags |= flag
+	}
+	if k.operation == SbMount && m.Flags&kindFlags == 0 {
+		m.Flags |= MountNew
+	}
+	if k.operation == SbUmount || k.operation == SbMount && m.Flags&MountNew == 0 {
+		return m, nil // has no options of its own
+	}
+	for _, pair := range optionPairs {
+		if m.Flags&(pair[0]|pair[1]) == 0 {
+			m.Flags |= pair[0]
+		}
+	}
+	return m, nil
+}
+
+var (
+	randomSources = []string{"/dev/sda1", "/dev/sdb", "/dev/disk/x", "tmpfs", "none", "//server/share", "host:/export/a"}
+	randomTypes   = []string{"ext4", "tmpfs", "proc", "overlay"}
+)
+
+func (k mountKind) randomPattern(d Draws) Pattern {
+	var p MountPattern
+	if chance(d, 40) && k.operation != SbUmount {
+		p.Sources = oneOrTwo(d, append([]string{"/dev/", "/dev/disk/", "//server/"}, randomSources...)...)
+		if d.Globs() && chance(d, 40) {
+			p.Sources = append(p.Sources, choose(d, "/dev/*", "/dev/sd?", "**a**", "host:/**", "*"))
+		}
+	}
+	if chance(d, 50) {
+		p.Targets = randomPaths(d)
+	}
+	if chance(d, 30) {
+		p.Types = oneOrTwo(d, randomTypes...)
+	}
+	if chance(d, 30) {
+		for range 1 + d.IntN(3) {
+			p.Flags |= 1 << d.IntN(len(mountFlagNames)) & k.possible
+		}
+	}
+	return p
+}
+
+func (k mountKind) randomObject(d Draws) Object {
+	m := Mount{Target: d.Names(), Type: choose(d, append(randomTypes, "")...)}
+	options := MountFlags(0)
+	for _, pair := range optionPairs {
+		options |= choose(d, pair[:]...)
+	}
+	switch k.operation {
+	case SbMount:
+		m.Source = choose(d, append(randomSources, "/dev", "")...)
+		m.Flags = choose(d, MountNew, MountBind, MountBind|MountRecursive, MountMove, MountPrivate, MountPivot)
+		if m.Flags == MountNew {
+			m.Flags |= options
+		} else {
+			m.Type = ""
+		}
+	case SbRemount:
+		m.Source, m.Flags = choose(d, append(randomSources, "")...), options
+	case SbUmount:
+		m.Flags = choose(d, 0, MountDetach, MountForce, MountDetach|MountForce)
+	}
+	return m
 }

@@ -79,35 +79,39 @@ func checkPaths(what string, patterns []string) error {
 	return errors.Join(errs...)
 }
 
+// pathPattern is a [Pattern] whose objects have names.
+type pathPattern interface {
+	// paths returns the patterns of names.
+	paths() []string
+}
+
+// namedObject is an [Object] that has names.
+type namedObject interface {
+	Object
+	names() Names
+	// withNames returns the object with other names.
+	withNames(Names) Object
+}
+
 // pathsIn returns the path patterns of the pattern's object.
 func pathsIn(pattern Pattern) []string {
-	switch p := pattern.(type) {
-	case FilePattern:
-		return p.Paths
-	case ProgramPattern:
-		return p.Paths
-	case MountPattern:
-		return p.Targets
+	if p, ok := pattern.(pathPattern); ok {
+		return p.paths()
 	}
 	return nil
 }
 
 // nameOf returns the name of an object with a single one.
 func nameOf(o Object) string {
-	switch o := o.(type) {
-	case File:
-		return o.Path
-	case Program:
-		return o.Path
-	case Mount:
-		return o.Target.Path
+	if named, ok := o.(namedObject); ok {
+		return named.names().Path
 	}
 	return ""
 }
 
-// names judges an object by each of its names that a path pattern selects; with
-// makes the object that has just the given name.
-func (j judge) names(n Names, with func(Names) Object) judgement {
+// names judges an object by each of its names that a path pattern selects.
+func (j judge) names(o namedObject) judgement {
+	n := o.names()
 	var judged []Names
 	for _, name := range n.all() {
 		if j.named(name) {
@@ -120,9 +124,9 @@ func (j judge) names(n Names, with func(Names) Object) judgement {
 	if len(judged) == 0 {
 		judged = append(judged, Names{})
 	}
-	result := j.literal(with(judged[0]))
+	result := j.literal(o.withNames(judged[0]))
 	for _, name := range judged[1:] {
-		result = stricter(result, j.literal(with(name)))
+		result = stricter(result, j.literal(o.withNames(name)))
 	}
 	return result
 }
@@ -195,4 +199,25 @@ func nameRepresentatives(all []Pattern) []Names {
 		}
 	}
 	return names
+}
+
+// The flags of names. Which flag has the path depends on the kind of object.
+var (
+	flagAlias       = &ObjectFlag{Name: "alias", Usage: "file, program, mount: another `path` of the same file, or of the target (can be repeated)", Form: FlagRepeated}
+	flagUnknownPath = &ObjectFlag{Name: "unknown-path", Usage: "file, program, mount: the path cannot be found out", Form: FlagSwitch}
+)
+
+// names returns the names that a flag for the path and those for other
+// names describe.
+func (d *Description) names(path *ObjectFlag, example string) (Names, error) {
+	n := Names{Path: d.text(path), Aliases: d.list(flagAlias), Unknown: d.has(flagUnknownPath)}
+	if err := CheckCleanPath(n.Path, example); err != nil {
+		return n, fmt.Errorf("--%s %w", path.Name, err)
+	}
+	for _, alias := range n.Aliases {
+		if err := CheckCleanPath(alias, exampleFile); err != nil {
+			return n, fmt.Errorf("--%s %w", flagAlias.Name, err)
+		}
+	}
+	return n, nil
 }

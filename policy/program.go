@@ -95,3 +95,85 @@ func (d *decoder) trait(set fields, key string) bool {
 	}
 	return value
 }
+
+// programKind is for bprm_check_security.
+type programKind struct{}
+
+func (programKind) everything() Pattern { return ProgramPattern{All: true} }
+
+func (programKind) check(Pattern) error { return nil }
+
+func (programKind) keys() []string { return []string{"paths", "fileless and no_args"} }
+
+func (p ProgramPattern) paths() []string { return p.Paths }
+
+func (p ProgramPattern) namesObject() bool { return p.Fileless || len(p.Paths) > 0 }
+
+func (p Program) names() Names { return p.Names }
+
+func (p Program) withNames(n Names) Object {
+	p.Names = n
+	return p
+}
+
+func (programKind) fields() ([]string, string) {
+	return []string{"paths", "fileless", "no_args"}, "paths: [...]"
+}
+
+func (programKind) decode(d *decoder, set fields) Pattern {
+	return ProgramPattern{Paths: d.paths(set, "paths", "path"), Fileless: d.trait(set, "fileless"), NoArgs: d.trait(set, "no_args")}
+}
+
+func (programKind) judge(j judge, o Object) (judgement, bool) {
+	p, ok := o.(Program)
+	if !ok {
+		return judgement{}, false
+	}
+	return j.names(p), true
+}
+
+func (programKind) notes(from, to Object) []string {
+	return nameNotes(from.(Program).Names, to.(Program).Names)
+}
+
+func (programKind) representatives(all []Pattern) []Object {
+	names := nameRepresentatives(all)
+	return product(len(names), func(i int) []Object {
+		var programs []Object
+		for _, fileless := range []bool{false, true} {
+			for _, noArgs := range []bool{false, true} {
+				programs = append(programs, Program{names[i], fileless, noArgs})
+			}
+		}
+		return programs
+	})
+}
+
+var (
+	flagFileless = &ObjectFlag{Name: "fileless", Usage: "program: no file of the system holds it", Form: FlagSwitch}
+	flagNoArgs   = &ObjectFlag{Name: "no-args", Usage: "program: it is started without even an argv[0]", Form: FlagSwitch}
+)
+
+func (programKind) flags() []*ObjectFlag {
+	return []*ObjectFlag{flagPath, flagAlias, flagUnknownPath, flagFileless, flagNoArgs}
+}
+
+func (programKind) object(d *Description) (Object, error) {
+	if !d.has(flagPath, flagAlias, flagUnknownPath, flagFileless) {
+		return nil, missing(flagPath, BprmCheckSecurity, "/usr/bin/bash, or --fileless")
+	}
+	names, err := d.names(flagPath, exampleFile)
+	return Program{Names: names, Fileless: d.has(flagFileless), NoArgs: d.has(flagNoArgs)}, err
+}
+
+func (programKind) randomPattern(d Draws) Pattern {
+	p := ProgramPattern{Fileless: chance(d, 15), NoArgs: chance(d, 15)}
+	if chance(d, 70) {
+		p.Paths = randomPaths(d)
+	}
+	return p
+}
+
+func (programKind) randomObject(d Draws) Object {
+	return Program{Names: d.Names(), Fileless: chance(d, 20), NoArgs: chance(d, 20)}
+}

@@ -49,11 +49,16 @@ type nameResolver struct {
 	errs          []error
 }
 
+// accountPattern is a [Pattern] that may name users or groups.
+type accountPattern interface {
+	resolve(*nameResolver) Pattern
+}
+
 func (r *nameResolver) patterns(patterns []Pattern) []Pattern {
 	patterns = slices.Clone(patterns)
 	for i, pattern := range patterns {
-		if p, ok := pattern.(CredentialsPattern); ok {
-			patterns[i] = CredentialsPattern{All: p.All, From: r.identity(p.From), To: r.identity(p.To)}
+		if p, ok := pattern.(accountPattern); ok {
+			patterns[i] = p.resolve(r)
 		}
 	}
 	return patterns

@@ -41,6 +41,17 @@ func (s Socket) connected() Socket {
 	return s
 }
 
+// openObject is an [Object] with values that the kernel may still choose.
+type openObject interface {
+	// named reports whether a match of that specificity names port 0, and
+	// whether it names the unspecified address.
+	named(Specificity) (port, address bool)
+}
+
+func (s Socket) named(by Specificity) (port, address bool) {
+	return s.namesPort(by), s.namesAddress(by)
+}
+
 // namesPort reports whether a match of that specificity names port 0.
 func (s Socket) namesPort(by Specificity) bool {
 	return s.Port == 0 && by[portKey] == PortSpecificity(PortRange{})
@@ -180,15 +191,9 @@ func protocolRepresentatives(patterns []Pattern) []Protocol {
 	return reps
 }
 
-// socketNotes tells which of the values that the kernel may choose decided.
-func socketNotes(o Operation, from, to Socket) []string {
+// bindNotes tells which of the values that the kernel may choose decided.
+func bindNotes(from, to Socket) []string {
 	var notes []string
-	if o == SocketConnect {
-		if from.Address != to.Address {
-			notes = append(notes, fmt.Sprintf("connecting to %v reaches %v", from.Address, to.Address))
-		}
-		return notes
-	}
 	if from.DualStack && to.Address.Is4() {
 		notes = append(notes, "the socket takes IPv4 as well")
 		if !to.Address.IsUnspecified() {

@@ -155,8 +155,8 @@ func (r Rule) validate() error {
 		}
 	}
 	add(checkVerdict(r.Verdict))
-	if r.Revoke && !r.Operation.Revokes() {
-		add(errRevoke)
+	if r.Revoke {
+		add(checkRevoke(r.Operation))
 	}
 	add(checkMessage(r.Message))
 	add(checkSeverity(r.Severity))

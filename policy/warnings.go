@@ -116,12 +116,11 @@ func (w *warner) operation(o Operation) {
 	})
 }
 
-// evadable warns about a denial by the text of a source.
+// evadable warns about a denial that is easily evaded.
 func (w *warner) evadable(i, j int) {
 	for _, pattern := range w.set[i].Rules[j].Deny {
-		p, ok := pattern.(MountPattern)
-		if ok && slices.ContainsFunc(p.Sources, func(s string) bool { return strings.HasPrefix(s, "/") }) {
-			w.warn(i, j, fmt.Sprintf("deny %s compares the source as the process writes it, so a symbolic link or another path to the same source evades it; deny targets or types, or deny all and allow sources", abbreviate(p.String())))
+		if p, ok := pattern.(interface{ evasion() string }); ok && p.evasion() != "" {
+			w.warn(i, j, fmt.Sprintf("deny %s %s", abbreviate(pattern.String()), p.evasion()))
 			return
 		}
 	}

@@ -15,35 +15,7 @@ func objectsFor(set []Policy, o Operation) []Object {
 			}
 		}
 	}
-	switch o {
-	case FileOpen:
-		names := nameRepresentatives(all)
-		return product(len(names), func(i int) []Object {
-			var files []Object
-			for _, access := range AllAccess.each() {
-				files = append(files, File{names[i], access})
-			}
-			return files
-		})
-	case BprmCheckSecurity:
-		names := nameRepresentatives(all)
-		return product(len(names), func(i int) []Object {
-			var programs []Object
-			for _, fileless := range []bool{false, true} {
-				for _, noArgs := range []bool{false, true} {
-					programs = append(programs, Program{names[i], fileless, noArgs})
-				}
-			}
-			return programs
-		})
-	case SbMount, SbRemount, SbUmount:
-		return mountObjects(all)
-	case TaskFixSetuid:
-		return credentialsObjects(all)
-	case SocketBind, SocketConnect:
-		return socketObjects(all)
-	}
-	return nil
+	return find(o).representatives(all)
 }
 
 // product returns what f returns for each index, nil if that is too much.

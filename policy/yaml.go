@@ -214,8 +214,8 @@ func (d *decoder) follow(n *yaml.Node) (*yaml.Node, bool) {
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
-// kind returns what a person calls the node.
-func kind(n *yaml.Node) string {
+// nodeKind returns what a person calls the node.
+func nodeKind(n *yaml.Node) string {
 	switch {
 	case isNull(n):
 		return "empty"
@@ -254,7 +254,7 @@ func (d *decoder) mapping(n *yaml.Node, what, example string, known ...string) (
 		return nil, false
 	}
 	if n.Kind != yaml.MappingNode {
-		d.fail(n, "%s must be a mapping, not %s; write %s", what, kind(n), example)
+		d.fail(n, "%s must be a mapping, not %s; write %s", what, nodeKind(n), example)
 		return nil, false
 	}
 	found := make(fields)
@@ -328,7 +328,7 @@ func (d *decoder) list(n *yaml.Node, what string) []*yaml.Node {
 				text = n.Value
 			}
 		}
-		d.fail(n, "%s must be a list, not %s; write a list: [%s]", what, kind(n), text)
+		d.fail(n, "%s must be a list, not %s; write a list: [%s]", what, nodeKind(n), text)
 		return nil
 	}
 	if len(n.Content) == 0 {
@@ -355,7 +355,7 @@ func (d *decoder) text(n *yaml.Node, what string) (string, bool) {
 		if n.Kind == yaml.ScalarNode && !isNull(n) {
 			remedy = fmt.Sprintf("write %q with the quotes", n.Value)
 		}
-		d.fail(n, "%s must be a string, not %s; %s", what, kind(n), remedy)
+		d.fail(n, "%s must be a string, not %s; %s", what, nodeKind(n), remedy)
 		return "", false
 	}
 	return n.Value, true
@@ -367,7 +367,7 @@ func (d *decoder) boolean(n *yaml.Node, what string) (value, ok bool) {
 		return false, false
 	}
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!bool" {
-		d.fail(n, "%s must be true or false, not %s; write one of them", what, kind(n))
+		d.fail(n, "%s must be true or false, not %s; write one of them", what, nodeKind(n))
 		return false, false
 	}
 	return strings.EqualFold(n.Value, "true"), true

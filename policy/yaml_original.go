@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -24,12 +25,26 @@ import (
 // false there may be no deny, and false alone denies. In bprm_check_security, which
 // has just a subject, it denies programs started without arguments.
 
-// originalNames are the tags of the operations.
-var originalNames = map[string]Operation{
-	"file_open": FileOpen, "bprm_check_security": BprmCheckSecurity,
-	"sb_mount": SbMount, "sb_remount": SbRemount, "sb_umount": SbUmount,
-	"task_fix_setuid": TaskFixSetuid, "setuid": TaskFixSetuid,
-	"socket_bind": SocketBind, "socket_connect": SocketConnect,
+// originalForm is an operation in the form of the original library.
+type originalForm struct {
+	operation Operation
+	// values is the tag of the values of allow and deny, and read reads those; where
+	// it is empty the two are true or false.
+	values string
+	read   func(*decoder, *yaml.Node) Pattern
+}
+
+// originalForms are the operations by their tags.
+var originalForms = map[string]originalForm{
+	"file_open":           {FileOpen, "paths", (*decoder).originalFiles},
+	"bprm_check_security": {operation: BprmCheckSecurity},
+	"sb_mount":            {operation: SbMount},
+	"sb_remount":          {operation: SbRemount},
+	"sb_umount":           {operation: SbUmount},
+	"task_fix_setuid":     {operation: TaskFixSetuid},
+	"setuid":              {operation: TaskFixSetuid},
+	"socket_bind":         {SocketBind, "ports", (*decoder).originalPorts},
+	"socket_connect":      {SocketConnect, "addresses", (*decoder).originalAddresses},
 }
 
 // original decodes a list of policies in the form of the original library.
@@ -53,13 +68,10 @@ func (d *decoder) original(n *yaml.Node) []Policy {
 }
 
 func (d *decoder) originalItem(n *yaml.Node) (Policy, bool) {
-	known := make([]string, 0, len(originalNames))
-	for name := range originalNames {
-		known = append(known, name)
-	}
-	slices.Sort(known)
+	known := slices.Sorted(maps.Keys(originalForms))
 	tag := customTag(n)
-	o, ok := originalNames[tag]
+	form, ok := originalForms[tag]
+	o := form.operation
 	switch {
 	case tag == "":
 		d.fail(n, "a policy in a list must be tagged with its operation, as in the original ebpfguard library; write - !socket_bind, or begin with apiVersion: %s instead of a list", APIVersion)
@@ -94,7 +106,7 @@ func (d *decoder) originalItem(n *yaml.Node) (Policy, bool) {
 		r.Deny = []Pattern{ProgramPattern{NoArgs: true}}
 	} else {
 		before := len(d.problems)
-		d.originalRule(item, &r)
+		d.originalRule(item, form, &r)
 		if len(r.Allow)+len(r.Deny) == 0 && len(d.problems) == before {
 			d.fail(n, "the policy neither allows nor denies anything; remove it")
 		}
@@ -148,7 +160,7 @@ func originalKind(n *yaml.Node) string {
 	if tag := customTag(n); tag != "" {
 		return "!" + shorten(tag)
 	}
-	return kind(n)
+	return nodeKind(n)
 }
 
 // originalPath checks a path, in which every byte stands for itself.
@@ -166,15 +178,15 @@ func (d *decoder) originalPath(n *yaml.Node, what, path string) (string, bool) {
 }
 
 // originalRule decodes allow and deny.
-func (d *decoder) originalRule(item fields, r *Rule) {
+func (d *decoder) originalRule(item fields, form originalForm, r *Rule) {
 	allow, allows := item["allow"]
 	deny, denies := item["deny"]
-	if _, ok := originalValues[r.Operation]; ok {
+	if form.values != "" {
 		if allows {
-			r.Allow = d.originalPatterns(allow, "allow", r.Operation)
+			r.Allow = d.originalPatterns(allow, "allow", form)
 		}
 		if denies {
-			r.Deny = d.originalPatterns(deny, "deny", r.Operation)
+			r.Deny = d.originalPatterns(deny, "deny", form)
 		}
 		return
 	}
@@ -195,17 +207,12 @@ func (d *decoder) originalRule(item fields, r *Rule) {
 	}
 }
 
-// originalValues are the tags of the values of allow and deny.
-var originalValues = map[Operation]string{
-	FileOpen: "paths", SocketBind: "ports", SocketConnect: "addresses",
-}
-
 // originalPatterns decodes all or a tagged list. An empty list is nothing.
-func (d *decoder) originalPatterns(n *yaml.Node, what string, o Operation) []Pattern {
-	tag := originalValues[o]
+func (d *decoder) originalPatterns(n *yaml.Node, what string, form originalForm) []Pattern {
+	tag := form.values
 	switch {
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" && n.Value == "all":
-		return []Pattern{Everything(o)}
+		return []Pattern{Everything(form.operation)}
 	case customTag(n) == tag && n.Kind == yaml.ScalarNode && n.Value != "":
 		d.fail(n, "!%s must be a list; write !%s [%s]", tag, tag, scalar(n.Value))
 		return nil
@@ -217,34 +224,39 @@ func (d *decoder) originalPatterns(n *yaml.Node, what string, o Operation) []Pat
 	}
 	plain := *n
 	plain.Tag = "!!seq"
-	set := fields{tag: &plain}
-	switch o {
-	case FileOpen:
-		var p FilePattern
-		for item, text := range d.texts(set, tag, "a path") {
-			path, ok := d.originalPath(item, "path", text)
-			if !ok {
-				continue
-			}
-			if path != "/" {
-				p.Paths = append(p.Paths, path)
-				path += "/"
-			}
+	return []Pattern{form.read(d, &plain)}
+}
+
+func (d *decoder) originalFiles(n *yaml.Node) Pattern {
+	var p FilePattern
+	for item, text := range d.texts(fields{"paths": n}, "paths", "a path") {
+		path, ok := d.originalPath(item, "path", text)
+		if !ok {
+			continue
+		}
+		if path != "/" {
 			p.Paths = append(p.Paths, path)
+			path += "/"
 		}
-		return []Pattern{p}
-	case SocketBind:
-		var p SocketPattern
-		for _, item := range d.list(&plain, tag) {
-			if item.ShortTag() != "!!int" {
-				d.fail(item, "a port cannot be %s; write a number from 0 to 65535", kind(item))
-				continue
-			}
-			r, err := parsePorts(item)
-			d.check(item, err)
-			p.Ports = append(p.Ports, r)
-		}
-		return []Pattern{p}
+		p.Paths = append(p.Paths, path)
 	}
-	return []Pattern{d.socketPattern(set)}
+	return p
+}
+
+func (d *decoder) originalPorts(n *yaml.Node) Pattern {
+	var p SocketPattern
+	for _, item := range d.list(n, "ports") {
+		if item.ShortTag() != "!!int" {
+			d.fail(item, "a port cannot be %s; write a number from 0 to 65535", nodeKind(item))
+			continue
+		}
+		r, err := parsePorts(item)
+		d.check(item, err)
+		p.Ports = append(p.Ports, r)
+	}
+	return p
+}
+
+func (d *decoder) originalAddresses(n *yaml.Node) Pattern {
+	return d.socketPattern(fields{"addresses": n})
 }

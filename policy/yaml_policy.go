@@ -35,7 +35,7 @@ func (d *decoder) constant(parent *yaml.Node, top fields, name, want string) boo
 		return true
 	}
 	if n.Kind != yaml.ScalarNode || n.Value != want {
-		d.fail(n, "%s is %s, which this version does not know; write %s: %s", name, kind(n), name, want)
+		d.fail(n, "%s is %s, which this version does not know; write %s: %s", name, nodeKind(n), name, want)
 		return false
 	}
 	return true
@@ -210,9 +210,7 @@ func (d *decoder) decodeRule(n *yaml.Node) Rule {
 	}
 	if value, ok := rule["revoke"]; ok {
 		r.Revoke, _ = d.boolean(value, "revoke")
-		if !r.Operation.Revokes() {
-			d.check(value, errRevoke)
-		}
+		d.check(value, checkRevoke(r.Operation))
 	}
 	if value, ok := rule["message"]; ok {
 		r.Message, _ = d.text(value, "message")
@@ -243,7 +241,7 @@ func (d *decoder) alertLimit(n *yaml.Node) uint32 {
 	}
 	limit, err := strconv.ParseUint(n.Value, 10, 64)
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || err != nil {
-		d.fail(n, "alert_limit must be a number, not %s; write how many alerts a second the rule may raise, 1 to %d", kind(n), maxAlertLimit)
+		d.fail(n, "alert_limit must be a number, not %s; write how many alerts a second the rule may raise, 1 to %d", nodeKind(n), maxAlertLimit)
 		return 0
 	}
 	d.check(n, checkAlertLimit(limit))

@@ -47,6 +47,6 @@ func (d *decoder) number(n *yaml.Node, what string, most uint64) (uint64, bool) 
 			return value, true
 		}
 	}
-	d.fail(n, "%s is %s; write a number up to %d", what, kind(n), most)
+	d.fail(n, "%s is %s; write a number up to %d", what, nodeKind(n), most)
 	return 0, false
 }

@@ -80,13 +80,13 @@ var (
 func parsePorts(n *yaml.Node) (PortRange, error) {
 	const remedy = "write a number from 0 to 65535 or a range such as 2200-2299"
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" && n.ShortTag() != "!!str" {
-		return PortRange{}, fmt.Errorf("a port cannot be %s; %s", kind(n), remedy)
+		return PortRange{}, fmt.Errorf("a port cannot be %s; %s", nodeKind(n), remedy)
 	}
 	if n.ShortTag() == "!!int" {
 		// YAML reads 022, 0x16 and 2_2 as numbers, and not all readers as
 		// the same.
 		if !decimal.MatchString(n.Value) {
-			return PortRange{}, fmt.Errorf("port %s is not a plain decimal number; %s", kind(n), remedy)
+			return PortRange{}, fmt.Errorf("port %s is not a plain decimal number; %s", nodeKind(n), remedy)
 		}
 		port, err := parsePort(n.Value)
 		return PortRange{port, port}, err
@@ -96,9 +96,9 @@ func parsePorts(n *yaml.Node) (PortRange, error) {
 	case m == nil && decimal.MatchString(n.Value):
 		return PortRange{}, fmt.Errorf("port %q is a string; write it without the quotes", n.Value)
 	case m == nil:
-		return PortRange{}, fmt.Errorf("%s is no port; %s", kind(n), remedy)
+		return PortRange{}, fmt.Errorf("%s is no port; %s", nodeKind(n), remedy)
 	case !decimal.MatchString(m[1]) || !decimal.MatchString(m[2]):
-		return PortRange{}, fmt.Errorf("port range %s has leading zeros; remove them", kind(n))
+		return PortRange{}, fmt.Errorf("port range %s has leading zeros; remove them", nodeKind(n))
 	}
 	first, err := parsePort(m[1])
 	if err != nil {

@@ -18,7 +18,6 @@ type explainFlags struct {
 	files     []string
 	operation string
 	process   processFlags
-	object    objectFlags
 	output    output
 	pid       uint32
 	daemon    remote
@@ -80,14 +79,15 @@ that the kernel may choose.`,
 	policyFlag(cmd, &flags.files)
 	f := cmd.Flags()
 	f.SortFlags = false
-	names := make([]string, 0, len(policy.Operations()))
+	var names []string
 	for _, o := range policy.Operations() {
 		names = append(names, string(o))
 	}
 	f.StringVar(&flags.operation, "operation", "", "the `operation`: "+strings.Join(names, ", "))
+	_ = cmd.RegisterFlagCompletionFunc("operation", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 	f.VarP(&flags.output, "output", "o", "the `format`: text or json")
 	flags.process.add(f)
-	flags.object.add(f)
+	addObjectFlags(cmd)
 	f.Uint32Var(&flags.pid, "pid", 0, "process: the running one of this `number`, as /proc tells the daemon")
 	flags.daemon.add(cmd)
 	for _, known := range []string{"binary", "script", "ancestor", "cgroup", "uid", "unknown"} {
@@ -148,7 +148,9 @@ func (f *explainFlags) explain(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	object, err := f.object.object(operation, given, process, f.users, f.groups)
+	object, err := policy.Describe(operation, policy.Description{
+		Given: objectFlags(given), Process: process, Users: f.users, Groups: f.groups,
+	})
 	if err != nil {
 		return &usageError{err}
 	}
@@ -176,19 +178,15 @@ func (f *explainFlags) policies(answer *pb.ExplainResponse) ([]policy.Policy, er
 }
 
 // aboutObject reports whether a flag about an object is given.
-func aboutObject(given *pflag.FlagSet) bool {
-	about := false
-	given.Visit(func(f *pflag.Flag) { about = about || ownersOf(f.Name) != nil })
-	return about
-}
+func aboutObject(given *pflag.FlagSet) bool { return len(objectFlags(given)) > 0 }
 
 // fits reports whether the flags about the object are those of the operation.
 func fits(operation policy.Operation, given *pflag.FlagSet) error {
 	var err error
 	given.Visit(func(f *pflag.Flag) {
-		owners := ownersOf(f.Name)
-		if err == nil && owners != nil && !slices.Contains(owners, operation) {
-			err = usagef("--%s is not about %s; it is for %s", f.Name, operation, join(owners, "and"))
+		owners := policy.FlagOwners(f.Name)
+		if err == nil && len(owners) > 0 && !slices.Contains(owners, operation) {
+			err = usagef("--%s is not about %s; it is for %s", f.Name, operation, policy.JoinOperations(owners, "and"))
 		}
 	})
 	return err
@@ -215,7 +213,7 @@ func theOperation(set []policy.Policy, given *pflag.FlagSet) (policy.Operation, 
 	case len(found) > 1:
 		fitting = found
 	}
-	return "", usagef("--operation is missing; add one of %s", join(fitting, "or"))
+	return "", usagef("--operation is missing; add one of %s", policy.JoinOperations(fitting, "or"))
 }
 
 func concerns(set []policy.Policy, o policy.Operation) bool {
@@ -239,20 +237,4 @@ func (f *explainFlags) resolve(set []policy.Policy, o policy.Operation) ([]polic
 		resolved[i] = one[0]
 	}
 	return resolved, nil
-}
-
-// join lists operations as a sentence does.
-func join(operations []policy.Operation, last string) string {
-	var b strings.Builder
-	for i, o := range operations {
-		switch {
-		case i == 0:
-		case i == len(operations)-1:
-			b.WriteString(" " + last + " ")
-		default:
-			b.WriteString(", ")
-		}
-		b.WriteString(string(o))
-	}
-	return b.String()
 }

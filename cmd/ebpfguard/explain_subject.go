@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path"
 
 	"github.com/spf13/pflag"
 
@@ -30,26 +29,19 @@ func (p *processFlags) process(users func(string) (uint32, error)) (policy.Proce
 	paths := map[string][]string{"binary": {p.binary}, "script": {p.script}, "ancestor": p.ancestors, "cgroup": {p.cgroup}}
 	for _, name := range []string{"binary", "script", "ancestor", "cgroup"} {
 		for _, path := range paths[name] {
-			if err := checkPath(name, path); err != nil {
-				return result, err
+			if err := policy.CheckCleanPath(path, pathExamples[name]); err != nil {
+				return result, fmt.Errorf("--%s %w", name, err)
 			}
 		}
 	}
 	var err error
-	result.UID, err = parseID("uid", p.uid, users)
-	return result, err
+	if result.UID, err = policy.ParseAccount(p.uid, users); err != nil {
+		return result, fmt.Errorf("--uid %w", err)
+	}
+	return result, nil
 }
 
 // pathExamples are what to write instead of what is no path.
 var pathExamples = map[string]string{
-	"binary": "/usr/sbin/sshd", "script": "/usr/local/bin/backup.sh", "ancestor": "/usr/sbin/sshd",
-	"cgroup": "/system.slice/nginx.service", "path": "/etc/shadow", "alias": "/etc/shadow", "target": "/mnt",
-}
-
-// checkPath tells what is wrong with the path of a flag; an empty one is none.
-func checkPath(flag, p string) error {
-	if p == "" || path.IsAbs(p) && path.Clean(p) == p {
-		return nil
-	}
-	return fmt.Errorf("--%s %q is not an absolute and clean path; write one such as %s", flag, p, pathExamples[flag])
+	"binary": "/usr/sbin/sshd", "script": "/usr/local/bin/backup.sh", "ancestor": "/usr/sbin/sshd", "cgroup": "/system.slice/nginx.service",
 }

@@ -29,21 +29,8 @@ var profiles = []struct {
 // otherProfile is what a mitigation of somebody's own rules is called.
 const otherProfile = "policy"
 
-// everything returns the pattern for all objects of an operation.
-func everything(o policy.Operation) policy.Pattern {
-	switch o {
-	case policy.FileOpen:
-		return policy.FilePattern{All: true}
-	case policy.BprmCheckSecurity:
-		return policy.ProgramPattern{All: true}
-	case policy.SbMount, policy.SbRemount, policy.SbUmount:
-		return policy.MountPattern{All: true}
-	}
-	return policy.SocketPattern{All: true}
-}
-
 func deny(o policy.Operation) policy.Rule {
-	return policy.Rule{Operation: o, Deny: []policy.Pattern{everything(o)}, Verdict: policy.Deny}
+	return policy.Rule{Operation: o, Deny: []policy.Pattern{policy.Everything(o)}, Verdict: policy.Deny}
 }
 
 // cut denies what is open already as well.

@@ -114,7 +114,7 @@ func checkSelfProtection(p policy.Policy) error {
 
 // matchesAll reports whether a rule denies every object.
 func matchesAll(r policy.Rule) bool {
-	return len(r.Allow) == 0 && slices.Contains(patternTexts(r.Deny), everything(r.Operation).String())
+	return len(r.Allow) == 0 && slices.Contains(patternTexts(r.Deny), policy.Everything(r.Operation).String())
 }
 
 func patternTexts(patterns []policy.Pattern) []string {

@@ -19,21 +19,21 @@ type entry struct {
 // entriesOf returns the patterns of all rules for an operation.
 func entriesOf(set []policy.Policy, operation policy.Operation) []entry {
 	var entries []entry
+	add := func(e entry, patterns []policy.Pattern) {
+		for _, pattern := range patterns {
+			if pattern != nil {
+				e.pattern, e.namesObject = pattern, policy.NamesObject(pattern)
+				entries = append(entries, e)
+			}
+		}
+	}
 	for i, p := range set {
 		for j, r := range p.Rules {
 			if r.Operation != operation {
 				continue
 			}
-			for _, pattern := range r.Deny {
-				if pattern != nil {
-					entries = append(entries, entry{pattern: pattern, verdict: denial(p, r), policy: i, rule: j, revoke: r.Revoke})
-				}
-			}
-			for _, pattern := range r.Allow {
-				if pattern != nil {
-					entries = append(entries, entry{pattern: pattern, verdict: policy.Allow, policy: i, rule: j})
-				}
-			}
+			add(entry{verdict: denial(p, r), policy: i, rule: j, revoke: r.Revoke}, r.Deny)
+			add(entry{verdict: policy.Allow, policy: i, rule: j}, r.Allow)
 		}
 	}
 	return entries

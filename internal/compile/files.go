@@ -16,7 +16,6 @@ func (c *compiler) prepareFiles(name policy.Operation, entries []entry) (finish,
 		p := e.pattern.(policy.FilePattern)
 		e.names(0, len(p.Paths) > 0)
 		e.names(1, p.Access != 0)
-		e.namesObject = len(p.Paths) > 0
 		if err := paths.addPaths(i, p.Paths); err != nil {
 			return nil, err
 		}

@@ -22,7 +22,6 @@ func (c *compiler) prepareMounts(name policy.Operation, entries []entry) (finish
 		for key, named := range []bool{len(p.Targets) > 0, len(p.Sources) > 0, len(p.Types) > 0, p.Flags != 0} {
 			e.names(key, named)
 		}
-		e.namesObject = len(p.Targets) > 0
 		if err := targets.addPaths(i, p.Targets); err != nil {
 			return nil, err
 		}

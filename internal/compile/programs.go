@@ -13,7 +13,6 @@ func (c *compiler) preparePrograms(name policy.Operation, entries []entry) (fini
 		p := e.pattern.(policy.ProgramPattern)
 		e.names(0, len(p.Paths) > 0)
 		e.names(1, p.Fileless || p.NoArgs)
-		e.namesObject = len(p.Paths) > 0 || p.Fileless
 		if err := paths.addPaths(i, p.Paths); err != nil {
 			return nil, err
 		}
