@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Everything that C and Go share: the layout of a revision of tables and of
  * an alert. internal/abi/generate makes the Go side of it; there is no second copy.

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What is kept with an inode, so that a file that is used again is judged without
  * walking its path: the classes of its names, and the verdicts on it for the last

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What is kept of directories: the states of both runs below one, so that a file that
  * nobody has used yet is judged by its own name, without a walk to the root.

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause)
 /* All kernel programs, one object. A new operation adds one include. */
 #include "kernel.h"
 
@@ -19,8 +19,9 @@
 #include "hooks/socket_connect.h"
 #include "hooks/task_fix_setuid.h"
 
-/* The kernel offers LSM programs to GPL code only. */
-char LICENSE[] SEC("license") = "GPL";
+/* The kernel offers LSM programs only to code that may be used under the GPL
+ * (include/linux/license.h). */
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* What Go shares (internal/abi): this brings the types into the object's BTF. */
 struct abi {

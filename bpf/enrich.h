@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What a reader of alerts wants to know of the processes besides: who started them,
  * and with which arguments. An alert names the process and its ancestors by pid and

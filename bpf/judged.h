@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * A system call that comes to several hooks with the same thing: mount(2), of whose
  * hooks only the first knows what is wanted, and read(2) and write(2) on a socket,

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The few kernel types that our programs read, by hand instead of a vmlinux.h
  * of 130,000 lines: what is here is what we depend on. Every struct is

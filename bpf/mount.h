@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* The verdict on a mount: its target, source, type and flags. */
 #ifndef EBPFGUARD_MOUNT_H
 #define EBPFGUARD_MOUNT_H

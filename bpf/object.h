@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The verdict on what has a path: the object of the current task's walk. Its
  * names are found by two runs over its path (run.h), each name's class with

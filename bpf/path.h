@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Where a file lies: from its dentry up to the root of the mount namespace,
  * crossing mounts, as d_path() does (fs/d_path.c, prepend_path). The walk

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Reading the kernel's memory by pointers that the verifier knows nothing about. Since
  * 6.2 a pointer can be taken for one to a type, after which a read is one instruction;

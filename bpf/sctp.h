@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* The verdict on several addresses of a SCTP socket, packed one behind the
  * other (net/sctp/socket.c): the strictest of theirs. */
 #ifndef EBPFGUARD_SCTP_H

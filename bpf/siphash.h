@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF",
  * 2012; 1-3 is the variant that hash tables use). The key is random for each

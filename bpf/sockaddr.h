@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* What a socket operation acts on: address, port and protocol. */
 #ifndef EBPFGUARD_SOCKADDR_H
 #define EBPFGUARD_SOCKADDR_H

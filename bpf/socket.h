@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The verdict on a socket: its address, port and protocol are looked up in the
  * tables, and with the process's row they name one verdict. The unspecified

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Where an open file lies, as one number: it is the same for the same dentry below
  * the same parent with the same name and the same mount, as long as nothing has

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Reading a revision of tables (abi.h). A pointer to tables is not handed to
  * global functions (5.10 allows them numbers only), so each of those fetches

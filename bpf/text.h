@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The names that a task keeps (struct subject): of its script, its program and
  * its control group, as they were when it started them. They are kept as text,

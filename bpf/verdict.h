@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The only place that turns a decision into an errno and an alert. It decides,
  * then reports: nothing that happens to the alert can change the verdict.

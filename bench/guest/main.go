@@ -171,7 +171,7 @@ func attachEmpty() (detach func()) {
 			continue
 		}
 		p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-			Type: ebpf.LSM, AttachType: ebpf.AttachLSMMac, AttachTo: name, License: "GPL",
+			Type: ebpf.LSM, AttachType: ebpf.AttachLSMMac, AttachTo: name, License: "Dual BSD/GPL",
 			Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
 		})
 		must(err)

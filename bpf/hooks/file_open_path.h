@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * file_open, continued: changes of names and attributes, each of which is a
  * write to the file: making, removing, renaming it away or over, linking from

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * socket_connect and socket_bind once more: sockets that are connected, or bound,
  * already. Only rules with `revoke` count, and these programs are attached while

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * sb_remount: the options of a mount or of a filesystem are changed, by
  * mount(2) with MS_REMOUNT (hook sb_mount) or by fsconfig(2) (hook sb_remount,

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* sb_umount: a mount is removed. */
 #ifndef EBPFGUARD_HOOKS_SB_UMOUNT_H
 #define EBPFGUARD_HOOKS_SB_UMOUNT_H

@@ -1,4 +1,4 @@
-/* SPDX-License-Identifier: GPL-2.0-only */
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * The hooks on open files at which two operations judge, file_open and
  * bprm_check_security: one program for both, since each costs something by itself.

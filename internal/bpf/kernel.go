@@ -185,7 +185,7 @@ func parametersOf(hook string) ([]string, error) {
 // structs by value, by attaching one to such a hook.
 var takesStructs = sync.OnceValues(func() (bool, error) {
 	program, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: "probe", Type: ebpf.LSM, AttachType: ebpf.AttachLSMMac, AttachTo: "path_chown", License: "GPL",
+		Name: "probe", Type: ebpf.LSM, AttachType: ebpf.AttachLSMMac, AttachTo: "path_chown", License: "Dual BSD/GPL",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
 	})
 	if errors.Is(err, unix.EINVAL) {

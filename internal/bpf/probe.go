@@ -30,7 +30,7 @@ func ProbeLSM() (ran bool, err error) {
 		Type:       ebpf.LSM,
 		AttachType: ebpf.AttachLSMMac,
 		AttachTo:   "task_getpgid",
-		License:    "GPL",
+		License:    "Dual BSD/GPL",
 		Instructions: asm.Instructions{
 			// if (ret) return ret
 			asm.LoadMem(asm.R0, asm.R1, 8, asm.DWord),

@@ -47,7 +47,7 @@ func (s source) pack(out, arch, format string, contents []content) error {
 		Maintainer:  "the authors of ebpfguard <ebpfguard@users.noreply.github.com>",
 		Description: description,
 		Homepage:    "https://github.com/ebpfguard/ebpfguard",
-		License:     "Apache-2.0 AND GPL-2.0-only",
+		License:     "Apache-2.0 AND (GPL-2.0-only OR BSD-2-Clause)",
 		MTime:       s.time,
 		// A file is what its name says.
 		DisableGlobbing: true,
