@@ -134,6 +134,9 @@ func noArgs(cmd *cobra.Command, args []string) error {
 // packaged is the version of the package that the command is built for, which internal/tools/dist sets.
 var packaged string
 
+// development is the version of what is built from a checkout: the next release's, which the go.mod files require.
+const development = "v0.4.0-dev"
+
 // version tells the version, the commit and the version of Go of a build.
 func version(build *debug.BuildInfo, ok bool) string {
 	if !ok {
@@ -149,10 +152,12 @@ func version(build *debug.BuildInfo, ok bool) string {
 		}
 	}
 	number := build.Main.Version
-	if packaged != "" {
+	switch {
+	case packaged != "":
 		number = packaged
-	} else if number == "" {
-		number = "(devel)"
+	// Without a tag the go command makes up a v0.0.0.
+	case number == "", number == "(devel)", strings.HasPrefix(number, "v0.0.0-"):
+		number = development
 	}
 	return fmt.Sprintf("%s, commit %s%s, %s", number, commit, modified, build.GoVersion)
 }

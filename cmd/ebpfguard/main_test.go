@@ -52,7 +52,7 @@ func TestVersion(t *testing.T) {
 	if got, want := version(build, true), "v1.2.3, commit abc with changes, go1.26.1"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := version(&debug.BuildInfo{GoVersion: "go1.26.1"}, true), "(devel), commit unknown, go1.26.1"; got != want {
+	if got, want := version(&debug.BuildInfo{GoVersion: "go1.26.1"}, true), "v0.4.0-dev, commit unknown, go1.26.1"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	packaged = "0.0.1"

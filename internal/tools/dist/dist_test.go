@@ -100,7 +100,11 @@ func TestVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.version == "" || strings.HasPrefix(s.version, "v") || s.time.IsZero() {
+	next, err := s.next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(s.version, next) || strings.HasPrefix(s.version, "v") || s.time.IsZero() {
 		t.Errorf("version %q of %v", s.version, s.time)
 	}
 	t.Setenv("SOURCE_DATE_EPOCH", "yesterday")

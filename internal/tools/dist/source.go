@@ -10,7 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/mod/modfile"
 )
+
+// library is the module that all others of the repository require.
+const library = "github.com/ebpfguard/ebpfguard"
 
 // source is the checkout that everything is made of.
 type source struct {
@@ -48,9 +53,32 @@ func readSource(root, version string) (source, error) {
 	if err != nil {
 		return s, fmt.Errorf("find the commit: %w; outside a git checkout give -version", err)
 	}
-	// Sorts before the first release, and later commits after earlier ones.
-	s.version = "0.0.0-dev." + s.time.Format("20060102150405") + "." + commit
+	next, err := s.next()
+	if err != nil {
+		return s, fmt.Errorf("find the version of the next release: %w", err)
+	}
+	// Sorts before that release, and later commits after earlier ones.
+	s.version = next + "-dev." + s.time.Format("20060102150405") + "." + commit
 	return s, nil
+}
+
+// next returns the version in which the command requires the library: that of the next release.
+func (s source) next() (string, error) {
+	path := filepath.Join(s.root, "cmd", "go.mod")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	file, err := modfile.Parse(path, raw, nil)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range file.Require {
+		if r.Mod.Path == library {
+			return strings.TrimPrefix(r.Mod.Version, "v"), nil
+		}
+	}
+	return "", fmt.Errorf("%s does not require %s", path, library)
 }
 
 // build compiles the command, statically.

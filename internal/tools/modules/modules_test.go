@@ -109,6 +109,10 @@ func TestRequirements(t *testing.T) {
 			t.Errorf("the library requires %d modules directly and has %d tools, want at most %d and none", direct, len(file.Tool), mostDirect)
 		}
 	}
+	command, err := os.ReadFile(filepath.Join(root, "cmd", "ebpfguard", "main.go"))
+	if err != nil || !strings.Contains(string(command), `"`+version+`-dev"`) {
+		t.Errorf("cmd/ebpfguard/main.go names another version than %s for what is built from a checkout", version)
+	}
 	work, err := os.ReadFile(filepath.Join(root, "go.work"))
 	if err != nil {
 		t.Fatal(err)
