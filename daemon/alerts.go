@@ -8,25 +8,22 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/daemon/config"
 	"github.com/ebpfguard/ebpfguard/sink"
-	"github.com/ebpfguard/ebpfguard/sink/file"
-	"github.com/ebpfguard/ebpfguard/sink/journald"
+	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
 
 // startAlerts begins to hand alerts to the outputs. What it returns hands out the last
 // ones, and closes the outputs.
 func (d *Daemon) startAlerts(c config.Config) (finish func(), err error) {
-	outputs, closers, err := d.openOutputs(c.Outputs)
-	closeAll := func() {
-		for _, c := range closers {
-			if err := c.Close(); err != nil {
-				d.log.Error("closing an output of alerts", "error", err)
-			}
-		}
-	}
+	outputs, err := setup.Open(c.Outputs, setup.Environment{Stdout: d.options.Stdout})
 	if err != nil {
-		closeAll()
 		return func() {}, err
 	}
+	closeAll := func() {
+		if err := outputs.Close(); err != nil {
+			d.log.Error("closing the outputs of alerts", "error", err)
+		}
+	}
+	d.outputs = outputs
 	takeover, _ := d.guard.Takeover()
 	window := c.FoldWindow
 	if window == 0 {
@@ -41,7 +38,7 @@ func (d *Daemon) startAlerts(c config.Config) (finish func(), err error) {
 			}
 			return lost
 		},
-	}, outputs...)
+	}, outputs.List()...)
 	if err != nil {
 		closeAll()
 		return func() {}, err
@@ -61,48 +58,4 @@ func (d *Daemon) startAlerts(c config.Config) (finish func(), err error) {
 		<-done
 		closeAll()
 	}, nil
-}
-
-// openOutputs opens the outputs. They have to be closed also after an error.
-func (d *Daemon) openOutputs(wanted []config.Output) (outputs []sink.Output, closers []io.Closer, err error) {
-	used := map[string]int{}
-	for _, o := range wanted {
-		out := sink.Output{Name: string(o.Type), Filter: o.Filter}
-		lines := sink.JSON
-		if o.Format == config.Text {
-			lines = sink.Text
-		}
-		switch o.Type {
-		case config.Stdout:
-			out.Sink = lines(d.options.Stdout)
-		case config.File:
-			f, err := file.Open(o.Path, file.Options{MaxBytes: int64(o.MaxBytes), Keep: int(o.Keep)})
-			if err != nil {
-				return nil, closers, err
-			}
-			d.files, closers = append(d.files, f), append(closers, f)
-			out.Name, out.Sink = "file "+o.Path, lines(f)
-		case config.Journald:
-			journal, err := journald.New("")
-			if err != nil {
-				return nil, closers, err
-			}
-			closers = append(closers, journal)
-			out.Sink = journal
-		}
-		if used[out.Name]++; used[out.Name] > 1 {
-			out.Name = fmt.Sprintf("%s %d", out.Name, used[out.Name])
-		}
-		outputs = append(outputs, out)
-	}
-	return outputs, closers, nil
-}
-
-// reopenOutputs opens files anew, which may have been moved away.
-func (d *Daemon) reopenOutputs() {
-	for _, f := range d.files {
-		if err := f.Reopen(); err != nil {
-			d.log.Error("alerts go on to the former file", "error", err)
-		}
-	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/sink"
-	"github.com/ebpfguard/ebpfguard/sink/file"
+	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
 
 // Options are what a [config.Config] does not say. The zero value is useful.
@@ -52,7 +52,7 @@ type Daemon struct {
 
 	guard    Guard
 	pipeline *sink.Pipeline
-	files    []*file.Writer
+	outputs  *setup.Outputs
 	adopted  bool
 	reloads  chan struct{}
 

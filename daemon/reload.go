@@ -17,7 +17,9 @@ func (d *Daemon) Reload() {
 }
 
 func (d *Daemon) reload() {
-	d.reopenOutputs()
+	if err := d.outputs.Reopen(); err != nil {
+		d.log.Error("alerts go on to the former file", "error", err)
+	}
 	if d.options.Configure != nil {
 		if c, err := d.options.Configure(); err != nil {
 			d.problem(problemConfig, fmt.Errorf("the configuration was NOT reloaded, the former one stays: %w", err))

@@ -13,8 +13,9 @@ import (
 
 	"github.com/ebpfguard/ebpfguard"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
-	"github.com/ebpfguard/ebpfguard/daemon/config"
 	"github.com/ebpfguard/ebpfguard/policy"
+	"github.com/ebpfguard/ebpfguard/sink/file"
+	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
 
 func TestApplyAndDelete(t *testing.T) {
@@ -157,7 +158,7 @@ func TestListGetAndStatus(t *testing.T) {
 func TestWatchAndOutputs(t *testing.T) {
 	w := newWorld(t)
 	path := filepath.Join(w.dir, "alerts")
-	w.config.Outputs = []config.Output{{Type: config.File, Path: path, Keep: 1}}
+	w.config.Outputs = []setup.Spec{{Settings: &file.Settings{Path: path, Keep: 1}}}
 	w.config.FoldWindow = 0
 	w.guard.sequence.Store(41) // of a former daemon
 	i := w.start()

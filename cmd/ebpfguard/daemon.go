@@ -15,6 +15,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/daemon"
 	"github.com/ebpfguard/ebpfguard/daemon/config"
+	"github.com/ebpfguard/ebpfguard/sink/registry"
 )
 
 func newDaemonCommand() *cobra.Command {
@@ -38,7 +39,9 @@ policy of the directory leaves the former policies in force, and is told in the
 messages, in the status and in the metrics.
 
 SIGHUP reads the configuration and the directory again and opens files of alerts
-anew. SIGTERM and SIGINT end the daemon.`,
+anew. SIGTERM and SIGINT end the daemon.
+
+` + registry.Help(),
 		Example: `  # As the service does.
   sudo ebpfguard daemon --config /etc/ebpfguard/config.yaml
 

@@ -8,6 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/daemon/config"
+	"github.com/ebpfguard/ebpfguard/sink/registry"
+	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
 
 // runFlags are the flags of run.
@@ -18,6 +21,9 @@ type runFlags struct {
 	ready     string
 	alerts    string
 	output    output
+	// outputs are those of --outputs, which is given if named.
+	outputs []setup.Spec
+	named   bool
 }
 
 func newRunCommand() *cobra.Command {
@@ -38,7 +44,9 @@ enforced. "ebpfguard check" tells what this kernel covers.
 
 SIGHUP reads the policies again and opens the file of --alerts anew. They replace
 the former ones at once; if anything is wrong with them, the former ones stay in
-force. An operation that they are the first to have rules for is attached before.`,
+force. An operation that they are the first to have rules for is attached before.
+
+` + registry.Help(),
 		Example: `  # Enforce, and see what is refused.
   sudo ebpfguard run -p policies/
 
@@ -51,6 +59,13 @@ force. An operation that they are the first to have rules for is attached before
 			flags.files = append(flags.files, args...)
 			if len(flags.files) == 0 {
 				return usagef("no policy is given; name a file or directory with -p")
+			}
+			flags.named = cmd.Flags().Changed("outputs")
+			if flags.named && cmd.Flags().Changed("output") {
+				return usagef("--output is the format of the standard output, and --outputs replaces that; write --outputs '{type: stdout, format: %s}'", flags.output)
+			}
+			if _, err := flags.specs(); err != nil {
+				return &usageError{err}
 			}
 			reload, end := make(chan os.Signal, 1), make(chan os.Signal, 1)
 			signal.Notify(reload, syscall.SIGHUP)
@@ -71,6 +86,7 @@ force. An operation that they are the first to have rules for is attached before
 	f.BoolVar(&flags.allowGaps, "allow-gaps", false, "enforce as much of the policies as this kernel can")
 	f.StringVar(&flags.ready, "ready-file", "", "write `FILE` when every policy is in force, remove it at the end")
 	f.StringVar(&flags.alerts, "alerts", "", "append the alerts to `FILE` as well, as JSON lines")
+	f.Var(config.OutputsValue(&flags.outputs), "outputs", "write alerts to `OUTPUT` in place of the standard output, such as '{type: journald}' (can be repeated); none for no output")
 	f.VarP(&flags.output, "output", "o", "the `format` of the alerts on the standard output: text or json")
 	return cmd
 }

@@ -2,65 +2,68 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"io"
+	"errors"
 	"log/slog"
+	"path/filepath"
 
 	"github.com/ebpfguard/ebpfguard/sink"
 	"github.com/ebpfguard/ebpfguard/sink/file"
+	"github.com/ebpfguard/ebpfguard/sink/setup"
+	"github.com/ebpfguard/ebpfguard/sink/stdout"
 )
 
 // alertQueue is how many alerts wait for an output.
 const alertQueue = 1 << 14
 
-// alertWriter writes alerts to the standard output and to a file.
-type alertWriter struct {
-	*sink.Pipeline
-	log  *slog.Logger
-	file *file.Writer // nil if none is wanted
-}
-
-// newAlertWriter opens the file, unless its path is empty.
-func newAlertWriter(log *slog.Logger, stdout io.Writer, format output, path string) (*alertWriter, error) {
-	a := &alertWriter{log: log}
-	out := sink.Output{Name: "the standard output", Sink: sink.Text(stdout), Queue: alertQueue}
-	if format == outputJSON {
-		out.Sink = sink.JSON(stdout)
+// specs returns the outputs that the flags ask for, and what is wrong with them.
+func (f runFlags) specs() ([]setup.Spec, error) {
+	specs := f.outputs
+	if !f.named {
+		specs = []setup.Spec{{Settings: &stdout.Settings{Format: sink.Format(f.output)}}}
 	}
-	outputs := []sink.Output{out}
-	if path != "" {
-		f, err := file.Open(path, file.Options{})
+	if f.alerts != "" {
+		path, err := filepath.Abs(f.alerts)
 		if err != nil {
 			return nil, err
 		}
-		a.file = f
-		outputs = append(outputs, sink.Output{Name: "the file " + path, Sink: sink.JSON(f), Queue: alertQueue})
+		specs = append(specs, setup.Spec{Settings: &file.Settings{Path: path}})
 	}
-	var err error
-	// Who watches sees each one.
-	a.Pipeline, err = sink.NewPipeline(sink.Options{Window: -1, Drain: drainTime, Log: log}, outputs...)
-	return a, err
+	return specs, setup.Validate(specs)
 }
 
-// reopen opens the file anew.
-func (a *alertWriter) reopen() {
-	if a.file == nil {
-		return
+// alertWriter writes alerts to the outputs.
+type alertWriter struct {
+	*sink.Pipeline
+	log     *slog.Logger
+	outputs *setup.Outputs
+}
+
+// newAlertWriter opens the outputs.
+func newAlertWriter(log *slog.Logger, specs []setup.Spec, env setup.Environment) (*alertWriter, error) {
+	outputs, err := setup.Open(specs, env)
+	if err != nil {
+		return nil, err
 	}
-	if err := a.file.Reopen(); err != nil {
+	list := outputs.List()
+	for i := range list {
+		list[i].Queue = alertQueue
+	}
+	// No folding: somebody watches each one.
+	pipeline, err := sink.NewPipeline(sink.Options{Window: -1, Drain: drainTime, Log: log}, list...)
+	if err != nil {
+		return nil, errors.Join(err, outputs.Close())
+	}
+	return &alertWriter{pipeline, log, outputs}, nil
+}
+
+// reopen opens files anew.
+func (a *alertWriter) reopen() {
+	if err := a.outputs.Reopen(); err != nil {
 		a.log.Error("alerts go on to the former file", "error", err)
 	}
 }
 
-func (a *alertWriter) close() error {
-	if a.file == nil {
-		return nil
-	}
-	if err := a.file.Close(); err != nil {
-		return fmt.Errorf("close the file of alerts: %w", err)
-	}
-	return nil
-}
+func (a *alertWriter) close() error { return a.outputs.Close() }
 
 // write writes the guard's alerts until they end.
 func (a *alertWriter) write(ctx context.Context, g guard) (written <-chan struct{}) {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/ebpfguard/ebpfguard/daemon/config"
 )
 
 func TestRunJSON(t *testing.T) {
@@ -15,6 +18,26 @@ func TestRunJSON(t *testing.T) {
 	g.alert(fakeAlert("x"))
 	until(t, "the alert", func() bool { return s.stdout.String() == "{\"alert\":\"x\"}\n" })
 	s.stop()
+}
+
+// TestRunOutputs expects that alerts go where --outputs says, and nowhere else.
+func TestRunOutputs(t *testing.T) {
+	dir := t.TempDir()
+	policies, one, two := filepath.Join(dir, "p.yaml"), filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	writePolicy(t, policies, "one", "22")
+	g := newFakeGuard(t)
+	flags := runFlags{files: []string{policies}, named: true, alerts: two}
+	if err := config.OutputsValue(&flags.outputs).Set("{type: file, format: text, path: " + one + "}"); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, g, flags, nil)
+	g.alert(fakeAlert("x"))
+	read := func(path string) string { content, _ := os.ReadFile(path); return string(content) }
+	until(t, "the alert", func() bool { return read(one) == "alert x\n" && read(two) == "{\"alert\":\"x\"}\n" })
+	s.stop()
+	if text := s.stdout.String(); text != "" {
+		t.Errorf("the standard output has %q", text)
+	}
 }
 
 // TestRunDrains expects that what was raised before the end is written.

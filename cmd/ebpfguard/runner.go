@@ -14,6 +14,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/policy"
+	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
 
 // guard is what run needs of [ebpfguard.Manager].
@@ -59,7 +60,7 @@ func newRunner(flags runFlags, stdout, stderr io.Writer) *runner {
 		flags:  flags,
 		gaps:   func([]policy.Policy) ([]string, error) { return nil, nil },
 		ending: func() {},
-		alerts: &alertWriter{},
+		alerts: &alertWriter{outputs: &setup.Outputs{}},
 		ready:  readyFile(flags.ready),
 		stdout: stdout,
 		stderr: stderr,
@@ -76,7 +77,11 @@ func (r *runner) run() (err error) {
 	if err != nil {
 		return fmt.Errorf("run: the policies cannot be used:\n%w", err)
 	}
-	r.alerts, err = newAlertWriter(r.log, r.stdout, r.flags.output, r.flags.alerts)
+	specs, err := r.flags.specs()
+	if err != nil {
+		return fmt.Errorf("run: %w", err)
+	}
+	r.alerts, err = newAlertWriter(r.log, specs, setup.Environment{Stdout: r.stdout})
 	if err != nil {
 		return fmt.Errorf("run: %w", err)
 	}

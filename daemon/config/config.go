@@ -9,7 +9,8 @@ import (
 	"time"
 
 	"github.com/ebpfguard/ebpfguard/daemon/internal/metrics"
-	"github.com/ebpfguard/ebpfguard/sink"
+	"github.com/ebpfguard/ebpfguard/sink/setup"
+	"github.com/ebpfguard/ebpfguard/sink/stdout"
 )
 
 // DefaultFile is what `ebpfguard daemon` reads if it is there.
@@ -33,10 +34,10 @@ type Config struct {
 	OnExit OnExit
 	// AllowGaps, AlertBuffer and Enrich are those of [ebpfguard.Options].
 	AllowGaps   bool
-	AlertBuffer Size
+	AlertBuffer setup.Size
 	Enrich      bool
 	// Outputs take the alerts.
-	Outputs []Output
+	Outputs []setup.Spec
 	// FoldWindow is how long identical alerts are folded; not at all if zero.
 	FoldWindow time.Duration
 	// Debounce is how long the policy directory has to be at rest before it is read.
@@ -69,39 +70,6 @@ const (
 	LogJSON LogFormat = "json"
 )
 
-// OutputType is a kind of output.
-type OutputType string
-
-// The kinds of outputs.
-const (
-	Stdout   OutputType = "stdout"
-	File     OutputType = "file"
-	Journald OutputType = "journald"
-)
-
-// OutputFormat is the form in which an output writes alerts.
-type OutputFormat string
-
-// The forms of alerts.
-const (
-	JSON OutputFormat = "json"
-	Text OutputFormat = "text"
-)
-
-// Output takes alerts.
-type Output struct {
-	Type OutputType
-	// Path is that of a file.
-	Path string
-	// Format is for stdout and files; JSON if empty.
-	Format OutputFormat
-	// MaxBytes and Keep bound a file, see [file.Options].
-	MaxBytes Size
-	Keep     uint
-	// Filter chooses the alerts that are written.
-	Filter sink.Filter
-}
-
 // Default returns what applies when nothing is said.
 func Default() Config {
 	return Config{
@@ -112,7 +80,7 @@ func Default() Config {
 		OnExit:      Keep,
 		AlertBuffer: 4 << 20,
 		Enrich:      true,
-		Outputs:     []Output{{Type: Stdout, Format: JSON}},
+		Outputs:     []setup.Spec{{Settings: stdout.Kind.New()}},
 		FoldWindow:  10 * time.Second,
 		Debounce:    300 * time.Millisecond,
 		LogLevel:    slog.LevelInfo,
@@ -156,45 +124,5 @@ func (c Config) Validate() error {
 			add("%s is %v; choose from %v to %v", d.key, d.value, d.shortest, d.longest)
 		}
 	}
-	files := map[string]bool{}
-	for i, o := range c.Outputs {
-		if err := o.validate(); err != nil {
-			add("outputs[%d]: %w", i, err)
-		}
-		if path := filepath.Clean(o.Path); o.Type == File && o.Path != "" {
-			if files[path] {
-				add("outputs[%d]: another output writes %s; choose another path", i, path)
-			}
-			files[path] = true
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (o Output) validate() error {
-	var errs []error
-	switch o.Type {
-	case File:
-		if !filepath.IsAbs(o.Path) {
-			errs = append(errs, fmt.Errorf("path %q of a file is not absolute; write the whole path", o.Path))
-		}
-	case Stdout, Journald:
-		if o.Path != "" || o.MaxBytes != 0 || o.Keep != 0 {
-			errs = append(errs, fmt.Errorf("path, max_bytes and keep are for files only; leave them out for %s", o.Type))
-		}
-	case "":
-		errs = append(errs, errors.New("it has no type; write stdout, file or journald"))
-	default:
-		errs = append(errs, fmt.Errorf("unknown type %q; choose stdout, file or journald", o.Type))
-	}
-	switch {
-	case o.Format != "" && o.Format != JSON && o.Format != Text:
-		errs = append(errs, fmt.Errorf("unknown format %q; choose json or text", o.Format))
-	case o.Format != "" && o.Type == Journald:
-		errs = append(errs, errors.New("journald has a form of its own; leave out the format"))
-	}
-	if err := o.Filter.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("filter: %w", err))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, setup.Validate(c.Outputs))...)
 }

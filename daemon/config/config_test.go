@@ -13,6 +13,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ebpfguard/ebpfguard/sink"
+	"github.com/ebpfguard/ebpfguard/sink/file"
+	"github.com/ebpfguard/ebpfguard/sink/journald"
+	"github.com/ebpfguard/ebpfguard/sink/setup"
+	"github.com/ebpfguard/ebpfguard/sink/stdout"
 )
 
 func TestParse(t *testing.T) {
@@ -47,13 +51,13 @@ log_format: json
 	}
 	want := Config{
 		Policies: "/p", Socket: "/s", Group: "adm", State: "/st", OnExit: Remove, AllowGaps: true, AlertBuffer: 16 << 20,
-		Outputs: []Output{
-			{Type: Stdout, Format: Text},
-			{Type: File, Path: "/a.json", MaxBytes: 1 << 20, Keep: 3, Filter: sink.Filter{
+		Outputs: []setup.Spec{
+			{Settings: &stdout.Settings{Format: sink.FormatText}},
+			{Settings: &file.Settings{Path: "/a.json", Format: sink.FormatJSON, MaxBytes: 1 << 20, Keep: 3}, Filter: sink.Filter{
 				Operations: []string{"socket_bind"}, Policies: []string{"a-*"}, Verdicts: []string{"deny", "kill"},
 				Severities: []string{"none"}, Binaries: []string{"/usr/"},
 			}},
-			{Type: Journald},
+			{Settings: &journald.Settings{}},
 		},
 		Debounce: time.Second, Metrics: "127.0.0.1:1", MetricsAnywhere: true, LogLevel: slog.LevelDebug, LogFormat: LogJSON,
 	}
@@ -79,12 +83,17 @@ func TestParseErrors(t *testing.T) {
 		{"debounce: 5", "c.yaml:1:11: debounce: time: missing unit in duration \"5\"; write such as 300ms, 10s or 1m"},
 		{"debounce: 0s", "c.yaml: debounce is 0s; choose from 1ms to 1m0s"},
 		{"outputs: {type: file}", "c.yaml:1:10: outputs must be a list; write - type: stdout, or [] for none"},
-		{"outputs:\n- type: fil", `c.yaml:2:9: type: unknown "fil"; choose from stdout|file|journald`},
-		{"outputs:\n- type: file", `c.yaml:2:3: path "" of a file is not absolute; write the whole path`},
-		{"outputs:\n- type: stdout\n  path: /x", "c.yaml:2:3: path, max_bytes and keep are for files only; leave them out for stdout"},
-		{"outputs:\n- type: journald\n  filter: {verdicts: [refuse]}", `c.yaml:2:3: filter: unknown verdict "refuse"; choose from audit, deny, kill`},
+		{"outputs:\n- type: fil", `c.yaml:2:9: type: unknown "fil"; choose from stdout, file, journald`},
+		{"outputs:\n- format: json", "c.yaml:2:3: an output needs a type; choose from stdout, file, journald"},
+		{"outputs: [stdout]", "c.yaml:1:11: an output must be a mapping; write key: value"},
+		{"outputs:\n- type: file", `c.yaml:2:3: path "" is not absolute; write the whole path`},
+		{"outputs:\n- type: file\n  path: a.json", `c.yaml:3:9: path "a.json" is not absolute; write the whole path`},
+		{"outputs:\n- type: file\n  path: /a\n  keep: -1", `c.yaml:4:9: keep: "-1" is not a number from 0; write a number such as 5`},
+		{"outputs:\n- type: stdout\n  path: /x", `c.yaml:3:3: unknown key "path" of an output of type stdout; choose from filter, format, type`},
+		{"outputs:\n- type: journald\n  format: json", `c.yaml:3:3: unknown key "format" of an output of type journald; choose from filter, type`},
+		{"outputs:\n- type: journald\n  filter: {verdicts: [refuse]}", `c.yaml:3:11: filter: unknown verdict "refuse"; choose from audit, deny, kill`},
 		{"outputs:\n- type: journald\n  filter: {verdict: [deny]}", `c.yaml:3:12: unknown key "verdict" of a filter; choose from binaries,`},
-		{"outputs:\n- {type: file, path: /a}\n- {type: file, path: /b/../a}", "c.yaml: outputs[1]: another output writes /a; choose another path"},
+		{"outputs:\n- {type: file, path: /a}\n- {type: file, path: /b/../a}", "c.yaml: outputs[1]: another output has the path /a; choose another path"},
 		{"socket: run/x", `c.yaml: socket "run/x" is not absolute; write the whole path`},
 		{"metrics: 9477", `c.yaml:1:10: metrics must be a string`},
 		{"metrics: localhost", `c.yaml: metrics: address "localhost"`},
@@ -128,7 +137,7 @@ func TestFlagsWin(t *testing.T) {
 		want := Default()
 		want.Socket, want.Group, want.Enrich, want.OnExit = "/from/file", "b", false, Remove
 		want.AlertBuffer, want.LogLevel, want.Debounce = 1<<20, slog.LevelWarn, 2*time.Second
-		want.Outputs = []Output{{Type: File, Path: "/x"}, {Type: Stdout, Filter: sink.Filter{Verdicts: []string{"kill"}}}}
+		want.Outputs = []setup.Spec{{Settings: &file.Settings{Path: "/x", Format: sink.FormatJSON}}, {Settings: stdout.Kind.New(), Filter: sink.Filter{Verdicts: []string{"kill"}}}}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got  %+v\nwant %+v", got, want)
 		}
@@ -157,7 +166,7 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Default()
-	want.Outputs = []Output{{Type: Journald}}
+	want.Outputs = []setup.Spec{{Settings: &journald.Settings{}}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -167,7 +176,7 @@ func TestExample(t *testing.T) {
 		t.Fatalf("%v\n%s", err, all)
 	}
 	want.Metrics = "127.0.0.1:9477"
-	want.Outputs = append(want.Outputs, Output{Type: File, Path: "/var/log/ebpfguard/alerts.json", Format: JSON, MaxBytes: 100 << 20, Keep: 5, Filter: sink.Filter{
+	want.Outputs = append(want.Outputs, setup.Spec{Settings: &file.Settings{Path: "/var/log/ebpfguard/alerts.json", Format: sink.FormatJSON, MaxBytes: 100 << 20, Keep: 5}, Filter: sink.Filter{
 		Operations: []string{"socket_connect"}, Policies: []string{"web-*"}, Verdicts: []string{"deny", "kill"},
 		Severities: []string{"high", "critical"}, Binaries: []string{"/usr/sbin/"},
 	}})

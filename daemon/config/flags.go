@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
 
 // Flags returns the options as flags, which set c. A flag is named as in the file, but
@@ -20,17 +22,17 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.Group, "group", c.Group, "let the members of `GROUP` read from the socket")
 	f.StringVar(&c.Pins, "pins", c.Pins, "pin enforcement at `DIR`, so that it outlives the daemon; if empty it does not")
 	f.StringVar(&c.State, "state", c.State, "remember in `DIR` what was applied; if empty it is forgotten")
-	f.Var(choice[OnExit]{&c.OnExit, []OnExit{Keep, Remove}}, "on-exit", "what a clean end does with enforcement that is pinned")
+	f.Var(setup.Choice(&c.OnExit, Keep, Remove), "on-exit", "what a clean end does with enforcement that is pinned")
 	f.BoolVar(&c.AllowGaps, "allow-gaps", c.AllowGaps, "enforce as much of the policies as this kernel can")
 	f.BoolVar(&c.Enrich, "enrich", c.Enrich, "tell arguments, ancestors, users, units and containers in alerts")
 	f.Var(&c.AlertBuffer, "alert-buffer", "how much of alerts the kernel keeps until they are read")
-	f.Var(&outputsValue{outputs: &c.Outputs}, "outputs", "write alerts to `OUTPUT`, as in the file: '{type: file, path: /var/log/alerts.json}'; may be repeated; none for no output")
+	f.Var(OutputsValue(&c.Outputs), "outputs", "write alerts to `OUTPUT`, as in the file: '{type: file, path: /var/log/alerts.json}'; may be repeated; none for no output")
 	f.DurationVar(&c.FoldWindow, "fold-window", c.FoldWindow, "how long identical alerts are told as one; 0 for never")
 	f.DurationVar(&c.Debounce, "debounce", c.Debounce, "how long the policy directory must be at rest before it is read")
 	f.StringVar(&c.Metrics, "metrics", c.Metrics, "serve metrics at `ADDRESS`, HOST:PORT or unix:PATH")
 	f.BoolVar(&c.MetricsAnywhere, "metrics-anywhere", c.MetricsAnywhere, "let metrics be reached from elsewhere")
 	f.Var(levelValue{&c.LogLevel}, "log-level", "which messages are written")
-	f.Var(choice[LogFormat]{&c.LogFormat, []LogFormat{LogText, LogJSON}}, "log-format", "the form of messages")
+	f.Var(setup.Choice(&c.LogFormat, LogText, LogJSON), "log-format", "the form of messages")
 	return f
 }
 

@@ -4,80 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
-
-// Size is a number of bytes. As text it may end in KiB, MiB or GiB.
-type Size uint64
-
-var sizeUnits = []struct {
-	name  string
-	shift uint
-}{{"GiB", 30}, {"MiB", 20}, {"KiB", 10}}
-
-// Set implements [pflag.Value].
-func (s *Size) Set(text string) error {
-	shift := uint(0)
-	digits := text
-	for _, unit := range sizeUnits {
-		if rest, ok := strings.CutSuffix(text, unit.name); ok {
-			digits, shift = strings.TrimSpace(rest), unit.shift
-		}
-	}
-	n, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil || n > math.MaxInt64>>shift {
-		return fmt.Errorf("%q is no size; write a number of bytes, or one with KiB, MiB or GiB", text)
-	}
-	*s = Size(n << shift)
-	return nil
-}
-
-// String implements [pflag.Value].
-func (s *Size) String() string {
-	for _, unit := range sizeUnits {
-		if n := uint64(*s) >> unit.shift; n > 0 && n<<unit.shift == uint64(*s) {
-			return fmt.Sprintf("%d%s", n, unit.name)
-		}
-	}
-	return strconv.FormatUint(uint64(*s), 10)
-}
-
-// Type implements [pflag.Value].
-func (*Size) Type() string { return "size" }
-
-// choice is a value out of a few.
-type choice[T ~string] struct {
-	value *T
-	from  []T
-}
-
-func (c choice[T]) Set(text string) error {
-	if !slices.Contains(c.from, T(text)) {
-		return fmt.Errorf("unknown %q; choose from %s", text, c.Type())
-	}
-	*c.value = T(text)
-	return nil
-}
-
-func (c choice[T]) String() string {
-	if c.value == nil { // pflag asks a zero value
-		return ""
-	}
-	return string(*c.value)
-}
-
-func (c choice[T]) Type() string {
-	var texts []string
-	for _, v := range c.from {
-		texts = append(texts, string(v))
-	}
-	return strings.Join(texts, "|")
-}
 
 // levelValue is a level of messages.
 type levelValue struct{ level *slog.Level }
@@ -101,10 +34,12 @@ func (v levelValue) String() string {
 
 func (levelValue) Type() string { return "debug|info|warn|error" }
 
-// outputsValue is the list of outputs as flags: each is a mapping of YAML, and the
-// first replaces what was there.
+// OutputsValue returns the value of a flag for outputs. The flag can be repeated: each is a
+// mapping of YAML, as in the configuration file, and the first replaces what was there.
+func OutputsValue(to *[]setup.Spec) pflag.Value { return &outputsValue{outputs: to} }
+
 type outputsValue struct {
-	outputs *[]Output
+	outputs *[]setup.Spec
 	texts   []string
 }
 

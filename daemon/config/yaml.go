@@ -13,6 +13,9 @@ import (
 
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ebpfguard/ebpfguard/sink"
+	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
 
 // Parse reads a configuration from YAML; what it does not say is as in
@@ -34,15 +37,15 @@ func Parse(name string, data []byte) (Config, error) {
 }
 
 // parseOutput reads an output as a flag has it.
-func parseOutput(text string) (Output, error) {
+func parseOutput(text string) (setup.Spec, error) {
 	r := reader{}
-	var o Output
+	var spec setup.Spec
 	if root := r.document([]byte(text)); root != nil {
-		o = r.output(root)
+		spec, _ = r.output(root)
 	} else if len(r.problems) == 0 {
 		r.problems = append(r.problems, errors.New("the output is empty; write such as '{type: stdout}'"))
 	}
-	return o, errors.Join(r.problems...)
+	return spec, errors.Join(r.problems...)
 }
 
 // reader reads nodes of YAML and collects the problems.
@@ -117,7 +120,7 @@ func (r *reader) mapping(n *yaml.Node, what string, known map[string]func(*yaml.
 }
 
 // scalar reads a value as the flag of that name takes it.
-func (r *reader) scalar(key string, value pflag.Value) func(*yaml.Node) {
+func (r *reader) scalar(key string, value setup.Value) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		tags := []string{"!!str"}
 		switch value.Type() {
@@ -144,12 +147,9 @@ func (r *reader) scalar(key string, value pflag.Value) func(*yaml.Node) {
 }
 
 // remedied adds what to do to the errors of flags that do not say it.
-func remedied(value pflag.Value, err error) string {
-	switch value.Type() {
-	case "duration":
+func remedied(value setup.Value, err error) string {
+	if value.Type() == "duration" {
 		return err.Error() + "; write such as 300ms, 10s or 1m"
-	case "uint":
-		return err.Error() + "; write a number from 0"
 	}
 	return err.Error()
 }
@@ -181,38 +181,20 @@ func (r *reader) config(n *yaml.Node, c *Config) {
 		}
 		c.Outputs = nil
 		for _, item := range n.Content {
-			c.Outputs = append(c.Outputs, r.output(item))
+			if spec, ok := r.output(item); ok {
+				c.Outputs = append(c.Outputs, spec)
+			}
 		}
 	}
 	r.mapping(n, "the configuration", known)
 }
 
-func (r *reader) output(n *yaml.Node) Output {
-	var o Output
-	values := pflag.NewFlagSet("output", pflag.ContinueOnError)
-	values.Var(choice[OutputType]{&o.Type, []OutputType{Stdout, File, Journald}}, "type", "")
-	values.StringVar(&o.Path, "path", "", "")
-	values.Var(choice[OutputFormat]{&o.Format, []OutputFormat{JSON, Text}}, "format", "")
-	values.Var(&o.MaxBytes, "max_bytes", "")
-	values.UintVar(&o.Keep, "keep", 0, "")
-	known := map[string]func(*yaml.Node){"filter": func(n *yaml.Node) { r.filter(n, &o) }}
-	values.VisitAll(func(f *pflag.Flag) { known[f.Name] = r.scalar(f.Name, f.Value) })
-	before := len(r.problems)
-	r.mapping(n, "an output", known)
-	if len(r.problems) == before {
-		if err := o.validate(); err != nil {
-			r.fail(n, "%w", err)
-		}
-	}
-	return o
-}
-
-func (r *reader) filter(n *yaml.Node, o *Output) {
+func (r *reader) filter(n *yaml.Node, f *sink.Filter) {
 	r.mapping(n, "a filter", map[string]func(*yaml.Node){
-		"operations": r.texts("operations", &o.Filter.Operations),
-		"policies":   r.texts("policies", &o.Filter.Policies),
-		"verdicts":   r.texts("verdicts", &o.Filter.Verdicts),
-		"severities": r.texts("severities", &o.Filter.Severities),
-		"binaries":   r.texts("binaries", &o.Filter.Binaries),
+		"operations": r.texts("operations", &f.Operations),
+		"policies":   r.texts("policies", &f.Policies),
+		"verdicts":   r.texts("verdicts", &f.Verdicts),
+		"severities": r.texts("severities", &f.Severities),
+		"binaries":   r.texts("binaries", &f.Binaries),
 	})
 }

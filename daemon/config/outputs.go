@@ -1,0 +1,82 @@
+package config
+
+import (
+	"errors"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ebpfguard/ebpfguard/sink/registry"
+	"github.com/ebpfguard/ebpfguard/sink/setup"
+)
+
+// output reads an output; false if it has no settings that could be read.
+func (r *reader) output(n *yaml.Node) (spec setup.Spec, ok bool) {
+	kind, ok := r.kind(n)
+	if !ok {
+		return spec, false
+	}
+	spec.Settings = kind.New()
+	nodes := map[string]*yaml.Node{} // of the keys that are there
+	known := map[string]func(*yaml.Node){
+		"type":   func(*yaml.Node) {},
+		"filter": func(n *yaml.Node) { nodes["filter"] = n; r.filter(n, &spec.Filter) },
+	}
+	for _, key := range spec.Settings.Keys() {
+		read := r.scalar(key.Name, key.Value)
+		known[key.Name] = func(n *yaml.Node) { nodes[key.Name] = n; read(n) }
+	}
+	before := len(r.problems)
+	r.mapping(n, "an output of type "+kind.Name, known)
+	if len(r.problems) == before {
+		r.invalid(n, nodes, spec.Validate())
+	}
+	return spec, true
+}
+
+// kind returns the kind of sinks that an output is of.
+func (r *reader) kind(n *yaml.Node) (setup.Kind, bool) {
+	if n.Kind != yaml.MappingNode {
+		r.fail(n, "an output must be a mapping; write key: value")
+		return setup.Kind{}, false
+	}
+	var names []string
+	for _, kind := range registry.Kinds {
+		names = append(names, kind.Name)
+	}
+	known := strings.Join(names, ", ")
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		if key.Value != "type" {
+			continue
+		}
+		for _, kind := range registry.Kinds {
+			if value.Kind == yaml.ScalarNode && value.Value == kind.Name {
+				return kind, true
+			}
+		}
+		r.fail(value, "type: unknown %q; choose from %s", value.Value, known)
+		return setup.Kind{}, false
+	}
+	r.fail(n, "an output needs a type; choose from %s", known)
+	return setup.Kind{}, false
+}
+
+// invalid reports what is wrong with an output: what is about a key at its value, if that
+// is there.
+func (r *reader) invalid(n *yaml.Node, values map[string]*yaml.Node, err error) {
+	if err == nil {
+		return
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, err := range joined.Unwrap() {
+			r.invalid(n, values, err)
+		}
+		return
+	}
+	var wrong *setup.KeyError
+	if errors.As(err, &wrong) && values[wrong.Key] != nil {
+		n = values[wrong.Key]
+	}
+	r.fail(n, "%w", err)
+}
