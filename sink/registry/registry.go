@@ -1,3 +1,5 @@
+//go:generate go test -run ^TestDocs$ -update .
+
 // Package registry lists the kinds of sinks that a configuration can ask for.
 package registry
 
