@@ -43,9 +43,9 @@ func TestOpenSockets(t *testing.T) {
 	g := guardtest.Shared(t)
 	alerts := g.Divert(t)
 	program := guardtest.CopyProgram(t, "/tmp/open-sockets/program")
-	d, bystander := guardtest.StartDoer(t, program), guardtest.StartDoer(t, "/proc/self/exe")
+	d, second, bystander := guardtest.StartDoer(t, program), guardtest.StartDoer(t, program), guardtest.StartDoer(t, "/proc/self/exe")
 	forbidden, other := echo(t), echo(t)
-	for _, d := range []*guardtest.Doer{d, bystander} {
+	for _, d := range []*guardtest.Doer{d, second, bystander} {
 		d.Passed(t, "connect", "forbidden", forbidden.String())
 		d.Passed(t, "connect", "other", other.String())
 	}
@@ -53,10 +53,14 @@ func TestOpenSockets(t *testing.T) {
 	cut := policy.Policy{Name: "cut", Subject: policy.Subject{Binaries: []string{program}}, Rules: []policy.Rule{{
 		Operation: policy.SocketConnect, Revoke: true, Deny: []policy.Pattern{guardtest.Ports(forbidden.Port())},
 	}}}
-	apply := func(t *testing.T, p policy.Policy) {
+	// apply leaves the set in force until the next one, so that the programs of rules with
+	// revoke are loaded once.
+	apply := func(t *testing.T, set ...policy.Policy) {
 		t.Helper()
-		g.Use(t, p)
+		_, err := g.Apply(set)
+		guardtest.Check(t, err)
 	}
+	t.Cleanup(func() { apply(t) })
 	wantAttached := func(t *testing.T, want bool) {
 		t.Helper()
 		for _, name := range []string{"revoke_sendmsg", "revoke_recvmsg", "revoke_socket"} {
@@ -101,15 +105,11 @@ func TestOpenSockets(t *testing.T) {
 		wantUsable(t, d, "other")
 		wantUsable(t, bystander, "forbidden")
 	})
-	t.Run("no longer", func(t *testing.T) {
-		wantAttached(t, false)
-		wantUsable(t, d, "forbidden")
-	})
 	t.Run("an exception", func(t *testing.T) {
 		everyone, but := cut, cut
 		everyone.Subject = policy.Subject{Everyone: true}
 		but.Name, but.Rules = "but", []policy.Rule{{Operation: policy.SocketConnect, Allow: cut.Rules[0].Deny}}
-		g.Use(t, everyone, but)
+		apply(t, everyone, but)
 		wantUsable(t, d, "forbidden")
 		if o := bystander.Do("sendmsg", "forbidden"); o.Errno != syscall.EPERM {
 			t.Errorf("bystander: %v, want EPERM", o)
@@ -150,11 +150,16 @@ func TestOpenSockets(t *testing.T) {
 		p.Rules = []policy.Rule{cut.Rules[0]}
 		p.Rules[0].Verdict = policy.Kill
 		apply(t, p)
-		if o := d.Do("write-socket", "forbidden"); o.Errno != syscall.ESRCH {
+		if o := second.Do("write-socket", "forbidden"); o.Errno != syscall.ESRCH {
 			t.Errorf("%v, want it killed", o)
 		}
 		wantAlert(t, "file_permission", policy.Kill)
 		wantUsable(t, bystander, "forbidden")
+	})
+	t.Run("no longer", func(t *testing.T) {
+		apply(t)
+		wantAttached(t, false)
+		wantUsable(t, d, "forbidden")
 	})
 	g.Settle(t)
 	if len(alerts) > 0 {
