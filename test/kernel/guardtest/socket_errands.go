@@ -8,8 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openErrands are what doers do with sockets that they keep.
+// openErrands are what doers do with sockets, most of which they keep.
 var openErrands = map[string]func(a []string) error{
+	"port": func(a []string) error { // takes it and gives it back
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		return unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: number(a[0])})
+	},
 	"connect": func(a []string) error {
 		to := netip.MustParseAddrPort(a[1])
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

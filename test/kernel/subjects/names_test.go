@@ -80,7 +80,6 @@ func testNameAtExec(t *testing.T, g *guardtest.FileGuard) {
 // testOlderThanGuard has processes that were there before a guard.
 func testOlderThanGuard(t *testing.T, _ *guardtest.FileGuard) {
 	dir := t.TempDir()
-	secret := guardtest.WriteFile(t, dir+"/secret", "")
 	makeCgroup(t, "/older")
 	one, two, three := guardtest.CopyProgram(t, dir+"/one"), guardtest.CopyProgram(t, dir+"/two"), guardtest.CopyProgram(t, dir+"/three")
 	script := guardtest.WriteFile(t, dir+"/script", "#!"+three+"\n")
@@ -93,7 +92,7 @@ func testOlderThanGuard(t *testing.T, _ *guardtest.FileGuard) {
 	m, err := ebpfguard.NewManager(ebpfguard.Options{AlertBytes: 4096})
 	guardtest.Check(t, err)
 	defer m.Close()
-	guardtest.Check(t, m.Attach(policy.FileOpen))
+	guardtest.Check(t, m.Attach(policy.SocketBind)) // it has the fewest programs
 	moveToCgroup(t, grouped, "") // it began to count a moment ago
 	for _, test := range []struct {
 		name    string
@@ -110,10 +109,12 @@ func testOlderThanGuard(t *testing.T, _ *guardtest.FileGuard) {
 		{"control group", ebpfguard.Subject{Cgroups: []string{"/older"}}, []*guardtest.Doer{grouped}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := m.Apply([]policy.Policy{guardtest.DenyFiles("test", test.subject, secret)})
+			_, err := m.Apply([]policy.Policy{{Name: "test", Subject: policy.Subject(test.subject), Rules: []policy.Rule{
+				{Operation: policy.SocketBind, Deny: []policy.Pattern{guardtest.Ports(2022)}},
+			}}})
 			guardtest.Check(t, err)
 			for _, d := range []*guardtest.Doer{program, renamed, scripted, grouped, child, orphan} {
-				o := d.Do("open", secret, "r")
+				o := d.Do("port", "2022")
 				if want := slices.Contains(test.refused, d); want != (o.Errno == syscall.EPERM) || !want && o.Errno != 0 {
 					t.Errorf("%s: %v, want it refused: %v", d.Command.Path, o, want)
 				}
