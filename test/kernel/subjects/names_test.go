@@ -93,7 +93,7 @@ func testOlderThanGuard(t *testing.T, _ *guardtest.FileGuard) {
 	guardtest.Check(t, err)
 	defer m.Close()
 	guardtest.Check(t, m.Attach(policy.SocketBind)) // it has the fewest programs
-	moveToCgroup(t, grouped, "") // it began to count a moment ago
+	moveToCgroup(t, grouped, "")                    // it began to count a moment ago
 	for _, test := range []struct {
 		name    string
 		subject ebpfguard.Subject

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
@@ -24,7 +25,7 @@ func TestPinsRefused(t *testing.T) {
 	set := []policy.Policy{nobodyBinds("everyone", 2022)}
 	killed, _ := startPinned(t, order{Set: set})
 	killed.kill(t)
-	layout := filepath.Join(pinPath, "layout_2")
+	layout := filepath.Join(pinPath, fmt.Sprintf("layout_%d", bpf.Layout()))
 	mapAt := func(name string) string { return filepath.Join(layout, "maps", name) }
 	links, err := filepath.Glob(filepath.Join(layout, "links", "*"))
 	if err != nil || len(links) != 1 {

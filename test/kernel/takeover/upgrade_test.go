@@ -3,11 +3,14 @@
 package takeover
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
@@ -26,17 +29,19 @@ func TestPinnedUpgrade(t *testing.T) {
 	killed, _ := startPinned(t, order{Set: []policy.Policy{nobodyBinds("everyone", 2022)}})
 	stop := guardtest.StrikeOn(t, 1, 0, things)
 	killed.kill(t)
+	current := bpf.Layout()
 	for _, c := range []struct {
-		name          string
-		build, layout string
-		says          string
+		name   string
+		build  string
+		layout int
+		says   string
 	}{
-		{"another build", "next", "1", "1 true false"},
-		{"the same build again", "next", "1", "1 false false"},
-		{"a newer layout", "next", "2", "1 true true"},
-		{"the same layout again", "next", "2", "1 false false"},
+		{"another build", "next", current, "1 true false"},
+		{"the same build again", "next", current, "1 false false"},
+		{"a newer layout", "next", current + 1, "1 true true"},
+		{"the same layout again", "next", current + 1, "1 false false"},
 	} {
-		m, said := startPinned(t, order{Build: c.build, Layout: c.layout})
+		m, said := startPinned(t, order{Build: c.build, Layout: strconv.Itoa(c.layout)})
 		if !strings.HasSuffix(said, " "+c.says) {
 			t.Errorf("%s: %q, want %q", c.name, said, c.says)
 		}
@@ -45,7 +50,8 @@ func TestPinnedUpgrade(t *testing.T) {
 	}
 	older, said := tryPinned(t, order{})
 	older.kill(t)
-	if !strings.Contains(said, "the pins are of a newer version: what is pinned at "+pinPath+" has layout 2, this version knows up to 1") {
+	want := fmt.Sprintf("the pins are of a newer version: what is pinned at %s has layout %d, this version knows up to %d", pinPath, current+1, current)
+	if !strings.Contains(said, want) {
 		t.Errorf("an older version: %q", said)
 	}
 	a.WantRefused(t, 2022, "after an older version was refused")
