@@ -126,7 +126,7 @@ func NewManager(options Options) (*Manager, error) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		if m.object != nil && !m.closed {
-			m.object.Forget()
+			m.object.ReleaseSpec()
 		}
 	})
 	m.users, m.groups = policy.SystemNames()

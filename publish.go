@@ -186,7 +186,7 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 	changes.Revision = number
 	m.set, m.rules, m.attached = set, compiled.Rules, attached
 	m.forget.Reset(forgetTime)
-	return changes, m.object.Keep(programs)
+	return changes, m.object.DetachExcept(programs)
 }
 
 // programsFor returns the programs that a set needs.

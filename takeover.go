@@ -185,7 +185,7 @@ func (m *Manager) renew() error {
 	if err != nil {
 		return err
 	}
-	if err := m.object.Renew(programs...); err != nil {
+	if err := m.object.ReplacePrograms(programs...); err != nil {
 		return fmt.Errorf("replacing the programs of a former build, which stay in force: %w", err)
 	}
 	if _, err := m.publish(m.set, attached); err != nil {

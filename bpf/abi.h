@@ -195,7 +195,7 @@ struct revision {
 	/* Rows of the verdict tables, with enum row_flags: a line for each class of
 	 * processes, in it a word for each operation. */
 	__u32 rows;
-	/* The operations that rules concern, a bit for each, and enum force_flags. */
+	/* The operations that rules concern, a bit for each, and enum active_flags. */
 	__u32 concerned;
 	/* What a process needs to take the enforcement over, and its CRC-32; not for
 	 * the kernel. In every layout (internal/bpf/pins.go) these three are the last
@@ -203,12 +203,15 @@ struct revision {
 	__u32 handover, handover_bytes, handover_check;
 };
 
-/* What is in force besides operations (maps.h). */
-enum force_flags {
+/* The slots of the map of revisions (maps.h). */
+enum slot { SLOT_ACTIVE = 0, SLOT_STAGED = 1 };
+
+/* What is active besides operations (maps.h). */
+enum active_flags {
 	/* Fork and exec have to add marks: this revision or the next has some. */
-	FORCE_MARKS = 1 << 30,
+	ACTIVE_MARKS = 1 << 30,
 	/* Policies end: what a task is holds until a time. */
-	FORCE_TIMED = 1 << 29,
+	ACTIVE_TIMED = 1 << 29,
 };
 
 /* A time of CLOCK_BOOTTIME in nanoseconds. */
@@ -433,7 +436,7 @@ struct rule_counters {
 
 /* The last answer on a socket that a process got: revision << 32 | verdict, and all
  * that it depends on (decide_address, socket.h). */
-struct asked {
+struct socket_cache {
 	__u64 begun;
 	__u64 address[3]; /* as it came */
 	__u64 socket;	  /* its family, type and protocol */
@@ -442,7 +445,7 @@ struct asked {
 };
 
 /* Operations on sockets. */
-enum { ASKED = 2 };
+enum { SOCKET_CACHES = 2 };
 
 /* What is known of a task since it started its program. */
 struct subject {
@@ -456,7 +459,7 @@ struct subject {
 	__u64 marks;
 	/* The class holds until then, if policies end: a deadline. */
 	__u64 until;
-	struct asked asked[ASKED];
+	struct socket_cache socket_caches[SOCKET_CACHES];
 	/* The user to whom the class belongs. */
 	__u32 uid;
 	__u32 flags; /* enum subject_flags */
@@ -469,7 +472,7 @@ struct subject {
 	__u64 exec_labelled;
 	/* Bytes of text for each, in this order: names, each a byte of length and
 	 * that many bytes, from the root down. A path that is not to be trusted
-	 * has none. Those of the exec's file follow at MAX_TEXT, or are the walk's
+	 * has none. Those of the exec's file follow at MAX_TEXT, or are in scratch->long_name
 	 * if they are longer than MAX_LABEL. */
 	__u16 cgroup_length, script_length, program_length, exec_length;
 	__u8 text[MAX_TEXT + MAX_LABEL + 1];

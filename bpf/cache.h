@@ -44,7 +44,7 @@ static __always_inline __u64 check_of(const struct record *kept, const struct re
 
 /*
  * kept_answer returns the verdict on uses of an open file by what is kept with
- * its inode, or since nothing can be refused; CHANGED when that does not tell.
+ * its inode, or since nothing can be refused; RETRY when that does not tell.
  * It is what most opens come to, so nothing is looked up that it can do without.
  */
 static __always_inline __u64 kept_answer(void *map, enum operation_id id, struct file *file,
@@ -56,26 +56,26 @@ static __always_inline __u64 kept_answer(void *map, enum operation_id id, struct
 	if (begun & ROW_ALLOWED)
 		return begun >> 32 << 32 | NO_RULE_ALLOW;
 	if (is_final(begun) || !can_keep())
-		return CHANGED;
+		return RETRY;
 	record = bpf_inode_storage_get(map, file->f_inode, NULL, 0);
 	if (!record)
-		return CHANGED;
+		return RETRY;
 	kept = *record;
 	barrier(); /* what was checked is what counts */
 	if (kept.begun != begun || kept.check != check_of(&kept, record, file, sequences()))
-		return CHANGED;
+		return RETRY;
 	return begun >> 32 << 32 | strictest_of(&kept, uses);
 }
 
-/* judge_and_keep judges an open file, which is the walk's object as well, and
+/* judge_and_keep judges an open file, which is scratch->object as well, and
  * keeps what it finds. */
 static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, struct file *file,
-					    struct walk *walk, __u32 uses)
+					    struct scratch *scratch, __u32 uses)
 {
-	__u64 begun = begin(id), answer = CHANGED, now;
+	__u64 begun = begin(id), answer = RETRY, now;
 	struct record *record, kept;
 
-	walk->kept.begun = 0;
+	scratch->kept.begun = 0;
 	if (can_keep() && !is_final(begun)) {
 		record = bpf_inode_storage_get(map, file->f_inode, NULL, 0);
 		now = sequences();
@@ -85,40 +85,40 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 			/* Kept for other subjects. */
 			if (kept.begun >> 32 == begun >> 32 &&
 			    kept.check == check_of(&kept, record, file, now)) {
-				walk->sequences = now;
+				scratch->sequences = now;
 				answer = uses_verdict(id, begun, kept.classes, uses);
 			}
 		}
 	}
-	if ((__u32)answer == CHANGED)
+	if ((__u32)answer == RETRY)
 		answer = judge_file(id, uses);
-	if (!can_keep() || (__u32)answer == CHANGED || !walk->kept.begun ||
-	    walk->kept.classes & (CLASSES_UNKNOWN | CLASSES_CHANGED))
+	if (!can_keep() || (__u32)answer == RETRY || !scratch->kept.begun ||
+	    scratch->kept.classes & (CLASSES_UNKNOWN | CLASSES_RETRY))
 		return answer;
 	record = bpf_inode_storage_get(map, file->f_inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (record) { /* without memory the next use walks again */
-		kept = walk->kept;
-		kept.check = check_of(&kept, record, file, walk->sequences);
+		kept = scratch->kept;
+		kept.check = check_of(&kept, record, file, scratch->sequences);
 		*record = kept;
 	}
 	return answer;
 }
 
 /* judge_use judges uses of an open file, by what is kept if that allows them.
- * Otherwise the file becomes the walk's object, for the alert. */
+ * Otherwise the file becomes scratch->object, for the alert. */
 static __always_inline __u64 judge_use(void *map, enum operation_id id, struct file *file,
 				       __u32 uses)
 {
 	__u64 answer = kept_answer(map, id, file, uses);
-	struct walk *walk;
+	struct scratch *scratch;
 
 	if (is_allow(answer))
 		return answer;
-	walk = current_walk();
-	if (!set_object(walk, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
+	scratch = current_scratch();
+	if (!set_object(scratch, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
 			(__u64)file->f_inode, flags_of_uses(id, uses)))
 		return without_memory(id);
-	return judge_and_keep(map, id, file, walk, uses);
+	return judge_and_keep(map, id, file, scratch, uses);
 }
 
 #endif

@@ -79,28 +79,29 @@ __noinline __u64 chain_of(__u64 directory, __u64 mnt)
 	return 0;
 }
 
-static __always_inline __u64 check_of_directory(struct walk *walk, const struct directory *kept,
-						__u32 id)
+static __always_inline __u64 check_of_directory(struct scratch *scratch,
+						const struct directory *kept, __u32 id)
 {
-	__u64 hash = mix(walk->above_chain, (__u64)walk->number << 32 | id);
+	__u64 hash = mix(scratch->above_chain, (__u64)scratch->number << 32 | id);
 
-	hash = mix(hash, walk->sequences & 0xffffffff); /* of mounts */
+	hash = mix(hash, scratch->sequences & 0xffffffff); /* of mounts */
 	hash = mix(hash, kept->path);
 	hash = mix(hash, kept->file);
 	hash = mix(hash, (__u64)kept->flags << 32 | kept->components);
 	return mix(hash, hash_key[1]);
 }
 
-static __always_inline struct directory *slot_of(struct walk *walk, __u32 id)
+static __always_inline struct directory *slot_of(struct scratch *scratch, __u32 id)
 {
-	__u32 slot = mix(walk->above_chain, (__u64)walk->number << 32 | id) & (DIRECTORIES - 1);
+	__u32 slot =
+		mix(scratch->above_chain, (__u64)scratch->number << 32 | id) & (DIRECTORIES - 1);
 
 	return bpf_map_lookup_elem(&directories, &slot);
 }
 
-static __always_inline __u32 number_in_force(void)
+static __always_inline __u32 active_number(void)
 {
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 	const struct revision *revision = tables ? revision_of(tables) : NULL;
 
 	return revision ? revision->number : 0;
@@ -109,63 +110,64 @@ static __always_inline __u32 number_in_force(void)
 /* What enter_directory returns when nothing is kept. */
 #define NOT_KEPT (-1)
 
-/* enter_directory prepares a run over the name of the walk's object alone, from what is
+/* enter_directory prepares a run over the name of scratch->object alone, from what is
  * kept of its directory. It returns enum chain_flags. */
 __noinline int enter_directory(__u32 id)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	struct directory *slot, kept;
 	struct dentry *dentry;
 	struct mount *mount;
 
-	if (!walk || !can_keep() || !walk->object.mnt)
+	if (!scratch || !can_keep() || !scratch->object.mnt)
 		return NOT_KEPT;
-	dentry = (void *)walk->object.dentry;
-	mount = (void *)(walk->object.mnt - bpf_core_field_offset(struct mount, mnt));
+	dentry = (void *)scratch->object.dentry;
+	mount = (void *)(scratch->object.mnt - bpf_core_field_offset(struct mount, mnt));
 	if (dentry == READ(mount, mnt.mnt_root))
 		return NOT_KEPT;
-	walk->dentry = (__u64)READ(dentry, d_parent);
+	scratch->dentry = (__u64)READ(dentry, d_parent);
 	barrier(); /* what is loaded is no pointer to the verifier */
-	if (!walk->dentry || walk->dentry == walk->object.dentry)
+	if (!scratch->dentry || scratch->dentry == scratch->object.dentry)
 		return NOT_KEPT;
-	walk->number = number_in_force();
-	walk->above_chain = chain_of(walk->dentry, walk->object.mnt);
-	slot = slot_of(walk, id);
-	if (!walk->above_chain || !slot)
+	scratch->number = active_number();
+	scratch->above_chain = chain_of(scratch->dentry, scratch->object.mnt);
+	slot = slot_of(scratch, id);
+	if (!scratch->above_chain || !slot)
 		return NOT_KEPT;
 	kept = *slot;
 	barrier(); /* what was checked is what counts */
-	if (kept.check != check_of_directory(walk, &kept, id) || kept.components >= MAX_COMPONENTS)
+	if (kept.check != check_of_directory(scratch, &kept, id) ||
+	    kept.components >= MAX_COMPONENTS)
 		return NOT_KEPT;
-	walk->path = state_of(kept.path);
-	walk->file = state_of(kept.file);
-	walk->flags = 0;
-	walk->chain[0] = walk->object.dentry;
-	walk->count = walk->left = 1;
-	walk->root = MAX_CHAIN;
+	scratch->path = state_of(kept.path);
+	scratch->file = state_of(kept.file);
+	scratch->flags = 0;
+	scratch->chain[0] = scratch->object.dentry;
+	scratch->count = scratch->left = 1;
+	scratch->root = MAX_CHAIN;
 	return kept.flags | (is_deleted(dentry) ? CHAIN_DELETED : 0);
 }
 
-/* keep_directory keeps what the run over the walk's chain found of the directory, unless
+/* keep_directory keeps what the run over scratch->chain found of the directory, unless
  * anything has changed since enter_directory(). Of a mount that shows a part of its
  * filesystem it keeps nothing: what lies above that part counts, and is in no chain. */
 __noinline int keep_directory(__u32 id, __u32 flags)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	struct directory *slot, kept;
 
-	if (!walk || !walk->above_chain || walk->above_count || walk->count < 2 ||
-	    !walk->components || is_odd(walk->sequences) || sequences() != walk->sequences ||
-	    number_in_force() != walk->number)
+	if (!scratch || !scratch->above_chain || scratch->above_count || scratch->count < 2 ||
+	    !scratch->components || is_odd(scratch->sequences) ||
+	    sequences() != scratch->sequences || active_number() != scratch->number)
 		return 0;
-	slot = slot_of(walk, id);
+	slot = slot_of(scratch, id);
 	if (!slot)
 		return 0;
-	kept.path = walk->directory.path;
-	kept.file = walk->directory.file;
+	kept.path = scratch->directory.path;
+	kept.file = scratch->directory.file;
 	kept.flags = flags & ~CHAIN_DELETED;
-	kept.components = walk->components - 1;
-	kept.check = check_of_directory(walk, &kept, id);
+	kept.components = scratch->components - 1;
+	kept.check = check_of_directory(scratch, &kept, id);
 	*slot = kept;
 	return 0;
 }

@@ -38,7 +38,8 @@ struct abi {
 	enum entry_tags entry_tags;
 	enum dimension_id dimension_id;
 	enum row_flags row_flags;
-	enum force_flags force_flags;
+	enum slot slot;
+	enum active_flags active_flags;
 	enum table_id table_id;
 	enum subjects_flags subjects_flags;
 	enum access_flags access_flags;

@@ -23,34 +23,34 @@ static __always_inline __u64 inode_of_program(struct task_struct *task)
 	return READ(task, mm, exe_file, f_inode, i_ino);
 }
 
-/* append_ancestors appends the processes that the current task descends from to its
- * report's paths, the parent first, and returns the new length of these. */
+/* append_ancestors appends the processes that the current task descends from to
+ * buffer->paths, the parent first, and returns the new length of these. */
 __noinline __u32 append_ancestors(__u32 from)
 {
 	struct task_struct *task = current_task();
-	struct report *report = current_report();
+	struct alert_buffer *buffer = current_alert_buffer();
 	__u64 at = from;
 	int i;
 
 	barrier_var(at); /* the verifier has to see one register */
-	if (!report || at > sizeof(report->paths) - sizeof(report->ancestors))
+	if (!buffer || at > sizeof(buffer->paths) - sizeof(buffer->ancestors))
 		return from; /* never: the paths leave room */
 #pragma unroll
 	for (i = 0; i < MAX_ANCESTORS; i++) {
 		task = READ(task, real_parent);
-		report->ancestors[i].pid = READ(task, tgid); /* 0 is the last one's parent */
-		report->ancestors[i].start = start_of(task);
-		report->ancestors[i].inode = inode_of_program(task);
+		buffer->ancestors[i].pid = READ(task, tgid); /* 0 is the last one's parent */
+		buffer->ancestors[i].start = start_of(task);
+		buffer->ancestors[i].inode = inode_of_program(task);
 	}
-	if (bpf_probe_read_kernel(&report->paths[at], sizeof(report->ancestors), report->ancestors))
+	if (bpf_probe_read_kernel(&buffer->paths[at], sizeof(buffer->ancestors), buffer->ancestors))
 		return from;
-	report->alert.ancestors = MAX_ANCESTORS;
-	return from + sizeof(report->ancestors);
+	buffer->alert.ancestors = MAX_ANCESTORS;
+	return from + sizeof(buffer->ancestors);
 }
 
 /* append_arguments appends the arguments of the current task's program and returns how
  * many bytes these are. They are on its new stack, in memory still. */
-static __always_inline __u32 append_arguments(struct report *report, struct task_struct *task,
+static __always_inline __u32 append_arguments(struct alert_buffer *buffer, struct task_struct *task,
 					      __u32 from)
 {
 	__u64 start = READ(task, mm, arg_start), size = READ(task, mm, arg_end) - start, at = from;
@@ -61,7 +61,7 @@ static __always_inline __u32 append_arguments(struct report *report, struct task
 	barrier_var(at);
 	if (size > MAX_ARGUMENTS || at > MAX_PATH)
 		return 0;
-	return bpf_probe_read_user(&report->paths[at], size, (void *)start) ? 0 : size;
+	return bpf_probe_read_user(&buffer->paths[at], size, (void *)start) ? 0 : size;
 }
 
 /* Attached only when somebody wants to know. The program has been started: it runs
@@ -70,15 +70,15 @@ SEC("tp_btf/sched_process_exec")
 int BPF_PROG(sched_process_exec, struct task_struct *traced)
 {
 	struct task_struct *task = current_task(), *parent = READ(task, real_parent);
-	struct report *report = current_report();
+	struct alert_buffer *buffer = current_alert_buffer();
 	struct operation_counters *counts;
 	struct execution *execution;
 	__u32 key = 0, binary, arguments;
 	__u64 size, ids = bpf_get_current_pid_tgid();
 	bool sent = false;
 
-	if (report) {
-		execution = &report->execution;
+	if (buffer) {
+		execution = &buffer->execution;
 		execution->time = bpf_ktime_get_boot_ns();
 		execution->pid = ids >> 32;
 		execution->start = start_of(task);
@@ -87,14 +87,14 @@ int BPF_PROG(sched_process_exec, struct task_struct *traced)
 		execution->inode = inode_of_program(task);
 		execution->uid = bpf_get_current_uid_gid();
 		binary = copy_file(0, BPF_CORE_READ(task, mm, exe_file));
-		arguments = append_arguments(report, task, binary);
+		arguments = append_arguments(buffer, task, binary);
 		execution->binary_length = binary;
 		execution->arguments_length = arguments;
 		size = sizeof(*execution) + binary + arguments;
 		barrier_var(size);
-		if (size <= sizeof(*execution) + sizeof(report->paths))
+		if (size <= sizeof(*execution) + sizeof(buffer->paths))
 			sent = !bpf_ringbuf_output(&executions, execution, size, 0);
-		delete_report();
+		delete_alert_buffer();
 	}
 	counts = bpf_map_lookup_elem(&counters, &key);
 	if (!counts)

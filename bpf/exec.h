@@ -18,9 +18,9 @@
 /* add_marks adds marks where revisions know any. */
 static __always_inline void add_marks(void)
 {
-	__u64 now = force_word();
+	__u64 now = active_word();
 
-	if (!now || now & FORCE_MARKS)
+	if (!now || now & ACTIVE_MARKS)
 		refresh_marks();
 }
 
@@ -53,40 +53,40 @@ static __always_inline struct label *label_of(struct file *file)
 	return found && found->stamp == stamp_of(found, file, sequences()) ? found : NULL;
 }
 
-/* is_named_so reports whether a label is what the walk's label is to be. */
-static __always_inline bool is_named_so(struct walk *walk, const struct label *found)
+/* is_named_so reports whether a label is what scratch->label is to be. */
+static __always_inline bool is_named_so(struct scratch *scratch, const struct label *found)
 {
-	__u64 differ = walk->label.key ^ found->key;
+	__u64 differ = scratch->label.key ^ found->key;
 	int i;
 
-	differ |= walk->label.length ^ found->length;
+	differ |= scratch->label.length ^ found->length;
 	for (i = 0; i < (MAX_LABEL + 1) / 8; i++)
-		differ |= ((__u64 *)walk->label.text)[i] ^ ((__u64 *)found->text)[i];
+		differ |= ((__u64 *)scratch->label.text)[i] ^ ((__u64 *)found->text)[i];
 	return !differ;
 }
 
-/* walk_program walks to a file that is started, and makes it the program of the walk's
- * next subject. It returns the file's label if that can be used from now on. */
-static __always_inline struct label *walk_program(struct walk *walk, struct file *file)
+/* walk_program walks to a file that is started, and makes it the program of
+ * scratch->next. It returns the file's label if that can be used from now on. */
+static __always_inline struct label *walk_program(struct scratch *scratch, struct file *file)
 {
 	__u64 before = sequences();
 	struct label *found;
 	__u32 length;
 
-	begin_subject(&walk->next);
-	add_program(walk, file);
-	length = walk->next.program_length;
-	if (walk->next.flags || length > MAX_LABEL || !can_keep() || is_odd(before) ||
+	begin_subject(&scratch->next);
+	add_program(scratch, file);
+	length = scratch->next.program_length;
+	if (scratch->next.flags || length > MAX_LABEL || !can_keep() || is_odd(before) ||
 	    sequences() != before)
 		return NULL;
-	__builtin_memset(&walk->label, 0, sizeof(walk->label));
-	walk->label.key = walk->next.program;
-	walk->label.length = length;
-	if (bpf_probe_read_kernel(walk->label.text, mask_length(length), walk->next.text))
+	__builtin_memset(&scratch->label, 0, sizeof(scratch->label));
+	scratch->label.key = scratch->next.program;
+	scratch->label.length = length;
+	if (bpf_probe_read_kernel(scratch->label.text, mask_length(length), scratch->next.text))
 		return NULL;
-	found = bpf_inode_storage_get(&labels, file->f_inode, &walk->label,
+	found = bpf_inode_storage_get(&labels, file->f_inode, &scratch->label,
 				      BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!found || !is_named_so(walk, found))
+	if (!found || !is_named_so(scratch, found))
 		return NULL;
 	found->stamp = stamp_of(found, file, before);
 	return found;
@@ -97,26 +97,26 @@ static __always_inline struct label *walk_program(struct walk *walk, struct file
 static __always_inline void begin_exec(struct subject *subject, struct file *file)
 {
 	struct label *found = label_of(file);
-	struct walk *walk;
+	struct scratch *scratch;
 
 	if (!found) {
-		walk = current_walk();
-		if (!walk) {
+		scratch = current_scratch();
+		if (!scratch) {
 			subject->exec_length = EXEC_UNKNOWN;
 			return;
 		}
-		found = walk_program(walk, file);
-		subject->exec_key = walk->next.program;
-		subject->exec_length = walk->next.program_length;
-		if (walk->next.flags & SUBJECT_UNKNOWN)
+		found = walk_program(scratch, file);
+		subject->exec_key = scratch->next.program;
+		subject->exec_length = scratch->next.program_length;
+		if (scratch->next.flags & SUBJECT_UNKNOWN)
 			subject->exec_length = EXEC_UNKNOWN;
-		else if (walk->next.program_length > MAX_LABEL)
-			bpf_probe_read_kernel(walk->long_name, sizeof(walk->long_name),
-					      walk->next.text);
+		else if (scratch->next.program_length > MAX_LABEL)
+			bpf_probe_read_kernel(scratch->long_name, sizeof(scratch->long_name),
+					      scratch->next.text);
 		else if (!found)
 			bpf_probe_read_kernel(&subject->text[MAX_TEXT],
-					      mask_length(walk->next.program_length),
-					      walk->next.text);
+					      mask_length(scratch->next.program_length),
+					      scratch->next.text);
 	}
 	subject->exec_labelled = found != NULL;
 	if (found) {
@@ -196,16 +196,16 @@ static __always_inline bool start(struct subject *subject, struct file *file)
 }
 
 /* add_script appends the names of the file of the exec that is on its way to the text of
- * the walk's next subject. */
-static __always_inline void add_script(struct walk *walk, struct subject *subject)
+ * scratch->next. */
+static __always_inline void add_script(struct scratch *scratch, struct subject *subject)
 {
 	__u32 length = subject->exec_length, size = length;
-	__u64 at = walk->next.cgroup_length;
+	__u64 at = scratch->next.cgroup_length;
 	long failed;
 
-	walk->next.script = subject->exec_key;
+	scratch->next.script = subject->exec_key;
 	if (length >= MAX_TEXT || at + length > MAX_TEXT) {
-		walk->next.flags |= SUBJECT_UNKNOWN;
+		scratch->next.flags |= SUBJECT_UNKNOWN;
 		return;
 	}
 	barrier_var(at); /* the verifier has to see one register */
@@ -213,35 +213,35 @@ static __always_inline void add_script(struct walk *walk, struct subject *subjec
 	barrier_var(size);
 	size &= MAX_TEXT - 1;
 	if (length <= MAX_LABEL)
-		failed = bpf_probe_read_kernel(&walk->next.text[at], mask_length(length),
+		failed = bpf_probe_read_kernel(&scratch->next.text[at], mask_length(length),
 					       &subject->text[MAX_TEXT]);
 	else
-		failed = bpf_probe_read_kernel(&walk->next.text[at], size, walk->long_name);
+		failed = bpf_probe_read_kernel(&scratch->next.text[at], size, scratch->long_name);
 	if (failed)
-		walk->next.flags |= SUBJECT_UNKNOWN;
-	walk->next.script_length = length;
+		scratch->next.flags |= SUBJECT_UNKNOWN;
+	scratch->next.script_length = length;
 }
 
 /* start_by_walk makes the exec that is on its way the subject's program, by walking to
  * its file, and keeps the names. */
-static __always_inline void start_by_walk(struct subject *subject, struct walk *walk,
+static __always_inline void start_by_walk(struct subject *subject, struct scratch *scratch,
 					  struct file *file)
 {
 	if (subject->exec_inode != (__u64)file->f_inode)
-		walk_program(walk, file); /* for the next that is started by it */
-	begin_subject(&walk->next);
-	add_cgroup(walk, bpf_get_current_task());
+		walk_program(scratch, file); /* for the next that is started by it */
+	begin_subject(&scratch->next);
+	add_cgroup(scratch, bpf_get_current_task());
 	if (subject->exec_inode != (__u64)file->f_inode)
-		add_script(walk, subject);
-	add_program(walk, file);
-	subject->flags = walk->next.flags;
-	subject->cgroup = walk->next.cgroup;
-	subject->cgroup_length = walk->next.cgroup_length;
-	subject->script = walk->next.script;
-	subject->script_length = walk->next.script_length;
-	subject->program = walk->next.program;
-	subject->program_length = walk->next.program_length;
-	bpf_probe_read_kernel(subject->text, MAX_TEXT, walk->next.text);
+		add_script(scratch, subject);
+	add_program(scratch, file);
+	subject->flags = scratch->next.flags;
+	subject->cgroup = scratch->next.cgroup;
+	subject->cgroup_length = scratch->next.cgroup_length;
+	subject->script = scratch->next.script;
+	subject->script_length = scratch->next.script_length;
+	subject->program = scratch->next.program;
+	subject->program_length = scratch->next.program_length;
+	bpf_probe_read_kernel(subject->text, MAX_TEXT, scratch->next.text);
 }
 
 /* class_check_of hashes the class of a subject that runs no script and what it depends on,
@@ -262,11 +262,11 @@ static __always_inline __u64 class_check_of(const struct subject *subject, __u64
  * are those of the label then, and no others. */
 static __always_inline void classify_started(struct subject *subject, struct file *file)
 {
-	__u64 now = force_word(), class, until, marks;
+	__u64 now = active_word(), class, until, marks;
 	struct label *found;
 	__u32 uid;
 
-	if (!now || !(now & FORCE_OPERATIONS))
+	if (!now || !(now & ACTIVE_OPERATIONS))
 		return; /* it may never be asked for */
 	if (!subject->exec_labelled || subject->script || subject->flags)
 		return; /* at the first decision */
@@ -278,7 +278,7 @@ static __always_inline void classify_started(struct subject *subject, struct fil
 	until = found->until;
 	if (class >> 32 != now >> 32 ||
 	    found->class_check != class_check_of(subject, class, until, uid) ||
-	    (now & FORCE_TIMED && bpf_ktime_get_boot_ns() >= until)) {
+	    (now & ACTIVE_TIMED && bpf_ktime_get_boot_ns() >= until)) {
 		marks = subject->marks;
 		refresh_class();
 		class = subject->class;
@@ -298,7 +298,7 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 {
 	struct file *file = bprm->file;
 	struct subject *subject;
-	struct walk *walk;
+	struct scratch *scratch;
 
 	add_marks();
 	subject = current_subject();
@@ -313,9 +313,9 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 	subject->flags = 0;
 	subject->exec = 0;
 	if (!start(subject, file)) {
-		walk = current_walk();
-		if (walk)
-			start_by_walk(subject, walk, file);
+		scratch = current_scratch();
+		if (scratch)
+			start_by_walk(subject, scratch, file);
 		else
 			subject->flags = SUBJECT_UNKNOWN;
 	}

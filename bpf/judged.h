@@ -40,23 +40,23 @@ static __always_inline __s64 current_call(void)
 
 /* remember_judged remembers what was judged, for the hooks that the same system call
  * comes to next. It may fail before it does; what another one wants is judged. */
-static __always_inline void remember_judged(struct walk *walk, __u64 what)
+static __always_inline void remember_judged(struct scratch *scratch, __u64 what)
 {
-	walk->judged = what;
-	walk->judged_by = current_call();
+	scratch->judged = what;
+	scratch->judged_by = current_call();
 }
 
 /* is_judged reports whether that was judged in this system call already, for once. */
-static __always_inline bool is_judged(struct walk *walk, __u64 what)
+static __always_inline bool is_judged(struct scratch *scratch, __u64 what)
 {
 	__u64 judged;
 
-	if (!walk)
+	if (!scratch)
 		return false;
-	judged = walk->judged;
-	walk->judged = 0;
-	return judged && judged == what && walk->judged_by >= 0 &&
-	       walk->judged_by == current_call();
+	judged = scratch->judged;
+	scratch->judged = 0;
+	return judged && judged == what && scratch->judged_by >= 0 &&
+	       scratch->judged_by == current_call();
 }
 
 #endif

@@ -72,7 +72,7 @@ struct label {
 
 /* A task's scratch space; made at its first walk. Much of it would be local
  * variables if the verifier did not follow each of their values through loops. */
-struct walk {
+struct scratch {
 	/* What a task is found to be, and a copy of its subject while that is
 	 * classified. First, or clang computes the address before it tests for
 	 * NULL. */
@@ -135,7 +135,7 @@ struct walk {
 };
 
 /* Where a task's alert is put together; made at its first alert. */
-struct report {
+struct alert_buffer {
 	/* What is sent begins here, and goes on with the paths. */
 	union {
 		struct alert alert;
@@ -149,7 +149,7 @@ struct report {
 	__u8 paths[3 * MAX_PATH + 2 * (MAX_NAME + 1) + MAX_ANCESTORS * sizeof(struct ancestor)];
 	struct ancestor ancestors[MAX_ANCESTORS];
 };
-_Static_assert(sizeof(struct walk) <= sizeof(struct report), "zeros are enough for both");
+_Static_assert(sizeof(struct scratch) <= sizeof(struct alert_buffer), "zeros are enough for both");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -169,19 +169,18 @@ struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
-	__type(value, struct walk);
-} walks SEC(".maps");
+	__type(value, struct scratch);
+} scratches SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
-	__type(value, struct report);
-} reports SEC(".maps");
+	__type(value, struct alert_buffer);
+} alert_buffers SEC(".maps");
 
-/* The revision in force and the one about to be. BPF_F_INNER_MAP lets each be
+/* The active revision and the one that is staged to follow. BPF_F_INNER_MAP lets each be
  * as long as it needs. */
-enum slot { SLOT_FORCE = 0, SLOT_NEXT = 1 };
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
 	__uint(max_entries, 2);
@@ -197,25 +196,25 @@ struct {
 } revisions SEC(".maps");
 
 /*
- * What is in force, in one word: the revision's number << 32 | the operations
- * that its rules concern | enum force_flags, which is what its first line says. While a
- * revision is put in force it is 0, so that nothing counts then that was kept:
- * whoever finds the number here finds no tables but those of that number, or notices by
- * their number that they have been replaced. The loader writes it through memory (mmap).
+ * What is active, in one word: the revision's number << 32 | the operations
+ * that its rules concern | enum active_flags, which is what its first line says. While the
+ * loader switches to another revision it is 0, so that nothing counts then that was kept.
+ * A program that reads a number here finds the tables of that number, or sees by their
+ * number that they have been replaced. The loader writes it through memory (mmap).
  */
-#define FORCE_OPERATIONS ((1 << OPERATIONS) - 1)
+#define ACTIVE_OPERATIONS ((1 << OPERATIONS) - 1)
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, __u64);
-} force SEC(".maps");
+} active SEC(".maps");
 
-static __always_inline __u64 force_word(void)
+static __always_inline __u64 active_word(void)
 {
 	__u32 key = 0;
-	volatile __u64 *word = bpf_map_lookup_elem(&force, &key);
+	volatile __u64 *word = bpf_map_lookup_elem(&active, &key);
 
 	return word ? *word : 0;
 }
@@ -253,7 +252,7 @@ volatile const bool enrich = false;
 volatile const __u32 rename_arguments = 5;
 
 /* What a new hash entry is filled with. */
-static const __u8 zeros[sizeof(struct report)];
+static const __u8 zeros[sizeof(struct alert_buffer)];
 
 /* as_number returns a pointer as a number, which is what global functions take;
  * the verifier does not forget by itself what a pointer points to. */
@@ -294,27 +293,27 @@ static __always_inline void *current_get_or_make(void *map)
 	return bpf_map_lookup_elem(map, &key);
 }
 
-static __always_inline struct walk *current_walk(void)
+static __always_inline struct scratch *current_scratch(void)
 {
-	return current_get_or_make(&walks);
+	return current_get_or_make(&scratches);
 }
 
-static __always_inline struct report *current_report(void)
+static __always_inline struct alert_buffer *current_alert_buffer(void)
 {
-	return current_get_or_make(&reports);
+	return current_get_or_make(&alert_buffers);
 }
 
-/* delete_report gives its memory back, of a task that will rarely need it again. */
-static __always_inline void delete_report(void)
+/* delete_alert_buffer gives its memory back, of a task that will rarely need it again. */
+static __always_inline void delete_alert_buffer(void)
 {
 	__u64 key;
 
 	if (task_storage) {
-		bpf_task_storage_delete(&reports, bpf_get_current_task_btf());
+		bpf_task_storage_delete(&alert_buffers, bpf_get_current_task_btf());
 		return;
 	}
 	key = bpf_get_current_task();
-	bpf_map_delete_elem(&reports, &key);
+	bpf_map_delete_elem(&alert_buffers, &key);
 }
 
 #endif

@@ -69,38 +69,38 @@ enum { SOURCE = 1, TYPE = 2 };
 /* The source of an object that could not be found out. */
 #define SOURCE_UNKNOWN 1
 
-/* read_string reads the object's source or type into the walk's name; false
+/* read_string reads the object's source or type into scratch->name; false
  * when it is longer than a name or cannot be read. */
 __noinline int read_string(__u32 automaton)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	const void *string;
 	long length;
 
-	if (!walk)
+	if (!scratch)
 		return false;
-	string = automaton == SOURCE ? (void *)walk->object.source : walk->object.type;
+	string = automaton == SOURCE ? (void *)scratch->object.source : scratch->object.type;
 	if ((__u64)string == SOURCE_UNKNOWN)
 		return false;
-	walk->name_length = 0;
+	scratch->name_length = 0;
 	if (!string)
 		return true;
-	length = bpf_probe_read_kernel_str(walk->name, MAX_NAME + 1, string);
+	length = bpf_probe_read_kernel_str(scratch->name, MAX_NAME + 1, string);
 	if (length <= 0 || length > MAX_NAME)
 		return false;
-	walk->name_length = length - 1;
+	scratch->name_length = length - 1;
 	return true;
 }
 
 /* class_of_string returns the class of the object's source or type. */
 __noinline __u32 class_of_string(__u32 id, __u32 automaton)
 {
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 	const struct operation *operation;
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	__u64 start;
 
-	if (!tables || !walk)
+	if (!tables || !scratch)
 		return NO_CLASS;
 	operation = operation_of(tables, id);
 	if (!operation)
@@ -108,16 +108,16 @@ __noinline __u32 class_of_string(__u32 id, __u32 automaton)
 	start = number_of(automaton == SOURCE ? operation->automata[1] : operation->automata[2]);
 	if (!read_string(automaton))
 		return automaton == SOURCE ? operation->unknown_source : NO_CLASS;
-	if (!walk->name_length)
+	if (!scratch->name_length)
 		return 0;
-	return step(SLOT_FORCE, start) >> 32 & CLASS_MASK;
+	return step(SLOT_ACTIVE, start) >> 32 & CLASS_MASK;
 }
 
 /* class_of_flags returns which of the operation's sets of flags a mount has
  * any of. */
 __noinline __u32 class_of_flags(__u32 id, __u32 flags)
 {
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 	const struct operation *operation;
 	__u32 class = 0, i;
 
@@ -138,54 +138,54 @@ __noinline __u32 class_of_flags(__u32 id, __u32 flags)
 	return class;
 }
 
-/* judge_mount_once judges the walk's object as a mount, once. */
+/* judge_mount_once judges scratch->object as a mount, once. */
 __noinline __u64 judge_mount_once(__u32 id, __u64 begun, __u32 last)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	__u32 source, type, flags;
 	__u64 classes;
 
 	if (is_final(begun))
 		return early_answer(begun);
-	if (!walk)
+	if (!scratch)
 		return begun >> 32 << 32 | UNDECIDED_DENY;
 	classes = object_classes(id);
-	if (classes & CLASSES_CHANGED && !last)
-		return CHANGED;
+	if (classes & CLASSES_RETRY && !last)
+		return RETRY;
 	source = class_of_string(id, SOURCE);
 	type = class_of_string(id, TYPE);
 	if (source == NO_CLASS || type == NO_CLASS)
 		return begun >> 32 << 32 | UNDECIDED_DENY;
-	flags = class_of_flags(id, walk->object.flags);
+	flags = class_of_flags(id, scratch->object.flags);
 	return names_verdict(id, begun, classes, rest_of(source, type, flags));
 }
 
-/* set_mount makes a mount the walk's object; false when there is no memory. */
-static __always_inline bool set_mount(struct walk *walk, __u64 mnt, __u64 dentry, __u32 flags,
+/* set_mount makes a mount scratch->object; false when there is no memory. */
+static __always_inline bool set_mount(struct scratch *scratch, __u64 mnt, __u64 dentry, __u32 flags,
 				      const char *source, const char *type)
 {
 	int i;
 
-	if (!set_object(walk, mnt, dentry, 0, flags))
+	if (!set_object(scratch, mnt, dentry, 0, flags))
 		return false;
-	walk->object.source = (__u64)source;
+	scratch->object.source = (__u64)source;
 	if (!type)
 		return true;
-	bpf_probe_read_kernel_str(walk->object.type, TYPE_LENGTH, type);
+	bpf_probe_read_kernel_str(scratch->object.type, TYPE_LENGTH, type);
 	/* A subtype ("fuse.sshfs") is told to the filesystem only. */
 	for (i = 0; i < TYPE_LENGTH; i++)
-		if (walk->object.type[i] == '.')
-			walk->object.type[i] = 0;
+		if (scratch->object.type[i] == '.')
+			scratch->object.type[i] = 0;
 	return true;
 }
 
-/* decide_mount judges the walk's object and concludes. */
+/* decide_mount judges scratch->object and concludes. */
 static __always_inline int decide_mount(enum operation_id id, enum hook_id hook)
 {
-	__u64 answer = CHANGED;
+	__u64 answer = RETRY;
 	int i;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+	for (i = 0; i < MAX_TRIES && (__u32)answer == RETRY; i++)
 		answer = judge_mount_once(id, begin(id), i == MAX_TRIES - 1);
 	return conclude(answer, id, hook, NULL);
 }
@@ -195,22 +195,22 @@ static __always_inline const char *type_of(struct super_block *sb)
 	return BPF_CORE_READ(sb, s_type, name);
 }
 
-/* write_source writes a path into the walk's source and reports whether it fits. */
+/* write_source writes a path into scratch->source and reports whether it fits. */
 __noinline int write_source(__u64 mnt, __u64 dentry)
 {
-	struct report *report = current_report();
-	struct walk *walk = current_walk();
+	struct alert_buffer *buffer = current_alert_buffer();
+	struct scratch *scratch = current_scratch();
 	__u64 length;
 
-	if (!report || !walk)
+	if (!buffer || !scratch)
 		return false;
 	length = copy_path(0, mnt, dentry);
 	barrier_var(length);
 	if (!length || length > MAX_NAME)
 		return false;
-	if (bpf_probe_read_kernel(walk->source, mask_length(length), report->paths))
+	if (bpf_probe_read_kernel(scratch->source, mask_length(length), buffer->paths))
 		return false;
-	walk->source[mask_length(length)] = 0;
+	scratch->source[mask_length(length)] = 0;
 	return true;
 }
 

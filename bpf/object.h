@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * The verdict on what has a path: the object of the current task's walk. Its
+ * The verdict on what has a path: the object in the current task's scratch space. Its
  * names are found by two runs over its path (run.h), each name's class with
  * the classes of the object's other keys is one verdict, and the strictest of
  * them counts.
@@ -12,7 +12,7 @@
 #include "verdict.h"
 
 /* What object_classes adds when something was renamed or mounted meanwhile. */
-#define CLASSES_CHANGED (1ULL << 63)
+#define CLASSES_RETRY (1ULL << 63)
 
 /* Since 6.18 the mounts of a superblock are linked otherwise. */
 struct mount___since_6_18 {
@@ -77,7 +77,7 @@ struct dentry___since_7 {
 /* collect_alias collects the place of an inode in its own filesystem as what is
  * above the file: overlayfs opens files of other filesystems under its own
  * path on kernels before 6.6. */
-static __always_inline bool collect_alias(struct walk *walk, struct inode *inode)
+static __always_inline bool collect_alias(struct scratch *scratch, struct inode *inode)
 {
 	void *alias = BPF_CORE_READ(inode, i_dentry.first);
 	struct dentry___since_7 *newer = NULL;
@@ -89,44 +89,44 @@ static __always_inline bool collect_alias(struct walk *walk, struct inode *inode
 		dentry -= bpf_core_field_offset(struct dentry___since_7, d_alias);
 	else
 		dentry -= bpf_core_field_offset(struct dentry, d_u.d_alias);
-	walk->root = 0;
+	scratch->root = 0;
 	return collect_above(dentry);
 }
 
-/* object_classes finds the classes of the names of the walk's object. */
+/* object_classes finds the classes of the names of scratch->object. */
 __noinline __u64 object_classes(__u32 id)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	struct dentry *dentry;
 	__u64 classes;
 	bool is_alias;
 	int flags;
 
-	if (!walk)
+	if (!scratch)
 		return CLASSES_UNKNOWN;
-	dentry = (void *)walk->object.dentry;
+	dentry = (void *)scratch->object.dentry;
 	if (!dentry)
 		return 0; /* a mount that is nowhere yet: it has no target */
-	walk->sequences = sequences();
-	if (!walk->object.mnt)
-		walk->object.mnt = any_mount((__u64)BPF_CORE_READ(dentry, d_sb));
-	is_alias = walk->object.inode && walk->object.inode != inode_of(walk, dentry);
-	walk->above_chain = 0;
+	scratch->sequences = sequences();
+	if (!scratch->object.mnt)
+		scratch->object.mnt = any_mount((__u64)BPF_CORE_READ(dentry, d_sb));
+	is_alias = scratch->object.inode && scratch->object.inode != inode_of(scratch, dentry);
+	scratch->above_chain = 0;
 	flags = is_alias ? NOT_KEPT : enter_directory(id);
 	if (flags != NOT_KEPT) {
-		pass(id, walk->object.inode);
-		classes = classes_of(walk, flags);
+		pass(id, scratch->object.inode);
+		classes = classes_of(scratch, flags);
 	} else {
-		flags = collect(walk->object.mnt, (__u64)dentry);
-		if (is_alias && !collect_alias(walk, (void *)walk->object.inode))
+		flags = collect(scratch->object.mnt, (__u64)dentry);
+		if (is_alias && !collect_alias(scratch, (void *)scratch->object.inode))
 			flags |= CHAIN_UNKNOWN;
 		run_above(id);
 		classes = run_chain(id, flags);
 		if (!(classes & CLASSES_UNKNOWN))
 			keep_directory(id, flags);
 	}
-	if (is_odd(walk->sequences) || sequences() != walk->sequences)
-		classes |= CLASSES_CHANGED;
+	if (is_odd(scratch->sequences) || sequences() != scratch->sequences)
+		classes |= CLASSES_RETRY;
 	return classes;
 }
 
@@ -178,12 +178,12 @@ static __always_inline __u32 verdict_of_names(void *tables, const struct operati
 
 /*
  * names_verdict returns the strictest verdict over the names of an object:
- * revision << 32 | verdict, or CHANGED. `begun` is what begin_judgement
+ * revision << 32 | verdict, or RETRY. `begun` is what begin_judgement
  * returned.
  */
 __noinline __u64 names_verdict(__u32 id, __u64 begun, __u64 classes, __u64 rest)
 {
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 	const struct revision *revision;
 	const struct operation *operation;
 
@@ -194,7 +194,7 @@ __noinline __u64 names_verdict(__u32 id, __u64 begun, __u64 classes, __u64 rest)
 	if (!revision || !operation)
 		return UNDECIDED_DENY;
 	if (revision->number != begun >> 32)
-		return CHANGED;
+		return RETRY;
 	return begun >> 32 << 32 |
 	       verdict_of_names(tables, operation, begun & ROW_MASK, classes, rest);
 }
@@ -232,9 +232,9 @@ static __always_inline __u32 strictest_of(const struct record *found, __u32 uses
 }
 
 /*
- * uses_verdict finds the verdicts on all uses of the walk's object, a file or a
- * program, keeps them in the walk and returns the strictest of those that are
- * asked about: revision << 32 | verdict, or CHANGED.
+ * uses_verdict finds the verdicts on all uses of scratch->object, a file or a
+ * program, keeps them in scratch and returns the strictest of those that are
+ * asked about: revision << 32 | verdict, or RETRY.
  */
 __noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
 {
@@ -242,37 +242,37 @@ __noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
 	__u64 named = classes & CLASSES_UNDERNEATH ? REST_NAMED : 0;
 	__u64 rests[3] = {rest_of(0, 0, 0) | named, rest_of(1, 0, 0) | named,
 			  rest_of(2, 0, 0) | named};
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 	const struct revision *revision;
 	const struct operation *operation;
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	__u32 traits = 0;
 
-	if (!tables || !walk)
+	if (!tables || !scratch)
 		return UNDECIDED_DENY;
 	revision = revision_of(tables);
 	operation = operation_of(tables, id);
 	if (!revision || !operation)
 		return UNDECIDED_DENY;
 	if (revision->number != begun >> 32)
-		return CHANGED;
+		return RETRY;
 	if (id != OPERATION_FILE_OPEN) {
 		if (classes & (CLASSES_SHM | CLASSES_DELETED | CLASSES_FILELESS))
 			traits = TRAIT_FILELESS;
 		rests[0] = rest_of(traits, 0, 0);
 		rests[1] = rest_of(traits, 0, 0) | REST_NAMED;
 		rests[2] = rest_of(traits | TRAIT_NO_ARGS, 0, 0);
-		walk->object.flags = flags_of_uses(id, uses) | traits;
+		scratch->object.flags = flags_of_uses(id, uses) | traits;
 	}
-	walk->kept.classes = classes;
-	walk->kept.verdicts[0] =
+	scratch->kept.classes = classes;
+	scratch->kept.verdicts[0] =
 		verdict_of_names(tables, operation, begun & ROW_MASK, classes, rests[0]);
-	walk->kept.verdicts[1] =
+	scratch->kept.verdicts[1] =
 		verdict_of_names(tables, operation, begun & ROW_MASK, classes, rests[1]);
-	walk->kept.verdicts[2] =
+	scratch->kept.verdicts[2] =
 		verdict_of_names(tables, operation, begun & ROW_MASK, classes, rests[2]);
-	walk->kept.begun = begun;
-	return begun >> 32 << 32 | strictest_of(&walk->kept, uses);
+	scratch->kept.begun = begun;
+	return begun >> 32 << 32 | strictest_of(&scratch->kept, uses);
 }
 
 /*
@@ -283,52 +283,52 @@ __noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
  */
 #define LAST (1 << 30)
 
-/* judge_once judges uses of the walk's object once. Mounts have their own, in
+/* judge_once judges uses of scratch->object once. Mounts have their own, in
  * mount.h. */
 __noinline __u64 judge_once(__u32 id, __u64 begun, __u32 uses)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	__u64 classes;
 
 	if (is_final(begun))
 		return early_answer(begun);
-	if (!walk)
+	if (!scratch)
 		return begun >> 32 << 32 | UNDECIDED_DENY;
 	classes = object_classes(id);
-	if (classes & CLASSES_CHANGED && !(uses & LAST))
-		return CHANGED;
+	if (classes & CLASSES_RETRY && !(uses & LAST))
+		return RETRY;
 	return uses_verdict(id, begun, classes, uses);
 }
 
-/* judge_file judges uses of the walk's object. */
+/* judge_file judges uses of scratch->object. */
 static __always_inline __u64 judge_file(enum operation_id id, __u32 uses)
 {
-	__u64 answer = CHANGED;
+	__u64 answer = RETRY;
 	int i;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+	for (i = 0; i < MAX_TRIES && (__u32)answer == RETRY; i++)
 		answer = judge_once(id, begin(id), i == MAX_TRIES - 1 ? uses | LAST : uses);
 	return answer;
 }
 
-/* set_object makes a file the walk's object; false when there is no memory. */
-static __always_inline bool set_object(struct walk *walk, __u64 mnt, __u64 dentry, __u64 inode,
-				       __u32 flags)
+/* set_object makes a file scratch->object; false when there is no memory. */
+static __always_inline bool set_object(struct scratch *scratch, __u64 mnt, __u64 dentry,
+				       __u64 inode, __u32 flags)
 {
-	if (!walk)
+	if (!scratch)
 		return false;
-	__builtin_memset(&walk->object, 0, sizeof(walk->object));
-	walk->object.mnt = mnt;
-	walk->object.dentry = dentry;
-	walk->object.inode = inode;
-	walk->object.flags = flags;
+	__builtin_memset(&scratch->object, 0, sizeof(scratch->object));
+	scratch->object.mnt = mnt;
+	scratch->object.dentry = dentry;
+	scratch->object.inode = inode;
+	scratch->object.flags = flags;
 	return true;
 }
 
 /* decide_dentry judges a change of a file and concludes. */
 static __always_inline int decide_dentry(enum hook_id hook, __u64 mnt, __u64 dentry)
 {
-	if (!set_object(current_walk(), mnt, dentry, 0, ACCESS_WRITE))
+	if (!set_object(current_scratch(), mnt, dentry, 0, ACCESS_WRITE))
 		return decide_without_memory(OPERATION_FILE_OPEN, hook);
 	return conclude(judge_file(OPERATION_FILE_OPEN, ACCESS_WRITE), OPERATION_FILE_OPEN, hook,
 			NULL);

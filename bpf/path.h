@@ -99,30 +99,30 @@ static __always_inline int place_of(struct mount *mount)
 
 /* The chain's entries, by an index that the verifier can follow. Indices are
  * below MAX_CHAIN, and MAX_COMPONENTS above, whatever it believes. */
-static __always_inline __u64 link_at(struct walk *walk, __u64 index)
+static __always_inline __u64 link_at(struct scratch *scratch, __u64 index)
 {
 	barrier_var(index);
-	return index < MAX_CHAIN ? walk->chain[index] : 0;
+	return index < MAX_CHAIN ? scratch->chain[index] : 0;
 }
 
-static __always_inline void add_link(struct walk *walk, __u64 index, __u64 link)
+static __always_inline void add_link(struct scratch *scratch, __u64 index, __u64 link)
 {
 	barrier_var(index);
 	if (index < MAX_CHAIN)
-		walk->chain[index] = link;
+		scratch->chain[index] = link;
 }
 
-static __always_inline __u64 above_at(struct walk *walk, __u64 index)
+static __always_inline __u64 above_at(struct scratch *scratch, __u64 index)
 {
 	barrier_var(index);
-	return index < MAX_COMPONENTS ? walk->above[index] : 0;
+	return index < MAX_COMPONENTS ? scratch->above[index] : 0;
 }
 
-static __always_inline void add_above(struct walk *walk, __u64 index, __u64 link)
+static __always_inline void add_above(struct scratch *scratch, __u64 index, __u64 link)
 {
 	barrier_var(index);
 	if (index < MAX_COMPONENTS)
-		walk->above[index] = link;
+		scratch->above[index] = link;
 }
 
 /* collect_above collects the dentries above the root of a mount that shows but
@@ -130,86 +130,86 @@ static __always_inline void add_above(struct walk *walk, __u64 index, __u64 link
  * there are more than there is room for. */
 __noinline int collect_above(__u64 root)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	struct dentry *dentry = (void *)root;
 	int i;
 
-	if (!walk)
+	if (!scratch)
 		return false;
-	walk->above_count = 0;
+	scratch->above_count = 0;
 	for (i = 0; i < MAX_COMPONENTS; i++) {
 		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
-		__u32 count = walk->above_count;
+		__u32 count = scratch->above_count;
 
 		if (parent == dentry || !parent || count >= MAX_COMPONENTS)
 			break;
 		/* The name of each is passed before the next below it. */
-		add_above(walk, count, (__u64)dentry);
-		walk->above_count = count + 1;
+		add_above(scratch, count, (__u64)dentry);
+		scratch->above_count = count + 1;
 		dentry = parent;
 	}
-	if (!walk->above_count)
+	if (!scratch->above_count)
 		return true;
-	if (walk->above_count >= MAX_COMPONENTS)
+	if (scratch->above_count >= MAX_COMPONENTS)
 		return false;
-	add_above(walk, walk->above_count, (__u64)dentry | CHAIN_ROOT);
-	walk->above_count++;
+	add_above(scratch, scratch->above_count, (__u64)dentry | CHAIN_ROOT);
+	scratch->above_count++;
 	return true;
 }
 
 /* What collect_next returns. */
 enum collected { COLLECTED_MORE = 0, COLLECTED_ALL, COLLECTED_ASTRAY, COLLECTED_TOO_MANY };
 
-static __always_inline int collect_one(struct walk *walk)
+static __always_inline int collect_one(struct scratch *scratch)
 {
-	struct dentry *dentry = (void *)walk->dentry, *parent;
-	struct mount *mount = (void *)walk->mount, *above;
-	__u32 count = walk->count;
+	struct dentry *dentry = (void *)scratch->dentry, *parent;
+	struct mount *mount = (void *)scratch->mount, *above;
+	__u32 count = scratch->count;
 
 	if (count >= MAX_CHAIN)
 		return COLLECTED_TOO_MANY;
-	walk->count = count + 1;
+	scratch->count = count + 1;
 	if (dentry == READ(mount, mnt.mnt_root)) {
 		above = READ(mount, mnt_parent);
-		if (walk->root == MAX_CHAIN)
-			walk->root = count;
-		add_link(walk, count, (__u64)dentry | CHAIN_ROOT);
+		if (scratch->root == MAX_CHAIN)
+			scratch->root = count;
+		add_link(scratch, count, (__u64)dentry | CHAIN_ROOT);
 		if (above == mount)
 			return COLLECTED_ALL;
-		walk->dentry = (__u64)READ(mount, mnt_mountpoint);
-		walk->mount = (__u64)above;
+		scratch->dentry = (__u64)READ(mount, mnt_mountpoint);
+		scratch->mount = (__u64)above;
 		return COLLECTED_MORE;
 	}
 	parent = READ(dentry, d_parent);
 	if (parent == dentry || !parent) {
 		/* Moved out of a bind mount, or connected to nothing. */
-		add_link(walk, count, (__u64)dentry | CHAIN_ROOT);
+		add_link(scratch, count, (__u64)dentry | CHAIN_ROOT);
 		return COLLECTED_ASTRAY;
 	}
-	if (walk->components >= MAX_COMPONENTS)
+	if (scratch->components >= MAX_COMPONENTS)
 		return COLLECTED_TOO_MANY;
-	walk->components++;
-	add_link(walk, count, (__u64)dentry);
-	walk->dentry = (__u64)parent;
+	scratch->components++;
+	add_link(scratch, count, (__u64)dentry);
+	scratch->dentry = (__u64)parent;
 	return COLLECTED_MORE;
 }
 
-/* Components and mounts that are collected at once: to find the walk again takes as
+/* Components and mounts that are collected at once: to find the scratch space again takes as
  * long as three of them. */
 #define COLLECTED_AT_ONCE 8
 
 /* collect_next passes some components and mounts on the way up. */
 __noinline int collect_next(void)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	int collected, i;
 
-	if (!walk)
+	if (!scratch)
 		return COLLECTED_TOO_MANY;
 	for (i = 0; i < COLLECTED_AT_ONCE; i++) {
 		/* What was stored is a number when it is loaded again. */
 		barrier();
-		collected = collect_one(walk);
+		collected = collect_one(scratch);
 		if (collected != COLLECTED_MORE)
 			return collected;
 	}
@@ -220,19 +220,19 @@ __noinline int collect_next(void)
  * chain, the file itself first. It returns enum chain_flags. */
 __noinline int collect(__u64 mnt, __u64 file)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	struct dentry *dentry = (void *)file;
 	int flags = 0, collected = COLLECTED_MORE, i;
 
-	if (!walk)
+	if (!scratch)
 		return CHAIN_UNKNOWN;
-	walk->count = walk->components = 0;
-	walk->root = MAX_CHAIN;
-	walk->above_count = 0;
+	scratch->count = scratch->components = 0;
+	scratch->root = MAX_CHAIN;
+	scratch->above_count = 0;
 	if (!dentry || !mnt)
 		return CHAIN_UNKNOWN;
-	walk->dentry = file;
-	walk->mount = mnt - bpf_core_field_offset(struct mount, mnt);
+	scratch->dentry = file;
+	scratch->mount = mnt - bpf_core_field_offset(struct mount, mnt);
 	if (is_deleted(dentry))
 		flags = CHAIN_DELETED;
 	for (i = 0; i <= MAX_CHAIN / COLLECTED_AT_ONCE; i++) {
@@ -241,17 +241,18 @@ __noinline int collect(__u64 mnt, __u64 file)
 			break;
 	}
 	if (collected != COLLECTED_ALL && collected != COLLECTED_ASTRAY) {
-		walk->count = 0; /* the end of a path is no path */
+		scratch->count = 0; /* the end of a path is no path */
 		return CHAIN_UNKNOWN;
 	}
-	flags |= place_of((void *)walk->mount);
+	flags |= place_of((void *)scratch->mount);
 	if (collected == COLLECTED_ASTRAY) {
-		dentry = (void *)walk->dentry;
+		dentry = (void *)scratch->dentry;
 		flags |= CHAIN_NO_PATH;
 		if (dentry != READ(dentry, d_sb, s_root) && !(flags & CHAIN_NOWHERE))
 			flags |= CHAIN_UNKNOWN;
 	}
-	if (walk->root < MAX_CHAIN && !collect_above(link_at(walk, walk->root) & ~CHAIN_ROOT))
+	if (scratch->root < MAX_CHAIN &&
+	    !collect_above(link_at(scratch, scratch->root) & ~CHAIN_ROOT))
 		flags |= CHAIN_UNKNOWN;
 	return flags;
 }
@@ -269,9 +270,9 @@ static __always_inline __u32 sequence_of(struct dentry *dentry)
 	return count_at((__u64)dentry + bpf_core_field_offset(struct dentry, d_seq));
 }
 
-/* read_name_of reads the name of a dentry into the walk; 0 when it cannot, also
+/* read_name_of reads the name of a dentry into scratch->name; 0 when it cannot, also
  * because it is just being renamed. */
-static __always_inline __u32 read_name_of(struct walk *walk, struct dentry *dentry)
+static __always_inline __u32 read_name_of(struct scratch *scratch, struct dentry *dentry)
 {
 	__u32 before = sequence_of(dentry);
 	__u32 length = READ(dentry, d_name.len);
@@ -279,25 +280,25 @@ static __always_inline __u32 read_name_of(struct walk *walk, struct dentry *dent
 
 	if (!length || length > MAX_NAME || before & 1)
 		return 0;
-	if (bpf_probe_read_kernel(walk->name, mask_length(length), name))
+	if (bpf_probe_read_kernel(scratch->name, mask_length(length), name))
 		return 0;
 	if (sequence_of(dentry) != before)
 		return 0;
-	walk->name_length = length;
+	scratch->name_length = length;
 	return length;
 }
 
 __noinline __u32 read_name(__u64 dentry)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 
-	return walk ? read_name_of(walk, (void *)dentry) : 0;
+	return scratch ? read_name_of(scratch, (void *)dentry) : 0;
 }
 
-/* hash_name returns the key of the walk's name below a tag. */
-static __always_inline __u64 hash_name(struct walk *walk, __u64 tag)
+/* hash_name returns the key of scratch->name below a tag. */
+static __always_inline __u64 hash_name(struct scratch *scratch, __u64 tag)
 {
-	__u32 i, length = walk->name_length;
+	__u32 i, length = scratch->name_length;
 	struct sip sip;
 
 	sip_start(&sip);
@@ -308,7 +309,7 @@ static __always_inline __u64 hash_name(struct walk *walk, __u64 tag)
 
 		if (i * 8 >= length)
 			break;
-		word = walk->name[i];
+		word = scratch->name[i];
 		if (left < 8)
 			word &= (1ULL << (left * 8)) - 1;
 		sip_word(&sip, word);
@@ -343,68 +344,68 @@ __noinline __u64 file_key(__u32 dimension, __u64 number)
 	return sip_finish(&sip);
 }
 
-/* copy_name appends "/name" to the paths of the current task's report and
+/* copy_name appends "/name" to buffer->paths and
  * returns the new length of the paths. */
 __noinline __u32 copy_name(__u32 from, __u64 dentry)
 {
 	__u64 at = from;
-	struct report *report = current_report();
+	struct alert_buffer *buffer = current_alert_buffer();
 	__u32 length = BPF_CORE_READ((struct dentry *)dentry, d_name.len);
 	const unsigned char *name = BPF_CORE_READ((struct dentry *)dentry, d_name.name);
 
 	barrier_var(at); /* the verifier has to see one register */
-	if (!report || at >= 3 * MAX_PATH || length > MAX_NAME)
+	if (!buffer || at >= 3 * MAX_PATH || length > MAX_NAME)
 		return from;
-	report->paths[at] = '/';
-	if (bpf_probe_read_kernel(&report->paths[at + 1], mask_length(length), name))
+	buffer->paths[at] = '/';
+	if (bpf_probe_read_kernel(&buffer->paths[at + 1], mask_length(length), name))
 		return from;
 	return from + 1 + length;
 }
 
-/* copy_next appends the next name of the walk's chain to the report's paths. */
+/* copy_next appends the next name of scratch->chain to buffer->paths. */
 __noinline __u32 copy_next(__u32 at)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	__u64 left, link;
 
-	if (!walk)
+	if (!scratch)
 		return at;
-	left = walk->left;
+	left = scratch->left;
 	if (!left || left > MAX_CHAIN)
 		return at;
 	left--;
-	walk->left = left;
-	link = link_at(walk, left);
+	scratch->left = left;
+	link = link_at(scratch, left);
 	return link & CHAIN_ROOT ? at : copy_name(at, link);
 }
 
-/* copy_path appends a path to the report's paths and returns the new length of
+/* copy_path appends a path to buffer->paths and returns the new length of
  * the paths; the same length when there is none. A path that does not fit is
  * cut at its end. */
 __noinline __u32 copy_path(__u32 at, __u64 mnt, __u64 dentry)
 {
-	struct report *report = current_report();
-	struct walk *walk = current_walk();
+	struct alert_buffer *buffer = current_alert_buffer();
+	struct scratch *scratch = current_scratch();
 	__u32 start = at, limit = at + MAX_PATH - MAX_NAME - 1;
 	__u64 end;
 	int i;
 
-	if (!walk || !mnt)
+	if (!scratch || !mnt)
 		return at;
 	/* Untrusted paths are reported as well: a person can judge them. */
 	collect(mnt, dentry);
-	if (!walk->count)
+	if (!scratch->count)
 		return at;
-	walk->left = walk->count;
+	scratch->left = scratch->count;
 	for (i = 0; i < MAX_CHAIN; i++) {
-		if (!walk->left || at > limit)
+		if (!scratch->left || at > limit)
 			break;
 		at = copy_next(at);
 	}
 	end = at;
 	barrier_var(end);
-	if (at == start && report && end < 3 * MAX_PATH) { /* the root itself */
-		report->paths[end] = '/';
+	if (at == start && buffer && end < 3 * MAX_PATH) { /* the root itself */
+		buffer->paths[end] = '/';
 		at++;
 	}
 	return at;

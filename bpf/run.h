@@ -47,39 +47,39 @@ static __always_inline __u64 number_of(struct state state)
 
 #define DEAD ((__u64)STATE_STAYS << 32)
 
-/* glob_byte leaves a state of the automaton over bytes by a byte of the walk's
- * name. Global, so that the verifier checks it once and not for each byte. */
+/* glob_byte leaves a state of the automaton over bytes by a byte of
+ * scratch->name. Global, so that the verifier checks it once and not for each byte. */
 __noinline __u32 glob_byte(__u32 slot, __u32 state, __u64 at)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	void *tables = tables_in(slot);
 	const struct revision *revision;
 	__u32 byte, class;
 
-	if (!walk || !tables || at >= MAX_NAME)
+	if (!scratch || !tables || at >= MAX_NAME)
 		return 0;
 	revision = revision_of(tables);
 	if (!revision)
 		return 0;
-	byte = ((const __u8 *)walk->name)[at];
+	byte = ((const __u8 *)scratch->name)[at];
 	class = word_at(tables, revision->glob_bytes + byte / 4) >> byte % 4 * 8 & 0xff;
 	return word_at(tables, revision->glob_next + state * revision->glob_columns + class);
 }
 
-/* glob_class returns which globs the walk's name matches. */
+/* glob_class returns which globs scratch->name matches. */
 __noinline __u32 glob_class(__u32 slot)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	void *tables = tables_in(slot);
 	const struct revision *revision;
 	__u32 state = 0, length, i;
 
-	if (!walk || !tables)
+	if (!scratch || !tables)
 		return 0;
 	revision = revision_of(tables);
 	if (!revision)
 		return 0;
-	length = walk->name_length;
+	length = scratch->name_length;
 	for (i = 0; i < MAX_NAME; i++) {
 		if (i >= length)
 			break;
@@ -98,8 +98,8 @@ static __always_inline __u64 hash_glob(__u32 state, __u32 class)
 	return sip_finish(&sip);
 }
 
-/* step_of leaves a state by the walk's name. */
-static __always_inline __u64 step_of(struct walk *walk, __u32 slot, __u64 from)
+/* step_of leaves a state by scratch->name. */
+static __always_inline __u64 step_of(struct scratch *scratch, __u32 slot, __u64 from)
 {
 	struct state state = state_of(from);
 	__u32 class = 0;
@@ -107,7 +107,7 @@ static __always_inline __u64 step_of(struct walk *walk, __u32 slot, __u64 from)
 
 	if (state.accept & STATE_STAYS)
 		return from;
-	to = find(slot, hash_name(walk, (__u64)TAG_NAME << 32 | state.number));
+	to = find(slot, hash_name(scratch, (__u64)TAG_NAME << 32 | state.number));
 	if (to != NO_STATE)
 		return to;
 	if (!(state.accept & STATE_WILD))
@@ -122,16 +122,16 @@ static __always_inline __u64 step_of(struct walk *walk, __u32 slot, __u64 from)
 
 __noinline __u64 step(__u32 slot, __u64 from)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 
-	return walk ? step_of(walk, slot, from) : DEAD;
+	return scratch ? step_of(scratch, slot, from) : DEAD;
 }
 
 /* named_file returns the state at the names that policies have for a file;
  * NO_STATE when they have none. */
 __noinline __u64 named_file(__u32 dimension, __u64 inode)
 {
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 	const struct revision *revision;
 	__u64 number, word;
 
@@ -144,7 +144,7 @@ __noinline __u64 named_file(__u32 dimension, __u64 inode)
 	word = word_at(tables, revision->filter + number / 32);
 	if (!(word >> number % 32 & 1))
 		return NO_STATE;
-	return find(SLOT_FORCE, file_key(dimension, inode));
+	return find(SLOT_ACTIVE, file_key(dimension, inode));
 }
 
 static __always_inline bool is_dead(struct state state)
@@ -166,121 +166,121 @@ __noinline int covers(__u64 all, __u64 some)
 	sip_word(&sip, (__u64)TAG_COVERS << 32);
 	sip_word(&sip, all);
 	sip_word(&sip, some);
-	return find(SLOT_FORCE, sip_finish(&sip)) != NO_STATE;
+	return find(SLOT_ACTIVE, sip_finish(&sip)) != NO_STATE;
 }
 
 /* join_third finds out which of the runs' states and another have the names of
  * one of the others, so that it need not be followed. */
 __noinline int join_third(__u64 other)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	__u64 path, file;
 
-	if (!walk)
+	if (!scratch)
 		return 0;
-	path = number_of(walk->path);
-	file = number_of(walk->file);
+	path = number_of(scratch->path);
+	file = number_of(scratch->file);
 	if (covers(file, other) || covers(path, other))
 		return 0;
 	if (covers(other, file) || covers(path, file))
-		walk->file = state_of(other);
+		scratch->file = state_of(other);
 	else if (covers(other, path) || covers(file, path))
-		walk->path = state_of(other);
+		scratch->path = state_of(other);
 	else
-		walk->flags |= RUN_AMBIGUOUS;
+		scratch->flags |= RUN_AMBIGUOUS;
 	return 0;
 }
 
 /* join gives the run by identity another state that it should be in as well. A
  * state that the run by path is in, too, need not be followed twice; and where
  * the path leads nowhere, its run has room for a name. */
-static __always_inline void join(struct walk *walk, struct state other)
+static __always_inline void join(struct scratch *scratch, struct state other)
 {
-	struct state file = walk->file;
+	struct state file = scratch->file;
 
 	if (is_dead(other) || is_same(other, file))
 		return;
-	if (is_dead(file) || is_same(file, walk->path)) {
-		walk->file = other;
-	} else if (is_dead(walk->path)) {
-		walk->path = file;
-		walk->file = other;
-	} else if (!is_same(other, walk->path)) {
+	if (is_dead(file) || is_same(file, scratch->path)) {
+		scratch->file = other;
+	} else if (is_dead(scratch->path)) {
+		scratch->path = file;
+		scratch->file = other;
+	} else if (!is_same(other, scratch->path)) {
 		join_third(number_of(other));
 	}
 }
 
-/* pass_name steps both runs of the walk over its name. */
-static __always_inline void pass_name(struct walk *walk)
+/* pass_name steps both runs over scratch->name. */
+static __always_inline void pass_name(struct scratch *scratch)
 {
-	__u64 path = number_of(walk->path), file = number_of(walk->file), next;
+	__u64 path = number_of(scratch->path), file = number_of(scratch->file), next;
 
-	next = step_of(walk, SLOT_FORCE, path);
+	next = step_of(scratch, SLOT_ACTIVE, path);
 	if (file == path)
 		file = next;
-	else if (!(walk->file.accept & STATE_STAYS))
-		file = step(SLOT_FORCE, file);
-	walk->path = state_of(next);
-	walk->file = state_of(file);
+	else if (!(scratch->file.accept & STATE_STAYS))
+		file = step(SLOT_ACTIVE, file);
+	scratch->path = state_of(next);
+	scratch->file = state_of(file);
 }
 
 /* inode_of returns the inode of a dentry as a number. */
-static __always_inline __u64 inode_of(struct walk *walk, struct dentry *dentry)
+static __always_inline __u64 inode_of(struct scratch *scratch, struct dentry *dentry)
 {
-	walk->inode = (__u64)READ(dentry, d_inode);
+	scratch->inode = (__u64)READ(dentry, d_inode);
 	barrier(); /* what is loaded is no pointer to the verifier */
-	return walk->inode;
+	return scratch->inode;
 }
 
 /* pass_above passes a dentry above the file's mount: by identity only, so that
  * both runs have room for its names. */
 __noinline int pass_above(__u32 dimension, __u64 link)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	struct dentry *dentry = (void *)(link & ~CHAIN_ROOT);
 
-	if (!walk)
+	if (!scratch)
 		return 0;
-	if (!(link & CHAIN_ROOT) && !(is_dead(walk->path) && is_dead(walk->file))) {
-		if (!read_name_of(walk, dentry))
-			walk->flags |= RUN_FAILED;
-		pass_name(walk);
+	if (!(link & CHAIN_ROOT) && !(is_dead(scratch->path) && is_dead(scratch->file))) {
+		if (!read_name_of(scratch, dentry))
+			scratch->flags |= RUN_FAILED;
+		pass_name(scratch);
 	}
-	join(walk, state_of(named_file(dimension, inode_of(walk, dentry))));
+	join(scratch, state_of(named_file(dimension, inode_of(scratch, dentry))));
 	return 0;
 }
 
 /* pass passes the next dentry of the chain and reports whether there was one. */
 __noinline int pass(__u32 dimension, __u64 inode)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	struct dentry *dentry;
 	__u64 left, link;
 
-	if (!walk)
+	if (!scratch)
 		return false;
-	left = walk->left;
+	left = scratch->left;
 	if (!left || left > MAX_CHAIN)
 		return false;
 	left--;
-	walk->left = left;
-	link = link_at(walk, left);
+	scratch->left = left;
+	link = link_at(scratch, left);
 	dentry = (void *)(link & ~CHAIN_ROOT);
-	if (!(link & CHAIN_ROOT) && !(walk->path.accept & walk->file.accept & STATE_STAYS)) {
-		if (!read_name_of(walk, dentry))
-			walk->flags |= RUN_FAILED;
-		pass_name(walk);
+	if (!(link & CHAIN_ROOT) && !(scratch->path.accept & scratch->file.accept & STATE_STAYS)) {
+		if (!read_name_of(scratch, dentry))
+			scratch->flags |= RUN_FAILED;
+		pass_name(scratch);
 	}
 	if (left || !inode) /* the file itself may be another than the dentry's */
-		inode = inode_of(walk, dentry);
-	join(walk, state_of(named_file(dimension, inode)));
-	if (left == walk->root) {
-		join(walk, walk->above_path);
-		join(walk, walk->above_file);
+		inode = inode_of(scratch, dentry);
+	join(scratch, state_of(named_file(dimension, inode)));
+	if (left == scratch->root) {
+		join(scratch, scratch->above_path);
+		join(scratch, scratch->above_file);
 	}
 	if (left == 1) {
-		walk->directory.path = number_of(walk->path);
-		walk->directory.file = number_of(walk->file);
+		scratch->directory.path = number_of(scratch->path);
+		scratch->directory.file = number_of(scratch->file);
 	}
 	return true;
 }
@@ -289,39 +289,39 @@ __noinline int pass(__u32 dimension, __u64 inode)
  * states are kept in above_path and above_file. */
 __noinline int run_above(__u32 dimension)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	int i;
 
-	if (!walk)
+	if (!scratch)
 		return 0;
-	walk->flags = 0;
-	walk->file = walk->path = state_of(DEAD);
-	walk->left = walk->above_count;
+	scratch->flags = 0;
+	scratch->file = scratch->path = state_of(DEAD);
+	scratch->left = scratch->above_count;
 	for (i = 0; i < MAX_COMPONENTS; i++) {
-		__u32 left = walk->left;
+		__u32 left = scratch->left;
 
 		if (!left || left > MAX_COMPONENTS)
 			break;
 		left--;
-		walk->left = left;
-		pass_above(dimension, above_at(walk, left));
+		scratch->left = left;
+		pass_above(dimension, above_at(scratch, left));
 	}
-	walk->above_path = walk->path;
-	walk->above_file = walk->file;
-	walk->file = state_of(DEAD);
+	scratch->above_path = scratch->path;
+	scratch->above_file = scratch->file;
+	scratch->file = state_of(DEAD);
 	return 0;
 }
 
-/* classes_of returns the classes that the runs of the walk have come to, and what `flags`
+/* classes_of returns the classes that both runs have come to, and what `flags`
  * (enum chain_flags) means for them. */
-static __always_inline __u64 classes_of(struct walk *walk, __u32 flags)
+static __always_inline __u64 classes_of(struct scratch *scratch, __u32 flags)
 {
-	__u64 classes = walk->path.accept & CLASS_MASK;
-	__u64 second = walk->file.accept & CLASS_MASK;
+	__u64 classes = scratch->path.accept & CLASS_MASK;
+	__u64 second = scratch->file.accept & CLASS_MASK;
 
 	if (second != classes)
 		classes |= second << SECOND_SHIFT;
-	if ((walk->path.accept | walk->file.accept) & STATE_SHM)
+	if ((scratch->path.accept | scratch->file.accept) & STATE_SHM)
 		classes |= CLASSES_SHM;
 	if (flags & CHAIN_DELETED)
 		classes |= CLASSES_DELETED;
@@ -329,33 +329,33 @@ static __always_inline __u64 classes_of(struct walk *walk, __u32 flags)
 		classes |= CLASSES_FILELESS;
 	else if (flags & CHAIN_NOWHERE)
 		classes |= CLASSES_UNDERNEATH;
-	if (flags & CHAIN_UNKNOWN || walk->flags)
+	if (flags & CHAIN_UNKNOWN || scratch->flags)
 		classes |= CLASSES_UNKNOWN;
 	return classes;
 }
 
-/* run_chain runs the automaton of an operation over the walk's chain and returns the
+/* run_chain runs the automaton of an operation over scratch->chain and returns the
  * classes. */
 __noinline __u64 run_chain(__u32 id, __u32 flags)
 {
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 	const struct operation *operation;
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	int i;
 
-	if (!tables || !walk)
+	if (!tables || !scratch)
 		return CLASSES_UNKNOWN;
 	operation = operation_of(tables, id);
 	if (!operation)
 		return CLASSES_UNKNOWN;
-	walk->file = walk->path = state_of(DEAD);
+	scratch->file = scratch->path = state_of(DEAD);
 	if (!(flags & CHAIN_NO_PATH))
-		walk->path = operation->automata[0];
-	walk->left = walk->count;
+		scratch->path = operation->automata[0];
+	scratch->left = scratch->count;
 	for (i = 0; i < MAX_CHAIN; i++)
-		if (!pass(id, walk->object.inode))
+		if (!pass(id, scratch->object.inode))
 			break;
-	return classes_of(walk, flags);
+	return classes_of(scratch, flags);
 }
 
 #endif

@@ -9,12 +9,13 @@
 /* Bytes of packed addresses that are judged: 14 of IPv4 or 8 of IPv6. */
 #define MAX_PACKED 224
 
-/* read_packed reads the address that starts `at` bytes into the walk's name, and
+/* read_packed reads the address that starts `at` bytes into scratch->name, and
  * returns its size; 0 when there is no whole address. */
 static __always_inline __u32 read_packed(struct socket_object *object, struct sock *sk, __u32 id,
-					 __u16 family, struct walk *walk, __u32 at, __u32 total)
+					 __u16 family, struct scratch *scratch, __u32 at,
+					 __u32 total)
 {
-	const union raw_address *raw = (void *)walk->name + mask_length(at);
+	const union raw_address *raw = (void *)scratch->name + mask_length(at);
 	__u32 size = sizeof(struct sockaddr_in);
 	enum sockaddr_kind kind;
 
@@ -30,34 +31,34 @@ static __always_inline __u32 read_packed(struct socket_object *object, struct so
 
 /* judge_packed judges the next of the packed addresses and reports whether there
  * was one. Global, so that the verifier checks it once and not at every turn of
- * the loop, and for the same reason it keeps its state in the walk. */
+ * the loop, and for the same reason it keeps its state in scratch. */
 __noinline int judge_packed(__u32 id, __u32 family, __u32 total)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	struct socket_object *object;
 	__u32 at, size;
 	__u64 answer;
 
-	if (!walk)
+	if (!scratch)
 		return false; /* it was there a moment ago */
-	object = &walk->socket;
+	object = &scratch->socket;
 	object->protocol = PROTOCOL_SCTP;
-	at = walk->next_at;
-	size = read_packed(object, (void *)walk->sk, id, family, walk, at, total);
+	at = scratch->next_at;
+	size = read_packed(object, (void *)scratch->sk, id, family, scratch, at, total);
 	if (!size)
 		return false;
-	if (!walk->port)
-		walk->port = object->port;
+	if (!scratch->port)
+		scratch->port = object->port;
 	else if (!object->port) /* net/sctp/socket.c, sctp_do_bind */
-		object->port = walk->port;
+		object->port = scratch->port;
 	answer = ask(id, begin_judgement(id), object);
-	/* CHANGED, the least of all, has to stay: conclude() fails closed on it. */
-	if ((__u32)walk->answer != CHANGED &&
-	    ((__u32)answer == CHANGED || (__u32)answer > (__u32)walk->answer)) {
-		walk->answer = answer;
-		walk->strictest_at = at;
+	/* RETRY, the least of all, has to stay: conclude() fails closed on it. */
+	if ((__u32)scratch->answer != RETRY &&
+	    ((__u32)answer == RETRY || (__u32)answer > (__u32)scratch->answer)) {
+		scratch->answer = answer;
+		scratch->strictest_at = at;
 	}
-	walk->next_at = at + size;
+	scratch->next_at = at + size;
 	return true;
 }
 
@@ -65,15 +66,15 @@ __noinline int judge_packed(__u32 id, __u32 family, __u32 total)
 static __always_inline int decide_packed(struct sock *sk, enum operation_id id,
 					 const void *addresses, __u32 total)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	struct socket_object *object;
 	__u16 family;
 	__u64 socket;
 	int i, try;
 
-	if (!walk)
+	if (!scratch)
 		return decide_without_memory(id, HOOK_SCTP_BIND_CONNECT);
-	object = &walk->socket;
+	object = &scratch->socket;
 	socket = socket_of(sk);
 	family = family_of(socket);
 	if (!is_internet(family))
@@ -81,28 +82,28 @@ static __always_inline int decide_packed(struct sock *sk, enum operation_id id,
 	object_begin(object, socket);
 	/* With more addresses than fit, nothing can be judged. */
 	if (total > MAX_PACKED ||
-	    bpf_probe_read_kernel(walk->name, mask_length(total), addresses)) {
+	    bpf_probe_read_kernel(scratch->name, mask_length(total), addresses)) {
 		object->unreadable = true;
-		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, CHANGED, object);
+		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, RETRY, object);
 	}
-	walk->sk = (__u64)sk;
-	walk->answer = CHANGED;
-	for (try = 0; try < MAX_TRIES && (__u32)walk->answer == CHANGED; try++) {
-		/* Looking the task up makes use of the walk's name. */
+	scratch->sk = (__u64)sk;
+	scratch->answer = RETRY;
+	for (try = 0; try < MAX_TRIES && (__u32)scratch->answer == RETRY; try++) {
+		/* Looking the task up makes use of scratch->name. */
 		begin(id);
-		bpf_probe_read_kernel(walk->name, mask_length(total), addresses);
-		walk->answer = NO_RULE_ALLOW;
-		walk->strictest_at = 0;
-		walk->next_at = 0;
-		walk->port = id == OPERATION_SOCKET_BIND ? sk->__sk_common.skc_num : 0;
+		bpf_probe_read_kernel(scratch->name, mask_length(total), addresses);
+		scratch->answer = NO_RULE_ALLOW;
+		scratch->strictest_at = 0;
+		scratch->next_at = 0;
+		scratch->port = id == OPERATION_SOCKET_BIND ? sk->__sk_common.skc_num : 0;
 		for (i = 0; i < MAX_PACKED / (int)sizeof(struct sockaddr_in); i++)
 			if (!judge_packed(id, family, total))
 				break; /* all are judged */
 	}
-	read_packed(object, sk, id, family, walk, walk->strictest_at, total);
+	read_packed(object, sk, id, family, scratch, scratch->strictest_at, total);
 	if (!object->port)
-		object->port = walk->port;
-	return conclude(walk->answer, id, HOOK_SCTP_BIND_CONNECT, object);
+		object->port = scratch->port;
+	return conclude(scratch->answer, id, HOOK_SCTP_BIND_CONNECT, object);
 }
 
 #endif

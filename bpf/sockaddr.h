@@ -105,9 +105,9 @@ static __always_inline bool is_zero(const __u32 *words)
 
 /* object_finish settles what follows from address and port, and reports whether the
  * state of the socket decided. `automatic` is what automatic_of() returned, if the port
- * is 0; `asked_again` says that socket_listen asks before anybody can connect. */
+ * is 0; `listen_follows` says that socket_listen asks before anybody can connect. */
 static __always_inline bool object_finish(struct socket_object *object, struct sock *sk,
-					  __u32 automatic, bool asked_again)
+					  __u32 automatic, bool listen_follows)
 {
 	bool listens;
 
@@ -123,7 +123,7 @@ static __always_inline bool object_finish(struct socket_object *object, struct s
 	 * until the port is taken, so it only counts where somebody asks again. */
 	listens = object->protocol == PROTOCOL_TCP || object->protocol == PROTOCOL_SCTP ||
 		  object->protocol == PROTOCOL_DCCP;
-	object->dual_stack = !(asked_again && listens &&
+	object->dual_stack = !(listen_follows && listens &&
 			       BPF_CORE_READ_BITFIELD_PROBED(sk, __sk_common.skc_ipv6only));
 	return true;
 }

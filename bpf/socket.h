@@ -13,7 +13,7 @@
 /*
  * judge_automatic returns the strictest verdict over the ports that the kernel
  * may choose: first << 16 | last. Global, so that the verifier checks it once;
- * it takes the tables in force and compares their number with that of the
+ * it takes the active tables and compares their number with that of the
  * judgement which it continues.
  */
 __noinline __u32 judge_automatic(__u32 id, __u64 revision_and_row, __u32 address, __u32 protocol,
@@ -21,7 +21,7 @@ __noinline __u32 judge_automatic(__u32 id, __u64 revision_and_row, __u32 address
 {
 	const struct revision *revision;
 	const struct operation *operation;
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 	const struct tables *intervals;
 	__u32 strictest = 0, at, count;
 	__u64 index;
@@ -35,7 +35,7 @@ __noinline __u32 judge_automatic(__u32 id, __u64 revision_and_row, __u32 address
 	if (!revision || !operation || !intervals)
 		return UNDECIDED_DENY;
 	if (revision->number != revision_and_row >> 32)
-		return CHANGED;
+		return RETRY;
 	at = intervals->tables[TABLE_PORTS].at;
 	count = intervals->tables[TABLE_PORTS].count;
 	index = index_of(at, count, range >> 16);
@@ -87,8 +87,8 @@ static __always_inline __u32 judge_address(const struct judgement *judgement, __
 	automatic =
 		judge_automatic(judgement->id, judgement->number | judgement->row, address,
 				protocol, object->automatic_first << 16 | object->automatic_last);
-	if (automatic == CHANGED)
-		return CHANGED;
+	if (automatic == RETRY)
+		return RETRY;
 	return stricter(verdict, automatic & ~FLAG_ANY_PORT);
 }
 
@@ -112,7 +112,7 @@ static __always_inline __u32 socket_verdict(const struct judgement *judgement,
 			judgement->tables, intervals->tables[TABLE_ADDRESSES6].at,
 			intervals->tables[TABLE_ADDRESSES6].count, first, second);
 		verdict = judge_address(judgement, address, port, protocol, object);
-		if (!object->dual_stack || verdict == CHANGED)
+		if (!object->dual_stack || verdict == RETRY)
 			return verdict;
 	}
 	/* The last word of [::] reads as 0.0.0.0. */
@@ -120,12 +120,12 @@ static __always_inline __u32 socket_verdict(const struct judgement *judgement,
 				     intervals->tables[TABLE_ADDRESSES4].count,
 				     bpf_ntohl(second >> 32));
 	verdict4 = judge_address(judgement, address, port, protocol, object);
-	return verdict4 == CHANGED ? CHANGED : stricter(verdict, verdict4);
+	return verdict4 == RETRY ? RETRY : stricter(verdict, verdict4);
 }
 
 /*
  * judge_socket returns the verdict on a socket's address, port and protocol,
- * or CHANGED, and the revision that decided: revision << 32 | verdict. The
+ * or RETRY, and the revision that decided: revision << 32 | verdict. The
  * address comes in two halves in network byte order.
  */
 __noinline __u64 judge_socket(__u32 id, __u64 begun, __u64 first, __u64 second, __u64 packed)
@@ -139,7 +139,7 @@ __noinline __u64 judge_socket(__u32 id, __u64 begun, __u64 first, __u64 second, 
 		return early_answer(begun);
 	judgement.row = begun;
 	judgement.number = begun >> 32 << 32;
-	judgement.tables = tables_in(SLOT_FORCE);
+	judgement.tables = tables_in(SLOT_ACTIVE);
 	if (!judgement.tables)
 		return judgement.number | UNDECIDED_DENY;
 	revision = revision_of(judgement.tables);
@@ -148,9 +148,9 @@ __noinline __u64 judge_socket(__u32 id, __u64 begun, __u64 first, __u64 second, 
 	if (!revision || !judgement.operation || !intervals)
 		return judgement.number | UNDECIDED_DENY;
 	if (revision->number != begun >> 32)
-		return CHANGED;
+		return RETRY;
 	verdict = socket_verdict(&judgement, intervals, first, second, (void *)&packed);
-	return is_in_force(begun) ? judgement.number | verdict : CHANGED;
+	return is_active(begun) ? judgement.number | verdict : RETRY;
 }
 
 /* pack returns an object without its address as a number. */
@@ -171,13 +171,13 @@ static __always_inline __u64 pack(const struct socket_object *object)
 /* with_unreadable returns the answer on an object that may not have been read. */
 static __always_inline __u64 with_unreadable(__u64 answer, const struct socket_object *object)
 {
-	if (object->unreadable && (__u32)answer != NO_RULE_ALLOW && (__u32)answer != CHANGED)
+	if (object->unreadable && (__u32)answer != NO_RULE_ALLOW && (__u32)answer != RETRY)
 		return answer >> 32 << 32 | UNDECIDED_DENY;
 	return answer;
 }
 
 /* ask returns the verdict on an object and the revision that decided, or
- * CHANGED. */
+ * RETRY. */
 static __always_inline __u64 ask(enum operation_id id, __u64 begun,
 				 const struct socket_object *object)
 {
@@ -187,14 +187,14 @@ static __always_inline __u64 ask(enum operation_id id, __u64 begun,
 			       object);
 }
 
-/* decide_socket judges a socket and concludes. The answer is CHANGED unless it was found
+/* decide_socket judges a socket and concludes. The answer is RETRY unless it was found
  * already. */
 static __always_inline int decide_socket(enum operation_id id, enum hook_id hook, __u64 answer,
 					 const struct socket_object *object)
 {
 	int i;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+	for (i = 0; i < MAX_TRIES && (__u32)answer == RETRY; i++)
 		answer = ask(id, begin(id), object);
 	return conclude(answer, id, hook, object);
 }
@@ -210,8 +210,8 @@ static __always_inline int decide_address(enum operation_id id, enum hook_id hoo
 	struct socket_object object;
 	union raw_address raw = {};
 	struct subject *subject;
-	__u64 begun = begin_by(id, &subject), answer = CHANGED, socket;
-	struct asked *asked = NULL;
+	__u64 begun = begin_by(id, &subject), answer = RETRY, socket;
+	struct socket_cache *cache = NULL;
 	enum sockaddr_kind kind;
 	__u32 automatic = 0;
 	bool readable;
@@ -227,11 +227,11 @@ static __always_inline int decide_address(enum operation_id id, enum hook_id hoo
 	if (id == OPERATION_SOCKET_BIND && !raw.in.sin_port)
 		automatic = automatic_of(sk);
 	if (!is_final(begun) && subject && readable) {
-		asked = &subject->asked[id == OPERATION_SOCKET_BIND];
-		if (asked->begun == begun && asked->address[0] == raw.words[0] &&
-		    asked->address[1] == raw.words[1] && asked->address[2] == raw.words[2] &&
-		    asked->socket == socket && asked->automatic == automatic) {
-			answer = asked->answer;
+		cache = &subject->socket_caches[id == OPERATION_SOCKET_BIND];
+		if (cache->begun == begun && cache->address[0] == raw.words[0] &&
+		    cache->address[1] == raw.words[1] && cache->address[2] == raw.words[2] &&
+		    cache->socket == socket && cache->automatic == automatic) {
+			answer = cache->answer;
 			if ((__u32)answer == NO_RULE_ALLOW)
 				return 0;
 		}
@@ -243,16 +243,16 @@ static __always_inline int decide_address(enum operation_id id, enum hook_id hoo
 		       : read_remote(&object, sk, family_of(socket), &raw, length);
 	if (kind == SOCKADDR_NONE)
 		return 0;
-	if (asked && (__u32)answer == CHANGED) {
+	if (cache && (__u32)answer == RETRY) {
 		answer = ask(id, begun, &object);
-		if ((__u32)answer != CHANGED && kind == SOCKADDR_PLACE) {
-			asked->begun = begun;
-			asked->address[0] = raw.words[0];
-			asked->address[1] = raw.words[1];
-			asked->address[2] = raw.words[2];
-			asked->socket = socket;
-			asked->automatic = automatic;
-			asked->answer = answer;
+		if ((__u32)answer != RETRY && kind == SOCKADDR_PLACE) {
+			cache->begun = begun;
+			cache->address[0] = raw.words[0];
+			cache->address[1] = raw.words[1];
+			cache->address[2] = raw.words[2];
+			cache->socket = socket;
+			cache->automatic = automatic;
+			cache->answer = answer;
 		}
 	}
 	return decide_socket(id, hook, answer, &object);

@@ -13,10 +13,10 @@
  * looks it up anew.
  *
  * Marks say which programs and processes a task descends from, of those that policies
- * select with their descendants. They are kept at fork and exec for the revision in force
- * and for the next one, once that is there; the loader then marks the tasks
+ * select with their descendants. They are kept at fork and exec for the active revision
+ * and for the staged one, once that is there; the loader then marks the tasks
  * that descend from a running process by an iterator (mark_tasks), before it
- * puts the next revision in force.
+ * makes the staged revision the active one.
  *
  * Policies may end. So a class holds until the next deadline of its revision, and
  * whoever asks later looks it up anew (begin_by, verdict.h): nothing of ours has to run
@@ -43,7 +43,7 @@ static __always_inline struct task_struct *current_task(void)
 	return task_storage ? (void *)bpf_get_current_task_btf() : (void *)bpf_get_current_task();
 }
 
-/* begin_subject makes the walk's next subject one that is nothing yet. */
+/* begin_subject makes scratch->next one that is nothing yet. */
 static __always_inline void begin_subject(struct subject *next)
 {
 	next->class = 0;
@@ -56,63 +56,63 @@ static __always_inline void begin_subject(struct subject *next)
 	next->cgroup_length = next->script_length = next->program_length = next->exec_length = 0;
 }
 
-/* store_file appends the path of a file to the text of the walk's next subject
+/* store_file appends the path of a file to the text of scratch->next
  * and returns the bytes added; none for a path that is not to be trusted. What
  * cannot be found out makes the subject unknown: that fails closed. */
 __noinline __u32 store_file(__u32 at, __u64 mnt, __u64 dentry)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	int flags = collect(mnt, dentry);
 	__u32 end;
 
-	if (!walk)
+	if (!scratch)
 		return 0;
 	if (flags & (CHAIN_NO_PATH | CHAIN_DELETED))
 		return 0;
 	end = flags & CHAIN_UNKNOWN ? TEXT_FAILED : store_path(at);
 	if (end == TEXT_FAILED) {
-		walk->next.flags |= SUBJECT_UNKNOWN;
+		scratch->next.flags |= SUBJECT_UNKNOWN;
 		return 0;
 	}
 	return end - at;
 }
 
 /* add_cgroup puts the names of a task's control group first. */
-static __always_inline void add_cgroup(struct walk *walk, __u64 task)
+static __always_inline void add_cgroup(struct scratch *scratch, __u64 task)
 {
 	__u32 end = store_cgroup(0, task);
 
 	if (end != TEXT_FAILED) {
-		walk->next.cgroup_length = end;
+		scratch->next.cgroup_length = end;
 		return;
 	}
-	walk->next.flags |= SUBJECT_UNKNOWN;
-	walk->next.cgroup = 0; /* or the next exec takes no names for its names */
+	scratch->next.flags |= SUBJECT_UNKNOWN;
+	scratch->next.cgroup = 0; /* or the next exec takes no names for its names */
 }
 
-/* add_program makes a file the program of the walk's next subject. */
-static __always_inline void add_program(struct walk *walk, struct file *file)
+/* add_program makes a file the program of scratch->next. */
+static __always_inline void add_program(struct scratch *scratch, struct file *file)
 {
-	walk->next.program = file_key(DIMENSION_SUBJECTS, (__u64)BPF_CORE_READ(file, f_inode));
-	walk->next.program_length = store_file(walk->next.cgroup_length + walk->next.script_length,
-					       (__u64)BPF_CORE_READ(file, f_path.mnt),
-					       (__u64)BPF_CORE_READ(file, f_path.dentry));
+	scratch->next.program = file_key(DIMENSION_SUBJECTS, (__u64)BPF_CORE_READ(file, f_inode));
+	scratch->next.program_length = store_file(
+		scratch->next.cgroup_length + scratch->next.script_length,
+		(__u64)BPF_CORE_READ(file, f_path.mnt), (__u64)BPF_CORE_READ(file, f_path.dentry));
 }
 
-/* identify makes the walk's next subject what a task runs, which is nothing for
+/* identify makes scratch->next what a task runs, which is nothing for
  * a kernel thread. */
 __noinline int identify(__u64 number)
 {
 	struct task_struct *task = (void *)number;
 	struct file *file = BPF_CORE_READ(task, mm, exe_file);
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 
-	if (!walk)
+	if (!scratch)
 		return 0;
-	begin_subject(&walk->next);
-	add_cgroup(walk, number);
+	begin_subject(&scratch->next);
+	add_cgroup(scratch, number);
 	if (file)
-		add_program(walk, file);
+		add_program(scratch, file);
 	return 0;
 }
 
@@ -135,15 +135,15 @@ static __always_inline struct subject *label(struct task_struct *task, struct su
 static __always_inline struct subject *current_subject(void)
 {
 	struct subject *subject = task_get(&tasks, current_task());
-	struct walk *walk;
+	struct scratch *scratch;
 
 	if (subject)
 		return subject;
-	walk = current_walk();
-	if (!walk)
+	scratch = current_scratch();
+	if (!scratch)
 		return NULL;
 	identify(bpf_get_current_task());
-	return label(current_task(), &walk->next, BPF_NOEXIST);
+	return label(current_task(), &scratch->next, BPF_NOEXIST);
 }
 
 /* unite returns the class of what is of both classes. */
@@ -167,20 +167,20 @@ static __always_inline __u32 class_of_user(void *tables, const struct subjects *
 }
 
 /* time_now returns how many of a revision's deadlines are over, and makes the next one
- * when the walk's spare subject ends. Where the tables are damaged none is over. */
+ * when scratch->spare ends. Where the tables are damaged none is over. */
 __noinline __u32 time_now(__u32 slot)
 {
 	void *tables = tables_in(slot);
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	const struct revision *revision;
 	const struct subjects *subjects;
 	const struct deadline *next;
 	__u32 key[2], at, times;
 	__u64 now, passed;
 
-	if (!tables || !walk)
+	if (!tables || !scratch)
 		return 0;
-	walk->spare.until = NEVER;
+	scratch->spare.until = NEVER;
 	revision = revision_of(tables);
 	if (!revision)
 		return 0;
@@ -201,12 +201,12 @@ __noinline __u32 time_now(__u32 slot)
 		return passed;
 	next = entry_at(tables, at, passed + 1, ENTRY_WORDS(struct deadline));
 	if (next)
-		walk->spare.until = (__u64)next->upper << 32 | next->lower;
+		scratch->spare.until = (__u64)next->upper << 32 | next->lower;
 	return passed;
 }
 
 /*
- * classify_spare looks the walk's spare subject up in a revision, adds to its
+ * classify_spare looks scratch->spare up in a revision, adds to its
  * marks, and returns number and class: number << 32 | class; 0 when there are
  * no tables. It is called when a task's class is of another revision, so once
  * a program and policy set.
@@ -214,13 +214,13 @@ __noinline __u32 time_now(__u32 slot)
 __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 {
 	void *tables = tables_in(slot);
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	const struct revision *revision;
 	const struct subjects *subjects;
 	__u32 program, set = 0, time, user, cgroup, cgroup_end, script_end, at;
 	__u64 marks;
 
-	if (!tables || !walk)
+	if (!tables || !scratch)
 		return 0;
 	revision = revision_of(tables);
 	if (!revision)
@@ -230,20 +230,21 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 		return 0;
 	user = class_of_user(tables, subjects, uid);
 	time = time_now(slot);
-	if (walk->spare.flags & SUBJECT_UNKNOWN)
+	if (scratch->spare.flags & SUBJECT_UNKNOWN)
 		goto unknown;
-	cgroup_end = walk->spare.cgroup_length;
-	script_end = cgroup_end + walk->spare.script_length;
-	program = class_of_file(slot, walk->spare.program);
-	if (walk->spare.program_length)
+	cgroup_end = scratch->spare.cgroup_length;
+	script_end = cgroup_end + scratch->spare.script_length;
+	program = class_of_file(slot, scratch->spare.program);
+	if (scratch->spare.program_length)
 		program = unite(tables, subjects, program,
-				run_text(walk, slot, number_of(subjects->programs), script_end,
-					 script_end + walk->spare.program_length));
-	if (walk->spare.script)
-		program = unite(tables, subjects, program, class_of_file(slot, walk->spare.script));
-	if (walk->spare.script_length)
+				run_text(scratch, slot, number_of(subjects->programs), script_end,
+					 script_end + scratch->spare.program_length));
+	if (scratch->spare.script)
 		program = unite(tables, subjects, program,
-				run_text(walk, slot, number_of(subjects->programs), cgroup_end,
+				class_of_file(slot, scratch->spare.script));
+	if (scratch->spare.script_length)
+		program = unite(tables, subjects, program,
+				run_text(scratch, slot, number_of(subjects->programs), cgroup_end,
 					 script_end));
 	if (program >= subjects->program_classes)
 		goto unknown;
@@ -251,8 +252,9 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 		at = subjects->program_marks + 2 * program;
 		marks = word_at(tables, at) & 0xffffffff;
 		marks |= word_at(tables, at + 1) << 32;
-		walk->spare.marks |= marks;
-		marks = walk->spare.marks & ((__u64)subjects->marks[1] << 32 | subjects->marks[0]);
+		scratch->spare.marks |= marks;
+		marks = scratch->spare.marks &
+			((__u64)subjects->marks[1] << 32 | subjects->marks[0]);
 		if (marks) {
 			struct sip sip;
 			__u64 found;
@@ -266,7 +268,7 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 			set = found;
 		}
 	}
-	cgroup = run_text(walk, slot, number_of(subjects->cgroups), 0, cgroup_end);
+	cgroup = run_text(scratch, slot, number_of(subjects->cgroups), 0, cgroup_end);
 	return (__u64)revision->number << 32 |
 	       ((((program * subjects->mark_sets + set) * subjects->times + time) *
 			 subjects->user_classes +
@@ -278,10 +280,10 @@ unknown:
 }
 
 /* copy_rows copies the rows of a class, number << 32 | class, to a subject; false
- * when the revision is no longer the one in force. */
+ * when the revision is no longer the active one. */
 static __always_inline bool copy_rows(struct subject *subject, __u64 class)
 {
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 	const struct revision *revision;
 	const struct line *line;
 
@@ -297,7 +299,7 @@ static __always_inline bool copy_rows(struct subject *subject, __u64 class)
 	return true;
 }
 
-/* set_class gives a subject a class of the revision in force, and its rows, for as
+/* set_class gives a subject a class of the active revision, and its rows, for as
  * long as that holds. */
 static __always_inline void set_class(struct subject *subject, __u64 class, __u64 until, __u32 uid)
 {
@@ -312,18 +314,18 @@ static __always_inline void set_class(struct subject *subject, __u64 class, __u6
 }
 
 /* classify looks a subject up in a revision, and keeps its marks and, for the
- * revision in force, its class and rows. */
-static __always_inline void classify(struct subject *subject, struct walk *walk, __u32 slot,
+ * active revision, its class and rows. */
+static __always_inline void classify(struct subject *subject, struct scratch *scratch, __u32 slot,
 				     __u32 uid)
 {
 	__u64 class;
 
-	bpf_probe_read_kernel(&walk->spare, sizeof(walk->spare), subject);
+	bpf_probe_read_kernel(&scratch->spare, sizeof(scratch->spare), subject);
 	class = classify_spare(slot, uid);
-	subject->marks |= walk->spare.marks;
-	if (slot != SLOT_FORCE)
+	subject->marks |= scratch->spare.marks;
+	if (slot != SLOT_ACTIVE)
 		return;
-	set_class(subject, class, walk->spare.until, uid);
+	set_class(subject, class, scratch->spare.until, uid);
 }
 
 /* uid_of returns the user of the current task. */
@@ -339,7 +341,7 @@ static __always_inline __u32 current_uid(void)
 	return uid_of(current_task());
 }
 
-/* chosen_marks returns the marks of a task's process in the next revision. */
+/* chosen_marks returns the marks of a task's process in the staged revision. */
 static __always_inline __u64 chosen_marks(struct task_struct *task)
 {
 	__u64 start = BPF_CORE_READ(task, group_leader, start_boottime);
@@ -348,7 +350,7 @@ static __always_inline __u64 chosen_marks(struct task_struct *task)
 	sip_start(&sip);
 	sip_word(&sip, (__u64)TAG_PROCESS << 32 | (__u32)BPF_CORE_READ(task, tgid));
 	sip_word(&sip, start / TICK);
-	return find(SLOT_NEXT, sip_finish(&sip));
+	return find(SLOT_STAGED, sip_finish(&sip));
 }
 
 /* refresh_marks adds the marks of the current task's program and process, before the
@@ -356,15 +358,15 @@ static __always_inline __u64 chosen_marks(struct task_struct *task)
 __noinline int refresh_marks(void)
 {
 	struct subject *subject = current_subject();
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	const struct revision *revision;
 	const struct subjects *subjects;
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 
-	if (!subject || !walk || !tables)
+	if (!subject || !scratch || !tables)
 		return 0; /* without memory it was never known */
-	if (tables_in(SLOT_NEXT)) {
-		classify(subject, walk, SLOT_NEXT, current_uid());
+	if (tables_in(SLOT_STAGED)) {
+		classify(subject, scratch, SLOT_STAGED, current_uid());
 		subject->marks |= chosen_marks(current_task());
 	}
 	revision = revision_of(tables);
@@ -372,7 +374,7 @@ __noinline int refresh_marks(void)
 		return 0; /* added already */
 	subjects = (const void *)line_at(tables, revision->subjects);
 	if (subjects && subjects->flags & SUBJECTS_MARKS)
-		classify(subject, walk, SLOT_FORCE, current_uid());
+		classify(subject, scratch, SLOT_ACTIVE, current_uid());
 	return 0;
 }
 
@@ -383,8 +385,8 @@ int BPF_PROG(task_free, struct task_struct *task)
 	__u64 key = (__u64)task;
 
 	bpf_map_delete_elem(&tasks, &key);
-	bpf_map_delete_elem(&walks, &key);
-	bpf_map_delete_elem(&reports, &key);
+	bpf_map_delete_elem(&scratches, &key);
+	bpf_map_delete_elem(&alert_buffers, &key);
 	return 0;
 }
 
@@ -392,12 +394,12 @@ SEC("iter/task")
 int label_tasks(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 
-	if (!task || !walk)
+	if (!task || !scratch)
 		return 0;
 	identify(as_number(task));
-	label(task, &walk->next, BPF_NOEXIST);
+	label(task, &scratch->next, BPF_NOEXIST);
 	return 0;
 }
 
@@ -424,12 +426,12 @@ SEC("iter/task")
 int mark_tasks(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	struct subject *subject;
 	__u64 *inherited, before, now;
 	__u32 key;
 
-	if (!task || !walk)
+	if (!task || !scratch)
 		return 0;
 	subject = task_get(&tasks, task);
 	if (!subject)
@@ -437,7 +439,7 @@ int mark_tasks(struct bpf_iter__task *ctx)
 	before = subject->marks;
 	if (before & forgotten)
 		subject->marks = before & ~forgotten;
-	classify(subject, walk, SLOT_NEXT, 0);
+	classify(subject, scratch, SLOT_STAGED, 0);
 	subject->marks |= chosen_marks(task);
 	key = BPF_CORE_READ(task, real_parent, tgid);
 	inherited = bpf_map_lookup_elem(&marks, &key);

@@ -108,11 +108,11 @@ static __always_inline const void *entry_at(void *tables, __u32 at, __u64 index,
 
 #define ENTRY_WORDS(type) (sizeof(type) / sizeof(__u32))
 
-/* index_of returns the index of the interval of the revision in force in
- * which a number lies. */
+/* index_of returns the index of the interval of the active revision in which a
+ * number lies. */
 __noinline __u64 index_of(__u32 at, __u32 count, __u32 number)
 {
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 
 	if (!tables)
 		return NOT_FOUND;

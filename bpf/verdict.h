@@ -13,39 +13,39 @@
 #define NO_RULE_ALLOW ((__u32)VERDICT_ALLOW << VERDICT_SHIFT | NO_RULE << RULE_SHIFT)
 
 /* What a judgement returns when the revision changed under it: begin anew. */
-#define CHANGED 0
+#define RETRY 0
 /* How often to begin anew. A new revision takes milliseconds to publish and
  * a judgement microseconds, so twice is rare already; a path is looked at anew
  * when anything was renamed or mounted meanwhile, which is less rare. */
 #define MAX_TRIES 8
 
 /* What begin_judgement returns in its lower half instead of a row. */
-#define ROW_CHANGED 0x7ffffffe /* the task has to be looked up: begin() */
+#define ROW_RETRY 0x7ffffffe /* the task has to be looked up: begin() */
 #define ROW_DAMAGED 0x7fffffff
 
-/* refresh_class looks up what the current task is in the revision in force. */
+/* refresh_class looks up what the current task is in the active revision. */
 __noinline int refresh_class(void)
 {
 	struct subject *subject = current_subject();
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 
 	/* Without memory the judgements fail, closed. */
-	if (subject && walk)
-		classify(subject, walk, SLOT_FORCE, current_uid());
+	if (subject && scratch)
+		classify(subject, scratch, SLOT_ACTIVE, current_uid());
 	return 0;
 }
 
-/* in_force returns what is in force (maps.h), also while that is replaced; 0 when
+/* active_revision returns what is active (maps.h), also while that is replaced; 0 when
  * nothing ever was. */
-static __always_inline __u64 in_force(void)
+static __always_inline __u64 active_revision(void)
 {
-	__u64 now = force_word();
+	__u64 now = active_word();
 	const struct revision *revision;
 	void *tables;
 
 	if (now)
 		return now;
-	tables = tables_in(SLOT_FORCE);
+	tables = tables_in(SLOT_ACTIVE);
 	revision = tables ? revision_of(tables) : NULL;
 	return revision ? (__u64)revision->number << 32 | revision->concerned : 0;
 }
@@ -57,7 +57,7 @@ static __always_inline __u64 in_force(void)
  */
 static __always_inline __u64 begin_by(__u32 id, struct subject **subject)
 {
-	__u64 now = in_force(), number = now >> 32 << 32;
+	__u64 now = active_revision(), number = now >> 32 << 32;
 	struct task_struct *task;
 
 	*subject = NULL;
@@ -68,9 +68,9 @@ static __always_inline __u64 begin_by(__u32 id, struct subject **subject)
 	task = current_task();
 	*subject = task_get(&tasks, task);
 	if (!*subject || (*subject)->class >> 32 != now >> 32 || (*subject)->uid != uid_of(task))
-		return ROW_CHANGED;
-	if (now & FORCE_TIMED && bpf_ktime_get_boot_ns() >= (*subject)->until)
-		return ROW_CHANGED;
+		return ROW_RETRY;
+	if (now & ACTIVE_TIMED && bpf_ktime_get_boot_ns() >= (*subject)->until)
+		return ROW_RETRY;
 	return number | (*subject)->rows[id & (OPERATIONS - 1)];
 }
 
@@ -86,24 +86,24 @@ static __always_inline __u64 begin(__u32 id)
 {
 	__u64 begun = begin_judgement(id);
 
-	if ((__u32)begun != ROW_CHANGED)
+	if ((__u32)begun != ROW_RETRY)
 		return begun;
 	refresh_class();
 	return begin_judgement(id);
 }
 
-/* is_free reports whether the current task can be refused nothing. */
-static __always_inline bool is_free(__u32 id)
+/* is_unrestricted reports whether the current task can be refused nothing. */
+static __always_inline bool is_unrestricted(__u32 id)
 {
 	return begin_judgement(id) & ROW_ALLOWED;
 }
 
-/* is_in_force reports whether a revision is the one in force. If it was before and
+/* is_active reports whether a revision is the active one. If it was before and
  * still is, everything that was looked up in between is of it: global functions
  * fetch the tables anew. */
-static __always_inline bool is_in_force(__u64 begun)
+static __always_inline bool is_active(__u64 begun)
 {
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 	const struct revision *revision = tables ? revision_of(tables) : NULL;
 
 	return revision && revision->number == begun >> 32;
@@ -115,8 +115,8 @@ static __always_inline __u64 early_answer(__u64 begun)
 
 	if (begun & ROW_ALLOWED)
 		return number | NO_RULE_ALLOW;
-	if ((__u32)begun == ROW_CHANGED)
-		return CHANGED;
+	if ((__u32)begun == ROW_RETRY)
+		return RETRY;
 	return number | UNDECIDED_DENY;
 }
 
@@ -124,7 +124,7 @@ static __always_inline __u64 early_answer(__u64 begun)
  * decided, and it does not revoke. */
 static __always_inline bool spares_open(__u64 answer)
 {
-	return !(answer & FLAG_REVOKE) && (__u32)answer != CHANGED &&
+	return !(answer & FLAG_REVOKE) && (__u32)answer != RETRY &&
 	       (answer >> RULE_SHIFT & RULE_MASK) != NO_RULE;
 }
 
@@ -136,10 +136,10 @@ static __always_inline bool is_allow(__u64 answer)
 /* is_final reports whether nothing has to be known of the object. */
 static __always_inline bool is_final(__u64 begun)
 {
-	return (__u32)begun >= ROW_CHANGED;
+	return (__u32)begun >= ROW_RETRY;
 }
 
-/* verdict_at returns a word of the verdict table of the revision in force;
+/* verdict_at returns a word of the verdict table of the active revision;
  * NOT_FOUND becomes a verdict that conclude() takes for a damaged table. */
 static __always_inline __u32 verdict_at(void *tables, const struct operation *operation, __u32 row,
 					__u32 c0, __u32 c1, __u32 c2, __u32 c3)
@@ -214,7 +214,7 @@ static __always_inline void fill_object(struct alert *alert, const struct object
 }
 
 /* copy_source appends the source of a mount. */
-static __always_inline __u32 copy_source(struct report *report, __u32 from, __u64 source)
+static __always_inline __u32 copy_source(struct alert_buffer *buffer, __u32 from, __u64 source)
 {
 	__u64 at = from;
 	long length;
@@ -222,25 +222,25 @@ static __always_inline __u32 copy_source(struct report *report, __u32 from, __u6
 	barrier_var(at); /* the verifier has to see one register */
 	if (!source || at > 3 * MAX_PATH)
 		return from;
-	length = bpf_probe_read_kernel_str(&report->paths[at], MAX_NAME + 1, (void *)source);
+	length = bpf_probe_read_kernel_str(&buffer->paths[at], MAX_NAME + 1, (void *)source);
 	return length > 1 && length <= MAX_NAME + 1 ? from + length - 1 : from;
 }
 
-/* send_alert reports whether the alert reached the ring buffer. The object is the
- * walk's unless it is a socket. */
+/* send_alert reports whether the alert reached the ring buffer. The object is
+ * scratch->object unless it is a socket. */
 static __always_inline bool send_alert(__u32 revision, enum operation_id id, enum hook_id hook,
 				       __u32 verdict, const struct socket_object *socket)
 {
 	struct task_struct *task = current_task();
-	struct report *report = current_report();
-	struct walk *walk = current_walk();
+	struct alert_buffer *buffer = current_alert_buffer();
+	struct scratch *scratch = current_scratch();
 	__u32 binary, parent, path, end;
 	struct alert *alert;
 	__u64 size;
 
-	if (!report || !walk) /* no memory: the alert is lost, the verdict stands */
+	if (!buffer || !scratch) /* no memory: the alert is lost, the verdict stands */
 		return false;
-	alert = &report->alert;
+	alert = &buffer->alert;
 	alert->operation = id;
 	alert->hook = hook;
 	alert->verdict = verdict;
@@ -251,9 +251,9 @@ static __always_inline bool send_alert(__u32 revision, enum operation_id id, enu
 	if (socket) {
 		alert->socket = *socket;
 	} else {
-		fill_object(alert, &walk->object);
-		path = copy_path(parent, walk->object.mnt, walk->object.dentry);
-		end = copy_source(report, path, walk->object.source);
+		fill_object(alert, &scratch->object);
+		path = copy_path(parent, scratch->object.mnt, scratch->object.dentry);
+		end = copy_source(buffer, path, scratch->object.source);
 	}
 	alert->binary_length = binary;
 	alert->parent_length = parent - binary;
@@ -262,9 +262,9 @@ static __always_inline bool send_alert(__u32 revision, enum operation_id id, enu
 	alert->ancestors = 0;
 	size = sizeof(*alert) + (enrich ? append_ancestors(end) : end);
 	barrier_var(size); /* the verifier has to see one register */
-	if (size > sizeof(*alert) + sizeof(report->paths))
+	if (size > sizeof(*alert) + sizeof(buffer->paths))
 		return false; /* never: the paths fit */
-	return !bpf_ringbuf_output(&alerts, report, size, 0);
+	return !bpf_ringbuf_output(&alerts, buffer, size, 0);
 }
 
 /* add counts exactly: a program may be preempted within its processor's counters. */
@@ -277,7 +277,7 @@ static __always_inline void add(__u64 *counter)
  * NULL when no rule did, or when they went with their revision. */
 static __always_inline struct rule_counters *rule_of(__u32 number, __u32 verdict)
 {
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 	__u32 rule = NO_RULE - (verdict >> RULE_SHIFT & RULE_MASK) - 1;
 	const struct revision *revision;
 
@@ -312,12 +312,13 @@ static __always_inline bool is_limited(struct rule_counters *rule)
 }
 
 /* What became of an alert. */
-enum fate { ALERT_LOST, ALERT_SENT, ALERT_LIMITED };
+enum alert_outcome { ALERT_LOST, ALERT_SENT, ALERT_LIMITED };
 
 /* raise_alert counts a decision for its rule, and sends its alert unless the rule has
  * raised enough of them. */
-static __noinline enum fate raise_alert(__u64 answer, enum operation_id id, enum hook_id hook,
-					__u32 verdict, const struct socket_object *socket)
+static __noinline enum alert_outcome raise_alert(__u64 answer, enum operation_id id,
+						 enum hook_id hook, __u32 verdict,
+						 const struct socket_object *socket)
 {
 	struct rule_counters *rule = rule_of(answer >> 32, verdict);
 
@@ -346,42 +347,42 @@ static __always_inline int refuse(int concluded)
 }
 
 /* conclude takes an answer (revision << 32 | verdict) and returns what the
- * hook returns: 0 or -EPERM. The object is the walk's unless it is a socket. */
+ * hook returns: 0 or -EPERM. The object is scratch->object unless it is a socket. */
 static __always_inline int conclude(__u64 answer, enum operation_id id, enum hook_id hook,
 				    const struct socket_object *socket)
 {
-	__u32 verdict = answer, outcome = verdict >> VERDICT_SHIFT, key = id;
+	__u32 verdict = answer, decision = verdict >> VERDICT_SHIFT, key = id;
 	struct operation_counters *counts;
-	enum fate fate;
+	enum alert_outcome outcome;
 
 	if (verdict == NO_RULE_ALLOW) /* what no rule concerns is not counted */
 		return 0;
 	counts = bpf_map_lookup_elem(&counters, &key);
 	/* A damaged table denies, and so does one that never stands still. */
-	if (outcome < VERDICT_ALLOW || outcome > VERDICT_KILL) {
+	if (decision < VERDICT_ALLOW || decision > VERDICT_KILL) {
 		verdict = UNDECIDED_DENY;
-		outcome = VERDICT_DENY;
+		decision = VERDICT_DENY;
 	}
-	if (outcome == VERDICT_ALLOW) {
+	if (decision == VERDICT_ALLOW) {
 		if (counts)
 			add(&counts->allowed);
 		return 0;
 	}
-	fate = raise_alert(answer, id, hook, verdict, socket);
+	outcome = raise_alert(answer, id, hook, verdict, socket);
 	if (counts)
-		add(fate == ALERT_SENT	    ? &counts->alerts
-		    : fate == ALERT_LIMITED ? &counts->alerts_limited
-					    : &counts->alerts_lost);
+		add(outcome == ALERT_SENT      ? &counts->alerts
+		    : outcome == ALERT_LIMITED ? &counts->alerts_limited
+					       : &counts->alerts_lost);
 	if (counts && verdict & FLAG_UNDECIDED)
 		add(&counts->undecided);
-	if (outcome == VERDICT_AUDIT) {
+	if (decision == VERDICT_AUDIT) {
 		if (counts)
 			add(&counts->audited);
 		return 0;
 	}
 	if (counts)
 		add(&counts->denied);
-	if (outcome == VERDICT_KILL) {
+	if (decision == VERDICT_KILL) {
 		if (counts)
 			add(&counts->killed);
 		bpf_send_signal(SIGKILL);

@@ -69,7 +69,7 @@ static __always_inline bool is_under_way(void)
 /* open_program judges a file that is opened to be started. */
 static __always_inline int open_program(struct file *file)
 {
-	if (!(file->f_flags & FMODE_EXEC_FLAG) || is_free(OPERATION_BPRM_CHECK_SECURITY))
+	if (!(file->f_flags & FMODE_EXEC_FLAG) || is_unrestricted(OPERATION_BPRM_CHECK_SECURITY))
 		return 0;
 	if (!is_underneath(file) && !is_under_way())
 		return 0; /* the program itself, for bprm_check_security */

@@ -75,12 +75,12 @@ static __always_inline bool read_peer(struct socket_object *object, struct sock 
  * which read(2) and write(2) come to first. */
 static __always_inline bool is_told(struct sock *sk, enum hook_id hook)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 
 	if (hook != HOOK_FILE_PERMISSION)
-		return is_judged(walk, (__u64)sk);
-	if (walk)
-		remember_judged(walk, (__u64)sk);
+		return is_judged(scratch, (__u64)sk);
+	if (scratch)
+		remember_judged(scratch, (__u64)sk);
 	return false;
 }
 
@@ -89,11 +89,12 @@ static __always_inline int decide_open(struct sock *sk, enum hook_id hook, bool 
 {
 	enum operation_id id = OPERATION_SOCKET_CONNECT;
 	struct socket_object object;
-	__u64 answer = CHANGED;
+	__u64 answer = RETRY;
 	__u16 family;
 	int i;
 
-	if (!sk || (is_free(OPERATION_SOCKET_CONNECT) && is_free(OPERATION_SOCKET_BIND)))
+	if (!sk ||
+	    (is_unrestricted(OPERATION_SOCKET_CONNECT) && is_unrestricted(OPERATION_SOCKET_BIND)))
 		return 0;
 	/* file_permission knows the socket by an address only: no socket_of(). */
 	family = READ(sk, __sk_common.skc_family);
@@ -110,7 +111,7 @@ static __always_inline int decide_open(struct sock *sk, enum hook_id hook, bool 
 			return 0;
 		id = OPERATION_SOCKET_BIND;
 	}
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+	for (i = 0; i < MAX_TRIES && (__u32)answer == RETRY; i++)
 		answer = ask(id, begin(id), &object);
 	if (spares_open(answer))
 		return 0;

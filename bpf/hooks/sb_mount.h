@@ -60,7 +60,8 @@ static __always_inline int decide_call(const char *source, const struct path *pa
 		type = NULL;
 	if (kind & (MOUNT_SHARED | MOUNT_PRIVATE | MOUNT_SLAVE | MOUNT_UNBINDABLE))
 		source = NULL;
-	if (!set_mount(current_walk(), (__u64)path->mnt, (__u64)path->dentry, result, source, type))
+	if (!set_mount(current_scratch(), (__u64)path->mnt, (__u64)path->dentry, result, source,
+		       type))
 		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_SB_MOUNT);
 	return decide_mount(OPERATION_SB_MOUNT, HOOK_SB_MOUNT);
 }
@@ -69,16 +70,16 @@ SEC("lsm/sb_mount")
 int BPF_PROG(sb_mount, const char *source, const struct path *path, const char *type,
 	     unsigned long flags, void *data, int ret)
 {
-	struct walk *walk;
+	struct scratch *scratch;
 
 	if (ret)
 		return ret;
 	if (flags & MS_REMOUNT)
 		return 0; /* judged as sb_remount */
 	ret = decide_call(source, path, type, flags);
-	walk = current_walk();
-	if (walk)
-		remember_judged(walk,
+	scratch = current_scratch();
+	if (scratch)
+		remember_judged(scratch,
 				!ret && kind_of_call(flags) == MOUNT_NEW ? name_of_type(type) : 0);
 	return ret;
 }
@@ -86,13 +87,13 @@ int BPF_PROG(sb_mount, const char *source, const struct path *path, const char *
 SEC("lsm/sb_kern_mount")
 int BPF_PROG(sb_kern_mount, struct super_block *sb, int ret)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 
 	if (ret)
 		return ret;
-	if (is_judged(walk, name_of_type(type_of(sb))))
+	if (is_judged(scratch, name_of_type(type_of(sb))))
 		return 0; /* by mount(2), allowed a moment ago */
-	if (!set_mount(walk, 0, 0,
+	if (!set_mount(scratch, 0, 0,
 		       MOUNT_NEW | options_of(BPF_CORE_READ(sb, s_flags) & MS_RDONLY, false, false,
 					      false),
 		       NULL, type_of(sb)))
@@ -114,7 +115,7 @@ int BPF_PROG(move_mount, const struct path *from, const struct path *to, int ret
 	__u64 source = (__u64)BPF_CORE_READ(mount, mnt_devname), shown = 0;
 	__u32 kind = MOUNT_MOVE;
 	const char *type = NULL;
-	struct walk *walk;
+	struct scratch *scratch;
 
 	if (ret)
 		return ret;
@@ -135,15 +136,15 @@ int BPF_PROG(move_mount, const struct path *from, const struct path *to, int ret
 		}
 		kind |= flags_of_mount(mnt);
 	}
-	walk = current_walk();
-	if (!set_mount(walk, (__u64)to->mnt, (__u64)to->dentry, kind, NULL, type))
+	scratch = current_scratch();
+	if (!set_mount(scratch, (__u64)to->mnt, (__u64)to->dentry, kind, NULL, type))
 		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_MOVE_MOUNT);
 	/* What is moved or shown is named by its path, as in mount(2). */
 	if (shown)
 		source = write_source(shown, (__u64)BPF_CORE_READ(from, dentry))
-				 ? as_number(walk->source)
+				 ? as_number(scratch->source)
 				 : SOURCE_UNKNOWN;
-	walk->object.source = source;
+	scratch->object.source = source;
 	return decide_mount(OPERATION_SB_MOUNT, HOOK_MOVE_MOUNT);
 }
 
@@ -152,7 +153,7 @@ int BPF_PROG(sb_pivotroot, const struct path *old, const struct path *new, int r
 {
 	if (ret)
 		return ret;
-	if (!set_mount(current_walk(), (__u64) new->mnt, (__u64) new->dentry, MOUNT_PIVOT, NULL,
+	if (!set_mount(current_scratch(), (__u64) new->mnt, (__u64) new->dentry, MOUNT_PIVOT, NULL,
 		       NULL))
 		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_SB_PIVOTROOT);
 	return decide_mount(OPERATION_SB_MOUNT, HOOK_SB_PIVOTROOT);

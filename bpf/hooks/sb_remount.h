@@ -14,7 +14,7 @@ int BPF_PROG(remount_call, const char *source, const struct path *path, const ch
 	     unsigned long flags, void *data, int ret)
 {
 	struct super_block *sb = BPF_CORE_READ(path, mnt, mnt_sb);
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	__u32 kind;
 
 	if (ret)
@@ -22,25 +22,25 @@ int BPF_PROG(remount_call, const char *source, const struct path *path, const ch
 	if (!(flags & MS_REMOUNT))
 		return 0; /* judged as sb_mount */
 	kind = flags_of_call(flags) | (flags & MS_BIND ? MOUNT_BIND : 0);
-	if (!set_mount(walk, (__u64)path->mnt, (__u64)path->dentry, kind, source, type_of(sb)))
+	if (!set_mount(scratch, (__u64)path->mnt, (__u64)path->dentry, kind, source, type_of(sb)))
 		return decide_without_memory(OPERATION_SB_REMOUNT, HOOK_SB_MOUNT);
 	ret = decide_mount(OPERATION_SB_REMOUNT, HOOK_SB_MOUNT);
-	remember_judged(walk, ret || flags & MS_BIND ? 0 : as_number(sb));
+	remember_judged(scratch, ret || flags & MS_BIND ? 0 : as_number(sb));
 	return ret;
 }
 
 SEC("lsm/sb_remount")
 int BPF_PROG(sb_remount, struct super_block *sb, void *options, int ret)
 {
-	struct walk *walk = current_walk();
+	struct scratch *scratch = current_scratch();
 	struct vfsmount *mnt = (void *)any_mount(as_number(sb));
 
 	if (ret)
 		return ret;
-	if (is_judged(walk, as_number(sb)))
+	if (is_judged(scratch, as_number(sb)))
 		return 0; /* by mount(2), allowed a moment ago */
 	/* The hook does not tell what is asked for: it may become either. */
-	if (!set_mount(walk, (__u64)mnt, (__u64)BPF_CORE_READ(mnt, mnt_root),
+	if (!set_mount(scratch, (__u64)mnt, (__u64)BPF_CORE_READ(mnt, mnt_root),
 		       MOUNT_RO | options_of(false, false, false, false), NULL, type_of(sb)))
 		return decide_without_memory(OPERATION_SB_REMOUNT, HOOK_SB_REMOUNT);
 	return decide_mount(OPERATION_SB_REMOUNT, HOOK_SB_REMOUNT);

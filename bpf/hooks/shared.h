@@ -36,9 +36,9 @@ int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long 
  * nothing can be kept with it. */
 static __always_inline int decide_mapped(struct file *file, enum operation_id id, __u32 use)
 {
-	if (is_free(id))
+	if (is_unrestricted(id))
 		return 0;
-	if (!set_object(current_walk(), (__u64)BPF_CORE_READ(file, f_path.mnt),
+	if (!set_object(current_scratch(), (__u64)BPF_CORE_READ(file, f_path.mnt),
 			(__u64)BPF_CORE_READ(file, f_path.dentry),
 			(__u64)BPF_CORE_READ(file, f_inode), flags_of_uses(id, use)))
 		return decide_without_memory(id, HOOK_FILE_MPROTECT);

@@ -39,14 +39,14 @@ int BPF_PROG(socket_listen, struct socket *sock, int backlog, int ret)
 
 	if (ret)
 		return ret;
-	if (is_free(OPERATION_SOCKET_BIND) || !sk)
+	if (is_unrestricted(OPERATION_SOCKET_BIND) || !sk)
 		return 0;
 	socket = socket_of(sk);
 	if (!is_internet(family_of(socket)))
 		return 0; /* no rule can concern it */
 	object_begin(&object, socket);
 	read_bound(&object, sk);
-	return decide_socket(OPERATION_SOCKET_BIND, HOOK_SOCKET_LISTEN, CHANGED, &object);
+	return decide_socket(OPERATION_SOCKET_BIND, HOOK_SOCKET_LISTEN, RETRY, &object);
 }
 
 SEC("lsm/sctp_bind_connect")

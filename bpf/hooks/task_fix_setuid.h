@@ -19,7 +19,7 @@
 __noinline __u64 judge_ids(__u64 begun, __u64 from, __u64 to)
 {
 	__u64 number = begun >> 32 << 32, classes[4];
-	void *tables = tables_in(SLOT_FORCE);
+	void *tables = tables_in(SLOT_ACTIVE);
 	const struct revision *revision;
 	const struct operation *operation;
 	const struct tables *intervals;
@@ -34,7 +34,7 @@ __noinline __u64 judge_ids(__u64 begun, __u64 from, __u64 to)
 	if (!revision || !operation || !intervals)
 		return number | UNDECIDED_DENY;
 	if (revision->number != begun >> 32)
-		return CHANGED;
+		return RETRY;
 	classes[0] = class_in_intervals(tables, intervals->tables[TABLE_FROM_UIDS].at,
 					intervals->tables[TABLE_FROM_UIDS].count, from >> 32);
 	classes[1] = class_in_intervals(tables, intervals->tables[TABLE_FROM_GIDS].at,
@@ -43,8 +43,8 @@ __noinline __u64 judge_ids(__u64 begun, __u64 from, __u64 to)
 					intervals->tables[TABLE_TO_UIDS].count, to >> 32);
 	classes[3] = class_in_intervals(tables, intervals->tables[TABLE_TO_GIDS].at,
 					intervals->tables[TABLE_TO_GIDS].count, to);
-	if (!is_in_force(begun))
-		return CHANGED;
+	if (!is_active(begun))
+		return RETRY;
 	if (classes[0] == NOT_FOUND || classes[1] == NOT_FOUND || classes[2] == NOT_FOUND ||
 	    classes[3] == NOT_FOUND)
 		return number | UNDECIDED_DENY;
@@ -55,21 +55,21 @@ __noinline __u64 judge_ids(__u64 begun, __u64 from, __u64 to)
 /* decide_id judges one id that changes and concludes. */
 static __always_inline int decide_id(__u32 hook, __u32 means, __u64 from, __u64 to)
 {
-	__u64 answer = CHANGED;
-	struct walk *walk;
+	__u64 answer = RETRY;
+	struct scratch *scratch;
 	int i;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == CHANGED; i++)
+	for (i = 0; i < MAX_TRIES && (__u32)answer == RETRY; i++)
 		answer = judge_ids(begin(OPERATION_TASK_FIX_SETUID), from, to);
 	if ((__u32)answer == NO_RULE_ALLOW)
 		return 0;
-	walk = current_walk();
-	if (walk) {
-		__builtin_memset(&walk->object, 0, sizeof(walk->object));
-		walk->object.from_uid = from >> 32;
-		walk->object.from_gid = from;
-		walk->object.to = (__u32)to == NO_ID ? to >> 32 : to;
-		walk->object.means = means;
+	scratch = current_scratch();
+	if (scratch) {
+		__builtin_memset(&scratch->object, 0, sizeof(scratch->object));
+		scratch->object.from_uid = from >> 32;
+		scratch->object.from_gid = from;
+		scratch->object.to = (__u32)to == NO_ID ? to >> 32 : to;
+		scratch->object.means = means;
 	}
 	return conclude(answer, OPERATION_TASK_FIX_SETUID, hook, NULL);
 }
@@ -108,7 +108,7 @@ int BPF_PROG(task_fix_setuid, struct cred *new, const struct cred *old, int flag
 	if (uid == old->uid.val && euid == old->euid.val && suid == old->suid.val &&
 	    fsuid == old->fsuid.val)
 		return 0; /* changes nothing */
-	if (is_free(OPERATION_TASK_FIX_SETUID))
+	if (is_unrestricted(OPERATION_TASK_FIX_SETUID))
 		return 0;
 	from = ids_of(old);
 	if (uid != old->uid.val && decide_uid(HOOK_TASK_FIX_SETUID, MEANS_SETUID, from, uid))
@@ -138,7 +138,7 @@ int BPF_PROG(task_fix_setgid, struct cred *new, const struct cred *old, int flag
 	if (gid == old->gid.val && egid == old->egid.val && sgid == old->sgid.val &&
 	    fsgid == old->fsgid.val)
 		return 0; /* changes nothing */
-	if (is_free(OPERATION_TASK_FIX_SETUID))
+	if (is_unrestricted(OPERATION_TASK_FIX_SETUID))
 		return 0;
 	from = ids_of(old);
 	if (gid != old->gid.val && decide_gid(HOOK_TASK_FIX_SETGID, MEANS_SETGID, from, gid))

@@ -211,10 +211,16 @@ const (
 	RowAllowed = 0x80000000
 )
 
-// enum force_flags
+// enum slot
 const (
-	ForceMarks = 0x40000000
-	ForceTimed = 0x20000000
+	SlotActive = 0
+	SlotStaged = 1
+)
+
+// enum active_flags
+const (
+	ActiveMarks = 0x40000000
+	ActiveTimed = 0x20000000
 )
 
 // enum table_id

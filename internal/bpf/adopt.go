@@ -100,17 +100,17 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 	}
 	o.maps[GuardMapRevisions] = revisions
 	var inner *ebpf.Map
-	if err := revisions.Lookup(slotForce, &inner); errors.Is(err, ebpf.ErrKeyNotExist) {
+	if err := revisions.Lookup(uint32(abi.SlotActive), &inner); errors.Is(err, ebpf.ErrKeyNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, fmt.Errorf("reading what is in force: %w", err)
 	}
 	o.tables = inner
-	force, err := openTables(inner)
+	active, err := openTables(inner)
 	if err != nil {
 		return nil, err
 	}
-	told, err := force.handover()
+	told, err := active.handover()
 	if err != nil {
 		return nil, err
 	}
@@ -118,7 +118,7 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 		return nil, nil
 	}
 	t.Build = told.Build
-	if t.Revisions, err = o.readRetained(filepath.Join(dir, "tables"), force, told); err != nil {
+	if t.Revisions, err = o.readRetained(filepath.Join(dir, "tables"), active, told); err != nil {
 		return nil, err
 	}
 	if n < Layout() {
@@ -132,11 +132,11 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 	}
 	o.hash = o.maps[GuardMapTasks].Type() == ebpf.Hash
 	o.options.AlertBytes = o.maps[GuardMapAlerts].MaxEntries()
-	o.counters = force.header.Rules
+	o.counters = active.header.Rules
 	if err := o.mapMemory(); err != nil {
 		return nil, err
 	}
-	if err := o.resume(force); err != nil {
+	if err := o.resume(active); err != nil {
 		return nil, err
 	}
 	t.Object = o
@@ -241,7 +241,7 @@ func (o *Object) adoptLinks(dir string, told handover) error {
 
 // readRetained reads the pinned revisions, the one in force last, and removes the
 // pins of those that never came into force.
-func (o *Object) readRetained(dir string, force tables, told handover) ([]Retained, error) {
+func (o *Object) readRetained(dir string, active tables, told handover) ([]Retained, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
@@ -253,14 +253,14 @@ func (o *Object) readRetained(dir string, force tables, told handover) ([]Retain
 		if err != nil {
 			return nil, fmt.Errorf("%s is no revision", path)
 		}
-		if uint32(number) > force.header.Number {
+		if uint32(number) > active.header.Number {
 			if err := os.Remove(path); err != nil {
 				return nil, err
 			}
 			continue
 		}
 		o.retained = append(o.retained, uint32(number))
-		if uint32(number) == force.header.Number {
+		if uint32(number) == active.header.Number {
 			continue
 		}
 		r, err := readRevision(path)
@@ -271,8 +271,8 @@ func (o *Object) readRetained(dir string, force tables, told handover) ([]Retain
 	}
 	slices.Sort(o.retained)
 	slices.SortFunc(all, func(a, b Retained) int { return int(int64(a.Number) - int64(b.Number)) })
-	return append(all, Retained{force.header.Number, told.Payload, func(rules int) ([]abi.RuleCounters, error) {
-		return readCounters(o.tables, force.header.Rules, rules)
+	return append(all, Retained{active.header.Number, told.Payload, func(rules int) ([]abi.RuleCounters, error) {
+		return readCounters(o.tables, active.header.Rules, rules)
 	}}), nil
 }
 
@@ -301,18 +301,18 @@ func readRevision(path string) (r Retained, err error) {
 }
 
 // resume ends what a process was about to do when it ended.
-func (o *Object) resume(force tables) error {
-	if err := o.maps[GuardMapRevisions].Delete(slotNext); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+func (o *Object) resume(active tables) error {
+	if err := o.maps[GuardMapRevisions].Delete(uint32(abi.SlotStaged)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("removing staged tables: %w", err)
 	}
-	o.force.Store(forceWord(force.header))
+	o.active.Store(activeWord(active.header))
 	return nil
 }
 
-// Renew attaches the programs of this build in place of those of another, which stay
-// attached until [Object.Keep]: an operation is judged by the former, by both, or by
+// ReplacePrograms attaches the programs of this build in place of those of another, which stay
+// attached until [Object.DetachExcept]: an operation is judged by the former, by both, or by
 // these, never by none.
-func (o *Object) Renew(names ...string) error {
+func (o *Object) ReplacePrograms(names ...string) error {
 	former := o.attached
 	o.attached = map[string]link.Link{}
 	if err := o.Attach(append(o.tracking(), names...)...); err != nil {

@@ -16,19 +16,19 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	GuardMapActive              = "active"
+	GuardMapAlertBuffers        = "alert_buffers"
 	GuardMapAlerts              = "alerts"
 	GuardMapCounters            = "counters"
 	GuardMapDirectories         = "directories"
 	GuardMapExecutions          = "executions"
 	GuardMapFiles               = "files"
-	GuardMapForce               = "force"
 	GuardMapLabels              = "labels"
 	GuardMapMarks               = "marks"
 	GuardMapPrograms            = "programs"
-	GuardMapReports             = "reports"
 	GuardMapRevisions           = "revisions"
+	GuardMapScratches           = "scratches"
 	GuardMapTasks               = "tasks"
-	GuardMapWalks               = "walks"
 	GuardProgBprmCheckSecurity  = "bprm_check_security"
 	GuardProgBprmCommittedCreds = "bprm_committed_creds"
 	GuardProgBprmCredsForExec   = "bprm_creds_for_exec"
@@ -206,19 +206,19 @@ type GuardProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type GuardMapSpecs struct {
-	Alerts      *ebpf.MapSpec `ebpf:"alerts"`
-	Counters    *ebpf.MapSpec `ebpf:"counters"`
-	Directories *ebpf.MapSpec `ebpf:"directories"`
-	Executions  *ebpf.MapSpec `ebpf:"executions"`
-	Files       *ebpf.MapSpec `ebpf:"files"`
-	Force       *ebpf.MapSpec `ebpf:"force"`
-	Labels      *ebpf.MapSpec `ebpf:"labels"`
-	Marks       *ebpf.MapSpec `ebpf:"marks"`
-	Programs    *ebpf.MapSpec `ebpf:"programs"`
-	Reports     *ebpf.MapSpec `ebpf:"reports"`
-	Revisions   *ebpf.MapSpec `ebpf:"revisions"`
-	Tasks       *ebpf.MapSpec `ebpf:"tasks"`
-	Walks       *ebpf.MapSpec `ebpf:"walks"`
+	Active       *ebpf.MapSpec `ebpf:"active"`
+	AlertBuffers *ebpf.MapSpec `ebpf:"alert_buffers"`
+	Alerts       *ebpf.MapSpec `ebpf:"alerts"`
+	Counters     *ebpf.MapSpec `ebpf:"counters"`
+	Directories  *ebpf.MapSpec `ebpf:"directories"`
+	Executions   *ebpf.MapSpec `ebpf:"executions"`
+	Files        *ebpf.MapSpec `ebpf:"files"`
+	Labels       *ebpf.MapSpec `ebpf:"labels"`
+	Marks        *ebpf.MapSpec `ebpf:"marks"`
+	Programs     *ebpf.MapSpec `ebpf:"programs"`
+	Revisions    *ebpf.MapSpec `ebpf:"revisions"`
+	Scratches    *ebpf.MapSpec `ebpf:"scratches"`
+	Tasks        *ebpf.MapSpec `ebpf:"tasks"`
 }
 
 // GuardVariableSpecs contains global variables before they are loaded into the kernel.
@@ -260,36 +260,36 @@ func (o *GuardObjects) Close() error {
 //
 // It can be passed to LoadGuardObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GuardMaps struct {
-	Alerts      *ebpf.Map `ebpf:"alerts"`
-	Counters    *ebpf.Map `ebpf:"counters"`
-	Directories *ebpf.Map `ebpf:"directories"`
-	Executions  *ebpf.Map `ebpf:"executions"`
-	Files       *ebpf.Map `ebpf:"files"`
-	Force       *ebpf.Map `ebpf:"force"`
-	Labels      *ebpf.Map `ebpf:"labels"`
-	Marks       *ebpf.Map `ebpf:"marks"`
-	Programs    *ebpf.Map `ebpf:"programs"`
-	Reports     *ebpf.Map `ebpf:"reports"`
-	Revisions   *ebpf.Map `ebpf:"revisions"`
-	Tasks       *ebpf.Map `ebpf:"tasks"`
-	Walks       *ebpf.Map `ebpf:"walks"`
+	Active       *ebpf.Map `ebpf:"active"`
+	AlertBuffers *ebpf.Map `ebpf:"alert_buffers"`
+	Alerts       *ebpf.Map `ebpf:"alerts"`
+	Counters     *ebpf.Map `ebpf:"counters"`
+	Directories  *ebpf.Map `ebpf:"directories"`
+	Executions   *ebpf.Map `ebpf:"executions"`
+	Files        *ebpf.Map `ebpf:"files"`
+	Labels       *ebpf.Map `ebpf:"labels"`
+	Marks        *ebpf.Map `ebpf:"marks"`
+	Programs     *ebpf.Map `ebpf:"programs"`
+	Revisions    *ebpf.Map `ebpf:"revisions"`
+	Scratches    *ebpf.Map `ebpf:"scratches"`
+	Tasks        *ebpf.Map `ebpf:"tasks"`
 }
 
 func (m *GuardMaps) Close() error {
 	return _GuardClose(
+		m.Active,
+		m.AlertBuffers,
 		m.Alerts,
 		m.Counters,
 		m.Directories,
 		m.Executions,
 		m.Files,
-		m.Force,
 		m.Labels,
 		m.Marks,
 		m.Programs,
-		m.Reports,
 		m.Revisions,
+		m.Scratches,
 		m.Tasks,
-		m.Walks,
 	)
 }
 

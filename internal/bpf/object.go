@@ -50,9 +50,9 @@ type Object struct {
 	outdated []link.Link
 	// executions tells of programs that are started; it is never pinned.
 	executions []link.Link
-	// force is the word of memory that says what is in force (bpf/maps.h), notes
+	// active is the word of memory that says what is in force (bpf/maps.h), notes
 	// what this process leaves to the next one.
-	force  *atomic.Uint64
+	active *atomic.Uint64
 	notes  *[notes]atomic.Uint64
 	memory [][]byte
 	// retained are the numbers of the revisions that are pinned.
@@ -163,14 +163,14 @@ func copySpec(spec *ebpf.CollectionSpec) *ebpf.CollectionSpec {
 	return all
 }
 
-// Forget gives back what was read to load programs, tens of megabytes. It is read again
+// ReleaseSpec gives back what was read to load programs, tens of megabytes. It is read again
 // when it is needed.
-func (o *Object) Forget() { o.declared, o.spec, o.marks = nil, nil, nil }
+func (o *Object) ReleaseSpec() { o.declared, o.spec, o.marks = nil, nil, nil }
 
 // mapMemory maps the maps that are memory to this process, too.
 func (o *Object) mapMemory() error {
 	var words [2]unsafe.Pointer
-	for i, name := range []string{GuardMapForce, notesMap} {
+	for i, name := range []string{GuardMapActive, notesMap} {
 		memory, err := unix.Mmap(o.maps[name].FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 		if err != nil {
 			return fmt.Errorf("mapping map %s: %w", name, err)
@@ -178,7 +178,7 @@ func (o *Object) mapMemory() error {
 		o.memory = append(o.memory, memory)
 		words[i] = unsafe.Pointer(&memory[0])
 	}
-	o.force = (*atomic.Uint64)(words[0])
+	o.active = (*atomic.Uint64)(words[0])
 	o.notes = (*[notes]atomic.Uint64)(words[1])
 	return nil
 }
@@ -205,7 +205,7 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 	if !hash {
 		return nil
 	}
-	for _, name := range []string{GuardMapTasks, GuardMapWalks, GuardMapReports} {
+	for _, name := range []string{GuardMapTasks, GuardMapScratches, GuardMapAlertBuffers} {
 		m := spec.Maps[name]
 		m.Type = ebpf.Hash
 		m.KeySize = 8
@@ -272,6 +272,6 @@ func (o *Object) Close() error {
 	for _, memory := range o.memory {
 		err = errors.Join(err, unix.Munmap(memory))
 	}
-	o.maps, o.tables, o.memory, o.force, o.notes = nil, nil, nil, nil, nil
+	o.maps, o.tables, o.memory, o.active, o.notes = nil, nil, nil, nil, nil
 	return err
 }

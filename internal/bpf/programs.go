@@ -150,9 +150,9 @@ func (o *Object) Attach(names ...string) error {
 	return err
 }
 
-// Keep detaches the programs that track no tasks and are not named, and those of
+// DetachExcept detaches the programs that track no tasks and are not named, and those of
 // another build.
-func (o *Object) Keep(names []string) error {
+func (o *Object) DetachExcept(names []string) error {
 	unused := o.outdated
 	o.outdated = nil
 	for name, l := range o.attached {

@@ -10,12 +10,6 @@ import (
 	"github.com/ebpfguard/ebpfguard/internal/abi"
 )
 
-// The slots of the revisions (bpf/maps.h).
-const (
-	slotForce = uint32(0)
-	slotNext  = uint32(1)
-)
-
 // Publish makes a revision of tables the one in force: at once, for all
 // operations and subjects. When it returns, no program that still reads the
 // former revision runs any more (the update of a map in a map waits for
@@ -65,25 +59,25 @@ func (o *Object) Publish(lines []abi.Line, counters uint32, rules int, programs 
 		return nil, err
 	}
 	revisions := o.maps[GuardMapRevisions]
-	if forceWord(header)&abi.ForceMarks != 0 {
+	if activeWord(header)&abi.ActiveMarks != 0 {
 		// Before the revision is there: fork and exec look for it from now on.
-		if now := o.force.Load(); now != 0 {
-			o.force.Store(now | abi.ForceMarks)
+		if now := o.active.Load(); now != 0 {
+			o.active.Store(now | abi.ActiveMarks)
 		}
-		if err := revisions.Put(slotNext, tables); err != nil {
+		if err := revisions.Put(uint32(abi.SlotStaged), tables); err != nil {
 			return nil, fmt.Errorf("staging tables: %w", err)
 		}
-		defer func() { err = errors.Join(err, revisions.Delete(slotNext)) }()
+		defer func() { err = errors.Join(err, revisions.Delete(uint32(abi.SlotStaged))) }()
 		if err := o.markTasks(0); err != nil {
 			return nil, err
 		}
 	}
-	before := o.force.Swap(0)
-	if err := revisions.Put(slotForce, tables); err != nil {
-		o.force.Store(before)
+	before := o.active.Swap(0)
+	if err := revisions.Put(uint32(abi.SlotActive), tables); err != nil {
+		o.active.Store(before)
 		return nil, fmt.Errorf("publishing tables: %w", err)
 	}
-	o.force.Store(forceWord(header))
+	o.active.Store(activeWord(header))
 	if o.tables != nil {
 		former, err = o.RuleCounters()
 		err = errors.Join(err, o.tables.Close())
@@ -92,9 +86,9 @@ func (o *Object) Publish(lines []abi.Line, counters uint32, rules int, programs 
 	return former, errors.Join(err, o.forget())
 }
 
-// forceWord returns what the first line of tables says is in force, all of it
+// activeWord returns what the first line of tables says is in force, all of it
 // (bpf/maps.h).
-func forceWord(header abi.Revision) uint64 {
+func activeWord(header abi.Revision) uint64 {
 	return uint64(header.Number)<<32 | uint64(header.Concerned)
 }
 

@@ -120,10 +120,10 @@ func compileWith(set []policy.Policy, options Options, markSets int) (*Revision,
 	}
 	c.header.Subjects = c.subjects.appendTo(&c.tables)
 	if c.subjects.marks.all != 0 {
-		c.header.Concerned |= abi.ForceMarks
+		c.header.Concerned |= abi.ActiveMarks
 	}
 	if len(c.subjects.deadlines) > 1 {
-		c.header.Concerned |= abi.ForceTimed
+		c.header.Concerned |= abi.ActiveTimed
 	}
 	c.globs.appendTo(&c.tables, &c.header)
 	if err := c.appendDictionary(&c.header); err != nil {

@@ -64,8 +64,8 @@ func TestMitigations(t *testing.T) {
 	}
 }
 
-// TestForceFlags: the first line says all that the loader puts in force.
-func TestForceFlags(t *testing.T) {
+// TestActiveFlags: the first line says all that the loader puts in force.
+func TestActiveFlags(t *testing.T) {
 	timed := everyone(deny(policy.FileOpen, policy.FilePattern{All: true}))
 	timed[0].Until = 5
 	lasting := mitigations(1)
@@ -76,13 +76,13 @@ func TestForceFlags(t *testing.T) {
 	}{
 		"nothing":     {nil, 0},
 		"neither":     {everyone(deny(policy.FileOpen, policy.FilePattern{All: true})), 0},
-		"timed":       {timed, abi.ForceTimed},
-		"processes":   {lasting, abi.ForceMarks},
-		"descendants": {[]policy.Policy{{Name: "p", Subject: policy.Subject{Binaries: []string{"/b"}, Descendants: true}, Rules: timed[0].Rules}}, abi.ForceMarks},
-		"both":        {mitigations(1), abi.ForceMarks | abi.ForceTimed},
+		"timed":       {timed, abi.ActiveTimed},
+		"processes":   {lasting, abi.ActiveMarks},
+		"descendants": {[]policy.Policy{{Name: "p", Subject: policy.Subject{Binaries: []string{"/b"}, Descendants: true}, Rules: timed[0].Rules}}, abi.ActiveMarks},
+		"both":        {mitigations(1), abi.ActiveMarks | abi.ActiveTimed},
 	} {
 		m := mustCompile(t, test.set, Options{Number: 1, Key: testKey})
-		if got := uint64(m.revision().Concerned) & (abi.ForceMarks | abi.ForceTimed); got != test.want {
+		if got := uint64(m.revision().Concerned) & (abi.ActiveMarks | abi.ActiveTimed); got != test.want {
 			t.Errorf("%s: flags %#x, want %#x", name, got, test.want)
 		}
 	}
