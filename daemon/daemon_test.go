@@ -20,6 +20,9 @@ import (
 	"github.com/ebpfguard/ebpfguard/daemon/config"
 )
 
+// patience is how long the tests wait for what has to come: much more than it takes on a busy machine.
+const patience = 2 * time.Minute
+
 // bind is a policy by which the name of a port may not be taken.
 func bind(name string, port int) string {
 	return fmt.Sprintf(`apiVersion: ebpfguard.io/v1alpha1
@@ -126,7 +129,7 @@ func (w *world) try(configure func() (config.Config, error)) (*instance, error) 
 		i.done <- d.Run(ctx)
 		close(i.done)
 	}()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if _, err := os.Stat(ready); err == nil {
 			d.owned() // the race detector does not see the order that the file makes
 			return i, nil
@@ -167,7 +170,7 @@ func (i *instance) want(names ...string) {
 
 func (i *instance) await(what string, condition func() bool) {
 	i.w.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if condition() {
 			return
 		}

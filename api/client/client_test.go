@@ -97,7 +97,7 @@ func TestErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	_, notFound := c.Get(ctx, &pb.GetRequest{})
 	_, unknown := c.List(ctx, &pb.ListRequest{})

@@ -177,7 +177,7 @@ func (s *running) stop() {
 		if err != nil {
 			s.t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(2 * time.Minute):
 		s.t.Fatal("it does not end")
 	}
 	s.guard.mu.Lock()

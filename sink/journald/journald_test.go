@@ -43,7 +43,7 @@ func listen(t *testing.T) (string, *net.UnixConn) {
 // receive returns the fields of the next message, and whether it came in a file.
 func receive(t *testing.T, conn *net.UnixConn) (fields map[string][]string, sealed bool) {
 	t.Helper()
-	if err := conn.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	data, oob := make([]byte, 1<<20), make([]byte, 1024)

@@ -169,7 +169,7 @@ func TestServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var answered *client.Error
 	if _, err := c.List(ctx, &pb.ListRequest{}); !errors.As(err, &answered) || answered.Code != codes.Internal {
@@ -236,7 +236,7 @@ func TestServeEndsWithWatchers(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(endTime + 30*time.Second):
+	case <-time.After(endTime + 2*time.Minute):
 		t.Fatal("it waits for the watcher")
 	}
 	var last error
