@@ -12,7 +12,7 @@ KERNEL ?= 6.12
 # The one test that make vm runs; NAME/SUBTEST for a part of it.
 TEST ?=
 
-# The packages with tests of the build tag vm. Each costs a boot per kernel.
+# The packages with tests of the build tag vm. One guest a kernel runs them in turn.
 VM_TESTS ?= ./test/kernel/... ./test/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
 # What these tests need in the guest.
 VM_PACKAGES ?= dash,bash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light,passwd,sudo,util-linux,mount,e2fsprogs

@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/ebpfguard/ebpfguard/internal/vmtest/wire"
 )
 
 const (
@@ -71,8 +69,9 @@ func tryKVM(ctx context.Context, image Image) bool {
 		CPUs:      2,
 		MemoryMiB: 512,
 	}
-	job := wire.Job{Path: "/.vmtest/trial", Dir: "/"}
-	if err := writeInitramfs(ctx, m.Initramfs, Config{Binary: init}, image, "", job); err != nil {
+	c := Config{Kernel: m.Kernel}
+	programs := []Program{{Binary: init, Dir: "/"}}
+	if err := writeInitramfs(ctx, m.Initramfs, c, fetched{image: image}, programs, c.job(programs)); err != nil {
 		return false
 	}
 	if err := m.boot(ctx, io.Discard); err != nil {

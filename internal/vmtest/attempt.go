@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -75,13 +76,13 @@ func (r report) again(boots int, gone error) (why string, ok bool) {
 }
 
 // bootUntilStarted boots until a boot has got as far as the command, and returns what the guest reported.
-func (m machine) bootUntilStarted(ctx context.Context, c Config) (wire.Status, error) {
+func (m machine) bootUntilStarted(ctx context.Context, c Config, out io.Writer) (wire.Status, error) {
 	for boots := 1; ; boots++ {
 		// What an earlier boot left must not be taken for this one's.
 		if err := errors.Join(removeIfExists(m.Log), removeIfExists(m.Status)); err != nil {
 			return wire.Status{}, err
 		}
-		gone := m.bootOnce(ctx, c)
+		gone := m.bootOnce(ctx, out)
 		r := readReport(m.Status)
 		why, again := r.again(boots, gone)
 		lines := failedBootLog
@@ -108,7 +109,7 @@ func (m machine) bootUntilStarted(ctx context.Context, c Config) (wire.Status, e
 }
 
 // bootOnce runs the guest to its end, and ends it when it does not get as far as the command.
-func (m machine) bootOnce(ctx context.Context, c Config) error {
+func (m machine) bootOnce(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -129,7 +130,7 @@ func (m machine) bootOnce(ctx context.Context, c Config) error {
 			}
 		}
 	}()
-	return m.boot(ctx, c.Stdout)
+	return m.boot(ctx, out)
 }
 
 func removeIfExists(path string) error {

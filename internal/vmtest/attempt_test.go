@@ -12,15 +12,15 @@ func TestReadReport(t *testing.T) {
 	for name, c := range map[string]struct {
 		port           string
 		started, ended bool
-		exit           int
+		failure        string
 	}{
-		"nothing":                  {"", false, false, 0},
-		"started":                  {"started\n", true, false, 0},
-		"started in part":          {"star", true, false, 0},
-		"ended":                    {"started\n{\"Exit\":7}\n", true, true, 7},
-		"ended in part":            {"started\n{\"Exit\":", true, false, 0},
-		"ended without the start":  {"{\"Exit\":1,\"Error\":\"load module\"}\n", false, true, 1},
-		"firmware's noise instead": {"\x00\x1b[2J", false, false, 0},
+		"nothing":                  {"", false, false, ""},
+		"started":                  {"started\n", true, false, ""},
+		"started in part":          {"star", true, false, ""},
+		"ended":                    {"started\n{}\n", true, true, ""},
+		"ended in part":            {"started\n{\"Files\":", true, false, ""},
+		"ended without the start":  {"{\"Error\":\"load module\"}\n", false, true, "load module"},
+		"firmware's noise instead": {"\x00\x1b[2J", false, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "status")
@@ -28,7 +28,7 @@ func TestReadReport(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := readReport(path)
-			if r.started != c.started || r.ended != c.ended || r.status.Exit != c.exit {
+			if r.started != c.started || r.ended != c.ended || r.status.Error != c.failure {
 				t.Errorf("report %+v, want %+v", r, c)
 			}
 			if errors.Is(r.err, ErrNoStatus) == c.ended {

@@ -53,7 +53,7 @@ nobody:*:19000:0:99999:7:::
 
 // writeInitramfs joins up to three archives into one, which the kernel unpacks one after the other: the merged-usr
 // layout, the packages as the cache has them, and what is particular to this run.
-func writeInitramfs(ctx context.Context, path string, c Config, image Image, packages string, job wire.Job) error {
+func writeInitramfs(ctx context.Context, path string, c Config, from fetched, programs []Program, job wire.Job) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -63,8 +63,8 @@ func writeInitramfs(ctx context.Context, path string, c Config, image Image, pac
 	if err := writeLayout(w); err != nil {
 		return err
 	}
-	if packages != "" {
-		segment, err := os.Open(packages)
+	if from.segment != "" {
+		segment, err := os.Open(from.segment)
 		if err != nil {
 			return err
 		}
@@ -73,7 +73,7 @@ func writeInitramfs(ctx context.Context, path string, c Config, image Image, pac
 			return err
 		}
 	}
-	if err := writeRun(ctx, w, c, image, job); err != nil {
+	if err := writeRun(ctx, w, c, from.image, programs, job); err != nil {
 		return err
 	}
 	return errors.Join(w.Flush(), f.Close())
@@ -95,7 +95,7 @@ func writeLayout(w io.Writer) error {
 	return a.close()
 }
 
-func writeRun(ctx context.Context, w io.Writer, c Config, image Image, job wire.Job) error {
+func writeRun(ctx context.Context, w io.Writer, c Config, image Image, programs []Program, job wire.Job) error {
 	a := newCpio(w)
 	for name, content := range etc {
 		a.bytes(name, 0o644, content)
@@ -108,21 +108,27 @@ func writeRun(ctx context.Context, w io.Writer, c Config, image Image, job wire.
 	if err := a.hostTree("/init", initPath); err != nil {
 		return err
 	}
-	if err := a.hostTree(job.Path, c.Binary); err != nil {
-		return fmt.Errorf("add the command: %w", err)
+	for i, p := range job.Programs {
+		if err := a.hostTree(p.Path, programs[i].Binary); err != nil {
+			return fmt.Errorf("add the command: %w", err)
+		}
+		a.dir(p.Dir, 0o755)
 	}
-	a.dir(job.Dir, 0o755)
 	for _, guest := range slices.Sorted(maps.Keys(c.Files)) {
 		if err := a.hostTree(guest, c.Files[guest]); err != nil {
 			return fmt.Errorf("add %s: %w", c.Files[guest], err)
 		}
 	}
-	if len(c.Modules) > 0 {
+	names := c.Modules
+	if c.Systemd {
+		names = slices.Concat(rootModules, names)
+	}
+	if len(names) > 0 {
 		set, err := openModules(ctx, image.modules())
 		if err != nil {
 			return err
 		}
-		modules, err := set.order(c.Modules)
+		modules, err := set.order(names)
 		if err != nil {
 			return err
 		}

@@ -24,6 +24,7 @@ type machine struct {
 	CPUs       int
 	MemoryMiB  int
 	Append     string
+	Meter      *Meter
 }
 
 // acceleration names the mode for people.

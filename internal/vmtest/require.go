@@ -2,6 +2,7 @@ package vmtest
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -44,6 +45,31 @@ func Unavailable(t testing.TB, feature, reason string) {
 		t.Fatalf("%s is unavailable: %s; kernel %s must offer it: mend the test or correct internal/vmtest/kernels.go", feature, reason, k.Name)
 	}
 	t.Skipf("kernel %s does not offer %s: %s", k.Name, feature, reason)
+}
+
+// Processors gives the guest all its processors for the length of a test about concurrency. A guest of the suite has one
+// otherwise, and never more where the table says so.
+func Processors(t testing.TB) {
+	t.Helper()
+	mustGuest(t)
+	spare, err := filepath.Glob("/sys/devices/system/cpu/cpu[1-9]*/online")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range spare {
+		was, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte("1"), 0); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.WriteFile(file, was, 0); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 func mustGuest(t testing.TB) Kernel {

@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,15 +18,14 @@ import (
 	"github.com/ebpfguard/ebpfguard/internal/vmtest/wire"
 )
 
-// Config says what runs in the guest and on which machine. Kernel and Binary are required.
+// Config says which machine a guest is, what it has besides the kernel, and what runs there. Kernel is required.
 type Config struct {
 	Kernel Kernel
-	// Binary is the host's path of a program: a static one, or one whose libraries are among Packages.
+	// Binary, Args and Dir are those of the program that Run runs, and Timeout and Stdout.
 	Binary string
 	Args   []string
-	// Dir is the guest's working directory.
-	Dir string
-	Env []string
+	Dir    string
+	Env    []string
 	// Files maps paths in the guest to files or folders of the host.
 	Files map[string]string
 	// Packages are Debian packages to have in the guest, with their dependencies.
@@ -50,10 +47,15 @@ type Config struct {
 	CPUs      int
 	MemoryMiB int
 	Timeout   time.Duration
-	// Stdout receives the command's output, standard error included. Stderr receives the runner's own messages.
+	// Spare keeps all CPUs but one offline until the guest wants them, as Processors does: with several, emulation
+	// costs a third more.
+	Spare bool
+	// Stdout receives the program's output, standard error included. Stderr receives the runner's own messages.
 	Stdout, Stderr io.Writer
 	// Verbose sends the whole kernel log to Stderr.
 	Verbose bool
+	// Meter, if set, tells what the guest takes of the host's processors.
+	Meter *Meter
 }
 
 func (c Config) withDefaults() Config {
@@ -83,80 +85,62 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// ErrNoStatus says that the guest ended without reporting the command's exit status: it panicked, hung or was killed.
+// ErrNoStatus says that the guest ended without reporting the program's exit status: it panicked, hung or was killed.
 var ErrNoStatus = errors.New("the guest reported no exit status")
 
 // Run boots the kernel, runs the binary as a child of init and returns its exit status. The error is about the machine;
 // a command that fails has an exit status and no error.
 func Run(ctx context.Context, c Config) (int, error) {
 	c = c.withDefaults()
-	warn := func(s string) { fmt.Fprintln(c.Stderr, "vmrun:", s) }
-	if err := checkBinary(c); err != nil {
+	results, err := RunEach(ctx, c, []Program{{Binary: c.Binary, Args: c.Args, Dir: c.Dir, Timeout: c.Timeout, Stdout: c.Stdout}})
+	if err != nil {
 		return 1, err
 	}
+	return results[0].Exit, results[0].Err
+}
+
+// fetched is what a guest is made of.
+type fetched struct {
+	image Image
+	// segment is the part of the initramfs with the packages, root the image of a disk instead.
+	segment, root string
+}
+
+func fetchAll(ctx context.Context, c Config, warn func(string)) (fetched, error) {
 	if _, err := tool(qemuName); err != nil {
-		return 1, err
+		return fetched{}, err
 	}
 	image, err := Fetch(ctx, c.Kernel, warn)
 	if err != nil {
-		return 1, err
+		return fetched{}, err
 	}
 	segment, root, err := fetchSystem(ctx, c, warn)
-	if err != nil {
-		return 1, err
-	}
-	dir, err := os.MkdirTemp("", "ebpfguard-vm-")
-	if err != nil {
-		return 1, err
-	}
-	defer os.RemoveAll(dir)
+	return fetched{image, segment, root}, err
+}
+
+func newMachine(ctx context.Context, c Config, f fetched, dir string) machine {
 	m := machine{
 		Kernel:     c.Kernel,
-		Vmlinuz:    image.Vmlinuz(),
+		Vmlinuz:    f.image.Vmlinuz(),
 		Initramfs:  filepath.Join(dir, "initramfs"),
-		Root:       root,
+		Root:       f.root,
 		Log:        filepath.Join(dir, "log"),
 		Status:     filepath.Join(dir, "status"),
-		KVM:        !c.ICount && kvmWorks(ctx, image),
+		KVM:        !c.ICount && kvmWorks(ctx, f.image),
 		ICount:     c.ICount,
 		WordCopies: c.WordCopies,
 		CPUs:       c.CPUs,
 		MemoryMiB:  c.MemoryMiB,
 		Append:     c.Append,
+		Meter:      c.Meter,
+	}
+	if c.Spare && c.CPUs > 1 {
+		m.Append = strings.TrimSpace("maxcpus=1 " + m.Append)
 	}
 	if c.Verbose {
 		m.Append = strings.TrimSpace(m.Append + " loglevel=7")
 	}
-	job := wire.Job{
-		Path:    "/.vmtest/" + filepath.Base(c.Binary),
-		Args:    c.Args,
-		Dir:     c.Dir,
-		Env:     guestEnv(c),
-		Outputs: slices.Sorted(maps.Keys(c.Outputs)),
-	}
-	if c.Systemd {
-		job.Root, job.Files = wire.RootDevice, slices.Sorted(maps.Keys(c.Files))
-		c.Modules = append(slices.Clone(rootModules), c.Modules...)
-	}
-	if err := writeInitramfs(ctx, m.Initramfs, c, image, segment, job); err != nil {
-		return 1, fmt.Errorf("make the initramfs: %w", err)
-	}
-	warn(m.describe(image))
-	start := time.Now()
-	defer func() { warn(fmt.Sprintf("guest ran for %.1f s", time.Since(start).Seconds())) }()
-	bounded, cancel := context.WithTimeoutCause(ctx, c.Timeout, fmt.Errorf("not finished within %v; raise -timeout or look for what hangs", c.Timeout))
-	defer cancel()
-	status, err := m.bootUntilStarted(bounded, c)
-	if err != nil {
-		return 1, fmt.Errorf("run the guest: %w", err)
-	}
-	if err := saveOutputs(c.Outputs, status.Files); err != nil {
-		return status.Exit, err
-	}
-	if status.Error != "" {
-		return max(status.Exit, 1), fmt.Errorf("run the guest: %s", status.Error)
-	}
-	return status.Exit, nil
+	return m
 }
 
 // fetchSystem returns what the guest finds besides the command: a part of the initramfs, or an image of a disk.
@@ -174,15 +158,15 @@ func fetchSystem(ctx context.Context, c Config, warn func(string)) (segment, roo
 }
 
 // checkBinary finds out before the boot that a program would not start: the guest has no C library of its own.
-func checkBinary(c Config) error {
-	f, err := elf.Open(c.Binary)
+func checkBinary(c Config, binary string) error {
+	f, err := elf.Open(binary)
 	if err != nil {
 		return nil // a script, perhaps; the guest will tell
 	}
 	defer f.Close()
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP && len(c.Packages) == 0 {
-			return fmt.Errorf("run %s: it is dynamically linked; build it with CGO_ENABLED=0, or give its libraries with -packages", filepath.Base(c.Binary))
+			return fmt.Errorf("run %s: it is dynamically linked; build it with CGO_ENABLED=0, or give its libraries with -packages", filepath.Base(binary))
 		}
 	}
 	return nil
@@ -212,7 +196,12 @@ func (m machine) boot(ctx context.Context, stdout io.Writer) error {
 	cmd.Stderr = &stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	cmd.WaitDelay = 5 * time.Second
-	err = cmd.Run()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("%s: %w", qemuName, err)
+	}
+	m.Meter.start(cmd.Process.Pid)
+	err = cmd.Wait()
+	m.Meter.stop(cmd.ProcessState)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
@@ -224,19 +213,28 @@ func (m machine) boot(ctx context.Context, stdout io.Writer) error {
 
 // printLog shows the last lines of the kernel's log, or all of it.
 func printLog(w io.Writer, path string, lines int) {
-	raw, err := os.ReadFile(path)
-	if err != nil || len(raw) == 0 {
+	text := lastLines(path, lines)
+	if len(text) == 0 {
 		fmt.Fprintln(w, "vmrun: the kernel logged nothing")
 		return
-	}
-	text := strings.Split(strings.TrimRight(strings.ReplaceAll(string(raw), "\r", ""), "\n"), "\n")
-	if lines > 0 && len(text) > lines {
-		text = text[len(text)-lines:]
 	}
 	fmt.Fprintln(w, "vmrun: kernel log:")
 	for _, line := range text {
 		fmt.Fprintln(w, "  "+line)
 	}
+}
+
+// lastLines returns the last lines of a log, or all if lines is 0.
+func lastLines(path string, lines int) []string {
+	raw, err := os.ReadFile(path)
+	if err != nil || len(raw) == 0 {
+		return nil
+	}
+	text := strings.Split(strings.TrimRight(strings.ReplaceAll(string(raw), "\r", ""), "\n"), "\n")
+	if lines > 0 && len(text) > lines {
+		text = text[len(text)-lines:]
+	}
+	return text
 }
 
 // saveOutputs puts each file that came back where the caller wants it.

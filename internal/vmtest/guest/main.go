@@ -1,5 +1,5 @@
-// Command guest is the init process of a test guest. It stays PID 1, runs the job as its child, reports the child's
-// exit status on a serial port and powers the machine off. It depends on nothing but the kernel. Where the job has a
+// Command guest is the init process of a test guest. It stays PID 1, runs the job's programs as its children one after
+// the other, reports how they end on a serial port and powers the machine off. It depends on nothing but the kernel. Where the job has a
 // root file system, the init there takes over and runs this program as a service.
 package main
 
@@ -56,7 +56,7 @@ func work() wire.Status {
 		err = enterRoot(job)
 	}
 	if err != nil {
-		return wire.Status{Exit: 1, Error: err.Error()}
+		return wire.Status{Error: err.Error()}
 	}
 	return perform(job)
 }
@@ -65,7 +65,7 @@ func work() wire.Status {
 func serve() wire.Status {
 	job, err := readJob()
 	if err != nil {
-		return wire.Status{Exit: 1, Error: err.Error()}
+		return wire.Status{Error: err.Error()}
 	}
 	return perform(job)
 }
@@ -88,46 +88,76 @@ func perform(job wire.Job) wire.Status {
 		_, err := io.WriteString(w, wire.Started)
 		return err
 	}); err != nil {
-		return wire.Status{Exit: 1, Error: err.Error()}
+		return wire.Status{Error: err.Error()}
 	}
-	exit, err := run(job)
+	port, err := openRaw(wire.OutputDevice)
 	if err != nil {
-		return wire.Status{Exit: 1, Error: err.Error()}
+		return wire.Status{Error: err.Error()}
+	}
+	defer port.Close()
+	for i, p := range job.Programs {
+		if i > 0 {
+			killOthers()
+		}
+		err := mark(port, wire.Begin, wire.Ended{Program: i})
+		if err == nil {
+			err = mark(port, wire.End, run(port, i, p, job.Env))
+		}
+		if err != nil {
+			return wire.Status{Error: err.Error()}
+		}
 	}
 	files, err := collect(job.Outputs)
-	status := wire.Status{Exit: exit, Files: files}
+	status := wire.Status{Files: files}
 	if err != nil {
 		status.Error = err.Error()
 	}
 	return status
 }
 
-// run starts the job, copies its output to the host and reaps every process until the job itself has ended.
-func run(job wire.Job) (int, error) {
-	port, err := openRaw(wire.OutputDevice)
+// mark tells the runner that a program begins or has ended.
+func mark(port *os.File, what string, about wire.Ended) error {
+	raw, err := json.Marshal(about)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer port.Close()
+	if _, err := io.WriteString(port, wire.Mark+what+string(raw)+"\n"); err != nil {
+		return err
+	}
+	return drain(port)
+}
+
+// run starts a program, copies its output to the host and reaps every process until the program itself has ended.
+func run(port *os.File, number int, p wire.Program, env []string) wire.Ended {
+	exit, err := runTo(port, p, env)
+	ended := wire.Ended{Program: number, Exit: exit}
+	if err != nil {
+		ended.Error = err.Error()
+	}
+	return ended
+}
+
+func runTo(port *os.File, p wire.Program, env []string) (int, error) {
 	// A pipe, not the port itself, so that the child does not believe it talks to a terminal.
 	r, w, err := os.Pipe()
 	if err != nil {
-		return 0, err
+		return 1, err
 	}
+	defer r.Close()
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
-		return 0, err
+		return 1, err
 	}
-	child, err := os.StartProcess(job.Path, append([]string{job.Path}, job.Args...), &os.ProcAttr{
-		Dir:   job.Dir,
-		Env:   job.Env,
+	child, err := os.StartProcess(p.Path, append([]string{p.Path}, p.Args...), &os.ProcAttr{
+		Dir:   p.Dir,
+		Env:   env,
 		Files: []*os.File{null, w, w},
 		Sys:   &unix.SysProcAttr{Setsid: true},
 	})
 	w.Close()
 	null.Close()
 	if err != nil {
-		return 0, fmt.Errorf("start the command: %w; is it a static binary, or are its libraries among -packages?", err)
+		return 1, fmt.Errorf("start the command: %w; is it a static binary, or are its libraries among -packages?", err)
 	}
 	copied := make(chan error, 1)
 	go func() {
@@ -140,6 +170,20 @@ func run(job wire.Job) (int, error) {
 		return exit, fmt.Errorf("copy the command's output: %w", err)
 	}
 	return exit, drain(port)
+}
+
+// killOthers ends what a program has left running, so that the next one finds the guest as a boot leaves it. As a
+// service this is not init, and the processes are not its own.
+func killOthers() {
+	if os.Getpid() != 1 {
+		return
+	}
+	_ = unix.Kill(-1, unix.SIGKILL)
+	for {
+		if _, err := unix.Wait4(-1, nil, 0, nil); err != nil && err != unix.EINTR {
+			return
+		}
+	}
 }
 
 // reap waits for all children, since PID 1 inherits every orphan, and returns the exit status of pid.

@@ -47,8 +47,10 @@ func enterRoot(job wire.Job) error {
 	if err := copyTree(newRoot+keeper, "/init"); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(newRoot+job.Dir, 0o755); err != nil {
-		return err
+	for _, p := range job.Programs {
+		if err := os.MkdirAll(newRoot+p.Dir, 0o755); err != nil {
+			return err
+		}
 	}
 	const units = "/run/systemd/system"
 	if err := os.MkdirAll(units, 0o755); err != nil {

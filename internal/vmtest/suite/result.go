@@ -3,12 +3,14 @@ package main
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 )
 
 type outcome string
@@ -25,17 +27,30 @@ type id struct{ pkg, test string }
 type entry struct {
 	outcome outcome
 	elapsed time.Duration
+	// cpu is what the guest took of this machine's processors meanwhile, or for all of the package's tests.
+	cpu time.Duration
 }
 
-// result is what one kernel's run showed.
+// result is what one kernel's run showed, in one or several guests.
 type result struct {
 	kernel string
-	order  []id
-	tests  map[id]entry
+
+	mu    sync.Mutex
+	order []id
+	tests map[id]entry
+	// began is what the guest had taken of this machine's processors when a test began.
+	began map[id]time.Duration
 	// output holds the last lines of the tests that have not passed yet.
-	output  map[id]*tail
-	elapsed time.Duration
-	err     error
+	output map[id]*tail
+	// packages has what each binary took.
+	packages     []taken
+	elapsed, cpu time.Duration
+}
+
+// taken is how much processor time a binary took.
+type taken struct {
+	pkg string
+	cpu time.Duration
 }
 
 // tail keeps the last lines of a text.
@@ -65,34 +80,59 @@ type event struct {
 }
 
 func newResult(kernel string) *result {
-	return &result{kernel: kernel, tests: make(map[id]entry), output: make(map[id]*tail)}
+	return &result{kernel: kernel, tests: make(map[id]entry), began: make(map[id]time.Duration), output: make(map[id]*tail)}
 }
 
-// read follows the events, passing the tests' own output on as it comes.
-func (r *result) read(events io.Reader, w io.Writer) error {
+// read follows the events, passing the tests' own output on as it comes. It reads to the end: who writes must not wait.
+func (r *result) read(events io.Reader, w io.Writer, cpu func() time.Duration) {
 	lines := bufio.NewReader(events)
 	for {
 		line, err := lines.ReadString('\n')
 		if line != "" {
 			var e event
 			if json.Unmarshal([]byte(line), &e) != nil {
-				// The go command prints some errors plainly.
 				fmt.Fprint(w, line)
 			} else {
 				fmt.Fprint(w, e.Output)
-				r.add(e)
+				r.add(e, cpu())
 			}
 		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
 		if err != nil {
-			return err
+			return
 		}
 	}
 }
 
-func (r *result) add(e event) {
+// end notes how a binary ended, which its events do not tell when it died.
+func (r *result) end(pkg string, ended vmtest.Result, w io.Writer) {
+	r.mu.Lock()
+	r.packages = append(r.packages, taken{pkg, ended.CPU})
+	r.mu.Unlock()
+	outcome := "ok  "
+	if ended.Exit != 0 || ended.Err != nil {
+		outcome = "FAIL"
+		r.mu.Lock()
+		key := id{pkg, ""}
+		for _, k := range r.order { // the test that did not come to its end, if there is one
+			if e := r.tests[k]; k.pkg == pkg && e.outcome == failed && e.elapsed == 0 {
+				key = k
+			}
+		}
+		r.mu.Unlock()
+		for _, line := range ended.Console {
+			r.add(event{Action: "output", Package: pkg, Test: key.test, Output: "console: " + line + "\n"}, 0)
+		}
+		if ended.Err != nil {
+			r.add(event{Action: "output", Package: pkg, Test: key.test, Output: ended.Err.Error() + "\n"}, 0)
+		}
+		r.add(event{Action: "fail", Package: pkg}, 0)
+	}
+	fmt.Fprintf(w, "%s\t%s\tcpu %.1f s\n", outcome, pkg, ended.CPU.Seconds())
+}
+
+func (r *result) add(e event, cpu time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.keep(e)
 	if strings.Contains(e.Test, "/") {
 		return
@@ -103,17 +143,22 @@ func (r *result) add(e event) {
 	case "run":
 		// Whatever does not end has failed.
 		r.set(key, entry{outcome: failed})
+		r.began[key] = cpu
 	case "pass":
 		if e.Test != "" {
-			r.set(key, entry{passed, elapsed})
+			r.set(key, entry{passed, elapsed, cpu - r.began[key]})
 		}
 	case "skip":
 		if e.Test != "" {
-			r.set(key, entry{skipped, elapsed})
+			r.set(key, entry{skipped, elapsed, 0})
 		}
 	case "fail":
 		if e.Test != "" || !r.anyFailed(e.Package) {
-			r.set(key, entry{failed, elapsed})
+			e := entry{outcome: failed, elapsed: elapsed}
+			if began, ok := r.began[key]; ok {
+				e.cpu = cpu - began
+			}
+			r.set(key, e)
 		}
 	}
 }
@@ -164,7 +209,7 @@ func (r *result) count(o outcome) int {
 // succeeded demands that every kernel ran at least one test to its end and that none failed.
 func succeeded(results []*result) bool {
 	for _, r := range results {
-		if r.err != nil || r.count(failed) > 0 || r.count(passed)+r.count(skipped) == 0 {
+		if r.count(failed) > 0 || r.count(passed)+r.count(skipped) == 0 {
 			return false
 		}
 	}

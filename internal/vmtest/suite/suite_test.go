@@ -2,39 +2,41 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 )
 
 func TestSummary(t *testing.T) {
 	good, bad := newResult("6.12"), newResult("5.10")
 	var out bytes.Buffer
-	err := good.read(strings.NewReader(`{"Action":"run","Package":"m/p","Test":"TestA"}
+	cpu := time.Second
+	none := func() time.Duration { cpu *= 2; return cpu }
+	good.read(strings.NewReader(`{"Action":"run","Package":"m/p","Test":"TestA"}
 {"Action":"output","Package":"m/p","Test":"TestA","Output":"hello\n"}
 {"Action":"pass","Package":"m/p","Test":"TestA/sub","Elapsed":1}
 {"Action":"pass","Package":"m/p","Test":"TestA","Elapsed":1.25}
 {"Action":"skip","Package":"m/p","Test":"TestB"}
 {"Action":"pass","Package":"m/p"}
 {"Action":"skip","Package":"m/none"}
-`), &out)
-	if err != nil || out.String() != "hello\n" {
-		t.Fatalf("output %q, %v", out.String(), err)
+`), &out, none)
+	if out.String() != "hello\n" {
+		t.Fatalf("output %q", out.String())
 	}
-	err = bad.read(strings.NewReader(`plain error
+	bad.read(strings.NewReader(`plain error
 {"Action":"run","Package":"m/p","Test":"TestA"}
 {"Action":"output","Package":"m/p","Test":"TestA/sub","Output":"why\n"}
 {"Action":"output","Package":"m/p","Test":"TestA/sub2","Output":"=== RUN   TestA/sub2\n"}
 {"Action":"output","Package":"m/p","Test":"TestA/sub2","Output":"    --- PASS: TestA/sub2\n"}
 {"Action":"fail","Package":"m/p"}
-{"Action":"fail","Package":"m/q"}`), &out)
-	if err != nil || !strings.Contains(out.String(), "plain error") {
-		t.Fatalf("output %q, %v", out.String(), err)
+{"Action":"fail","Package":"m/q"}`), &out, none)
+	if !strings.Contains(out.String(), "plain error") {
+		t.Fatalf("output %q", out.String())
 	}
-	bad.err = errors.New("exit status 1")
 	good.elapsed = 3 * time.Second
 
 	out.Reset()
@@ -45,7 +47,8 @@ func TestSummary(t *testing.T) {
 	}
 	want := []string{
 		"test 6.12 5.10", "TestA ok 1.2s FAIL", "TestB skip –", "(package q) – FAIL",
-		"passed 1 0", "failed 0 2", "skipped 1 0", "time 3s 0s",
+		"passed 1 0", "failed 0 2", "skipped 1 0", "time 3s 0s", "cpu 0s 0s",
+		"kernel 6.12: slowest by cpu: TestA 14s; packages:",
 		"", "---- failed on kernel 5.10: TestA ----", "why",
 		"", "---- failed on kernel 5.10: (package q) ----", "it printed nothing",
 		"FAIL: 1 passed, 2 failed, 1 skipped on 2 kernels in 3s",
@@ -71,8 +74,6 @@ func TestSucceeded(t *testing.T) {
 		r.set(id{"p", "T"}, entry{outcome: o})
 		return r
 	}
-	broken := ran(passed)
-	broken.err = errors.New("exit status 1")
 	for name, c := range map[string]struct {
 		results []*result
 		want    bool
@@ -81,7 +82,6 @@ func TestSucceeded(t *testing.T) {
 		"only skipped": {[]*result{ran(skipped)}, true},
 		"one failed":   {[]*result{ran(passed), ran(failed)}, false},
 		"no test ran":  {[]*result{ran(passed), newResult("k")}, false},
-		"go test died": {[]*result{broken}, false},
 		"no kernel":    {nil, false},
 	} {
 		if got := succeeded(c.results); got != c.want {
@@ -99,27 +99,17 @@ func TestLabel(t *testing.T) {
 	}
 }
 
-func TestQuote(t *testing.T) {
-	for in, want := range map[string]string{"a=b": "a=b", "a b": "'a b'", "it's": `"it's"`} {
-		if got, err := quote(in); err != nil || got != want {
-			t.Errorf("quote(%q) = %q, %v", in, got, err)
-		}
-	}
-	if _, err := quote(`it's "x"`); err == nil {
-		t.Error("both kinds of quotes were accepted")
-	}
-}
-
 func TestParse(t *testing.T) {
-	o, err := parse([]string{"-kernels", "6.12", "-tags", "vm", "-modules", "sctp", "-add", "/h:/g", "-icount", "./x"})
+	o, err := parse([]string{"-kernels", "6.12", "-tags", "vm", "-modules", "sctp,smc?", "-add", "/h:/g", "-icount", "./x"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Join(o.vmrun, " "), "-modules sctp -add /h:/g -icount"; got != want {
-		t.Errorf("flags for vmrun %q, want %q", got, want)
-	}
-	if o.kernels != "6.12" || o.tags != "vm" || len(o.packages) != 1 {
+	if o.kernels != "6.12" || o.tags != "vm" || len(o.packages) != 1 || len(o.add) != 1 ||
+		len(o.guest.Modules) != 2 || !o.guest.ICount || !o.guest.Spare {
 		t.Errorf("options %+v", o)
+	}
+	if o, err = parse([]string{"-smp", "2"}); err != nil || o.guest.Spare || o.guest.CPUs != 2 {
+		t.Errorf("options %+v, %v", o, err)
 	}
 }
 
@@ -152,6 +142,45 @@ func TestFindPackages(t *testing.T) {
 			if slices.Contains(packages[0].tests, test) != want[i] {
 				t.Errorf("tags %q: %v", tags, packages[0].tests)
 			}
+		}
+	}
+}
+
+// TestEnd finds out what a dying guest leaves: the test that ran has failed, and the console says why.
+func TestEnd(t *testing.T) {
+	r := newResult("6.12")
+	var out bytes.Buffer
+	r.read(strings.NewReader(`{"Action":"run","Package":"m/p","Test":"TestA"}
+{"Action":"pass","Package":"m/p","Test":"TestA"}
+{"Action":"run","Package":"m/p","Test":"TestB"}`), &out, func() time.Duration { return 0 })
+	r.end("m/p", vmtest.Result{Exit: 1, Err: vmtest.ErrNoStatus, Console: []string{"Kernel panic"}}, &out)
+	r.end("m/q", vmtest.Result{Exit: 2}, &out)
+	r.end("m/r", vmtest.Result{}, &out)
+	out.Reset()
+	writeSummary(&out, []*result{r}, 0)
+	for _, want := range []string{
+		"---- failed on kernel 6.12: TestB ----\nconsole: Kernel panic\n" + vmtest.ErrNoStatus.Error(),
+		"---- failed on kernel 6.12: (package q) ----", "FAIL: 1 passed, 2 failed, 0 skipped",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in:\n%s", want, out.String())
+		}
+	}
+}
+
+func TestShare(t *testing.T) {
+	binaries := []binary{{importPath: "a"}, {importPath: "b"}, {importPath: "c"}}
+	for guests, want := range map[int]string{1: "abc", 2: "a bc", 3: "a b c", 5: "a b c"} {
+		var got []string
+		for _, share := range share(binaries, guests) {
+			text := ""
+			for _, b := range share {
+				text += b.importPath
+			}
+			got = append(got, text)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%d guests: %v, want %s", guests, got, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"path"
@@ -36,16 +37,18 @@ func writeSummary(w io.Writer, results []*result, elapsed time.Duration) {
 	line("failed", func(r *result) string { return fmt.Sprint(r.count(failed)) })
 	line("skipped", func(r *result) string { return fmt.Sprint(r.count(skipped)) })
 	line("time", func(r *result) string { return r.elapsed.Round(time.Second).String() })
+	line("cpu", func(r *result) string { return seconds(r.cpu) })
 	t.Flush()
+	for _, r := range results {
+		writeSlowest(w, r)
+	}
 	writeFailures(w, results)
 
 	var p, f, s int
 	for _, r := range results {
 		p, f, s = p+r.count(passed), f+r.count(failed), s+r.count(skipped)
-		if len(r.tests) == 0 {
+		if r.count(passed)+r.count(skipped)+r.count(failed) == 0 {
 			fmt.Fprintf(w, "kernel %s: no test ran; check the packages, -run and -tags\n", r.kernel)
-		} else if r.err != nil && r.count(failed) == 0 {
-			fmt.Fprintf(w, "kernel %s: go test: %v\n", r.kernel, r.err)
 		}
 	}
 	verdict := "ok"
@@ -54,6 +57,27 @@ func writeSummary(w io.Writer, results []*result, elapsed time.Duration) {
 	}
 	fmt.Fprintf(w, "%s: %d passed, %d failed, %d skipped on %d kernels in %s\n", verdict, p, f, s, len(results), elapsed.Round(time.Second))
 }
+
+// slowest is how many of a kernel's tests are named.
+const slowest = 10
+
+// writeSlowest names what takes the time of a kernel, counted in processor time, which a busy machine does not change.
+func writeSlowest(w io.Writer, r *result) {
+	keys := slices.DeleteFunc(slices.Clone(r.order), func(key id) bool { return r.tests[key].cpu < time.Second })
+	slices.SortStableFunc(keys, func(a, b id) int { return cmp.Compare(r.tests[b].cpu, r.tests[a].cpu) })
+	var tests, packages []string
+	for _, key := range keys[:min(len(keys), slowest)] {
+		tests = append(tests, label(key, r.order)+" "+seconds(r.tests[key].cpu))
+	}
+	for _, p := range r.packages {
+		packages = append(packages, path.Base(p.pkg)+" "+seconds(p.cpu))
+	}
+	if len(tests) > 0 {
+		fmt.Fprintf(w, "kernel %s: slowest by cpu: %s; packages: %s\n", r.kernel, strings.Join(tests, ", "), strings.Join(packages, ", "))
+	}
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.0fs", d.Seconds()) }
 
 // writeFailures repeats why tests failed: whoever has only the end of a long log can tell.
 func writeFailures(w io.Writer, results []*result) {

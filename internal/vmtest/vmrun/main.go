@@ -9,9 +9,9 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
-	"path"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -50,7 +50,7 @@ func parse(args []string) (options, []string, error) {
 	f.StringVar(&o.cpu, "cpu", "", "emulated cpu `model` instead of the table's")
 	f.StringVar(&o.config.Append, "append", "", "further kernel `arguments`")
 	f.BoolVar(&o.config.ICount, "icount", false, "let the guest's clock count instructions, on one cpu")
-	f.IntVar(&o.config.CPUs, "smp", 0, "`number` of cpus; the table's if 0")
+	f.IntVar(&o.config.CPUs, "smp", 0, "`number` of cpus; one, and another that a test may ask for, if 0")
 	f.IntVar(&o.config.MemoryMiB, "memory", 2048, "memory in `MiB`")
 	f.StringVar(&o.modules, "modules", "", "comma-separated kernel `modules` to load; NAME? where the kernel has it")
 	f.StringVar(&o.packages, "packages", "", "comma-separated Debian `packages` to have in the guest")
@@ -98,9 +98,10 @@ func run(args []string) int {
 	if o.cpu != "" {
 		c.Kernel.CPU = o.cpu
 	}
+	c.Spare = c.CPUs == 0
 	c.Packages, c.Modules, c.Env = packages, split(o.modules), o.env
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
-	if c.Files, err = files(o.add); err != nil {
+	if c.Files, err = vmtest.Files(o.add); err != nil {
 		return fail(usage, err)
 	}
 	if err := place(&c, rest); err != nil {
@@ -128,7 +129,7 @@ func place(c *vmtest.Config, command []string) error {
 		return err
 	}
 	c.Binary, c.Args = binary, command[1:]
-	c.Dir = path.Join("/src", rootRelative(dir))
+	c.Dir = vmtest.GuestDir(dir)
 	if !strings.HasSuffix(binary, ".test") {
 		return nil
 	}
@@ -137,39 +138,8 @@ func place(c *vmtest.Config, command []string) error {
 	if c.Timeout == 0 && mapped.Timeout > 0 {
 		c.Timeout = mapped.Timeout + slack
 	}
-	testdata := filepath.Join(dir, "testdata")
-	if info, err := os.Stat(testdata); err == nil && info.IsDir() {
-		c.Files[path.Join(c.Dir, "testdata")] = testdata
-	}
+	maps.Copy(c.Files, vmtest.Testdata(dir))
 	return nil
-}
-
-// rootRelative returns the path from the folder that has go.work, and an empty one below no such folder.
-func rootRelative(dir string) string {
-	for root := dir; ; root = filepath.Dir(root) {
-		if _, err := os.Stat(filepath.Join(root, "go.work")); err == nil {
-			rel, err := filepath.Rel(root, dir)
-			if err != nil {
-				return ""
-			}
-			return filepath.ToSlash(rel)
-		}
-		if root == filepath.Dir(root) {
-			return ""
-		}
-	}
-}
-
-func files(pairs []string) (map[string]string, error) {
-	m := make(map[string]string)
-	for _, pair := range pairs {
-		host, guest, ok := strings.Cut(pair, ":")
-		if !ok || host == "" || !path.IsAbs(guest) {
-			return nil, fmt.Errorf("-add %s: give HOST:GUEST, the guest's path being absolute", pair)
-		}
-		m[guest] = host
-	}
-	return m, nil
 }
 
 func split(s string) []string {

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
+)
+
+// slack is how much longer than the tests' own timeout a guest may run, so that they can report what hangs.
+const slack = time.Minute
+
+// testAll tests on several kernels side by side, each guest on one processor. The newest come first, which take longest,
+// and the last one to start may have as many guests as there are places, so that none is idle at the end. The output of
+// each is printed in one piece when it is done, that of a lone guest as it comes.
+func testAll(ctx context.Context, o options, kernels []vmtest.Kernel, binaries []binary, out io.Writer) []*result {
+	results := make([]*result, len(kernels))
+	places := make(chan struct{}, max(1, o.parallel))
+	var printing sync.Mutex
+	var group sync.WaitGroup
+	for i, k := range slices.Backward(kernels) {
+		results[i] = newResult(k.Name)
+		guests := [][]binary{binaries}
+		if i == 0 {
+			guests = share(binaries, cap(places))
+		}
+		for _, mine := range guests {
+			places <- struct{}{}
+			if ctx.Err() != nil {
+				<-places
+				break
+			}
+			fmt.Printf("kernel %s: started\n", k.Name)
+			group.Go(func() {
+				defer func() { <-places }()
+				if len(kernels) == 1 && len(guests) == 1 {
+					results[i].test(ctx, o, k, mine, out)
+					return
+				}
+				var text bytes.Buffer
+				results[i].test(ctx, o, k, mine, &text)
+				printing.Lock()
+				defer printing.Unlock()
+				fmt.Fprintf(out, "\n======== kernel %s ========\n", k.Name)
+				out.Write(text.Bytes())
+			})
+		}
+	}
+	group.Wait()
+	return slices.DeleteFunc(results, func(r *result) bool { return r == nil })
+}
+
+// share deals the binaries out to guests, the first of which gets the first alone: the merged one takes longest.
+func share(binaries []binary, guests int) [][]binary {
+	shares := make([][]binary, min(guests, len(binaries)))
+	for i, b := range binaries {
+		n := 0
+		if i > 0 && len(shares) > 1 {
+			n = 1 + (i-1)%(len(shares)-1)
+		}
+		shares[n] = append(shares[n], b)
+	}
+	return shares
+}
+
+// test runs the binaries in one guest.
+func (r *result) test(ctx context.Context, o options, k vmtest.Kernel, binaries []binary, out io.Writer) {
+	start := time.Now()
+	meter := &vmtest.Meter{}
+	out = &locked{to: out}
+	c := o.guest
+	c.Kernel, c.Meter, c.Stderr = k, meter, out
+	c.Files = maps.Clone(c.Files)
+	readers := make([]*reader, len(binaries))
+	programs := make([]vmtest.Program, len(binaries))
+	for i, b := range binaries {
+		maps.Copy(c.Files, vmtest.Testdata(b.dir))
+		readers[i] = r.reader(ctx, b, meter, out)
+		programs[i] = vmtest.Program{Binary: b.path, Args: o.testArgs(), Dir: vmtest.GuestDir(b.dir), Timeout: o.timeout + slack, Stdout: readers[i]}
+	}
+	ended, err := vmtest.RunEach(ctx, c, programs)
+	r.mu.Lock()
+	r.elapsed += time.Since(start)
+	r.cpu += meter.CPU()
+	r.mu.Unlock()
+	for i, reader := range readers {
+		reader.Close()
+		e := vmtest.Result{Exit: 1, Err: err}
+		if err == nil {
+			e = ended[i]
+		}
+		r.end(binaries[i].importPath, e, out)
+	}
+}
+
+func (o options) testArgs() []string {
+	args := []string{"-test.v=test2json", "-test.paniconexit0", "-test.timeout=" + o.timeout.String()}
+	if o.run != "" {
+		args = append(args, "-test.run="+o.run)
+	}
+	return args
+}
+
+// reader turns a test binary's output into events, with the go command's own converter.
+type reader struct {
+	start func() (io.WriteCloser, <-chan struct{}, error)
+	in    io.WriteCloser
+	done  <-chan struct{}
+}
+
+func (r *result) reader(ctx context.Context, b binary, meter *vmtest.Meter, out io.Writer) *reader {
+	return &reader{start: func() (io.WriteCloser, <-chan struct{}, error) {
+		cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "-t", "-p", b.importPath)
+		cmd.Stderr = os.Stderr
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			return nil, nil, err
+		}
+		events, err := cmd.StdoutPipe()
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := cmd.Start(); err != nil {
+			return nil, nil, err
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.read(events, out, meter.CPU)
+			_ = cmd.Wait()
+		}()
+		return in, done, nil
+	}}
+}
+
+// Write starts the converter when the binary begins.
+func (r *reader) Write(p []byte) (int, error) {
+	if r.in == nil {
+		var err error
+		if r.in, r.done, err = r.start(); err != nil {
+			return 0, fmt.Errorf("start test2json: %w", err)
+		}
+	}
+	return r.in.Write(p)
+}
+
+// Close waits until all that was written has been read.
+func (r *reader) Close() error {
+	if r.in != nil {
+		r.in.Close()
+		<-r.done
+	}
+	return nil
+}
+
+// locked lets the tests and the runner write to one place.
+type locked struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.to.Write(p)
+}
