@@ -16,7 +16,7 @@ type TaskFixSetuid Rule[policy.CredentialsPattern]
 // TaskFixSetuidAlert tells that a change of identity was denied or audited.
 type TaskFixSetuidAlert struct {
 	AlertContext
-	CredentialsObject // FromUID, FromGID, To, Means
+	CredentialsObject // FromUID, FromGID, To, Method
 }
 
 // WithContext returns the alert with another context.
@@ -63,36 +63,49 @@ type CredentialsObject struct {
 	// namespace.
 	FromUID uint32 `json:"from_uid"`
 	FromGID uint32 `json:"from_gid"`
-	// To is the new id: a group's for the means setgid, setgroups and
-	// set-group-ID program, else a user's.
+	// To is the new id: a group's for the methods setgid, setgroups and
+	// setgid_exec, else a user's.
 	To uint32 `json:"to"`
-	// Means is how: setuid, setgid, setgroups, set-user-ID program,
-	// set-group-ID program, file capabilities, capset, user namespace.
-	Means string `json:"means"`
+	// Method is how: setuid, setgid, setgroups, setuid_exec, setgid_exec,
+	// file_capabilities, capset or user_namespace.
+	Method string `json:"method"`
 }
 
-// meansNames are the names by enum means_id (bpf/abi.h).
-var meansNames = map[uint32]string{
-	abi.MeansSetuid:           "setuid",
-	abi.MeansSetgid:           "setgid",
-	abi.MeansSetgroups:        "setgroups",
-	abi.MeansSetuidProgram:    "set-user-ID program",
-	abi.MeansSetgidProgram:    "set-group-ID program",
-	abi.MeansFileCapabilities: "file capabilities",
-	abi.MeansCapset:           "capset",
-	abi.MeansUserNamespace:    "user namespace",
+// method is a way to change an identity.
+type method struct {
+	// word is for programs, text for people.
+	word, text string
+	// group says that the id that changes is a group's.
+	group bool
+}
+
+// methods are the ways by enum means_id (bpf/abi.h).
+var methods = map[uint32]method{
+	abi.MeansSetuid:           {"setuid", "setuid", false},
+	abi.MeansSetgid:           {"setgid", "setgid", true},
+	abi.MeansSetgroups:        {"setgroups", "setgroups", true},
+	abi.MeansSetuidProgram:    {"setuid_exec", "set-user-ID program", false},
+	abi.MeansSetgidProgram:    {"setgid_exec", "set-group-ID program", true},
+	abi.MeansFileCapabilities: {"file_capabilities", "file capabilities", false},
+	abi.MeansCapset:           {"capset", "capset", false},
+	abi.MeansUserNamespace:    {"user_namespace", "user namespace", false},
 }
 
 func credentialsOf(r record) CredentialsObject {
-	return CredentialsObject{r.FromUid, r.FromGid, r.To, meansNames[r.Means]}
+	return CredentialsObject{r.FromUid, r.FromGid, r.To, methods[r.Means].word}
 }
 
 func (o CredentialsObject) text() string {
-	kind := "user"
-	if o.Means == "setgid" || o.Means == "setgroups" || o.Means == "set-group-ID program" {
-		kind = "group"
+	how, kind := o.Method, "user"
+	for _, m := range methods {
+		if m.word == o.Method {
+			how = m.text
+			if m.group {
+				kind = "group"
+			}
+		}
 	}
-	return fmt.Sprintf("by %s from user %d group %d to %s %d", o.Means, o.FromUID, o.FromGID, kind, o.To)
+	return fmt.Sprintf("by %s from user %d group %d to %s %d", how, o.FromUID, o.FromGID, kind, o.To)
 }
 
 // ToRoot selects what makes a process root: any change to user 0, and gaining

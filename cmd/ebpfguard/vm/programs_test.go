@@ -101,13 +101,13 @@ type attempt struct {
 var attempts = []attempt{
 	// Becoming root.
 	{name: "su", user: 1000, command: `su -c 'id -u' root`, shows: "0", refusal: "su: Operation not permitted",
-		alert: []string{`"operation":"task_fix_setuid","hook":"bprm_creds_from_file","verdict":"deny","policy":"never-root"`, `"uid":1000`, `"from_uid":1000`, `"to":0,"means":"set-user-ID program"`}},
+		alert: []string{`"operation":"task_fix_setuid","hook":"bprm_creds_from_file","verdict":"deny","policy":"never-root"`, `"uid":1000`, `"from_uid":1000`, `"to":0,"method":"setuid_exec"`}},
 	{name: "sudo", user: 1000, command: "sudo -n id -u", shows: "0", refusal: "sudo: Operation not permitted",
-		alert: []string{`"policy":"never-root"`, `"means":"set-user-ID program"`}},
+		alert: []string{`"policy":"never-root"`, `"method":"setuid_exec"`}},
 	{name: "passwd", user: 1000, command: "passwd -S", shows: "tester L", refusal: "passwd: Operation not permitted",
-		alert: []string{`"policy":"never-root"`, `"means":"set-user-ID program"`}},
+		alert: []string{`"policy":"never-root"`, `"method":"setuid_exec"`}},
 	{name: "unshare", user: 1000, command: "unshare --map-root-user id -u", shows: "0", refusal: "unshare failed: Operation not permitted",
-		alert: []string{`"hook":"userns_create"`, `"policy":"never-root"`, `"binary":"/usr/bin/unshare"`, `"means":"user namespace"`}, unless: "userns_create"},
+		alert: []string{`"hook":"userns_create"`, `"policy":"never-root"`, `"binary":"/usr/bin/unshare"`, `"method":"user_namespace"`}, unless: "userns_create"},
 	{name: "root becomes another", command: `su -c 'id -u' tester`, shows: "1000"},
 	{name: "another user's sudo", user: 33, command: "sudo -n id -u", shows: "0"},
 
