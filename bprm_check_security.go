@@ -30,12 +30,16 @@ func (a BprmCheckSecurityAlert) String() string { return a.AlertContext.text(a.P
 
 var bprmCheckSecurity = operation{
 	name: policy.BprmCheckSecurity,
-	id:   abi.OperationBprmCheckSecurity,
 	hooks: []hook{
 		{name: "bprm_check_security", effect: "execve(2), execveat(2), scripts and their interpreters"},
 		{name: "file_open", effect: "exec of a file below overlayfs"},
 		{name: "mmap_file", effect: "ld.so PROGRAM, mapping to be executed"},
 		{name: "file_mprotect", effect: "making a mapping executable"},
+	},
+	open: []way{
+		{effect: "no_args", reason: "the kernel itself gives such a program an empty argument, since 5.18 and in stable versions before: nothing is left to refuse"},
+		{effect: "a script that is given to its interpreter (sh SCRIPT)", reason: "the interpreter reads it as any file; forbid file_open of it"},
+		{effect: "a copy of a program", reason: "it is another file; name what may run and deny all"},
 	},
 	alert: func(c AlertContext, r record) Alert { return BprmCheckSecurityAlert{c, programOf(r)} },
 }
@@ -85,4 +89,6 @@ func Programs(paths ...string) []policy.ProgramPattern {
 }
 
 // AllPrograms selects every program.
-func AllPrograms() []policy.ProgramPattern { return []policy.ProgramPattern{{All: true}} }
+func AllPrograms() []policy.ProgramPattern {
+	return everything[policy.ProgramPattern](policy.BprmCheckSecurity)
+}

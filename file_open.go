@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 
-	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -33,15 +32,14 @@ func (a FileOpenAlert) String() string { return a.AlertContext.text(a.FileObject
 
 var fileOpen = operation{
 	name: policy.FileOpen,
-	id:   abi.OperationFileOpen,
 	hooks: []hook{
 		{name: "file_open", effect: "open(2), creat(2), openat2(2), open_by_handle_at(2), exec, io_uring, overlayfs"},
 		{name: "file_receive", effect: "a descriptor received over a Unix socket, pidfd_getfd(2)"},
 		{name: "file_permission", effect: "use of a descriptor opened before (rules with revoke)", revoke: true},
 		{name: "mmap_file", program: "revoke_mmap", effect: "mapping a descriptor opened before (rules with revoke)", revoke: true},
-		{name: "file_truncate", effect: "ftruncate(2)", optional: true},
+		{name: "file_truncate", effect: "ftruncate(2)", instead: "path_truncate is asked instead"},
 		{name: "file_ioctl", effect: "chattr(1): FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR"},
-		{name: "file_ioctl_compat", effect: "chattr(1) of 32-bit processes", optional: true},
+		{name: "file_ioctl_compat", effect: "chattr(1) of 32-bit processes", instead: "file_ioctl is asked instead"},
 		{name: "mmap_file", effect: "mapping to be executed"},
 		{name: "file_mprotect", effect: "making a mapping executable"},
 		{name: "path_truncate", effect: "truncate(2), O_TRUNC"},
@@ -53,13 +51,17 @@ var fileOpen = operation{
 		{name: "path_link", effect: "link(2), from and to"},
 		{name: "path_rename", effect: "rename(2), from and to, exchange"},
 		{name: "path_chmod", effect: "chmod(2)"},
-		{name: "path_chown", effect: "chown(2)", optional: true},
+		{name: "path_chown", effect: "chown(2)", instead: "inode_setattr is asked instead"},
 		{name: "inode_setattr", effect: "utimensat(2)"},
 		{name: "inode_setxattr", effect: "setxattr(2)"},
 		{name: "inode_removexattr", effect: "removexattr(2)"},
-		{name: "inode_set_acl", effect: "setting an ACL", optional: true},
-		{name: "inode_remove_acl", effect: "removing an ACL", optional: true},
-		{name: "inode_file_setattr", effect: "file_setattr(2)", optional: true},
+		{name: "inode_set_acl", effect: "setting an ACL", instead: "inode_setxattr is asked instead"},
+		{name: "inode_remove_acl", effect: "removing an ACL", instead: "inode_removexattr is asked instead"},
+		{name: "inode_file_setattr", effect: "file_setattr(2)", instead: "the kernel has no file_setattr(2)"},
+	},
+	open: []way{
+		{effect: "what was opened or mapped before the policy came", reason: "a rule with revoke: true refuses the use of such descriptors; pages that are mapped stay"},
+		{effect: "a hard link from before the policy to a file that only a directory or glob names", reason: "the file is known by that name and its directories; name the file itself"},
 	},
 	alert: func(c AlertContext, r record) Alert { return FileOpenAlert{c, fileOf(r)} },
 }
@@ -98,4 +100,4 @@ func (o FileObject) text() string { return o.Access.String() + " " + location(o.
 func Files(paths ...string) []policy.FilePattern { return []policy.FilePattern{{Paths: paths}} }
 
 // AllFiles selects every file.
-func AllFiles() []policy.FilePattern { return []policy.FilePattern{{All: true}} }
+func AllFiles() []policy.FilePattern { return everything[policy.FilePattern](policy.FileOpen) }

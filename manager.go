@@ -294,7 +294,7 @@ func (m *Manager) Stats(operation policy.Operation) (Stats, error) {
 	}
 	// First what is a part of what is read next.
 	unheard := m.stream.unheardOf(operation)
-	c, err := m.object.Counters(op.id)
+	c, err := m.object.Counters(op.id())
 	if err != nil {
 		return Stats{}, err
 	}

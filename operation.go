@@ -13,10 +13,12 @@ import (
 // adds one to operations.
 type operation struct {
 	name policy.Operation
-	id   int
 	// hooks cover the operation's effect between them. Each is the name of
 	// an LSM hook and of the program for it, which operations may share.
 	hooks []hook
+	// open are the ways to the effect that no kernel lets anybody judge, or that
+	// are left open on purpose.
+	open []way
 	// alert makes the operation's alert from a record of the kernel.
 	alert func(AlertContext, record) Alert
 }
@@ -32,16 +34,30 @@ type hook struct {
 	// name is that of the LSM hook, program that of the program for it if it
 	// has another name.
 	name, program, effect string
-	// optional says that a kernel may lack the hook because it lacks what
-	// the hook guards, or has another hook for it.
-	optional bool
-	// gap reports whether a pattern that denies is not enforced fully without
-	// the hook; nil when the kernel has another way then.
-	gap func(policy.Pattern) bool
+	// instead says why nothing is missing on a kernel without the hook: another
+	// one is asked, or the kernel lacks what the hook guards.
+	instead string
+	// gap reports whether a pattern that denies is not enforced fully on a kernel
+	// without the hook; since is the version in which Linux got it.
+	gap   func(policy.Pattern) bool
+	since string
 	// revoke says that only rules with [policy.Rule.Revoke] need the hook:
 	// it is attached while there are any.
 	revoke bool
 }
+
+// way is a way to an operation's effect on which no hook is asked.
+type way struct {
+	effect string
+	// reason says why, and what to do where something can be done.
+	reason string
+	// exists reports whether this kernel has the way at all; nil: each has it.
+	exists func() bool
+}
+
+// optional reports whether the operation can be enforced without the hook, be it in
+// part.
+func (h hook) optional() bool { return h.instead != "" || h.gap != nil }
 
 func (h hook) programName() string {
 	if h.program != "" {
@@ -62,9 +78,12 @@ func operationByName(name policy.Operation) (*operation, error) {
 	return nil, fmt.Errorf("operation %q: %w by this version of ebpfguard; it enforces %v", name, ErrNotSupported, policy.Operations())
 }
 
+// id returns the operation's number in tables and alerts (bpf/abi.h).
+func (o *operation) id() int { return abi.OperationID(string(o.name)) }
+
 func operationByID(id uint32) *operation {
 	for _, o := range operations {
-		if uint32(o.id) == id {
+		if string(o.name) == abi.OperationNames[id] {
 			return o
 		}
 	}
@@ -81,7 +100,7 @@ func (o *operation) available() (programs, revoke []string, err error) {
 			return nil, nil, err
 		}
 		switch {
-		case !ok && !h.optional:
+		case !ok && !h.optional():
 			return nil, nil, fmt.Errorf("operation %s: %w: this kernel has no LSM hook %s; use a kernel built with CONFIG_SECURITY_NETWORK and CONFIG_SECURITY_PATH", o.name, ErrNotSupported, h.name)
 		case ok && h.revoke:
 			revoke = append(revoke, h.programName())

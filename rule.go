@@ -54,6 +54,9 @@ func ruleOf[P policy.Pattern](p policy.Policy, r policy.Rule) Rule[P] {
 	}
 }
 
+// everything returns the patterns of type P that select all objects of the operation.
+func everything[P policy.Pattern](o policy.Operation) []P { return []P{policy.Everything(o).(P)} }
+
 func untyped[P policy.Pattern](patterns []P) []policy.Pattern {
 	var list []policy.Pattern
 	for _, p := range patterns {

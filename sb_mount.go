@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -35,12 +34,15 @@ func (a SbMountAlert) String() string { return a.AlertContext.text(a.MountObject
 
 var sbMount = operation{
 	name: policy.SbMount,
-	id:   abi.OperationSbMount,
 	hooks: []hook{
 		{name: "sb_mount", effect: "mount(2)"},
 		{name: "sb_kern_mount", effect: "fsmount(2)"},
 		{name: "move_mount", effect: "move_mount(2)"},
 		{name: "sb_pivotroot", effect: "pivot_root(2)"},
+	},
+	open: []way{
+		mountSetattr,
+		{effect: "mounts that the kernel makes itself: automounts, propagation from a peer", reason: "nobody is asked about them, but about the mount that is repeated"},
 	},
 	alert: func(c AlertContext, r record) Alert { return SbMountAlert{c, mountOf(r)} },
 }
@@ -100,4 +102,4 @@ func Mounts(targets ...string) []policy.MountPattern {
 }
 
 // AllMounts selects every mount.
-func AllMounts() []policy.MountPattern { return []policy.MountPattern{{All: true}} }
+func AllMounts() []policy.MountPattern { return everything[policy.MountPattern](policy.SbMount) }

@@ -1,7 +1,6 @@
 package ebpfguard
 
 import (
-	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -30,10 +29,12 @@ func (a SbRemountAlert) String() string { return a.AlertContext.text(a.MountObje
 
 var sbRemount = operation{
 	name: policy.SbRemount,
-	id:   abi.OperationSbRemount,
 	hooks: []hook{
 		{name: "sb_mount", program: "remount_call", effect: "mount(2) with MS_REMOUNT"},
 		{name: "sb_remount", effect: "fsconfig(2) reconfigure"},
+	},
+	open: []way{
+		mountSetattr,
 	},
 	alert: func(c AlertContext, r record) Alert { return SbRemountAlert{c, mountOf(r)} },
 }

@@ -1,7 +1,6 @@
 package ebpfguard
 
 import (
-	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -29,9 +28,12 @@ func (a SbUmountAlert) String() string { return a.AlertContext.text(a.MountObjec
 
 var sbUmount = operation{
 	name: policy.SbUmount,
-	id:   abi.OperationSbUmount,
 	hooks: []hook{
 		{name: "sb_umount", effect: "umount2(2)"},
+	},
+	open: []way{
+		{effect: "a mount that goes along when one above it is unmounted, or a peer of it is", reason: "the kernel asks about the mount that is named; protect that one as well"},
+		{effect: "moving the mount away", reason: "that is a mount; forbid it with sb_mount and sources"},
 	},
 	alert: func(c AlertContext, r record) Alert { return SbUmountAlert{c, mountOf(r)} },
 }

@@ -14,7 +14,7 @@ import (
 type SocketPatterns = []policy.SocketPattern
 
 // AllPorts selects every socket.
-func AllPorts() SocketPatterns { return SocketPatterns{{All: true}} }
+func AllPorts() SocketPatterns { return everything[policy.SocketPattern](policy.SocketBind) }
 
 // Ports selects the sockets with one of these ports. In socket_bind port 0 is
 // "a port that the kernel chooses".

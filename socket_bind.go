@@ -1,7 +1,6 @@
 package ebpfguard
 
 import (
-	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -30,14 +29,16 @@ func (a SocketBindAlert) String() string { return a.AlertContext.text(a.SocketOb
 
 var socketBind = operation{
 	name: policy.SocketBind,
-	id:   abi.OperationSocketBind,
 	hooks: []hook{
 		{name: "socket_bind", effect: "bind(2), io_uring bind"},
 		{name: "socket_listen", effect: "listen(2), with and without bind"},
-		{name: "sctp_bind_connect", effect: "sctp_bindx(3)", optional: true},
+		{name: "sctp_bind_connect", effect: "sctp_bindx(3)", instead: "the kernel has no SCTP"},
 		{name: "socket_accept", program: "revoke_accept", effect: "accept(2) on a socket that is bound already (rules with revoke)", revoke: true},
 		{name: "socket_recvmsg", program: "revoke_recvmsg", effect: "receiving on a socket that is bound already (rules with revoke)", revoke: true},
 		{name: "file_permission", program: "revoke_socket", effect: "read(2), splice(2) on a socket that is bound already (rules with revoke)", revoke: true},
+	},
+	open: []way{
+		{effect: "the port that a socket gets which connects or sends without bind", reason: "no kernel has an LSM hook for it; socket_connect judges the sending"},
 	},
 	alert: func(c AlertContext, r record) Alert { return SocketBindAlert{c, socketOf(r.Socket)} },
 }

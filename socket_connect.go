@@ -1,7 +1,6 @@
 package ebpfguard
 
 import (
-	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -30,7 +29,6 @@ func (a SocketConnectAlert) String() string { return a.AlertContext.text(a.Socke
 
 var socketConnect = operation{
 	name: policy.SocketConnect,
-	id:   abi.OperationSocketConnect,
 	hooks: []hook{
 		{name: "socket_connect", effect: "connect(2), io_uring connect"},
 		{name: "socket_sendmsg", effect: "sendto(2), sendmsg(2), sendmmsg(2), TCP fast open, io_uring send"},
@@ -38,7 +36,12 @@ var socketConnect = operation{
 		{name: "socket_recvmsg", program: "revoke_recvmsg", effect: "receiving on a socket that is connected already (rules with revoke)", revoke: true},
 		{name: "socket_getsockopt", program: "revoke_getsockopt", effect: "TCP_ZEROCOPY_RECEIVE (rules with revoke)", revoke: true},
 		{name: "file_permission", program: "revoke_socket", effect: "read(2), write(2), sendfile(2), splice(2) on a socket that is connected already (rules with revoke)", revoke: true},
-		{name: "sctp_bind_connect", program: "sctp_connect", effect: "sctp_connectx(3), SCTP association by sending", optional: true},
+		{name: "sctp_bind_connect", program: "sctp_connect", effect: "sctp_connectx(3), SCTP association by sending", instead: "the kernel has no SCTP"},
+	},
+	open: []way{
+		{effect: "what is sent on a connection from before the policy", reason: "a rule with revoke: true refuses to send and receive on it"},
+		{effect: "addresses in packets that a raw or packet socket writes itself", reason: "nobody looks into packets; it takes CAP_NET_RAW"},
+		{effect: "further paths that MPTCP opens by itself", reason: "the kernel makes them without asking"},
 	},
 	alert: func(c AlertContext, r record) Alert { return SocketConnectAlert{c, socketOf(r.Socket)} },
 }

@@ -239,7 +239,7 @@ func (m *Manager) dropFormer() error {
 func (m *Manager) lost() (uint64, error) {
 	var lost uint64
 	for _, op := range operations {
-		c, err := m.object.Counters(op.id)
+		c, err := m.object.Counters(op.id())
 		if err != nil {
 			return 0, err
 		}

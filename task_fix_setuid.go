@@ -33,14 +33,17 @@ func (a TaskFixSetuidAlert) String() string { return a.AlertContext.text(a.Crede
 
 var taskFixSetuid = operation{
 	name: policy.TaskFixSetuid,
-	id:   abi.OperationTaskFixSetuid,
 	hooks: []hook{
 		{name: "task_fix_setuid", effect: "setuid(2), setreuid(2), setresuid(2), setfsuid(2)"},
 		{name: "task_fix_setgid", effect: "setgid(2), setregid(2), setresgid(2), setfsgid(2)"},
-		{name: "task_fix_setgroups", effect: "setgroups(2)", optional: true, gap: namesGroups},
+		{name: "task_fix_setgroups", effect: "setgroups(2)", since: "6.0", gap: namesGroups},
 		{name: "bprm_creds_from_file", effect: "set-user-ID and set-group-ID programs, file capabilities"},
 		{name: "capset", effect: "raising capabilities"},
-		{name: "userns_create", effect: "making a user namespace", optional: true, gap: namesRoot},
+		{name: "userns_create", effect: "making a user namespace", since: "6.1", gap: namesRoot},
+	},
+	open: []way{
+		{effect: "entering a user namespace that exists (setns)", reason: "no kernel has an LSM hook for it; whoever may enter it owns it already"},
+		{effect: "keeping capabilities over execve(2)", reason: "what a process has already is not gained"},
 	},
 	alert: func(c AlertContext, r record) Alert { return TaskFixSetuidAlert{c, credentialsOf(r)} },
 }
@@ -115,7 +118,9 @@ func ToRoot() []policy.CredentialsPattern {
 }
 
 // AllCredentials selects every change of identity.
-func AllCredentials() []policy.CredentialsPattern { return []policy.CredentialsPattern{{All: true}} }
+func AllCredentials() []policy.CredentialsPattern {
+	return everything[policy.CredentialsPattern](policy.TaskFixSetuid)
+}
 
 // namesGroups reports whether a pattern concerns changes of groups.
 func namesGroups(p policy.Pattern) bool {

@@ -151,6 +151,22 @@ func (credentialsKind) keys() []string {
 	return []string{"from uids", "from gids", "to uids", "to gids"}
 }
 
+// Numbers implements [NumberPattern].
+func (p CredentialsPattern) Numbers() []NumberKey {
+	return []NumberKey{
+		{"users before", p.From.UIDs.Ranges, !p.From.UIDs.isZero()}, {"groups before", p.From.GIDs.Ranges, !p.From.GIDs.isZero()},
+		{"users after", p.To.UIDs.Ranges, !p.To.UIDs.isZero()}, {"groups after", p.To.GIDs.Ranges, !p.To.GIDs.isZero()},
+	}
+}
+
+// Numbers implements [NumberObject].
+func (c Credentials) Numbers() []uint32 {
+	if c.Group {
+		return []uint32{c.FromUID, c.FromGID, NoNumber, c.To}
+	}
+	return []uint32{c.FromUID, c.FromGID, c.To, NoNumber}
+}
+
 func (p CredentialsPattern) resolve(r *nameResolver) Pattern {
 	return CredentialsPattern{All: p.All, From: r.identity(p.From), To: r.identity(p.To)}
 }

@@ -116,7 +116,7 @@ func pathsOf(set []Policy, operation Operation) [][]string {
 			}
 			for _, patterns := range [][]Pattern{rule.Allow, rule.Deny} {
 				for _, pattern := range patterns {
-					if list := pathsIn(pattern); len(list) > 0 {
+					if list := PathsOf(pattern); len(list) > 0 {
 						paths = append(paths, list)
 					}
 				}
@@ -180,7 +180,7 @@ func NamesObject(pattern Pattern) bool {
 	if p, ok := pattern.(interface{ namesObject() bool }); ok && p.namesObject() {
 		return true
 	}
-	return len(pathsIn(pattern)) > 0
+	return len(PathsOf(pattern)) > 0
 }
 
 func (j judge) patterns() []Pattern {

@@ -47,6 +47,34 @@ func (r IDRange) String() string {
 	return fmt.Sprintf("%d-%d", r.First, r.Last)
 }
 
+// NumberPattern is a [Pattern] of which each key is a number.
+type NumberPattern interface {
+	Pattern
+	// Numbers returns what the pattern names of each key, in the order of the
+	// [Specificity].
+	Numbers() []NumberKey
+}
+
+// NumberKey is what a pattern names of a key that is a number. How specific a match
+// is [IDSpecificity] tells.
+type NumberKey struct {
+	// Kinds is what numbers of the key are called in an error.
+	Kinds  string
+	Ranges []IDRange
+	// Named says that the pattern names the key, be it nothing of it.
+	Named bool
+}
+
+// NumberObject is an [Object] of which each key is a number.
+type NumberObject interface {
+	Object
+	// Numbers returns the number of each key; [NoNumber] where it has none.
+	Numbers() []uint32
+}
+
+// NoNumber is no number that a pattern can name.
+const NoNumber = MaxID + 1
+
 // IDSpecificity returns how specific a match by the range is: 1 for all ids,
 // the greatest number for a single one. A range that contains nothing yields 0.
 func IDSpecificity(r IDRange) uint32 {

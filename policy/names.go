@@ -93,20 +93,34 @@ type namedObject interface {
 	withNames(Names) Object
 }
 
-// pathsIn returns the path patterns of the pattern's object.
-func pathsIn(pattern Pattern) []string {
+// PathsOf returns the pattern's patterns of names; none if its objects have no names.
+func PathsOf(pattern Pattern) []string {
 	if p, ok := pattern.(pathPattern); ok {
 		return p.paths()
 	}
 	return nil
 }
 
+// NamesOf returns the object's names, false if such objects have none.
+func NamesOf(o Object) (Names, bool) {
+	if named, ok := o.(namedObject); ok {
+		return named.names(), true
+	}
+	return Names{}, false
+}
+
+// WithNames returns the object with other names, if such objects have names.
+func WithNames(o Object, n Names) Object {
+	if named, ok := o.(namedObject); ok {
+		return named.withNames(n)
+	}
+	return o
+}
+
 // nameOf returns the name of an object with a single one.
 func nameOf(o Object) string {
-	if named, ok := o.(namedObject); ok {
-		return named.names().Path
-	}
-	return ""
+	n, _ := NamesOf(o)
+	return n.Path
 }
 
 // names judges an object by each of its names that a path pattern selects.
@@ -184,7 +198,7 @@ func nameRepresentatives(all []Pattern) []Names {
 		seen[path] = true
 	}
 	for _, pattern := range all {
-		for _, text := range pathsIn(pattern) {
+		for _, text := range PathsOf(pattern) {
 			switch {
 			case isGlob(text) || len(names) > maxObjects:
 				return nil

@@ -93,25 +93,15 @@ func TestAllUnknownIsNeverJudgedLaxer(t *testing.T) {
 // unknownObject returns the object with an unknown name, beside the known ones
 // or instead of them.
 func unknownObject(o policy.Object, beside bool) policy.Object {
-	names := func(n policy.Names) policy.Names {
-		if beside {
-			n.Unknown = true
-			return n
-		}
-		return policy.Names{Unknown: true}
-	}
-	switch o := o.(type) {
-	case policy.File:
-		o.Names = names(o.Names)
-		return o
-	case policy.Program:
-		o.Names = names(o.Names)
-		return o
-	case policy.Mount:
-		o.Target = names(o.Target)
+	n, ok := policy.NamesOf(o)
+	if !ok {
 		return o
 	}
-	return o
+	if !beside {
+		n = policy.Names{}
+	}
+	n.Unknown = true
+	return policy.WithNames(o, n)
 }
 
 func TestAllAccessIsTheStrictest(t *testing.T) {

@@ -38,6 +38,18 @@ const (
 	OperationTaskFixSetuid     = 8
 )
 
+// OperationNames are the names of enum operation_id by their number.
+var OperationNames = map[uint32]string{
+	OperationSocketBind:        "socket_bind",
+	OperationSocketConnect:     "socket_connect",
+	OperationFileOpen:          "file_open",
+	OperationBprmCheckSecurity: "bprm_check_security",
+	OperationSbMount:           "sb_mount",
+	OperationSbRemount:         "sb_remount",
+	OperationSbUmount:          "sb_umount",
+	OperationTaskFixSetuid:     "task_fix_setuid",
+}
+
 // enum hook_id
 const (
 	HookSocketBind        = 1
@@ -86,7 +98,7 @@ const (
 	HookSocketGetsockopt  = 44
 )
 
-// HookNames are the hooks of enum hook_id by their number.
+// HookNames are the names of enum hook_id by their number.
 var HookNames = map[uint32]string{
 	HookSocketBind:        "socket_bind",
 	HookSocketListen:      "socket_listen",

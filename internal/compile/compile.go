@@ -6,7 +6,10 @@ package compile
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/bits"
+	"reflect"
+	"slices"
 
 	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -65,22 +68,25 @@ type compiler struct {
 	header   abi.Revision
 }
 
-// operations are the operations by their number in the tables. prepare collects
-// the patterns; the function that it returns goes on once the patterns of all
-// operations are known.
-var operations = []struct {
-	id      int
-	name    policy.Operation
-	prepare func(*compiler, policy.Operation, []entry) (finish, error)
-}{
-	{abi.OperationSocketBind, policy.SocketBind, (*compiler).prepareSockets},
-	{abi.OperationSocketConnect, policy.SocketConnect, (*compiler).prepareSockets},
-	{abi.OperationFileOpen, policy.FileOpen, (*compiler).prepareFiles},
-	{abi.OperationBprmCheckSecurity, policy.BprmCheckSecurity, (*compiler).preparePrograms},
-	{abi.OperationSbMount, policy.SbMount, (*compiler).prepareMounts},
-	{abi.OperationSbRemount, policy.SbRemount, (*compiler).prepareMounts},
-	{abi.OperationSbUmount, policy.SbUmount, (*compiler).prepareMounts},
-	{abi.OperationTaskFixSetuid, policy.TaskFixSetuid, (*compiler).prepareCredentials},
+// prepare collects the patterns of an operation; the function that it returns goes
+// on once the patterns of all operations are known.
+type prepare func(*compiler, policy.Operation, []entry) (finish, error)
+
+// preparers are those for patterns that are not just numbers, by their type.
+var preparers = map[reflect.Type]prepare{
+	reflect.TypeFor[policy.FilePattern]():    (*compiler).prepareFiles,
+	reflect.TypeFor[policy.ProgramPattern](): (*compiler).preparePrograms,
+	reflect.TypeFor[policy.MountPattern]():   (*compiler).prepareMounts,
+	reflect.TypeFor[policy.SocketPattern]():  (*compiler).prepareSockets,
+}
+
+// preparer returns the one for an operation.
+func preparer(o policy.Operation) prepare {
+	all := policy.Everything(o)
+	if _, ok := all.(policy.NumberPattern); ok {
+		return (*compiler).prepareNumbers
+	}
+	return preparers[reflect.TypeOf(all)]
 }
 
 // finish makes the automata and intervals of the operation of that number.
@@ -142,13 +148,14 @@ func (c *compiler) compile(options Options, markSets int) (err error) {
 	if c.subjects, err = newSubjects(c.set, options, c.globs, c.places); err != nil {
 		return err
 	}
-	finishes := make([]finish, len(operations))
-	for i, o := range operations {
-		entries := entriesOf(c.set, o.name)
+	finishes := map[int]finish{}
+	for id := range abi.Operations {
+		name := policy.Operation(abi.OperationNames[uint32(id)])
+		entries := entriesOf(c.set, name)
 		if len(entries) == 0 {
 			continue
 		}
-		if finishes[i], err = o.prepare(c, o.name, entries); err != nil {
+		if finishes[id], err = preparer(name)(c, name, entries); err != nil {
 			return err
 		}
 	}
@@ -159,11 +166,8 @@ func (c *compiler) compile(options Options, markSets int) (err error) {
 		return err
 	}
 	finished := map[int]*operation{}
-	for i, o := range operations {
-		if finishes[i] == nil {
-			continue
-		}
-		if finished[o.id], err = finishes[i](uint32(o.id)); err != nil {
+	for _, id := range slices.Sorted(maps.Keys(finishes)) {
+		if finished[id], err = finishes[id](uint32(id)); err != nil {
 			return err
 		}
 	}

@@ -413,3 +413,11 @@ func TestDictionary(t *testing.T) {
 		t.Error("two values for one key")
 	}
 }
+
+func TestEveryOperationHasTables(t *testing.T) {
+	for _, o := range policy.Operations() {
+		if preparer(o) == nil {
+			t.Errorf("preparers has none for %T of %s", policy.Everything(o), o)
+		}
+	}
+}

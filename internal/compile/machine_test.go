@@ -336,14 +336,10 @@ func (m machine) judge(id int, class uint32, object policy.Object, identity func
 			}
 		}
 		return m.judgeNames(o, row, walk(object.Target), object.Target.Unknown, one(o.Automata[1], object.Source), one(o.Automata[2], object.Type), flags)
-	case policy.Credentials:
-		ids := [4]uint32{object.FromUID, object.FromGID, object.To, abi.NoID}
-		if object.Group {
-			ids[2], ids[3] = abi.NoID, object.To
-		}
+	case policy.NumberObject:
 		var classes []uint32
-		for key, k := range idKeys {
-			classes = append(classes, m.interval(m.table(id, k.table), ids[key]))
+		for key, number := range object.Numbers() {
+			classes = append(classes, m.interval(m.table(id, key), number))
 		}
 		return m.cell(o, row, classes...)
 	case policy.Socket:

@@ -73,16 +73,7 @@ func (w *world) options() Options {
 func (w *world) aliases(set []policy.Policy, operation policy.Operation, name string) []string {
 	known := map[string]bool{w.mountPoint(): true, "/": true}
 	for _, e := range entriesOf(set, operation) {
-		var texts []string
-		switch p := e.pattern.(type) {
-		case policy.FilePattern:
-			texts = p.Paths
-		case policy.ProgramPattern:
-			texts = p.Paths
-		case policy.MountPattern:
-			texts = p.Targets
-		}
-		for _, text := range texts {
+		for _, text := range policy.PathsOf(e.pattern) {
 			p, _ := policy.ParsePathPattern(text)
 			at := "/"
 			known[at] = true
@@ -170,47 +161,23 @@ func (w *world) place(set []policy.Policy, r policytest.Random, request policy.R
 		}
 		return policy.Names{Path: n.Path, Aliases: w.aliases(set, request.Operation, n.Path)}
 	}
-	switch o := request.Object.(type) {
-	case policy.File:
-		o.Names = names(o.Names)
-		return o
-	case policy.Program:
-		o.Names = names(o.Names)
-		return o
-	case policy.Mount:
-		o.Target = names(o.Target)
-		return o
-	case policy.Socket:
+	if o, ok := request.Object.(policy.Socket); ok {
 		o.Protocol = policy.Protocol(1 + r.IntN(int(policy.OtherProtocol)))
 		o.Automatic = []policy.PortRange{policy.DefaultAutomatic, {First: 40000, Last: 40010}, {First: 1, Last: 22}}[r.IntN(3)]
 		return o
 	}
-	return request.Object
+	n, _ := policy.NamesOf(request.Object)
+	return policy.WithNames(request.Object, names(n))
 }
 
 // judge judges a request by the tables; false if the object has too many names.
 func (w *world) judge(m machine, r policy.Request) (abi.Verdict, bool) {
-	for _, o := range operations {
-		if o.name != r.Operation {
-			continue
-		}
-		class := m.classify(r.Process, r.Now)
-		v := m.judge(o.id, class, r.Object, w.identity)
-		var n policy.Names
-		switch object := r.Object.(type) {
-		case policy.File:
-			n = object.Names
-		case policy.Program:
-			n = object.Names
-		case policy.Mount:
-			n = object.Target
-		}
-		if n.Path != "" && m.concerns(o.id) {
-			return v, !m.walk(uint32(o.id), m.operation(o.id).Automata[0], n.Path, w.identity).ambiguous
-		}
-		return v, true
+	id := abi.OperationID(string(r.Operation))
+	v := m.judge(id, m.classify(r.Process, r.Now), r.Object, w.identity)
+	if n, ok := policy.NamesOf(r.Object); ok && n.Path != "" && m.concerns(id) {
+		return v, !m.walk(uint32(id), m.operation(id).Automata[0], n.Path, w.identity).ambiguous
 	}
-	panic("unknown operation")
+	return v, true
 }
 
 // compare fails the test if a word of the tables is not the decision.

@@ -101,14 +101,20 @@ func (g *generator) constants(e *btf.Enum) {
 		fmt.Fprintf(g.out, "%s = %s\n", identifier(v.Name), number(e, v.Value))
 	}
 	fmt.Fprintln(g.out, ")")
-	if e.Name != "hook_id" {
-		return
+	if n, ok := named[e.Name]; ok {
+		fmt.Fprintf(g.out, "\n// %s are the names of enum %s by their number.\nvar %s = map[uint32]string{\n", n.variable, e.Name, n.variable)
+		for _, v := range e.Values {
+			fmt.Fprintf(g.out, "%s: %q,\n", identifier(v.Name), strings.ToLower(strings.TrimPrefix(v.Name, n.prefix)))
+		}
+		fmt.Fprintln(g.out, "}")
 	}
-	fmt.Fprintf(g.out, "\n// HookNames are the hooks of enum %s by their number.\nvar HookNames = map[uint32]string{\n", e.Name)
-	for _, v := range e.Values {
-		fmt.Fprintf(g.out, "%s: %q,\n", identifier(v.Name), strings.ToLower(strings.TrimPrefix(v.Name, "HOOK_")))
-	}
-	fmt.Fprintln(g.out, "}")
+}
+
+// named are the enums whose names are needed too: those of the constants in small
+// letters, without a prefix.
+var named = map[string]struct{ variable, prefix string }{
+	"operation_id": {"OperationNames", "OPERATION_"},
+	"hook_id":      {"HookNames", "HOOK_"},
 }
 
 func number(e *btf.Enum, value uint64) string {
