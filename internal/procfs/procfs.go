@@ -76,8 +76,8 @@ func parseStat(pid uint32, data []byte) (Process, error) {
 	if begin < 0 || end < begin {
 		return Process{}, fmt.Errorf("there is no name in %q", data)
 	}
-	// Fields are counted as in the manual: from 1, and the state is the third.
-	const state, parent, flags, start = 3 - 3, 4 - 3, 9 - 3, 22 - 3
+	// The manual counts the fields from 1, and the state is its third, the first here.
+	const state, parent, flags, start = 0, 4 - 3, 9 - 3, 22 - 3
 	fields := strings.Fields(string(data[end+1:]))
 	if len(fields) <= start {
 		return Process{}, fmt.Errorf("there are %d fields after the name; at least %d are expected", len(fields), start+1)
