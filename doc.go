@@ -39,4 +39,8 @@
 // modules, and root. [NewManager] says precisely what is missing, [Probe] what
 // the kernel covers, [Gaps] what of a policy set it does not. The library never
 // logs, exits or panics on input.
+//
+// The Go code is under Apache-2.0. The kernel programs, of which the package holds
+// the compiled object, are under GPL-2.0-only or BSD-2-Clause, as you choose: a
+// closed program may embed them.
 package ebpfguard
