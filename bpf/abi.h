@@ -468,7 +468,7 @@ struct subject {
 	/* The exec that is on its way: its struct linux_binprm and new memory; the
 	 * inode and key of the file that it was asked for. */
 	__u64 exec, exec_mm, exec_inode, exec_key;
-	/* Whether its names are those of its label (exec.h). */
+	/* Whether its names are those of its label (cache/label.h). */
 	__u64 exec_labelled;
 	/* Bytes of text for each, in this order: names, each a byte of length and
 	 * that many bytes, from the root down. A path that is not to be trusted

@@ -11,6 +11,7 @@
 #ifndef EBPFGUARD_ENRICH_H
 #define EBPFGUARD_ENRICH_H
 
+#include "alert_path.h"
 #include "subject.h"
 
 static __always_inline __u64 start_of(struct task_struct *task)

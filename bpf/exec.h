@@ -4,16 +4,14 @@
  *
  * An exec is seen twice. When it begins, the file that was asked for is there: the
  * script, or the program itself. Past the point of no return the file is the program.
- * Names that were walked are kept with the file's inode (struct label), so that
- * starting a program again costs no walk, and no scratch space in the new process.
- * A label's names never change, so that whoever reads them reads a whole; a file that
- * is started under another name has no use of its label.
+ * The file's names are kept with its inode (cache/label.h), so that starting a program
+ * again costs no walk, and no scratch space in the new process.
  */
 #ifndef EBPFGUARD_EXEC_H
 #define EBPFGUARD_EXEC_H
 
-#include "stamp.h"
-#include "verdict.h"
+#include "cache/label.h"
+#include "marks.h"
 
 /* add_marks adds marks where revisions know any. */
 static __always_inline void add_marks(void)
@@ -40,56 +38,6 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, in
 	if (subject)
 		subject->exec = 0;
 	return 0;
-}
-
-/* label_of returns the label of a file if its names are those that it is started by. */
-static __always_inline struct label *label_of(struct file *file)
-{
-	struct label *found;
-
-	if (!can_keep())
-		return NULL;
-	found = bpf_inode_storage_get(&labels, file->f_inode, NULL, 0);
-	return found && found->stamp == stamp_of(found, file, sequences()) ? found : NULL;
-}
-
-/* is_named_so reports whether a label is what scratch->label is to be. */
-static __always_inline bool is_named_so(struct scratch *scratch, const struct label *found)
-{
-	__u64 differ = scratch->label.key ^ found->key;
-	int i;
-
-	differ |= scratch->label.length ^ found->length;
-	for (i = 0; i < (MAX_LABEL + 1) / 8; i++)
-		differ |= ((__u64 *)scratch->label.text)[i] ^ ((__u64 *)found->text)[i];
-	return !differ;
-}
-
-/* walk_program walks to a file that is started, and makes it the program of
- * scratch->next. It returns the file's label if that can be used from now on. */
-static __always_inline struct label *walk_program(struct scratch *scratch, struct file *file)
-{
-	__u64 before = sequences();
-	struct label *found;
-	__u32 length;
-
-	begin_subject(&scratch->next);
-	add_program(scratch, file);
-	length = scratch->next.program_length;
-	if (scratch->next.flags || length > MAX_LABEL || !can_keep() || is_odd(before) ||
-	    sequences() != before)
-		return NULL;
-	__builtin_memset(&scratch->label, 0, sizeof(scratch->label));
-	scratch->label.key = scratch->next.program;
-	scratch->label.length = length;
-	if (bpf_probe_read_kernel(scratch->label.text, mask_length(length), scratch->next.text))
-		return NULL;
-	found = bpf_inode_storage_get(&labels, file->f_inode, &scratch->label,
-				      BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!found || !is_named_so(scratch, found))
-		return NULL;
-	found->stamp = stamp_of(found, file, before);
-	return found;
 }
 
 /* begin_exec keeps the names of the file that is asked for with the subject, which may
@@ -145,18 +93,6 @@ int BPF_PROG(bprm_creds_for_exec, struct linux_binprm *bprm, int ret)
 	subject->exec_inode = (__u64)file->f_inode;
 	begin_exec(subject, file);
 	return 0;
-}
-
-/* append_text appends names of at most MAX_LABEL bytes to the text of a subject; false
- * when they do not fit. */
-static __always_inline bool append_text(struct subject *subject, __u64 at, const void *names,
-					__u32 length)
-{
-	if (length > MAX_LABEL || at + length > MAX_TEXT)
-		return false;
-	barrier_var(at); /* the verifier has to see one register */
-	at &= MAX_TEXT - 1;
-	return !bpf_probe_read_kernel(&subject->text[at], mask_length(length), names);
 }
 
 /* is_same_cgroup reports whether the names of the current task's control group are
@@ -242,54 +178,6 @@ static __always_inline void start_by_walk(struct subject *subject, struct scratc
 	subject->program = scratch->next.program;
 	subject->program_length = scratch->next.program_length;
 	bpf_probe_read_kernel(subject->text, MAX_TEXT, scratch->next.text);
-}
-
-/* class_check_of hashes the class of a subject that runs no script and what it depends on,
- * but for the program. */
-static __always_inline __u64 class_check_of(const struct subject *subject, __u64 class, __u64 until,
-					    __u32 uid)
-{
-	__u64 hash = mix(hash_key[0], class);
-
-	hash = mix(hash, uid);
-	hash = mix(hash, until);
-	hash = mix(hash, subject->cgroup);
-	return mix(hash, subject->marks);
-}
-
-/* classify_started finds the class of a subject whose program has just been started, by
- * what is kept with the program's file if that was started like this before. Its names
- * are those of the label then, and no others. */
-static __always_inline void classify_started(struct subject *subject, struct file *file)
-{
-	__u64 now = active_word(), class, until, marks;
-	struct label *found;
-	__u32 uid;
-
-	if (!now || !(now & ACTIVE_OPERATIONS))
-		return; /* it may never be asked for */
-	if (!subject->exec_labelled || subject->script || subject->flags)
-		return; /* at the first decision */
-	found = bpf_inode_storage_get(&labels, file->f_inode, NULL, 0);
-	if (!found)
-		return;
-	uid = current_uid();
-	class = found->class;
-	until = found->until;
-	if (class >> 32 != now >> 32 ||
-	    found->class_check != class_check_of(subject, class, until, uid) ||
-	    (now & ACTIVE_TIMED && bpf_ktime_get_boot_ns() >= until)) {
-		marks = subject->marks;
-		refresh_class();
-		class = subject->class;
-		if (!class || subject->marks != marks)
-			return;
-		found->class = class;
-		found->until = subject->until;
-		found->class_check = class_check_of(subject, class, subject->until, subject->uid);
-		return;
-	}
-	set_class(subject, class, until, uid);
 }
 
 /* Past the point of no return of exec: the new program is certain. */

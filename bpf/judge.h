@@ -3,7 +3,7 @@
 #ifndef EBPFGUARD_JUDGE_H
 #define EBPFGUARD_JUDGE_H
 
-#include "subject.h"
+#include "class.h"
 
 #define UNDECIDED_DENY \
 	((__u32)VERDICT_DENY << VERDICT_SHIFT | NO_RULE << RULE_SHIFT | FLAG_UNDECIDED)

@@ -7,7 +7,7 @@
 #ifndef EBPFGUARD_JUDGED_H
 #define EBPFGUARD_JUDGED_H
 
-#include "maps.h"
+#include "scratch.h"
 
 /* Where a task's registers are below the end of its stack, which helps before
  * 5.15 (x86 and arm64 with pages of 4 KiB). */

@@ -5,6 +5,7 @@
 
 #include "judged.h"
 #include "object.h"
+#include "verdict.h"
 
 /* include/uapi/linux/mount.h, include/linux/mount.h */
 #define MS_RDONLY 1
@@ -212,24 +213,6 @@ __noinline int write_source(__u64 mnt, __u64 dentry)
 		return false;
 	scratch->source[mask_length(length)] = 0;
 	return true;
-}
-
-/* has_other_mounts reports whether a superblock has more than one mount. */
-static __always_inline bool has_other_mounts(struct super_block *sb)
-{
-	struct super_block___since_6_18 *newer = (void *)sb;
-	struct mount___since_6_18 *mount = NULL;
-
-	if (bpf_core_field_exists(mount->mnt_next_for_sb)) {
-		mount = (void *)BPF_CORE_READ(newer, s_mounts);
-		return mount && BPF_CORE_READ(mount, mnt_next_for_sb);
-	}
-	return BPF_CORE_READ(sb, s_mounts.next) != BPF_CORE_READ(sb, s_mounts.prev);
-}
-
-static __always_inline struct mount *mount_of(struct vfsmount *mnt)
-{
-	return (void *)mnt - bpf_core_field_offset(struct mount, mnt);
 }
 
 #endif

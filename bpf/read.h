@@ -8,7 +8,7 @@
 #ifndef EBPFGUARD_READ_H
 #define EBPFGUARD_READ_H
 
-#include "maps.h"
+#include "scratch.h"
 
 /* Since 6.2 (kernel/bpf/helpers.c). */
 extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;

@@ -8,7 +8,7 @@
 #ifndef EBPFGUARD_SIPHASH_H
 #define EBPFGUARD_SIPHASH_H
 
-#include "maps.h"
+#include "scratch.h"
 
 struct sip {
 	__u64 v0, v1, v2, v3;

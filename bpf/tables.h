@@ -9,7 +9,7 @@
 #define EBPFGUARD_TABLES_H
 
 #include "siphash.h"
-#include "stamp.h"
+#include "cache/stamp.h"
 
 /* What a look-up returns when the tables are damaged. */
 #define NOT_FOUND ((__u64)-1)

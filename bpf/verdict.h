@@ -77,17 +77,6 @@ static __noinline enum alert_outcome raise_alert(__u64 answer, enum operation_id
 	return ALERT_LOST;
 }
 
-/* refuse returns what a hook returns when a global function has concluded: the
- * verifier knows nothing about the results of those. */
-static __always_inline int refuse(int concluded)
-{
-	if (concluded) {
-		barrier(); /* or clang computes it */
-		return -EPERM;
-	}
-	return 0;
-}
-
 /* conclude takes an answer (revision << 32 | verdict) and returns what the
  * hook returns: 0 or -EPERM. The object is scratch->object unless it is a socket. */
 static __always_inline int conclude(__u64 answer, enum operation_id id, enum hook_id hook,

@@ -16,7 +16,7 @@
 #ifndef EBPFGUARD_HOOKS_FILE_OPEN_H
 #define EBPFGUARD_HOOKS_FILE_OPEN_H
 
-#include "../cache.h"
+#include "../cache/file.h"
 
 /* include/linux/fs.h, include/uapi/linux/fs.h, include/uapi/asm-generic */
 #define FMODE_READ 1

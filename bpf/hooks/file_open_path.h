@@ -6,13 +6,13 @@
  *
  * A name that does not exist yet is judged by path: the dentry that the hook
  * gets has the name already. The hooks on inodes do not tell the mount; there
- * the path is that of a mount of the filesystem (object.h, any_mount), which
+ * the path is that of a mount of the filesystem (superblock.h, any_mount), which
  * is no gap for what exists: it is known by its identity and its directories'.
  */
 #ifndef EBPFGUARD_HOOKS_FILE_OPEN_PATH_H
 #define EBPFGUARD_HOOKS_FILE_OPEN_PATH_H
 
-#include "../object.h"
+#include "../file.h"
 
 /*
  * pick returns one of two arguments of a hook. clang would compute the address

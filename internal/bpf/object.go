@@ -217,7 +217,7 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 
 // UsesHash reports whether what belongs to a task has to live in hashes, because
 // a look-up in task storage may fail on this kernel, or there is none; see
-// bpf/maps.h. Look-ups are safe since they do not depend on the processor's
+// bpf/scratch.h. Look-ups are safe since they do not depend on the processor's
 // lock any more (6.2, the kernel function tells), and since that lock was
 // replaced by one in each storage (7.x, the lock's type tells).
 func UsesHash() (bool, error) {

@@ -63,7 +63,7 @@ func ProbeLSM() (ran bool, err error) {
 }
 
 // KeepsPaths reports whether the kernel's counts of renames and mounts can be
-// found, without which nothing of a file's path is kept (bpf/cache.h).
+// found, without which nothing of a file's path is kept (bpf/cache/file.h).
 func KeepsPaths() bool {
 	renames, mounts := lockAddresses()
 	return renames != 0 && mounts != 0

@@ -11,7 +11,7 @@ import (
 )
 
 // machine reads a revision as the kernel programs do (bpf/tables.h, bpf/run.h,
-// bpf/subject.h), so that the tables can be tested without a kernel. The
+// bpf/class.h), so that the tables can be tested without a kernel. The
 // programs themselves are compared with policy.Decide in real kernels.
 type machine struct {
 	key   Key
@@ -264,7 +264,7 @@ func (m machine) cell(o *abi.Operation, row uint32, classes ...uint32) abi.Verdi
 	return abi.Verdict(m.words[o.Verdicts+at])
 }
 
-// stricter is that of bpf/verdict.h.
+// stricter is that of bpf/judge.h.
 func stricter(a, b abi.Verdict) abi.Verdict {
 	if a.Verdict() == b.Verdict() {
 		revoke := (a | b) & (1 << 3)

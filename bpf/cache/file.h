@@ -9,10 +9,10 @@
  * that neither a stale record nor one that is being written by another task can
  * be taken for valid.
  */
-#ifndef EBPFGUARD_CACHE_H
-#define EBPFGUARD_CACHE_H
+#ifndef EBPFGUARD_CACHE_FILE_H
+#define EBPFGUARD_CACHE_FILE_H
 
-#include "object.h"
+#include "../file.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_INODE_STORAGE);

@@ -7,10 +7,10 @@
  * counts renames and mounts itself (fs/dcache.c, rename_lock; fs/namespace.c,
  * mount_lock); a walk has to read the counts before and after.
  */
-#ifndef EBPFGUARD_STAMP_H
-#define EBPFGUARD_STAMP_H
+#ifndef EBPFGUARD_CACHE_STAMP_H
+#define EBPFGUARD_CACHE_STAMP_H
 
-#include "read.h"
+#include "../read.h"
 
 /* count_at reads the count of changes with which a kernel's seqlock_t begins. */
 static __always_inline __u32 count_at(__u64 lock)

@@ -11,10 +11,10 @@
  * The slots are written without a lock. The check of each hashes everything in it, so
  * that a slot that is being written by another task is taken for an empty one.
  */
-#ifndef EBPFGUARD_DIRECTORY_H
-#define EBPFGUARD_DIRECTORY_H
+#ifndef EBPFGUARD_CACHE_DIRECTORY_H
+#define EBPFGUARD_CACHE_DIRECTORY_H
 
-#include "run.h"
+#include "../run.h"
 
 enum { DIRECTORIES = 4096 };
 

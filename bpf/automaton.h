@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Running an automaton (abi.h, struct state) over names. */
+#ifndef EBPFGUARD_AUTOMATON_H
+#define EBPFGUARD_AUTOMATON_H
+
+#include "name.h"
+
+static __always_inline struct state state_of(__u64 number)
+{
+	struct state state = {.number = number, .accept = number >> 32};
+
+	return state;
+}
+
+static __always_inline __u64 number_of(struct state state)
+{
+	return (__u64)state.accept << 32 | state.number;
+}
+
+#define DEAD ((__u64)STATE_STAYS << 32)
+
+/* glob_byte leaves a state of the automaton over bytes by a byte of
+ * scratch->name. Global, so that the verifier checks it once and not for each byte. */
+__noinline __u32 glob_byte(__u32 slot, __u32 state, __u64 at)
+{
+	struct scratch *scratch = current_scratch();
+	void *tables = tables_in(slot);
+	const struct revision *revision;
+	__u32 byte, class;
+
+	if (!scratch || !tables || at >= MAX_NAME)
+		return 0;
+	revision = revision_of(tables);
+	if (!revision)
+		return 0;
+	byte = ((const __u8 *)scratch->name)[at];
+	class = word_at(tables, revision->glob_bytes + byte / 4) >> byte % 4 * 8 & 0xff;
+	return word_at(tables, revision->glob_next + state * revision->glob_columns + class);
+}
+
+/* glob_class returns which globs scratch->name matches. */
+__noinline __u32 glob_class(__u32 slot)
+{
+	struct scratch *scratch = current_scratch();
+	void *tables = tables_in(slot);
+	const struct revision *revision;
+	__u32 state = 0, length, i;
+
+	if (!scratch || !tables)
+		return 0;
+	revision = revision_of(tables);
+	if (!revision)
+		return 0;
+	length = scratch->name_length;
+	for (i = 0; i < MAX_NAME; i++) {
+		if (i >= length)
+			break;
+		state = glob_byte(slot, state, i);
+	}
+	return word_at(tables, revision->glob_accept + state);
+}
+
+static __always_inline __u64 hash_glob(__u32 state, __u32 class)
+{
+	struct sip sip;
+
+	sip_start(&sip);
+	sip_word(&sip, (__u64)TAG_GLOB << 32 | state);
+	sip_word(&sip, class);
+	return sip_finish(&sip);
+}
+
+/* step_of leaves a state by scratch->name. */
+static __always_inline __u64 step_of(struct scratch *scratch, __u32 slot, __u64 from)
+{
+	struct state state = state_of(from);
+	__u32 class = 0;
+	__u64 to;
+
+	if (state.accept & STATE_STAYS)
+		return from;
+	to = find(slot, hash_name(scratch, (__u64)TAG_NAME << 32 | state.number));
+	if (to != NO_STATE)
+		return to;
+	if (!(state.accept & STATE_WILD))
+		return DEAD;
+	if (state.accept & STATE_GLOBS)
+		class = glob_class(slot);
+	to = find(slot, hash_glob(state.number, class));
+	if (to == NO_STATE && class)
+		to = find(slot, hash_glob(state.number, 0));
+	return to == NO_STATE ? DEAD : to;
+}
+
+__noinline __u64 step(__u32 slot, __u64 from)
+{
+	struct scratch *scratch = current_scratch();
+
+	return scratch ? step_of(scratch, slot, from) : DEAD;
+}
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What is kept with the file of a program: the names that it was started by, and the
+ * class of the last process that started it. A label's names never change, so that a
+ * reader never sees half of them; a file that is started under another name makes no use
+ * of its label.
+ */
+#ifndef EBPFGUARD_CACHE_LABEL_H
+#define EBPFGUARD_CACHE_LABEL_H
+
+#include "../judge.h"
+#include "stamp.h"
+
+struct {
+	__uint(type, BPF_MAP_TYPE_INODE_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct label);
+} labels SEC(".maps");
+
+/* label_of returns the label of a file if its names are those that it is started by. */
+static __always_inline struct label *label_of(struct file *file)
+{
+	struct label *found;
+
+	if (!can_keep())
+		return NULL;
+	found = bpf_inode_storage_get(&labels, file->f_inode, NULL, 0);
+	return found && found->stamp == stamp_of(found, file, sequences()) ? found : NULL;
+}
+
+/* is_named_so reports whether a label is what scratch->label is to be. */
+static __always_inline bool is_named_so(struct scratch *scratch, const struct label *found)
+{
+	__u64 differ = scratch->label.key ^ found->key;
+	int i;
+
+	differ |= scratch->label.length ^ found->length;
+	for (i = 0; i < (MAX_LABEL + 1) / 8; i++)
+		differ |= ((__u64 *)scratch->label.text)[i] ^ ((__u64 *)found->text)[i];
+	return !differ;
+}
+
+/* walk_program walks to a file that is started, and makes it the program of
+ * scratch->next. It returns the file's label if that can be used from now on. */
+static __always_inline struct label *walk_program(struct scratch *scratch, struct file *file)
+{
+	__u64 before = sequences();
+	struct label *found;
+	__u32 length;
+
+	begin_subject(&scratch->next);
+	add_program(scratch, file);
+	length = scratch->next.program_length;
+	if (scratch->next.flags || length > MAX_LABEL || !can_keep() || is_odd(before) ||
+	    sequences() != before)
+		return NULL;
+	__builtin_memset(&scratch->label, 0, sizeof(scratch->label));
+	scratch->label.key = scratch->next.program;
+	scratch->label.length = length;
+	if (bpf_probe_read_kernel(scratch->label.text, mask_length(length), scratch->next.text))
+		return NULL;
+	found = bpf_inode_storage_get(&labels, file->f_inode, &scratch->label,
+				      BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!found || !is_named_so(scratch, found))
+		return NULL;
+	found->stamp = stamp_of(found, file, before);
+	return found;
+}
+
+/* append_text appends names of at most MAX_LABEL bytes to the text of a subject; false
+ * when they do not fit. */
+static __always_inline bool append_text(struct subject *subject, __u64 at, const void *names,
+					__u32 length)
+{
+	if (length > MAX_LABEL || at + length > MAX_TEXT)
+		return false;
+	barrier_var(at); /* the verifier has to see one register */
+	at &= MAX_TEXT - 1;
+	return !bpf_probe_read_kernel(&subject->text[at], mask_length(length), names);
+}
+
+/* class_check_of hashes the class of a subject that runs no script and what it depends on,
+ * but for the program. */
+static __always_inline __u64 class_check_of(const struct subject *subject, __u64 class, __u64 until,
+					    __u32 uid)
+{
+	__u64 hash = mix(hash_key[0], class);
+
+	hash = mix(hash, uid);
+	hash = mix(hash, until);
+	hash = mix(hash, subject->cgroup);
+	return mix(hash, subject->marks);
+}
+
+/* classify_started finds the class of a subject whose program has just been started, by
+ * what is kept with the program's file if that was started like this before. Its names
+ * are those of the label then, and no others. */
+static __always_inline void classify_started(struct subject *subject, struct file *file)
+{
+	__u64 now = active_word(), class, until, marks;
+	struct label *found;
+	__u32 uid;
+
+	if (!now || !(now & ACTIVE_OPERATIONS))
+		return; /* it may never be asked for */
+	if (!subject->exec_labelled || subject->script || subject->flags)
+		return; /* at the first decision */
+	found = bpf_inode_storage_get(&labels, file->f_inode, NULL, 0);
+	if (!found)
+		return;
+	uid = current_uid();
+	class = found->class;
+	until = found->until;
+	if (class >> 32 != now >> 32 ||
+	    found->class_check != class_check_of(subject, class, until, uid) ||
+	    (now & ACTIVE_TIMED && bpf_ktime_get_boot_ns() >= until)) {
+		marks = subject->marks;
+		refresh_class();
+		class = subject->class;
+		if (!class || subject->marks != marks)
+			return;
+		found->class = class;
+		found->until = subject->until;
+		found->class_check = class_check_of(subject, class, subject->until, subject->uid);
+		return;
+	}
+	set_class(subject, class, until, uid);
+}
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The verdict on uses of a file or a program (object.h). */
+#ifndef EBPFGUARD_FILE_H
+#define EBPFGUARD_FILE_H
+
+#include "object.h"
+#include "verdict.h"
+
+/* Uses of a program; those of a file are enum access_flags. */
+enum program_uses {
+	PROGRAM_STARTED = 1,
+	/* Not started but brought in: only rules that name it count. */
+	PROGRAM_LOADED = 2,
+	/* Started without arguments. */
+	PROGRAM_BARE = 4,
+};
+
+/* flags_of_uses returns what an alert tells of uses of a file or a program, before
+ * anything is known of it. */
+static __always_inline __u32 flags_of_uses(__u32 id, __u32 uses)
+{
+	if (id == OPERATION_FILE_OPEN)
+		return uses;
+	return uses & PROGRAM_BARE ? TRAIT_NO_ARGS : 0;
+}
+
+/* strictest_of returns the strictest of the verdicts on uses of a file. */
+static __always_inline __u32 strictest_of(const struct record *found, __u32 uses)
+{
+	__u32 verdict = 0;
+
+	if (uses & 1)
+		verdict = found->verdicts[0];
+	if (uses & 2)
+		verdict = stricter(verdict, found->verdicts[1]);
+	if (uses & 4)
+		verdict = stricter(verdict, found->verdicts[2]);
+	return verdict;
+}
+
+/*
+ * uses_verdict finds the verdicts on all uses of scratch->object, a file or a
+ * program, keeps them in scratch and returns the strictest of those that are
+ * asked about: revision << 32 | verdict, or RETRY.
+ */
+__noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
+{
+	/* Rules for all files concern the file above, and allow-lists name that one. */
+	__u64 named = classes & CLASSES_UNDERNEATH ? REST_NAMED : 0;
+	__u64 rests[3] = {rest_of(0, 0, 0) | named, rest_of(1, 0, 0) | named,
+			  rest_of(2, 0, 0) | named};
+	void *tables = tables_in(SLOT_ACTIVE);
+	const struct revision *revision;
+	const struct operation *operation;
+	struct scratch *scratch = current_scratch();
+	__u32 traits = 0;
+
+	if (!tables || !scratch)
+		return UNDECIDED_DENY;
+	revision = revision_of(tables);
+	operation = operation_of(tables, id);
+	if (!revision || !operation)
+		return UNDECIDED_DENY;
+	if (revision->number != begun >> 32)
+		return RETRY;
+	if (id != OPERATION_FILE_OPEN) {
+		if (classes & (CLASSES_SHM | CLASSES_DELETED | CLASSES_FILELESS))
+			traits = TRAIT_FILELESS;
+		rests[0] = rest_of(traits, 0, 0);
+		rests[1] = rest_of(traits, 0, 0) | REST_NAMED;
+		rests[2] = rest_of(traits | TRAIT_NO_ARGS, 0, 0);
+		scratch->object.flags = flags_of_uses(id, uses) | traits;
+	}
+	scratch->kept.classes = classes;
+	scratch->kept.verdicts[0] =
+		verdict_of_names(tables, operation, begun & ROW_MASK, classes, rests[0]);
+	scratch->kept.verdicts[1] =
+		verdict_of_names(tables, operation, begun & ROW_MASK, classes, rests[1]);
+	scratch->kept.verdicts[2] =
+		verdict_of_names(tables, operation, begun & ROW_MASK, classes, rests[2]);
+	scratch->kept.begun = begun;
+	return begun >> 32 << 32 | strictest_of(&scratch->kept, uses);
+}
+
+/*
+ * The last try: where renames and mounts never stand still, what was found is
+ * taken. Each name was read while its file was not being renamed, else the
+ * object is unknown; at worst the path is one of which every part was true
+ * while it was looked at, which a process can have more cheaply.
+ */
+#define LAST (1 << 30)
+
+/* judge_once judges uses of scratch->object once. Mounts have their own, in
+ * mount.h. */
+__noinline __u64 judge_once(__u32 id, __u64 begun, __u32 uses)
+{
+	struct scratch *scratch = current_scratch();
+	__u64 classes;
+
+	if (is_final(begun))
+		return early_answer(begun);
+	if (!scratch)
+		return begun >> 32 << 32 | UNDECIDED_DENY;
+	classes = object_classes(id);
+	if (classes & CLASSES_RETRY && !(uses & LAST))
+		return RETRY;
+	return uses_verdict(id, begun, classes, uses);
+}
+
+/* judge_file judges uses of scratch->object. */
+static __always_inline __u64 judge_file(enum operation_id id, __u32 uses)
+{
+	__u64 answer = RETRY;
+	int i;
+
+	for (i = 0; i < MAX_TRIES && (__u32)answer == RETRY; i++)
+		answer = judge_once(id, begin(id), i == MAX_TRIES - 1 ? uses | LAST : uses);
+	return answer;
+}
+
+/* decide_dentry judges a change of a file and concludes. */
+static __always_inline int decide_dentry(enum hook_id hook, __u64 mnt, __u64 dentry)
+{
+	if (!set_object(current_scratch(), mnt, dentry, 0, ACCESS_WRITE))
+		return decide_without_memory(OPERATION_FILE_OPEN, hook);
+	return conclude(judge_file(OPERATION_FILE_OPEN, ACCESS_WRITE), OPERATION_FILE_OPEN, hook,
+			NULL);
+}
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The name of one component of a path, and the key of a file, as policies name it. */
+#ifndef EBPFGUARD_NAME_H
+#define EBPFGUARD_NAME_H
+
+#include "path.h"
+
+/* mask_length shows the verifier that a length is at most MAX_NAME. */
+static __always_inline __u32 mask_length(__u32 length)
+{
+	barrier_var(length); /* or clang drops the mask as superfluous */
+	return length & MAX_NAME;
+}
+
+/* sequence_of returns how often a dentry has been renamed; odd while it is. */
+static __always_inline __u32 sequence_of(struct dentry *dentry)
+{
+	return count_at((__u64)dentry + bpf_core_field_offset(struct dentry, d_seq));
+}
+
+/* read_name_of reads the name of a dentry into scratch->name; 0 when it cannot, also
+ * because it is just being renamed. */
+static __always_inline __u32 read_name_of(struct scratch *scratch, struct dentry *dentry)
+{
+	__u32 before = sequence_of(dentry);
+	__u32 length = READ(dentry, d_name.len);
+	const unsigned char *name = READ(dentry, d_name.name);
+
+	if (!length || length > MAX_NAME || before & 1)
+		return 0;
+	if (bpf_probe_read_kernel(scratch->name, mask_length(length), name))
+		return 0;
+	if (sequence_of(dentry) != before)
+		return 0;
+	scratch->name_length = length;
+	return length;
+}
+
+__noinline __u32 read_name(__u64 dentry)
+{
+	struct scratch *scratch = current_scratch();
+
+	return scratch ? read_name_of(scratch, (void *)dentry) : 0;
+}
+
+/* hash_name returns the key of scratch->name below a tag. */
+static __always_inline __u64 hash_name(struct scratch *scratch, __u64 tag)
+{
+	__u32 i, length = scratch->name_length;
+	struct sip sip;
+
+	sip_start(&sip);
+	sip_word(&sip, tag);
+	for (i = 0; i < (MAX_NAME + 1) / 8; i++) {
+		__u32 left = length - i * 8;
+		__u64 word;
+
+		if (i * 8 >= length)
+			break;
+		word = scratch->name[i];
+		if (left < 8)
+			word &= (1ULL << (left * 8)) - 1;
+		sip_word(&sip, word);
+	}
+	sip_word(&sip, length);
+	return sip_finish(&sip);
+}
+
+/* file_key returns the key of a file: device, inode number and the generation
+ * of the number, so that a number used again is another file. */
+__noinline __u64 file_key(__u32 dimension, __u64 number)
+{
+	struct inode *inode = (void *)number;
+	struct super_block *sb = READ(inode, i_sb);
+	__u64 magic = READ(sb, s_magic);
+	struct sip sip;
+
+	sip_start(&sip);
+	sip_word(&sip, (__u64)TAG_FILE << 32 | dimension);
+	/* There is one of these, however often it is mounted. */
+	if (magic == PROC_SUPER_MAGIC || magic == SYSFS_MAGIC)
+		sip_word(&sip, magic);
+	else
+		sip_word(&sip, READ(sb, s_dev));
+	sip_word(&sip, READ(inode, i_ino));
+	/* These count inode numbers up and offer no way to ask for the generation. */
+	if (magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == PROC_SUPER_MAGIC ||
+	    magic == SYSFS_MAGIC)
+		sip_word(&sip, 0);
+	else
+		sip_word(&sip, READ(inode, i_generation));
+	return sip_finish(&sip);
+}
+
+#endif

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What belongs to a task: what it is (struct subject), its scratch space and its alert
+ * buffer.
+ *
+ * They live in task storage. Per-processor scratch would be unsafe: a program may be
+ * preempted by another task on the same processor, which then overwrites it. Two kernels
+ * need another home for them: 5.10 has no task storage, and before 6.2
+ * bpf_task_storage_get() fails while another task that was preempted holds the
+ * processor's storage lock (kernel/bpf/bpf_task_storage.c). There the loader makes the
+ * same maps hashes keyed by the address of the task and sets task_storage to false;
+ * task_free (subject.h) removes the entries.
+ */
+#ifndef EBPFGUARD_SCRATCH_H
+#define EBPFGUARD_SCRATCH_H
+
+#include "maps.h"
+#include "cache/record.h"
+
+/* Components and roots of mounts on the way to a file. */
+#define MAX_CHAIN (MAX_COMPONENTS + MAX_MOUNTS)
+
+/* What an operation is about, where it is not a socket. */
+struct object {
+	/* The file; no mount where the hook tells none. */
+	__u64 mnt, dentry;
+	/* The inode, where it is not the dentry's: the real file of overlayfs. */
+	__u64 inode;
+	/* The source of a mount, a string of the kernel. */
+	__u64 source;
+	__u32 flags; /* as in struct alert */
+	__u32 from_uid, from_gid, to, means;
+	__u32 reserved;
+	__u8 type[TYPE_LENGTH];
+};
+
+/* A task's scratch space; made at its first walk. Much of it would be local
+ * variables if the verifier did not follow each of their values through loops. */
+struct scratch {
+	/* What a task is found to be, and a copy of its subject while that is
+	 * classified. First, or clang computes the address before it tests for
+	 * NULL. */
+	struct subject next, spare;
+	/* What is to be kept with a program's file. */
+	struct label label;
+	/* The names of the file of subject->exec, where they are long. */
+	__u8 long_name[MAX_TEXT];
+	struct object object;
+	/* The dentries from the file up to the root; the root of a mount is in it
+	 * too, with its lowest bit set, and has no name. */
+	__u64 chain[MAX_CHAIN];
+	/* The dentries above a mount that shows a part of a filesystem only. */
+	__u64 above[MAX_COMPONENTS];
+	/* Where the collecting is. */
+	__u64 dentry, mount;
+	/* What is being passed. */
+	__u64 inode;
+	/* How many there are, and how many are still to be passed. */
+	__u32 count, above_count, left;
+	/* Index of the root of the file's own mount in the chain. */
+	__u32 root;
+	/* What has been passed of a text, and its end. */
+	__u32 at, end;
+	/* The states of the two runs: by the path, and by the identity of the
+	 * files on it; and those of the latter for what is above. */
+	struct state path, file, above_path, above_file;
+	__u32 flags; /* enum run_flags */
+	/* What the run found of the file's directory, the directory's chain, and the
+	 * number of the revision that it was looked up in. */
+	struct directory directory;
+	__u64 above_chain;
+	__u32 number, reserved3;
+	/* What the last judgement of a file found, and what that holds for. */
+	struct record kept;
+	__u64 sequences;
+	/* The name of the component being passed, or the addresses of
+	 * sctp_bindx(3); whatever starts within the first MAX_NAME bytes may be a
+	 * sockaddr_in6 long. */
+	__u32 name_length;
+	/* Names among what the chain holds. */
+	__u32 components;
+	__u64 name[(MAX_NAME + 1) / 8 + 4];
+	struct socket_object socket;
+	__u32 reserved2;
+	/* What the loop over those addresses keeps between its turns: the socket,
+	 * the strictest answer, where its address is, where the next is. */
+	__u64 sk, answer;
+	__u32 strictest_at, next_at;
+	/* The port that the socket has or gets from the first address that names
+	 * one: port 0 in another address means this port. */
+	__u32 port;
+	__u32 reserved;
+	/* The mount, remount or socket that is judged already, and by which system call
+	 * (judged.h). */
+	__u64 judged;
+	__s64 judged_by;
+	/* Where a mount comes from, where the kernel has no string of it. */
+	__u8 source[MAX_NAME + 1];
+};
+
+/* Where a task's alert is put together; made at its first alert. */
+struct alert_buffer {
+	/* What is sent begins here, and goes on with the paths. */
+	union {
+		struct alert alert;
+		struct {
+			__u8 unused[sizeof(struct alert) - sizeof(struct execution)];
+			struct execution execution;
+		};
+	};
+	/* Three paths, the source of a mount, and room for one more name; the
+	 * ancestors. */
+	__u8 paths[3 * MAX_PATH + 2 * (MAX_NAME + 1) + MAX_ANCESTORS * sizeof(struct ancestor)];
+	struct ancestor ancestors[MAX_ANCESTORS];
+};
+_Static_assert(sizeof(struct scratch) <= sizeof(struct alert_buffer), "zeros are enough for both");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct subject);
+} tasks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct scratch);
+} scratches SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct alert_buffer);
+} alert_buffers SEC(".maps");
+
+/* What a new hash entry is filled with. */
+static const __u8 zeros[sizeof(struct alert_buffer)];
+
+/* task_get returns the storage of a task; NULL when there is none. The
+ * verifier knows task_storage and never sees the branch that the kernel does
+ * not offer. */
+static __always_inline void *task_get(void *map, struct task_struct *task)
+{
+	__u64 key = (__u64)task;
+
+	return task_storage ? bpf_task_storage_get(map, (void *)task, NULL, 0)
+			    : bpf_map_lookup_elem(map, &key);
+}
+
+/* current_get_or_make returns the storage of the current task; a new one holds
+ * zeros. NULL when memory or the hash is full. */
+static __always_inline void *current_get_or_make(void *map)
+{
+	__u64 key;
+	void *value;
+
+	if (task_storage)
+		return bpf_task_storage_get(map, bpf_get_current_task_btf(), NULL,
+					    BPF_LOCAL_STORAGE_GET_F_CREATE);
+	key = bpf_get_current_task();
+	value = bpf_map_lookup_elem(map, &key);
+	if (value)
+		return value;
+	bpf_map_update_elem(map, &key, zeros, BPF_NOEXIST);
+	return bpf_map_lookup_elem(map, &key);
+}
+
+static __always_inline struct scratch *current_scratch(void)
+{
+	return current_get_or_make(&scratches);
+}
+
+static __always_inline struct alert_buffer *current_alert_buffer(void)
+{
+	return current_get_or_make(&alert_buffers);
+}
+
+/* delete_alert_buffer gives its memory back, of a task that will rarely need it again. */
+static __always_inline void delete_alert_buffer(void)
+{
+	__u64 key;
+
+	if (task_storage) {
+		bpf_task_storage_delete(&alert_buffers, bpf_get_current_task_btf());
+		return;
+	}
+	key = bpf_get_current_task();
+	bpf_map_delete_elem(&alert_buffers, &key);
+}
+
+#endif
