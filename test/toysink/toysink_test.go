@@ -89,7 +89,7 @@ func TestToySink(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("go", "test", "-vet=off", "-overlay", list, "-c", "-o", dir, "./sink/toy", "./daemon", "./cmd/ebpfguard")
-	cmd.Dir = root
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "GOWORK=") // all modules of the tree
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
