@@ -50,7 +50,7 @@ func (d *Daemon) startAlerts(c config.Config) (finish func(), err error) {
 		defer close(done)
 		err := d.pipeline.Run(alerts)
 		if ctx.Err() == nil {
-			d.problem(problemAlerts, fmt.Errorf("there are no more alerts, the policies stay in force; start the daemon again: %w", errors.Join(err, io.EOF)))
+			d.problem(problemAlerts, fmt.Errorf("the daemon reads no more alerts, but the policies stay in force; restart the daemon: %w", errors.Join(err, io.EOF)))
 		}
 	}()
 	return func() {

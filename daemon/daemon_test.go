@@ -215,7 +215,7 @@ func wantStatus(t *testing.T, err error, code codes.Code, text string) {
 func TestMetricsForOthers(t *testing.T) {
 	c := config.Default()
 	c.Metrics = "0.0.0.0:9477"
-	if _, err := New(c, Options{}); err == nil || !strings.Contains(err.Error(), "can be reached from elsewhere") {
+	if _, err := New(c, Options{}); err == nil || !strings.Contains(err.Error(), "other machines can reach") {
 		t.Errorf("got %v", err)
 	}
 	c.MetricsAnywhere = true

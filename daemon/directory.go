@@ -120,7 +120,7 @@ func (d *Daemon) reloadDirectory() error {
 	}
 	d.directory.failed = err != nil
 	if err != nil {
-		d.problem(problemDirectory, fmt.Errorf("the policies of %s are NOT in force as they are, the former ones stay: %w", dir, err))
+		d.problem(problemDirectory, fmt.Errorf("the policies of %s are NOT in force, the previous ones stay in force: %w", dir, err))
 		return err
 	}
 	d.solved(problemDirectory)
@@ -168,7 +168,7 @@ func (d *Daemon) keepLastGood(set []policy.Policy) {
 	err := d.store.write(lastGoodFile, set)
 	d.directory.kept = err == nil
 	if err != nil {
-		d.problem(problemLastGood, fmt.Errorf("what a start falls back to while files are broken is not up to date: %w", err))
+		d.problem(problemLastGood, fmt.Errorf("the copy of the policies in the state directory is out of date, and a start while the files are broken would use it: %w", err))
 		return
 	}
 	d.solved(problemLastGood)

@@ -51,7 +51,7 @@ func (s *service) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*p
 		killed, err := mitigate.Kill(p.Subject)
 		told.Killed = killed
 		if err != nil {
-			return nil, status.Errorf(codes.Internal, "the mitigation %q is in force, but processes are left that wait to be judged: %v", told.GetName(), err)
+			return nil, status.Errorf(codes.Internal, "the mitigation %q is in force, but some processes are still alive; the kernel kills them when they act: %v", told.GetName(), err)
 		}
 	}
 	response := &pb.MitigateResponse{Mitigation: told}
@@ -69,10 +69,10 @@ func (s *service) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*p
 func (d *Daemon) putMitigation(p policy.Policy, profile string, request *pb.MitigateRequest) (*pb.Mitigation, error) {
 	ttl := request.GetTtl()
 	if ttl == nil {
-		return nil, invalid("say how long it is for: from %v to 30 days", shortestTTL)
+		return nil, invalid("the request has no ttl; set one from %v to 30 days", shortestTTL)
 	}
 	if err := ttl.CheckValid(); err != nil || ttl.AsDuration() < shortestTTL || ttl.AsDuration() > longestTTL {
-		return nil, invalid("a mitigation cannot be for %v; choose from %v to 30 days", ttl.AsDuration(), shortestTTL)
+		return nil, invalid("a mitigation cannot last %v; choose from %v to 30 days", ttl.AsDuration(), shortestTTL)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -91,9 +91,9 @@ func (d *Daemon) putMitigation(p policy.Policy, profile string, request *pb.Miti
 	switch origin, owned := next.origin(p.Name); origin {
 	case pb.Origin_ORIGIN_UNSPECIFIED:
 	case pb.Origin_ORIGIN_MITIGATION:
-		return nil, status.Errorf(codes.FailedPrecondition, "there is a mitigation %q; lift it, or choose another name", p.Name)
+		return nil, status.Errorf(codes.FailedPrecondition, "the mitigation %q exists already; lift it, or choose another name", p.Name)
 	default:
-		return nil, status.Errorf(codes.FailedPrecondition, "there is a policy %q%s; choose another name", p.Name, from(owned))
+		return nil, status.Errorf(codes.FailedPrecondition, "the policy %q%s exists already; choose another name", p.Name, from(owned))
 	}
 	p.Until = d.now() + uint64(ttl.AsDuration())
 	next.mitigations = append(next.mitigations, p)
@@ -109,7 +109,7 @@ func (d *Daemon) putMitigation(p policy.Policy, profile string, request *pb.Miti
 // Lift implements [pb.GuardServiceServer].
 func (s *service) Lift(_ context.Context, request *pb.LiftRequest) (*pb.LiftResponse, error) {
 	if request.GetAll() == (len(request.GetNames()) > 0) {
-		return nil, invalid("name mitigations, or say all of them")
+		return nil, invalid("name at least one mitigation, or ask for all")
 	}
 	d := s.d
 	d.mu.Lock()
@@ -123,7 +123,7 @@ func (s *service) Lift(_ context.Context, request *pb.LiftRequest) (*pb.LiftResp
 	}
 	for _, name := range lifted {
 		if i := indexOf(d.sets.mitigations, name); i < 0 || expired(d.sets.mitigations[i], d.now()) {
-			return nil, status.Errorf(codes.NotFound, "there is no mitigation %q; look at ebpfguard mitigate list", name)
+			return nil, status.Errorf(codes.NotFound, "there is no mitigation %q; 'ebpfguard mitigate list' lists them", name)
 		}
 	}
 	next := d.sets
@@ -132,7 +132,7 @@ func (s *service) Lift(_ context.Context, request *pb.LiftRequest) (*pb.LiftResp
 		if err := d.publish(next); err != nil {
 			return nil, refused(err)
 		}
-		d.log.Warn("mitigations were lifted", "names", lifted, "revision", d.revision)
+		d.log.Warn("lifted mitigations", "names", lifted, "revision", d.revision)
 	}
 	return &pb.LiftResponse{Lifted: lifted}, nil
 }

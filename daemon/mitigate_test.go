@@ -127,7 +127,7 @@ func TestMitigate(t *testing.T) {
 	_, err = i.Lift(t.Context(), &pb.LiftRequest{Names: []string{"none"}})
 	wantStatus(t, err, codes.NotFound, `"none"`)
 	_, err = i.Lift(t.Context(), &pb.LiftRequest{})
-	wantStatus(t, err, codes.InvalidArgument, "name mitigations")
+	wantStatus(t, err, codes.InvalidArgument, "name at least one mitigation")
 	lifted, err := i.Lift(t.Context(), &pb.LiftRequest{All: true})
 	if err != nil || !slices.Equal(lifted.GetLifted(), []string{m.GetName()}) {
 		t.Errorf("%v, lifted %v", err, lifted)
@@ -169,22 +169,22 @@ func TestMitigateErrors(t *testing.T) {
 		code    codes.Code
 		want    string
 	}{
-		{&pb.MitigateRequest{Ttl: minute(), Subject: everyone}, codes.InvalidArgument, "say what is forbidden"},
-		{&pb.MitigateRequest{Profile: noNetwork, Yaml: "x", Ttl: minute(), Subject: everyone}, codes.InvalidArgument, "say what is forbidden"},
+		{&pb.MitigateRequest{Ttl: minute(), Subject: everyone}, codes.InvalidArgument, "say what to forbid"},
+		{&pb.MitigateRequest{Profile: noNetwork, Yaml: "x", Ttl: minute(), Subject: everyone}, codes.InvalidArgument, "say what to forbid"},
 		{&pb.MitigateRequest{Profile: 77, Ttl: minute(), Subject: everyone}, codes.InvalidArgument, "choose from no-network"},
-		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute()}, codes.InvalidArgument, "whom it is for"},
-		{&pb.MitigateRequest{Profile: noNetwork, Subject: everyone}, codes.InvalidArgument, "how long"},
+		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute()}, codes.InvalidArgument, "names no subject"},
+		{&pb.MitigateRequest{Profile: noNetwork, Subject: everyone}, codes.InvalidArgument, "has no ttl"},
 		{&pb.MitigateRequest{Profile: noNetwork, Subject: everyone, Ttl: durationpb.New(time.Millisecond)}, codes.InvalidArgument, "choose from 1s to 30 days"},
 		{&pb.MitigateRequest{Profile: noNetwork, Subject: everyone, Ttl: durationpb.New(31 * 24 * time.Hour)}, codes.InvalidArgument, "choose from 1s"},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: forProcess(1)}, codes.InvalidArgument, "process 1 ("},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: forProcess(os.Getpid())}, codes.InvalidArgument, "is the daemon"},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: forProcess(1 << 22)}, codes.NotFound, "no process 4194304"},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: &pb.MitigateRequest_Process{Process: &pb.ProcessSubject{Pid: uint32(cmd.Process.Pid), Start: started(t, os.Getpid()).Start - 10_000_000}}},
-			codes.NotFound, "not the one that was started then"},
-		{&pb.MitigateRequest{Profile: kill, Ttl: minute(), Subject: everyone}, codes.InvalidArgument, "would meet process"},
-		{&pb.MitigateRequest{Profile: noExec, Ttl: minute(), Subject: everyone}, codes.InvalidArgument, "would meet process"},
-		{&pb.MitigateRequest{Profile: noExec, Ttl: minute(), Subject: &pb.MitigateRequest_User{User: fmt.Sprint(os.Getuid())}}, codes.InvalidArgument, "would meet process"},
-		{&pb.MitigateRequest{Profile: kill, Ttl: minute(), Subject: &pb.MitigateRequest_Binary{Binary: "/"}}, codes.InvalidArgument, "would meet process"},
+			codes.NotFound, "not the one that started at that time"},
+		{&pb.MitigateRequest{Profile: kill, Ttl: minute(), Subject: everyone}, codes.InvalidArgument, "includes process"},
+		{&pb.MitigateRequest{Profile: noExec, Ttl: minute(), Subject: everyone}, codes.InvalidArgument, "includes process"},
+		{&pb.MitigateRequest{Profile: noExec, Ttl: minute(), Subject: &pb.MitigateRequest_User{User: fmt.Sprint(os.Getuid())}}, codes.InvalidArgument, "includes process"},
+		{&pb.MitigateRequest{Profile: kill, Ttl: minute(), Subject: &pb.MitigateRequest_Binary{Binary: "/"}}, codes.InvalidArgument, "includes process"},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: &pb.MitigateRequest_Binary{Binary: "relative"}}, codes.InvalidArgument, "relative"},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: &pb.MitigateRequest_User{User: "no such user"}}, codes.InvalidArgument, "no such user"},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: own, Name: "Upper"}, codes.InvalidArgument, "no policy name"},
@@ -205,7 +205,7 @@ func TestMitigateErrors(t *testing.T) {
 	}
 	for _, name := range []string{program, link, folder + "/", folder + "/*", folder + "/" + filepath.Base(program)} {
 		_, err := i.Mitigate(t.Context(), &pb.MitigateRequest{Profile: kill, Ttl: minute(), Subject: &pb.MitigateRequest_Binary{Binary: name}})
-		wantStatus(t, err, codes.InvalidArgument, "would meet process "+fmt.Sprint(os.Getpid()))
+		wantStatus(t, err, codes.InvalidArgument, "includes process "+fmt.Sprint(os.Getpid()))
 	}
 	i.want()
 	// What is only told does no harm; what somebody wrote is as good as a profile.
@@ -266,22 +266,22 @@ func TestNoMatchWarning(t *testing.T) {
 		request *pb.MitigateRequest
 		want    string // none if empty
 	}{
-		{binary("/usr/bin/crul"), "there is no file /usr/bin/crul here; nobody is met until there is one"},
+		{binary("/usr/bin/crul"), "there is no file /usr/bin/crul here; this mitigation matches nothing until that file exists"},
 		{binary(plain + "/x"), "there is no file " + plain + "/x here"},
-		{binary(w.dir), w.dir + " is a directory and no program, so that nobody is met; write " + w.dir + "/ for the programs in it"},
-		{binary(plain), plain + " is not executable; nobody is met until it is"},
-		{binary(idle), "no process runs " + idle + " now; those are met that will"},
+		{binary(w.dir), w.dir + " is a directory and not a program, so this mitigation matches nothing; write " + w.dir + "/ for the programs in it"},
+		{binary(plain), plain + " is not executable; this mitigation matches nothing until it is"},
+		{binary(idle), "no process runs " + idle + " now; this mitigation matches processes that start it later"},
 		{binary(script), ""},
-		{binary("/no/such/folder/"), "there is no directory /no/such/folder/ here; nobody is met until there is one"},
+		{binary("/no/such/folder/"), "there is no directory /no/such/folder/ here; this mitigation matches nothing until that directory exists"},
 		{binary("/no/such/*/x"), "there is no directory /no/such/ here"},
-		{binary(w.dir + "/"), "no process is seen to run a program of " + w.dir + "/ now; those are met that will"},
-		{binary(w.dir + "/*"), "no process is seen to run a program of " + w.dir + "/* now"},
+		{binary(w.dir + "/"), "no process runs a program of " + w.dir + "/ now; this mitigation matches processes that start one later"},
+		{binary(w.dir + "/*"), "no process runs a program of " + w.dir + "/* now"},
 		{binary(running), ""},
 		{binary(shellLink), ""},
 		{cgroup("/no/such/cgroup"), "cgroup /no/such/cgroup"},
-		{cgroup("/no*such"), "no process is in the cgroup /no*such now; those are met that will be started in it"},
+		{cgroup("/no*such"), "no process is in the cgroup /no*such now; this mitigation matches processes that start in it later"},
 		{cgroup("/"), ""},
-		{user("4294967294"), "user 4294967294 has no process now; those are met that it will start"},
+		{user("4294967294"), "user 4294967294 has no process now; this mitigation matches processes that it starts later"},
 		{user(fmt.Sprint(os.Getuid())), ""},
 		{&pb.MitigateRequest{Subject: forProcess(cmd.Process.Pid)}, ""},
 		{&pb.MitigateRequest{Subject: &pb.MitigateRequest_Everyone{Everyone: true}}, ""},

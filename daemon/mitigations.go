@@ -44,7 +44,7 @@ func checkPersistable(set []policy.Policy) error {
 		}{{p.Until != 0, "until"}, {len(p.Subject.Processes) > 0, "processes"}} {
 			if wrong.is {
 				errs = append(errs, &policy.Error{Source: p.Source, Policy: p.Name, Rule: -1, Err: fmt.Errorf(
-					"%s means something until this machine is booted again only, and policies outlive that; use ebpfguard mitigate", wrong.what)})
+					"%s means nothing after the next boot, but a policy outlives that; use ebpfguard mitigate", wrong.what)})
 			}
 		}
 	}

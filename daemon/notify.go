@@ -20,7 +20,7 @@ const (
 // notify tells systemd, if that started the daemon.
 func (d *Daemon) notify(states ...string) {
 	if _, err := systemd.SdNotify(false, strings.Join(states, "\n")); err != nil {
-		d.log.Warn("systemd cannot be told the state", "error", err)
+		d.log.Warn("cannot send the state to systemd", "error", err)
 	}
 }
 
@@ -57,7 +57,7 @@ func (d *Daemon) watchdog(ctx context.Context) {
 		if d.answers(interval / 4) {
 			d.notify(systemd.SdNotifyWatchdog)
 		} else if ctx.Err() == nil {
-			d.log.Error("the guard does not answer; systemd will start the daemon again")
+			d.log.Error("the guard does not answer; systemd will restart the daemon")
 		}
 		select {
 		case <-ctx.Done():

@@ -31,7 +31,7 @@ func (d *Daemon) publish(next sets) error {
 			return err
 		}
 		// In force all the same, see ebpfguard.Manager.Apply.
-		d.problem(problemPublish, fmt.Errorf("the policies are in force, but not all was tidied up: %w", err))
+		d.problem(problemPublish, fmt.Errorf("the policies are in force, but the cleanup failed: %w", err))
 	} else {
 		d.solved(problemPublish)
 	}
@@ -57,13 +57,13 @@ func (d *Daemon) expire() {
 	next.mitigations = left
 	ended := without(d.sets.mitigations, left)
 	if err := d.publish(next); err != nil {
-		d.problem(problemExpiry, fmt.Errorf("mitigations that are over cannot be tidied up: %w", err))
+		d.problem(problemExpiry, fmt.Errorf("expired mitigations cannot be cleaned up: %w", err))
 		d.expiry.Reset(10 * time.Second)
 		return
 	}
 	d.solved(problemExpiry)
 	for _, p := range ended {
-		d.log.Info("the mitigation is over", "name", p.Name, "revision", d.revision)
+		d.log.Info("the mitigation expired", "name", p.Name, "revision", d.revision)
 	}
 }
 

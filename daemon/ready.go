@@ -37,7 +37,7 @@ func (f readyFile) remove() error {
 		return nil
 	}
 	if err := os.Remove(string(f)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove the ready file: %w; remove it by hand, it would be misleading", err)
+		return fmt.Errorf("remove the ready file: %w; remove it by hand, because it says that policies are in force", err)
 	}
 	return nil
 }

@@ -18,11 +18,11 @@ func (d *Daemon) Reload() {
 
 func (d *Daemon) reload() {
 	if err := d.outputs.Reopen(); err != nil {
-		d.log.Error("alerts go on to the former file", "error", err)
+		d.log.Error("a file of alerts was not reopened; alerts still go to the old one", "error", err)
 	}
 	if d.options.Configure != nil {
 		if c, err := d.options.Configure(); err != nil {
-			d.problem(problemConfig, fmt.Errorf("the configuration was NOT reloaded, the former one stays: %w", err))
+			d.problem(problemConfig, fmt.Errorf("the configuration was NOT reloaded, the previous one stays: %w", err))
 		} else {
 			d.solved(problemConfig)
 			d.reconfigure(c)
@@ -48,7 +48,7 @@ func (d *Daemon) reconfigure(to config.Config) {
 		d.options.Level.Set(next.LogLevel)
 	}
 	if left := different(next, to); len(left) > 0 {
-		d.log.Warn("what else changed in the configuration counts from the next start of the daemon on", "options", left)
+		d.log.Warn("these options change only when the daemon restarts", "options", left)
 	}
 }
 

@@ -50,7 +50,7 @@ func (s *service) Apply(_ context.Context, request *pb.ApplyRequest) (*pb.ApplyR
 		case pb.Origin_ORIGIN_FILE:
 			return nil, status.Errorf(codes.FailedPrecondition, "policy %q belongs to a file (%s); change it there, or choose another name", p.Name, owned.Source)
 		case pb.Origin_ORIGIN_MITIGATION:
-			return nil, status.Errorf(codes.FailedPrecondition, "policy %q is a mitigation; lift it, wait for its end, or choose another name", p.Name)
+			return nil, status.Errorf(codes.FailedPrecondition, "policy %q is a mitigation; lift it, wait until it expires, or choose another name", p.Name)
 		}
 	}
 	next := d.sets
@@ -88,7 +88,7 @@ func merge(set, with []policy.Policy) []policy.Policy {
 // Delete implements [pb.GuardServiceServer].
 func (s *service) Delete(_ context.Context, request *pb.DeleteRequest) (*pb.DeleteResponse, error) {
 	if len(request.GetNames()) == 0 {
-		return nil, invalid("no policy is named; name at least one")
+		return nil, invalid("the request names no policy; name at least one")
 	}
 	d := s.d
 	d.mu.Lock()
@@ -133,7 +133,7 @@ func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
 	}
 	var err error
 	if changes.Diff, err = policy.Diff(before, after); err != nil {
-		return nil, status.Errorf(codes.Internal, "what changes: %v", err)
+		return nil, status.Errorf(codes.Internal, "compare the policies: %v", err)
 	}
 	if dryRun {
 		return changes, d.dryRun(next)
@@ -143,7 +143,7 @@ func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
 	}
 	if err := d.publish(next); err != nil {
 		if again := d.store.write(appliedFile, before); again != nil {
-			err = errors.Join(err, fmt.Errorf("the next start will try it again: %w", again))
+			err = errors.Join(err, fmt.Errorf("the file could not be restored, so the next start tries the new policies: %w", again))
 		}
 		return nil, refused(err)
 	}
@@ -156,7 +156,7 @@ func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
 // open reports whether the daemon still takes calls. The caller holds mu.
 func (d *Daemon) open() error {
 	if d.ended {
-		return status.Error(codes.Unavailable, "the daemon is ending; try again when it runs")
+		return status.Error(codes.Unavailable, "the daemon is shutting down; try again when it is back")
 	}
 	return nil
 }
@@ -179,7 +179,7 @@ func (d *Daemon) dryRun(next sets) error {
 }
 
 func unremembered(err error) error {
-	return status.Errorf(codes.Internal, "nothing was changed, for it could not be remembered: %v", err)
+	return status.Errorf(codes.Internal, "nothing changed, because the daemon could not save it: %v", err)
 }
 
 // refused is the answer when the guard did not take a set.

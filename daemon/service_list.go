@@ -129,7 +129,7 @@ func (s *service) Watch(request *pb.WatchRequest, stream grpc.ServerStreamingSer
 		}
 	}
 	if stream.Context().Err() == nil {
-		return status.Error(codes.Unavailable, "the daemon is ending; watch again when it runs")
+		return status.Error(codes.Unavailable, "the daemon is shutting down; watch again when it is back")
 	}
 	return nil
 }

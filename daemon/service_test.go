@@ -104,7 +104,7 @@ func TestApplyCannotBeRemembered(t *testing.T) {
 	}
 	for _, dry := range []bool{true, false} {
 		_, err := i.Apply(t.Context(), &pb.ApplyRequest{Yaml: bind("b", 2), DryRun: dry})
-		wantStatus(t, err, codes.Internal, "could not be remembered")
+		wantStatus(t, err, codes.Internal, "could not save it")
 		i.want("a")
 	}
 }

@@ -32,12 +32,12 @@ func (s sets) origin(name string) (pb.Origin, policy.Policy) {
 func (s sets) unique() error {
 	for _, p := range s.applied {
 		if i := indexOf(s.files, p.Name); i >= 0 {
-			return fmt.Errorf("policy %q of %s has the name of one that was applied; run ebpfguard delete %s, or rename one of them", p.Name, s.files[i].Source, p.Name)
+			return fmt.Errorf("policy %q of %s has the same name as an applied policy; run ebpfguard delete %s, or rename one of them", p.Name, s.files[i].Source, p.Name)
 		}
 	}
 	for _, m := range s.mitigations {
 		if origin, p := s.origin(m.Name); origin != pb.Origin_ORIGIN_MITIGATION {
-			return fmt.Errorf("policy %q%s has the name of a mitigation; lift that, wait for its end, or rename the policy", p.Name, from(p))
+			return fmt.Errorf("policy %q%s has the same name as a mitigation; lift the mitigation, wait until it expires, or rename the policy", p.Name, from(p))
 		}
 	}
 	return nil

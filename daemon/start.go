@@ -16,7 +16,7 @@ func (d *Daemon) start() (err error) {
 	takeover, adopted := d.guard.Takeover()
 	d.adopted = adopted
 	if adopted {
-		d.log.Info("enforcement was taken over", "revision", takeover.Revision, "policies", len(takeover.Policies),
+		d.log.Info("took over enforcement", "revision", takeover.Revision, "policies", len(takeover.Policies),
 			"programs_renewed", takeover.Renewed, "migrated", takeover.Migrated, "alerts_lost", takeover.Lost)
 	}
 	var next sets
@@ -31,7 +31,7 @@ func (d *Daemon) start() (err error) {
 			return appliedErr
 		}
 		applied = without(lasting, files)
-		d.problem(problemApplied, fmt.Errorf("what was applied is kept as it was taken over: %w", appliedErr))
+		d.problem(problemApplied, fmt.Errorf("the applied policies cannot be read, so those that were in force stay: %w", appliedErr))
 	}
 	next.files, next.applied = files, applied
 	if filesErr == nil {
@@ -46,11 +46,11 @@ func (d *Daemon) start() (err error) {
 		return err
 	}
 	d.directory.failed = true
-	d.problem(problemDirectory, fmt.Errorf("the policies of %s are NOT in force as they are, the former ones stay: %w", dir, filesErr))
+	d.problem(problemDirectory, fmt.Errorf("the policies of %s are NOT in force, the previous ones stay in force: %w", dir, filesErr))
 	if err = d.startWith(next); err == nil || !adopted {
 		return err
 	}
-	d.problem(problemPublish, fmt.Errorf("what was taken over stays as it is: %w", err))
+	d.problem(problemPublish, fmt.Errorf("the policies that were in force stay as they were: %w", err))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.sets, d.stale, d.revision = next, true, takeover.Revision
@@ -84,7 +84,7 @@ func (d *Daemon) fallBack(adopted bool, former []policy.Policy, reason error) ([
 	if len(set) == 0 {
 		return nil, reason
 	}
-	d.log.Warn("the last policies of files that were fine are used", "policies", len(set))
+	d.log.Warn("using the last good policies of the directory", "policies", len(set))
 	return set, nil
 }
 

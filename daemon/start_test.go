@@ -153,7 +153,7 @@ func TestStartWithBrokenState(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.boot(i)
-	if _, err := w.try(nil); err == nil || !strings.Contains(err.Error(), "mend or remove the file") {
+	if _, err := w.try(nil); err == nil || !strings.Contains(err.Error(), "fix or remove the file") {
 		t.Errorf("it starts, or ends with %v", err)
 	}
 }

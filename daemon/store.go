@@ -49,7 +49,7 @@ func (s store) read(name string) ([]policy.Policy, error) {
 	}
 	set, err := policy.Parse(path, data)
 	if err != nil {
-		return nil, fmt.Errorf("state: %w; mend or remove the file", err)
+		return nil, fmt.Errorf("state: %w; fix or remove the file", err)
 	}
 	return set, nil
 }

@@ -40,7 +40,7 @@ func (d *Daemon) watch(ctx context.Context) error {
 			changed: func() { _ = d.reloadDirectory() }, // which tells it
 			look:    d.pollDirectory,
 			lost: func(err error) {
-				d.problem(problemWatch, fmt.Errorf("the policy directory cannot be watched, it is looked at every %v: %w", pollInterval, err))
+				d.problem(problemWatch, fmt.Errorf("the policy directory cannot be watched, so the daemon looks at it every %v: %w", pollInterval, err))
 			},
 			found: func() { d.solved(problemWatch) },
 		}

@@ -81,7 +81,7 @@ func (o *output) report(now time.Time) {
 	}
 	o.told, o.toldAt = o.overflown, now
 	o.mu.Unlock() // whoever hands out alerts must not wait for the log
-	o.log.Warn("alerts were dropped, for the output is too slow; what they were about was judged all the same", "output", o.name, "count", fresh)
+	o.log.Warn("alerts were dropped because the output is too slow; enforcement goes on", "output", o.name, "count", fresh)
 }
 
 func (o *output) run(ctx context.Context) {
@@ -130,7 +130,7 @@ func (o *output) end() {
 	defer o.mu.Unlock()
 	o.ended = true
 	if left := o.counters.Queued; left > 0 {
-		o.log.Error("the output takes no more alerts; the last ones are not written", "output", o.name, "count", left)
+		o.log.Error("the output takes no more alerts; the last alerts are not written", "output", o.name, "count", left)
 		o.counters.Dropped += left
 		o.counters.Queued = 0
 	}

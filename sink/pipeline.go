@@ -163,7 +163,7 @@ func (p *Pipeline) Run(alerts iter.Seq2[ebpfguard.Alert, error]) error {
 		var lost *ebpfguard.LostAlertsError
 		switch {
 		case errors.As(err, &lost):
-			p.options.Log.Warn("alerts were lost; what they were about was judged all the same", "count", lost.Count)
+			p.options.Log.Warn("alerts were lost; enforcement goes on", "count", lost.Count)
 			p.lose(lost.Count)
 		case err != nil:
 			p.options.Log.Error("reading alerts", "error", err)

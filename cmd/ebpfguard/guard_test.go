@@ -214,7 +214,7 @@ func (g *guardServer) Mitigate(_ context.Context, r *pb.MitigateRequest) (*pb.Mi
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if r.GetProcess().GetPid() == 999999 {
-		return nil, status.Error(codes.NotFound, "there is no process 999999, or it is not the one that was started then; look at ps")
+		return nil, status.Error(codes.NotFound, "there is no process 999999, or it is not the one that started at that time; look at ps")
 	}
 	m := &pb.Mitigation{Name: r.Name, Profile: strings.ReplaceAll(enumWord(r.Profile.Descriptor(), r.Profile.Number()), "_", "-"),
 		Left: r.Ttl, Expires: timestamppb.New(time.Now().Add(r.Ttl.AsDuration()))}
@@ -248,7 +248,7 @@ func (g *guardServer) Mitigate(_ context.Context, r *pb.MitigateRequest) (*pb.Mi
 		Rules: []*pb.RuleCounters{{Policy: m.Name, Operation: "socket_connect", Hits: 3}}})
 	response := &pb.MitigateResponse{Mitigation: m}
 	if strings.Contains(m.Subject, "crul") {
-		response.Warnings = []string{policy.Warning{Policy: m.Name, Rule: -1, Text: "there is no file /usr/bin/crul here; nobody is met until there is one"}.String()}
+		response.Warnings = []string{policy.Warning{Policy: m.Name, Rule: -1, Text: "there is no file /usr/bin/crul here; this mitigation matches nothing until that file exists"}.String()}
 	}
 	// It took a second, which nobody asked for.
 	response.Mitigation = proto.CloneOf(m)
@@ -262,7 +262,7 @@ func (g *guardServer) Lift(_ context.Context, r *pb.LiftRequest) (*pb.LiftRespon
 	response := &pb.LiftResponse{}
 	for _, name := range r.Names {
 		if p := g.find(name); p == nil || p.Mitigation == nil {
-			return nil, status.Errorf(codes.NotFound, "there is no mitigation %q; look at ebpfguard mitigate list", name)
+			return nil, status.Errorf(codes.NotFound, "there is no mitigation %q; 'ebpfguard mitigate list' lists them", name)
 		}
 	}
 	g.policies = slices.DeleteFunc(g.policies, func(p *pb.Policy) bool {

@@ -83,7 +83,7 @@ force. An operation that they are the first to have rules for is attached before
 	policyFlag(cmd, &flags.files)
 	f := cmd.Flags()
 	f.BoolVar(&flags.audit, "audit", false, "refuse nothing; raise alerts for what would be refused")
-	f.BoolVar(&flags.allowGaps, "allow-gaps", false, "enforce as much of the policies as this kernel can")
+	f.BoolVar(&flags.allowGaps, "allow-gaps", false, "enforce what this kernel can, even if it cannot enforce all of the policies")
 	f.StringVar(&flags.ready, "ready-file", "", "write `FILE` when every policy is in force, remove it at the end")
 	f.StringVar(&flags.alerts, "alerts", "", "append the alerts to `FILE` as well, as JSON lines")
 	f.Var(config.OutputsValue(&flags.outputs), "outputs", "write alerts to `OUTPUT` in place of the standard output, such as '{type: journald}' (can be repeated); none for no output")

@@ -59,7 +59,7 @@ func newAlertWriter(log *slog.Logger, specs []setup.Spec, env setup.Environment)
 // reopen opens files anew.
 func (a *alertWriter) reopen() {
 	if err := a.outputs.Reopen(); err != nil {
-		a.log.Error("alerts go on to the former file", "error", err)
+		a.log.Error("a file of alerts was not reopened; alerts still go to the old one", "error", err)
 	}
 }
 

@@ -112,7 +112,7 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.AlertBuffer > 1<<30 {
-		add("alert_buffer is %v; at most 1GiB is possible", c.AlertBuffer)
+		add("alert_buffer is %v; choose at most 1GiB", c.AlertBuffer)
 	}
 	for _, d := range []struct {
 		key      string

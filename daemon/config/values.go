@@ -49,7 +49,7 @@ func (v *outputsValue) Set(text string) error {
 		return nil
 	}
 	if slices.Contains(v.texts, "none") {
-		return errors.New("none is no output beside others; leave it out")
+		return errors.New("none cannot be combined with other outputs; leave it out")
 	}
 	output, err := parseOutput(text)
 	if err != nil {

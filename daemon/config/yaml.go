@@ -43,7 +43,7 @@ func parseOutput(text string) (setup.Spec, error) {
 	if root := r.document([]byte(text)); root != nil {
 		spec, _ = r.output(root)
 	} else if len(r.problems) == 0 {
-		r.problems = append(r.problems, errors.New("the output is empty; write such as '{type: stdout}'"))
+		r.problems = append(r.problems, errors.New("the output is empty; write for example '{type: stdout}'"))
 	}
 	return spec, errors.Join(r.problems...)
 }
@@ -149,7 +149,7 @@ func (r *reader) scalar(key string, value setup.Value) func(*yaml.Node) {
 // remedied adds what to do to the errors of flags that do not say it.
 func remedied(value setup.Value, err error) string {
 	if value.Type() == "duration" {
-		return err.Error() + "; write such as 300ms, 10s or 1m"
+		return err.Error() + "; write for example 300ms, 10s or 1m"
 	}
 	return err.Error()
 }

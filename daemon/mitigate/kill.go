@@ -110,7 +110,7 @@ func (v victim) await(deadline time.Time) error {
 		case err != nil:
 			return fmt.Errorf("process %d (%s): %w", v.PID, v.Comm, err)
 		case n == 0:
-			return fmt.Errorf("process %d (%s) was killed and is still there: it may wait for a device", v.PID, v.Comm)
+			return fmt.Errorf("process %d (%s) was killed but still exists; it may be waiting for a device", v.PID, v.Comm)
 		default:
 			return nil
 		}

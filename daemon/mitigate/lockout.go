@@ -35,7 +35,7 @@ func CheckLockout(caller uint32, p policy.Policy) error {
 			continue
 		}
 		if _, _, ok := chosen.subject.Match(chosen.process(line[i:])); ok {
-			return invalid("%s would meet process %d (%s), by which you are on this machine, so it would cut you off; choose another subject, or the profile no-new-connections, which leaves open connections alone, or call from the console", DescribeSubject(p.Subject), own.PID, own.Comm)
+			return invalid("%s includes process %d (%s), which carries your connection to this machine, so this would cut you off; choose another subject, use the profile no-new-connections, which leaves open connections alone, or work from the console", DescribeSubject(p.Subject), own.PID, own.Comm)
 		}
 	}
 	return nil

@@ -16,9 +16,9 @@ import (
 // cgroupDir is where the unified hierarchy of control groups is mounted.
 const cgroupDir = "/sys/fs/cgroup"
 
-// NoMatchWarning returns why nobody is met by a mitigation now, if that is so: who mistypes a path
-// in a hurry would be protected from nothing. A mitigation may be for what comes later, so
-// it is no error.
+// NoMatchWarning returns why a mitigation matches no process now, if that is so: with a
+// mistyped path it would protect nothing. It may be meant for what starts later, so it is
+// no error.
 func NoMatchWarning(wanted policy.Subject) string {
 	subject, err := resolved(policy.Policy{Subject: wanted})
 	if err != nil {
@@ -31,7 +31,7 @@ func NoMatchWarning(wanted policy.Subject) string {
 		return noMatchForCgroup(subject.Cgroups[0], selectorOf(subject))
 	case len(subject.Users.Ranges) > 0:
 		if !anybody(selectorOf(subject).selects) {
-			return DescribeSubject(wanted) + " has no process now; those are met that it will start"
+			return DescribeSubject(wanted) + " has no process now; this mitigation matches processes that it starts later"
 		}
 	}
 	return ""
@@ -43,7 +43,7 @@ func noMatchForBinary(text string, s selector) string {
 		return "" // cannot be: it was validated
 	}
 	missing := func(what, path string) string {
-		return fmt.Sprintf("there is no %s %s here; nobody is met until there is one", what, path)
+		return fmt.Sprintf("there is no %s %s here; this mitigation matches nothing until that %s exists", what, path, what)
 	}
 	if pattern.Kind != policy.PathExact {
 		folder := text[:strings.LastIndexByte(literal(text), '/')+1]
@@ -51,7 +51,7 @@ func noMatchForBinary(text string, s selector) string {
 			return missing("directory", folder)
 		}
 		if !anybody(s.selects) {
-			return fmt.Sprintf("no process is seen to run a program of %s now; those are met that will", text)
+			return fmt.Sprintf("no process runs a program of %s now; this mitigation matches processes that start one later", text)
 		}
 		return ""
 	}
@@ -62,14 +62,14 @@ func noMatchForBinary(text string, s selector) string {
 	case err != nil: // nothing is known
 		return ""
 	case file.IsDir():
-		return fmt.Sprintf("%s is a directory and no program, so that nobody is met; write %s/ for the programs in it", text, text)
+		return fmt.Sprintf("%s is a directory and not a program, so this mitigation matches nothing; write %s/ for the programs in it", text, text)
 	case file.Mode()&0o111 == 0:
-		return fmt.Sprintf("%s is not executable; nobody is met until it is", text)
+		return fmt.Sprintf("%s is not executable; this mitigation matches nothing until it is", text)
 	case isScript(text): // /proc does not tell who runs it
 		return ""
 	}
 	if !anybody(s.selects) {
-		return fmt.Sprintf("no process runs %s now; those are met that will", text)
+		return fmt.Sprintf("no process runs %s now; this mitigation matches processes that start it later", text)
 	}
 	return ""
 }
@@ -89,11 +89,11 @@ func noMatchForCgroup(path string, s selector) string {
 	var mount unix.Statfs_t
 	if literal(path) == path && unix.Statfs(cgroupDir, &mount) == nil && mount.Type == unix.CGROUP2_SUPER_MAGIC {
 		if _, err := os.Stat(cgroupDir + path); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Sprintf("there is no cgroup %s here (systemd-cgls shows them); nobody is met until there is one", path)
+			return fmt.Sprintf("there is no cgroup %s here (systemd-cgls lists them); this mitigation matches nothing until that cgroup exists", path)
 		}
 	}
 	if !anybody(s.selects) {
-		return fmt.Sprintf("no process is in the cgroup %s now; those are met that will be started in it", path)
+		return fmt.Sprintf("no process is in the cgroup %s now; this mitigation matches processes that start in it later", path)
 	}
 	return ""
 }

@@ -63,7 +63,7 @@ func profileRules(profile pb.MitigateRequest_Profile) ([]policy.Rule, string, er
 			return slices.Clone(p.rules), p.name, nil
 		}
 	}
-	return nil, "", fmt.Errorf("profile %d is not known; choose from no-network, no-new-connections, read-only, no-exec and kill, or send a policy", profile)
+	return nil, "", fmt.Errorf("unknown profile %d; choose from no-network, no-new-connections, read-only, no-exec and kill, or send a policy", profile)
 }
 
 // ProfileOf returns the name of the profile that a mitigation is of.
@@ -87,7 +87,7 @@ func ownRules(text string) ([]policy.Rule, error) {
 	if err := yaml.Unmarshal([]byte(text), &document); err == nil && len(document.Content) > 0 {
 		if spec := field(document.Content[0], "spec"); spec != nil && spec.Kind == yaml.MappingNode {
 			if subject := field(spec, "subject"); subject != nil {
-				return nil, fmt.Errorf("request:%d:%d: the policy has a subject; leave it out, the request says whom it is for", subject.Line, subject.Column)
+				return nil, fmt.Errorf("request:%d:%d: the policy has a subject; leave it out, because the request names the subject", subject.Line, subject.Column)
 			}
 			spec.Content = append(spec.Content,
 				&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "subject"}, &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Style: yaml.FlowStyle})
@@ -103,7 +103,7 @@ func ownRules(text string) ([]policy.Rule, error) {
 	case len(set) != 1:
 		return nil, fmt.Errorf("there are %d policies; send one", len(set))
 	case set[0].Until != 0:
-		return nil, fmt.Errorf("%s: the policy has until; leave it out, the request says how long it is for", set[0].Source)
+		return nil, fmt.Errorf("%s: the policy has until; leave it out, and set the ttl of the request", set[0].Source)
 	case set[0].Mode == policy.ModeAudit:
 		return nil, fmt.Errorf("%s: the policy has mode audit; leave it out and set audit in the request", set[0].Source)
 	}

@@ -22,7 +22,7 @@ func Policy(request *pb.MitigateRequest) (p policy.Policy, profile string, err e
 	none := request.GetProfile() == pb.MitigateRequest_PROFILE_UNSPECIFIED
 	switch {
 	case none == (request.GetYaml() == ""):
-		return p, "", invalid("say what is forbidden: by a profile (no-network, no-new-connections, read-only, no-exec or kill) or by a policy")
+		return p, "", invalid("say what to forbid: give either a profile (no-network, no-new-connections, read-only, no-exec or kill) or a policy")
 	case none:
 		p.Rules, err = ownRules(request.GetYaml())
 		profile = otherProfile
@@ -57,10 +57,10 @@ func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
 	case *pb.MitigateRequest_Process:
 		p, err := procfs.Stat(s.Process.GetPid())
 		if err != nil || p.Dead || s.Process.GetStart() != 0 && s.Process.GetStart()/procfs.Tick != p.Start/procfs.Tick {
-			return policy.Subject{}, status.Errorf(codes.NotFound, "there is no process %d, or it is not the one that was started then; look at ps", s.Process.GetPid())
+			return policy.Subject{}, status.Errorf(codes.NotFound, "there is no process %d, or it is not the one that started at that time; look at ps", s.Process.GetPid())
 		}
 		if p.Kernel {
-			return policy.Subject{}, invalid("process %d (%s) is the kernel's own and does nothing that is judged; name another", p.PID, p.Comm)
+			return policy.Subject{}, invalid("process %d (%s) is a kernel thread, and ebpfguard judges none of those; name another process", p.PID, p.Comm)
 		}
 		return policy.Subject{Processes: []policy.ProcessID{{PID: p.PID, Start: p.Start}}}, nil
 	case *pb.MitigateRequest_Binary:
@@ -77,7 +77,7 @@ func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
 			return policy.Subject{Everyone: true}, nil
 		}
 	}
-	return policy.Subject{}, invalid("say whom it is for: a process, a binary, a cgroup, a user or everyone")
+	return policy.Subject{}, invalid("the request names no subject; give a process, a binary, a cgroup, a user or everyone")
 }
 
 // checkSelfProtection refuses what would take the machine, or the means to lift the mitigation: to
@@ -91,7 +91,7 @@ func checkSelfProtection(p policy.Policy) error {
 	})
 	line, err := procfs.Lineage(uint32(os.Getpid()))
 	if err != nil {
-		return status.Errorf(codes.Internal, "what the daemon descends from: %v", err)
+		return status.Errorf(codes.Internal, "find the ancestors of the daemon: %v", err)
 	}
 	subject, err := resolved(p)
 	if err != nil {
@@ -100,13 +100,13 @@ func checkSelfProtection(p policy.Policy) error {
 	chosen := selectorOf(subject)
 	for i, own := range line {
 		if slices.ContainsFunc(p.Subject.Processes, func(id policy.ProcessID) bool { return id.PID == own.PID }) {
-			return invalid("process %d (%s) is the daemon or one that it descends from, so the mitigation would be for the daemon too; name another process", own.PID, own.Comm)
+			return invalid("process %d (%s) is the daemon or one of its ancestors, so the mitigation would apply to the daemon; name another process", own.PID, own.Comm)
 		}
 		process := chosen.process(line[i:])
 		// Which process it is is known, whatever it runs.
 		process.Unknown = process.Unknown && len(p.Subject.Processes) == 0
 		if _, _, ok := chosen.subject.Match(process); ok && fatal && p.Mode != policy.ModeAudit {
-			return invalid("%s would meet process %d (%s), without which the machine or the daemon does not go on, and you could not lift it; choose another subject or forbid less, or set audit to see what it would do", DescribeSubject(p.Subject), own.PID, own.Comm)
+			return invalid("%s includes process %d (%s), which the machine or the daemon needs, so you could not lift the mitigation; choose another subject, forbid less, or set audit to see what it would do", DescribeSubject(p.Subject), own.PID, own.Comm)
 		}
 	}
 	return nil

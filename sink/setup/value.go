@@ -43,7 +43,7 @@ func (s *Size) Set(text string) error {
 	}
 	n, err := strconv.ParseUint(digits, 10, 64)
 	if err != nil || n > math.MaxInt64>>shift {
-		return fmt.Errorf("%q is no size; write a number of bytes, or one with KiB, MiB or GiB", text)
+		return fmt.Errorf("%q is not a size; write a number of bytes, or a number with KiB, MiB or GiB", text)
 	}
 	*s = Size(n << shift)
 	return nil

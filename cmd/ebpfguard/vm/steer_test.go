@@ -74,7 +74,7 @@ func TestSteer(t *testing.T) {
 	if victim.listens() || !bystander.listens() {
 		t.Error("the mitigation is not for the process that was named")
 	}
-	say(0, `^policy "typo": warning: there is no file /usr/bin/crul here; nobody is met until there is one$`,
+	say(0, `^policy "typo": warning: there is no file /usr/bin/crul here; this mitigation matches nothing until that file exists$`,
 		"mitigate", "--binary", "/usr/bin/crul", "--profile", "no-network", "--ttl", "10m", "--name", "typo")
 	say(0, `^lifted typo$`, "mitigate", "lift", "typo")
 	say(0, `^m +no-network +process `+pid+` +enforce +(10m|9m \d+s) +1$`, "mitigate", "list")
@@ -114,7 +114,7 @@ func TestSteer(t *testing.T) {
 		cmd := exec.Command(sshd, "-c", text)
 		cmd.Env = append(os.Environ(), "EBPFGUARD_SOCKET="+filepath.Join(dir, "socket"))
 		out, err := cmd.CombinedOutput()
-		if exitCode(err) != code || code == 1 && !regexp.MustCompile(`everyone would meet process \d+ \(sshd\), by which you are on this machine`).Match(out) {
+		if exitCode(err) != code || code == 1 && !regexp.MustCompile(`everyone includes process \d+ \(sshd\), which carries your connection to this machine`).Match(out) {
 			t.Errorf("%s for everyone by ssh: %v\n%s", profile, err, out)
 		}
 	}
@@ -146,7 +146,7 @@ func TestSteer(t *testing.T) {
 	if !victim.listens() {
 		t.Error("the mitigation is lifted and meets its process still")
 	}
-	say(1, `^ebpfguard: mitigate lift: there is no mitigation "m"; look at ebpfguard mitigate list$`, "mitigate", "lift", "m")
+	say(1, `^ebpfguard: mitigate lift: there is no mitigation "m"; 'ebpfguard mitigate list' lists them$`, "mitigate", "lift", "m")
 
 	say(0, `^removed   applied$`, "delete", "applied")
 	wantAllowed(t, 4003)

@@ -30,11 +30,11 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	up        = describe("up", "Whether the daemon tells its state.")
-	buildInfo = describe("build_info", "Always 1; the labels tell the build.", "version", "goversion")
-	degraded  = describe("degraded", "Whether not all is well; the status tells what.")
-	problems  = describe("problems", "Problems that the status tells.")
-	adopted   = describe("adopted", "Whether the enforcement was taken over from a former daemon.")
+	up        = describe("up", "Whether the daemon reports its state.")
+	buildInfo = describe("build_info", "Always 1; the labels describe the build.", "version", "goversion")
+	degraded  = describe("degraded", "Whether something needs attention; the status says what.")
+	problems  = describe("problems", "Problems in the status.")
+	adopted   = describe("adopted", "Whether this daemon took over enforcement from a previous one.")
 
 	policies    = describe("policies", "Policies in force.")
 	rules       = describe("rules", "Rules in force.")
@@ -44,15 +44,15 @@ var (
 	attached    = describe("operation_attached", "Whether the operation is judged.", "operation")
 
 	decisions = describe("decisions_total", "Decisions of rules since the enforcement began; what no pattern matches is allowed and not counted.", "operation", "verdict")
-	undecided = describe("undecided_total", "Audited or refused operations where the guard could not find out enough.", "operation")
-	alerts    = describe("alerts_total", "Alerts of the kernel: sent, lost for want of room, or left out by the limit of a rule.", "operation", "outcome")
+	undecided = describe("undecided_total", "Audited or refused operations where the guard knew too little to decide.", "operation")
+	alerts    = describe("alerts_total", "Alerts of the kernel: sent, lost because the buffer was full, or left out by the limit of a rule.", "operation", "outcome")
 	hits      = describe("rule_hits_total", "Operations that the rule audited, denied or killed.", "policy", "rule", "operation")
-	unlisted  = describe("rules_without_series", "Rules that have no series, for there are too many.")
+	unlisted  = describe("rules_without_series", "Rules without a series, because there are too many.")
 
 	read     = describe("alerts_read_total", "Alerts that this daemon read from the kernel.")
-	folded   = describe("alerts_folded_total", "Alerts that are counted by an identical one.")
+	folded   = describe("alerts_folded_total", "Alerts that were folded into an identical one.")
 	sequence = describe("alert_sequence", "Number of the last alert.")
-	sinks    = describe("sink_alerts_total", "Alerts by what became of them at the sink.", "sink", "outcome")
+	sinks    = describe("sink_alerts_total", "Alerts by what the sink did with them.", "sink", "outcome")
 	failing  = describe("sink_failing", "Whether the last write of the sink failed.", "sink")
 )
 

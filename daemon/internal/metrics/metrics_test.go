@@ -222,7 +222,7 @@ func TestHandler(t *testing.T) {
 		{"GET", "/readyz", with(pb.StatusResponse_STATE_ENFORCING, nil), 200, "enforcing revision 7: 3 policies\n"},
 		{"GET", "/readyz", with(pb.StatusResponse_STATE_DEGRADED, nil), 503, "degraded\na.yaml: no\n"},
 		{"GET", "/readyz", with(pb.StatusResponse_STATE_UNSPECIFIED, nil), 503, "not enforcing\n"},
-		{"GET", "/readyz", with(pb.StatusResponse_STATE_ENFORCING, errors.New("no")), 503, "the daemon does not tell its state: no\n"},
+		{"GET", "/readyz", with(pb.StatusResponse_STATE_ENFORCING, errors.New("no")), 503, "the daemon does not report its state: no\n"},
 		{"HEAD", "/readyz", with(pb.StatusResponse_STATE_ENFORCING, nil), 200, ""},
 		{"POST", "/healthz", full, 405, ""},
 		{"GET", "/", full, 404, ""},
@@ -245,14 +245,14 @@ func TestListen(t *testing.T) {
 	for address, want := range map[string]string{
 		"":                   "write HOST:PORT",
 		"9477":               "write HOST:PORT",
-		":0":                 "can be reached from elsewhere",
+		":0":                 "other machines can reach",
 		"0.0.0.0:0":          "use 127.0.0.1:0",
-		"[::]:0":             "can be reached from elsewhere",
-		"192.0.2.1:0":        "can be reached from elsewhere",
-		"example.com:0":      "can be reached from elsewhere",
+		"[::]:0":             "other machines can reach",
+		"192.0.2.1:0":        "other machines can reach",
+		"example.com:0":      "other machines can reach",
 		"127.0.0.1:99999":    "choose a free port",
 		"unix:relative":      "not absolute",
-		"unix:" + file:       "is there and no socket",
+		"unix:" + file:       "exists and is not a socket",
 		"unix:/no/such/sock": "choose a folder",
 	} {
 		if l, err := Listen(address, false); err == nil {
@@ -296,7 +296,7 @@ func TestServeUnix(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- Serve(ctx, l, NewHandler(full)) }()
-	if _, err := Listen("unix:"+path, false); err == nil || !strings.Contains(err.Error(), "somebody listens") {
+	if _, err := Listen("unix:"+path, false); err == nil || !strings.Contains(err.Error(), "another process listens") {
 		t.Errorf("it takes the socket of another: %v", err)
 	}
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -49,7 +49,7 @@ func ready(w http.ResponseWriter, r *http.Request, status Status) {
 	s, err := status(ctx)
 	switch {
 	case err != nil:
-		answer(w, http.StatusServiceUnavailable, "the daemon does not tell its state: "+err.Error()+"\n")
+		answer(w, http.StatusServiceUnavailable, "the daemon does not report its state: "+err.Error()+"\n")
 	case s.GetState() == pb.StatusResponse_STATE_ENFORCING:
 		answer(w, http.StatusOK, fmt.Sprintf("enforcing revision %d: %d policies\n", s.GetRevision(), s.GetPolicies()))
 	case s.GetState() == pb.StatusResponse_STATE_DEGRADED:
@@ -87,7 +87,7 @@ func Listen(address string, anywhere bool) (net.Listener, error) {
 	// The name localhost may stand for anything.
 	_, port, _ := net.SplitHostPort(address)
 	if bound, ok := l.Addr().(*net.TCPAddr); !anywhere && (!ok || !bound.IP.IsLoopback()) {
-		return nil, errors.Join(fmt.Errorf("metrics: address %q stands for %v, which can be reached from elsewhere; write 127.0.0.1:%s", address, l.Addr(), port), l.Close())
+		return nil, errors.Join(fmt.Errorf("metrics: address %q stands for %v, which other machines can reach; write 127.0.0.1:%s", address, l.Addr(), port), l.Close())
 	}
 	return l, nil
 }
@@ -106,7 +106,7 @@ func CheckAddress(address string, anywhere bool) error {
 		return fmt.Errorf("metrics: address %q: %w; write HOST:PORT such as 127.0.0.1:9477, or unix:PATH", address, err)
 	}
 	if !anywhere && !isLoopback(host) {
-		return fmt.Errorf("metrics: address %q can be reached from elsewhere, where nobody is asked who they are; use 127.0.0.1:%s, [::1]:%s or unix:PATH, or allow it explicitly", address, port, port)
+		return fmt.Errorf("metrics: other machines can reach the address %q, and metrics have no authentication; use 127.0.0.1:%s, [::1]:%s or unix:PATH, or set metrics_anywhere", address, port, port)
 	}
 	return nil
 }
@@ -124,10 +124,10 @@ func listenUnix(path string) (net.Listener, error) {
 	case err != nil:
 		return nil, fmt.Errorf("metrics: %w", err)
 	case info.Mode().Type() != fs.ModeSocket:
-		return nil, fmt.Errorf("metrics: %s is there and no socket; choose another path or remove it", path)
+		return nil, fmt.Errorf("metrics: %s exists and is not a socket; choose another path or remove it", path)
 	default:
 		if conn, err := net.Dial("unix", path); err == nil {
-			return nil, errors.Join(fmt.Errorf("metrics: somebody listens on %s already; choose another path", path), conn.Close())
+			return nil, errors.Join(fmt.Errorf("metrics: another process listens on %s already; choose another path", path), conn.Close())
 		}
 		if err := os.Remove(path); err != nil {
 			return nil, fmt.Errorf("metrics: %w", err)

@@ -51,7 +51,7 @@ func Listen(options Options) (_ *Server, err error) {
 	}
 	folder := filepath.Dir(options.Socket)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return nil, fmt.Errorf("making the folder of the socket: %w", err)
+		return nil, fmt.Errorf("make the folder of the socket: %w", err)
 	}
 	if err := s.makeRoom(); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func Listen(options Options) (_ *Server, err error) {
 	}
 	if s.group != noGroup {
 		if err := errors.Join(os.Chown(options.Socket, -1, int(s.group)), os.Chmod(options.Socket, 0o660)); err != nil {
-			return nil, errors.Join(fmt.Errorf("letting the group %s read: %w", options.Group, err), s.listener.Close())
+			return nil, errors.Join(fmt.Errorf("let the group %s read: %w", options.Group, err), s.listener.Close())
 		}
 	}
 	return s, nil
@@ -80,7 +80,7 @@ func groupNumber(name string) (uint32, error) {
 	}
 	n, err := strconv.ParseUint(g.Gid, 10, 32)
 	if err != nil {
-		return 0, fmt.Errorf("the group %q has the number %q", name, g.Gid)
+		return 0, fmt.Errorf("the group %q has the unusable number %q", name, g.Gid)
 	}
 	return uint32(n), nil
 }
@@ -93,19 +93,19 @@ func (s *Server) makeRoom() error {
 	case errors.Is(err, os.ErrNotExist):
 		return nil
 	case err != nil:
-		return fmt.Errorf("looking at the socket: %w", err)
+		return fmt.Errorf("look at the socket: %w", err)
 	case info.Mode().Type() != os.ModeSocket:
-		return fmt.Errorf("%s is there and no socket; remove it or name another path", path)
+		return fmt.Errorf("%s exists and is not a socket; remove it or name another path", path)
 	}
 	c, err := net.DialTimeout("unix", path, answerTime)
 	if err == nil {
-		return errors.Join(fmt.Errorf("somebody serves %s already; stop that daemon first, or name another socket", path), c.Close())
+		return errors.Join(fmt.Errorf("another daemon serves %s already; stop it first, or name another socket", path), c.Close())
 	}
 	if !errors.Is(err, unix.ECONNREFUSED) {
-		return fmt.Errorf("looking whether somebody serves %s: %w", path, err)
+		return fmt.Errorf("find out whether another daemon serves %s: %w", path, err)
 	}
 	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("removing the socket that a former daemon left: %w", err)
+		return fmt.Errorf("remove the socket of a previous daemon: %w", err)
 	}
 	return nil
 }

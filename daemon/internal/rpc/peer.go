@@ -60,7 +60,7 @@ func (peerCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthIn
 		who, failure = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	})
 	if err := errors.Join(err, failure); err != nil {
-		return nil, nil, fmt.Errorf("asking who connected: %w", err)
+		return nil, nil, fmt.Errorf("find out who connected: %w", err)
 	}
 	return c, caller{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, *who}, nil
 }
@@ -94,11 +94,11 @@ var reading = []string{
 func (s *Server) authorize(ctx context.Context, method string) error {
 	p, ok := peer.FromContext(ctx)
 	if !ok {
-		return status.Error(codes.PermissionDenied, "it is not known who calls")
+		return status.Error(codes.PermissionDenied, "the daemon cannot find out who calls")
 	}
 	who, ok := p.AuthInfo.(caller)
 	if !ok {
-		return status.Error(codes.PermissionDenied, "it is not known who calls")
+		return status.Error(codes.PermissionDenied, "the daemon cannot find out who calls")
 	}
 	if who.Uid == 0 || who.Uid == uint32(os.Geteuid()) {
 		return nil
@@ -108,11 +108,11 @@ func (s *Server) authorize(ctx context.Context, method string) error {
 		return nil
 	}
 	s.options.Log.Warn("a call was refused", "method", method, "pid", who.Pid, "uid", who.Uid, "gid", who.Gid)
-	what := "it takes root to change what is enforced; use sudo"
+	what := "only root may change what is enforced; use sudo"
 	if reads {
-		what = "it takes root or the group that the daemon lets read; use sudo"
+		what = "only root and the group in the daemon's configuration may read; use sudo"
 		if s.options.Group != "" {
-			what = "it takes root or the group " + s.options.Group + "; use sudo, or join the group"
+			what = "only root and the group " + s.options.Group + " may read; use sudo, or join the group"
 		}
 	}
 	return status.Errorf(codes.PermissionDenied, "user %d may not do this: %s", who.Uid, what)

@@ -147,7 +147,7 @@ func TestWhoMayWhat(t *testing.T) {
 		{"another user", alone, "may be opened by root", 65534, group},
 		{"another user, of root's group", alone, "may be opened by root", 65534, 0},
 		{"a user outside of the group", shared, "may be opened by root", 65534, group},
-		{"a user of the group", shared, "status: <nil>; apply: user 65534 may not do this: it takes root to change what is enforced; use sudo", 65534, 0},
+		{"a user of the group", shared, "status: <nil>; apply: user 65534 may not do this: only root may change what is enforced; use sudo", 65534, 0},
 	} {
 		if got := as(t, c.socket, c.uid, c.gid); !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
@@ -191,7 +191,7 @@ func TestServe(t *testing.T) {
 		}
 		break
 	}
-	if _, err := Listen(Options{Socket: socket}); err == nil || !strings.Contains(err.Error(), "somebody serves") {
+	if _, err := Listen(Options{Socket: socket}); err == nil || !strings.Contains(err.Error(), "another daemon serves") {
 		t.Errorf("a second daemon: %v", err)
 	}
 	connection, err := grpc.NewClient("unix:"+socket, grpc.WithTransportCredentials(insecure.NewCredentials()))

@@ -74,7 +74,7 @@ func (s *Server) stream(service any, stream grpc.ServerStream, info *grpc.Stream
 // contain makes a defect in one call an error of that call: the daemon goes on.
 func (s *Server) contain(method string, err *error) {
 	if defect := recover(); defect != nil {
-		s.options.Log.Error("a call ended in a defect; please report it", "method", method, "defect", defect, "stack", string(debug.Stack()))
-		*err = status.Error(codes.Internal, "the daemon has a defect, see its log; nothing is known of what the call did")
+		s.options.Log.Error("a call failed because of a bug; please report it", "method", method, "defect", defect, "stack", string(debug.Stack()))
+		*err = status.Error(codes.Internal, "the daemon has a bug, see its log; the call may have changed something or not")
 	}
 }
