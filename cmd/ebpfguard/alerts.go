@@ -26,13 +26,14 @@ func newAlertsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "alerts",
 		Short: "Follow the alerts of a running daemon",
-		Long: `Follow the alerts of a running daemon, from now on and until interrupted.
+		Long: `Print the alerts of a running daemon until you interrupt it. It shows new alerts
+only.
 
-The values of one flag are alternatives; of different flags all must fit. When
-alerts come faster than they are printed some are lost here, which is told on the
-standard error; they are counted and written elsewhere all the same. The keys of
-the JSON are those of docs/alerts.md. There is colour on a terminal only, and
-not when NO_COLOR is set.`,
+Of the values of one flag one must match; different flags must all match. If
+alerts come faster than this command can print them, it loses some and says so on
+the standard error. The daemon still counts them and writes them to its outputs.
+docs/alerts.md lists the keys of the JSON. There is colour on a terminal only,
+and not if NO_COLOR is set.`,
 		Example: `  ebpfguard alerts
   ebpfguard alerts --verdict deny,kill --severity high,critical
   ebpfguard alerts --operation socket_connect --binary '/usr/bin/*' --policy 'web-*'
@@ -71,7 +72,7 @@ not when NO_COLOR is set.`,
 	f.StringSliceVar(&request.Severities, "severity", nil, "only of these `severities`; none stands for rules without one")
 	f.StringSliceVar(&request.Binaries, "binary", nil, "only of these programs, `paths` or patterns as in a policy")
 	f.VarP(&format, "output", "o", "the `format`: text or json")
-	f.IntVarP(&most, "number", "n", 0, "end after this `number` of alerts; 0 is never")
+	f.IntVarP(&most, "number", "n", 0, "stop after this `number` of alerts; 0 for never")
 	for flag, words := range map[string][]string{
 		"operation": operationNames(), "verdict": {"audit", "deny", "kill"},
 		"severity": {"none", "info", "low", "medium", "high", "critical"},
@@ -104,7 +105,7 @@ func (p *alertPrinter) watch(ctx context.Context, guard *client.Client, request 
 		return err
 	}
 	if p.colour { // somebody looks at it
-		fmt.Fprintln(p.stderr, "waiting for alerts; end with Ctrl-C")
+		fmt.Fprintln(p.stderr, "waiting for alerts; press Ctrl-C to stop")
 	}
 	n := 0
 	for response, err := range alerts {
@@ -113,7 +114,7 @@ func (p *alertPrinter) watch(ctx context.Context, guard *client.Client, request 
 		}
 		switch event := response.Event.(type) {
 		case *pb.WatchResponse_Lost:
-			fmt.Fprintf(p.stderr, "%s lost here: too slow for all\n", many(event.Lost, "alert was", "alerts were"))
+			fmt.Fprintf(p.stderr, "%s lost here: more came than this command could print\n", many(event.Lost, "alert was", "alerts were"))
 		case *pb.WatchResponse_Json:
 			if err := p.print(event.Json, response.Text); err != nil {
 				return err
@@ -123,7 +124,7 @@ func (p *alertPrinter) watch(ctx context.Context, guard *client.Client, request 
 			}
 		}
 	}
-	return errors.New("the daemon sends no more alerts; look at 'ebpfguard status'")
+	return errors.New("the daemon sends no more alerts; see 'ebpfguard status'")
 }
 
 func (p *alertPrinter) print(json, text string) error {

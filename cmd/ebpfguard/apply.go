@@ -25,20 +25,20 @@ func newApplyCommand() *cobra.Command {
 		Short: "Add policies to a running daemon, or replace them by name",
 		Long: `Add policies to a running daemon, or replace them by name.
 
-All at once or, when anything is wrong, not at all: every operation is judged by
-the former policies or by the new ones. They stay in force when the daemon or
-the machine is started anew, until somebody deletes them. A policy of the policy
-directory is changed in its file and not here.
+The change happens at once: every operation is judged by the old policies or by
+the new ones. If anything is wrong, nothing changes. Applied policies stay in
+force when the daemon or the machine restarts, until you delete them. To change a
+policy of the policy directory, change its file.
 
 A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 		Example: `  # What would change? Then change it.
   ebpfguard apply -f ssh.yaml --dry-run
   ebpfguard apply -f ssh.yaml
 
-  # These and no others but those of the policy directory and the mitigations
+  # Replace all applied policies by these
   ebpfguard apply -f policies/ --replace
 
-  # From elsewhere
+  # Copy a policy from another machine
   ssh web1 ebpfguard get no-rogue-sshd -o yaml | ebpfguard apply -f -`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -67,8 +67,8 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 	daemon.add(cmd)
 	f := cmd.Flags()
 	f.StringArrayVarP(&files, "file", "f", nil, "read policies from `FILE|DIR|-` (can be repeated)")
-	f.BoolVar(&request.Replace, "replace", false, "remove what was applied before and is not given now")
-	f.BoolVar(&request.DryRun, "dry-run", false, "print the difference, or why it would be refused, and change nothing")
+	f.BoolVar(&request.Replace, "replace", false, "also remove applied policies that are not given now")
+	f.BoolVar(&request.DryRun, "dry-run", false, "print what would change, or why it would be refused, and change nothing")
 	return cmd
 }
 

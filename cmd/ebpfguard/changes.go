@@ -8,7 +8,7 @@ import (
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 )
 
-// printWarnings prints what the daemon finds odd; what was asked for is done all the same.
+// printWarnings prints the daemon's warnings about a change that it made.
 func printWarnings(w io.Writer, warnings []string) {
 	for _, warning := range warnings {
 		fmt.Fprintln(w, printable(warning))
@@ -37,14 +37,14 @@ func printChanges(w io.Writer, c *pb.Changes, dryRun bool) error {
 	}
 	switch {
 	case changed == 0 && dryRun:
-		fmt.Fprintf(&b, "nothing would change: set %d is in force\n", c.GetRevision())
+		fmt.Fprintf(&b, "nothing would change: revision %d is in force\n", c.GetRevision())
 	case changed == 0:
-		fmt.Fprintf(&b, "nothing changed: set %d is in force\n", c.GetRevision())
+		fmt.Fprintf(&b, "nothing changed: revision %d is in force\n", c.GetRevision())
 	case dryRun:
-		fmt.Fprintf(&b, "nothing was changed (--dry-run): %d to add, %d to change, %d to remove%s\n",
+		fmt.Fprintf(&b, "nothing changed (--dry-run): %d to add, %d to change, %d to remove%s\n",
 			len(c.GetAdded()), len(c.GetChanged()), len(c.GetRemoved()), unchanged)
 	default:
-		fmt.Fprintf(&b, "in force as set %d: %d added, %d changed, %d removed%s\n", c.GetRevision(),
+		fmt.Fprintf(&b, "revision %d is in force: %d added, %d changed, %d removed%s\n", c.GetRevision(),
 			len(c.GetAdded()), len(c.GetChanged()), len(c.GetRemoved()), unchanged)
 	}
 	_, err := io.WriteString(w, b.String())

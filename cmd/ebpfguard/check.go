@@ -15,13 +15,13 @@ func newCheckCommand() *cobra.Command {
 	format := outputText
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Tell what this kernel can enforce, and how to enable what it lacks",
-		Long: `Tell what this kernel can enforce, and how to enable what it lacks.
+		Short: "Show what this kernel can enforce, and how to enable what it lacks",
+		Long: `Show what this kernel can enforce, and how to enable what it lacks.
 
-Tries what enforcement needs by doing it, for which it has to be root, and
-leaves nothing behind. Then it lists, operation by operation, what this kernel
-covers by which hook, and what it does not. The exit code is 1 when this kernel
-cannot enforce at all.`,
+Tries everything that enforcement needs, which takes root, and leaves nothing
+behind. Then it lists for each operation the hooks that this kernel has, what
+they cover, and what is not covered. The exit code is 1 if this kernel cannot
+enforce at all.`,
 		Example: `  sudo ebpfguard check
   sudo ebpfguard check --output json`,
 		Args: noArgs,

@@ -9,10 +9,10 @@ import (
 func newCompletionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion bash|zsh|fish",
-		Short: "Print a shell's completion of this command",
-		Long: `Print a shell's completion of this command. Names of policies are those of the
-running daemon. Packages bring the completions along.`,
-		Example: `  # bash, for this shell; then for all of them
+		Short: "Print a completion script for a shell",
+		Long: `Print the script with which a shell completes this command. It asks the running
+daemon for the names of policies. The packages install these scripts.`,
+		Example: `  # bash: for this shell, then for every shell
   source <(ebpfguard completion bash)
   ebpfguard completion bash > /usr/share/bash-completion/completions/ebpfguard
 

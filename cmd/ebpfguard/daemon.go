@@ -28,27 +28,27 @@ func newDaemonCommand() *cobra.Command {
 		Short: "Enforce a directory of policies, and serve the API",
 		Long: `Enforce a directory of policies, and serve the API.
 
-Enforces the policies of the directory, which is watched, those that "ebpfguard
-apply" adds, and mitigations. Enforcement is pinned: it goes on when the daemon
-ends, in whatever way, and the next daemon takes it over. "ebpfguard down" ends
-it.
+Enforces the policies in a directory, which it watches, the policies that
+"ebpfguard apply" adds, and mitigations. Enforcement is pinned: it goes on when
+the daemon ends for any reason, and the next daemon takes it over. "ebpfguard
+down" ends it.
 
 Every option is also a key of the configuration file, with underscores for
-dashes; flags win. What is wrong with the file is an error. What is wrong with a
-policy of the directory leaves the former policies in force, and is told in the
-messages, in the status and in the metrics.
+dashes; flags win. With an error in that file the daemon does not start. With an
+error in a policy of the directory the previous policies stay in force; the log,
+the status and the metrics say so.
 
-SIGHUP reads the configuration and the directory again and opens files of alerts
-anew. SIGTERM and SIGINT end the daemon.
+SIGHUP reads the configuration and the directory again and reopens the files of
+alerts. SIGTERM and SIGINT end the daemon.
 
 ` + registry.Help(),
-		Example: `  # As the service does.
+		Example: `  # As the service does
   sudo ebpfguard daemon --config /etc/ebpfguard/config.yaml
 
-  # By hand, without anything that stays behind.
+  # By hand; leaves nothing behind
   sudo ebpfguard daemon --policies $PWD/policies --pins= --state= --socket /run/guard.sock
 
-  # Alerts to a file of at most 100 MiB, denials to journald as well.
+  # Write alerts to a file of at most 100 MiB, and denials to journald as well
   sudo ebpfguard daemon --outputs '{type: file, path: /var/log/alerts.json, max_bytes: 100MiB, keep: 3}' \
       --outputs '{type: journald, filter: {verdicts: [deny, kill]}}'`,
 		Args: noArgs,
@@ -68,10 +68,10 @@ anew. SIGTERM and SIGINT end the daemon.
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&file, "config", "", "read the configuration from `FILE`; without it from "+config.DefaultFile+", if that is there")
+	f.StringVar(&file, "config", "", "read the configuration from `FILE` (default "+config.DefaultFile+", if it exists)")
 	f.AddFlagSet(flags)
-	f.BoolVar(&options.ReplacePins, "replace-pins", false, "replace pins that are damaged, not ours or of a newer version")
-	f.StringVar(&options.ReadyFile, "ready-file", "", "write `FILE` when everything is in force, remove it at the end")
+	f.BoolVar(&options.ReplacePins, "replace-pins", false, "replace pins that are damaged, of a newer version or not of ebpfguard")
+	f.StringVar(&options.ReadyFile, "ready-file", "", "create `FILE` when everything is in force, and remove it at the end")
 	return cmd
 }
 
@@ -92,7 +92,7 @@ func runDaemon(c config.Config, options daemon.Options) error {
 	// Huge pages would fill up again what was given back: khugepaged makes one of what is
 	// used here and there (Documentation/admin-guide/mm/transhuge.rst).
 	if err := unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0); err != nil {
-		options.Log.Debug("the daemon takes more memory than it needs", "error", err)
+		options.Log.Debug("huge pages cannot be disabled, so the daemon takes more memory than it needs", "error", err)
 	}
 	d, err := daemon.New(c, options)
 	if err != nil {

@@ -17,9 +17,9 @@ func newDeleteCommand() *cobra.Command {
 		Short: "Remove policies that were applied",
 		Long: `Remove policies that were applied.
 
-All at once or, when one of them is not there, none. A policy of the policy
-directory ends when its file is removed, a mitigation with 'ebpfguard mitigate
-lift'.`,
+Removes all of them at once, or none if one does not exist. To remove a policy of
+the policy directory, remove its file. To end a mitigation, use 'ebpfguard
+mitigate lift'.`,
 		Example: `  ebpfguard delete no-rogue-sshd --dry-run
   ebpfguard delete no-rogue-sshd web-egress`,
 		RunE: func(cmd *cobra.Command, names []string) error {

@@ -18,26 +18,26 @@ func newDownCommand() *cobra.Command {
 		Short: "End enforcement that a daemon left pinned",
 		Long: `End enforcement that a daemon left pinned.
 
-Removes the pins, and with them everything that is enforced by them: also
-mitigations. It is the one way to end it without starting a daemon or the machine.
-A daemon that runs has to be stopped before; nothing is removed while one does.
-What was applied is remembered, and in force again when a daemon starts.`,
-		Example: `  # As the service is stopped for good.
+Removes the pins, and so ends everything that they enforce, mitigations included.
+Stop the daemon first: while one runs, this command removes nothing. Without it
+enforcement goes on until the next boot. Applied policies come into force again
+when a daemon starts.`,
+		Example: `  # Stop the service, and enforcement with it
   sudo systemctl stop ebpfguard && sudo ebpfguard down
 
-  # Also what is damaged or not ours.
+  # Also remove pins that are damaged or not of ebpfguard
   sudo ebpfguard down --force`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if path == "" {
 				c, err := config.Load(file, nil)
 				if err != nil {
-					return fmt.Errorf("down: the place of the pins cannot be read from the configuration; name it with --pins:\n%w", err)
+					return fmt.Errorf("down: cannot read from the configuration where the pins are; name their directory with --pins:\n%w", err)
 				}
 				path = c.Pins
 			}
 			if path == "" {
-				return errors.New("down: the configuration pins nothing, so enforcement ends with the daemon; name the pins with --pins if there are others")
+				return errors.New("down: the configuration pins nothing, so enforcement ends with the daemon; if there are other pins, name their directory with --pins")
 			}
 			removed, err := ebpfguard.RemovePins(path, force)
 			switch {
@@ -46,16 +46,16 @@ What was applied is remembered, and in force again when a daemon starts.`,
 			case err != nil:
 				return fmt.Errorf("down: %w", err)
 			case removed:
-				fmt.Fprintf(cmd.OutOrStdout(), "removed what was enforced by %s\n", path)
+				fmt.Fprintf(cmd.OutOrStdout(), "enforcement has ended; removed the pins in %s\n", path)
 			default:
-				fmt.Fprintf(cmd.OutOrStdout(), "nothing was enforced by %s\n", path)
+				fmt.Fprintf(cmd.OutOrStdout(), "nothing to end: there are no pins in %s\n", path)
 			}
 			return nil
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&path, "pins", "", "remove the pins of `DIR`; without it those of the configuration")
-	f.StringVar(&file, "config", "", "read the place of the pins from `FILE`; without it from "+config.DefaultFile+", if that is there")
-	f.BoolVar(&force, "force", false, "remove the directory whatever it holds")
+	f.StringVar(&path, "pins", "", "remove the pins in `DIR` (default from the configuration)")
+	f.StringVar(&file, "config", "", "read from the configuration in `FILE` where the pins are (default "+config.DefaultFile+", if it exists)")
+	f.BoolVar(&force, "force", false, "remove the directory, whatever is in it")
 	return cmd
 }

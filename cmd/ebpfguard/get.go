@@ -22,9 +22,10 @@ func newGetCommand() *cobra.Command {
 		Short: "List the policies in force",
 		Long: `List the policies in force, or print them.
 
-HITS are the operations that the policy audited, denied or killed since it is as
-it is now. ORIGIN tells how to change it: file in its file in the policy
-directory, applied with apply and delete, mitigation with mitigate lift.`,
+HITS counts the operations that the policy audited, denied or killed since it
+last changed. ORIGIN says how to change the policy: "file" in its file in the
+policy directory, "applied" with apply and delete, "mitigation" with mitigate
+lift.`,
 		Example: `  ebpfguard get
   ebpfguard get -o wide
   ebpfguard get no-rogue-sshd -o yaml > no-rogue-sshd.yaml

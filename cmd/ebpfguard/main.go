@@ -49,8 +49,8 @@ func newRootCommand() *cobra.Command {
 		Long: `Refuse what processes must not do, inside the kernel and before it happens.
 
 Exit codes:
-  0  done; explain found out the verdict, whichever it is, and validate may have warned
-  1  failed; for example a policy is wrong, or this kernel cannot enforce it
+  0  done, also when explain found a denial or validate printed warnings
+  1  failed: for example a policy is wrong, or this kernel cannot enforce it
   2  wrong usage`,
 		Version: version(debug.ReadBuildInfo()),
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -40,37 +40,38 @@ func newMitigateCommand() *cobra.Command {
 		Short: "Forbid something for a limited time, at once",
 		Long: `Forbid something for a limited time, at once.
 
-The kernel ends it when its time is over, also when the daemon does not run by
-then. With --pid it is for this process and all that it has started and will
-start, and not for another that gets its number later. The profiles:
+The kernel ends the mitigation on time, even if no daemon runs then. --pid stands
+for this process and all processes that it started or will start, and not for
+another process that gets its number later. The profiles:
 
-  no-network          it neither binds, connects nor sends to an address, and
-                      what it has open already is cut: it neither sends nor
-                      receives nor accepts
-  no-new-connections  the same, but what is open already goes on
-  read-only           it writes, changes, makes, renames and removes no file
-  no-exec             it starts no program
-  kill                it is killed, and killed again at whatever it is judged for
+  no-network          forbids to bind, to connect and to send to an address;
+                      sockets that are open already can no longer send, receive
+                      or accept
+  no-new-connections  the same, but sockets that are open already keep working
+  read-only           forbids to write, change, create, rename and remove files
+  no-exec             forbids to start programs
+  kill                kills the processes now, and again when they do anything
+                      that is judged
 
-With -f it is the rules of a policy without a subject.
+-f takes the rules of a policy without a subject in place of a profile.
 
-A binary, cgroup or user may be for what comes later: when there is no such file,
-or nobody whom it meets now, a warning on the standard error says so.`,
+A mitigation may match nothing yet. If there is no such file, or no process that
+matches now, a warning on the standard error says so.`,
 		Example: `  # No network for process 4711 and all that it started
   ebpfguard mitigate --pid 4711 --profile no-network --ttl 10m
 
-  # What an alert was about, and no other process that has its number by now
+  # Kill the process of an alert, and no other process that has its number by now
   ebpfguard mitigate --pid 4711 --start 81234567890 --profile kill --ttl 1h --message "INC-1234"
 
-  # What would it forbid? Only tell.
+  # What would it forbid? Only report it
   ebpfguard mitigate --cgroup /system.slice/nginx.service --profile no-exec --ttl 30m --audit
 
-  # Then see how long it lasts, and end it
+  # See how long it lasts, then end it
   ebpfguard mitigate list
   ebpfguard mitigate lift incident-1234`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("unknown command %q of mitigate; choose list or lift, or name whom it is for with a flag such as --pid", args[0])
+				return usagef("unknown command %q of mitigate; choose list or lift, or name the subject with a flag such as --pid", args[0])
 			}
 			return nil
 		},
@@ -103,17 +104,17 @@ func profileNames() []string {
 func (m *mitigateFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.Uint32Var(&m.pid, "pid", 0, "whom: the process of this `number`, and its descendants")
-	f.Uint64Var(&m.start, "start", 0, "whom: only if the process of --pid was started then, `nanoseconds` as process.start_time of an alert")
-	f.StringVar(&m.binary, "binary", "", "whom: those who run this program, a `path` or pattern, and their descendants")
-	f.StringVar(&m.cgroup, "cgroup", "", "whom: those of this control group, a `path`, and below it")
-	f.StringVar(&m.user, "user", "", "whom: those of this user, a `name` or number")
-	f.BoolVar(&m.everyone, "everyone", false, "whom: every process")
-	f.StringVar(&m.profile, "profile", "", "what: the `profile` no-network, no-new-connections, read-only, no-exec or kill")
-	f.StringVarP(&m.file, "file", "f", "", "what: the rules of the policy without a subject in `FILE`, or - for the standard input")
-	f.Var(&m.ttl, "ttl", "for how long, from 1s to 30d: a `duration` such as 90s, 10m, 2h or 7d")
-	f.BoolVar(&m.audit, "audit", false, "only tell what would be forbidden")
-	f.StringVar(&m.name, "name", "", "the policy's `name`; by default one is chosen")
+	f.Uint32Var(&m.pid, "pid", 0, "subject: the process with this `number`, and its descendants")
+	f.Uint64Var(&m.start, "start", 0, "only if the process of --pid started at this time, in `nanoseconds` as process.start_time of an alert")
+	f.StringVar(&m.binary, "binary", "", "subject: processes that run this program, a `path` or pattern, and their descendants")
+	f.StringVar(&m.cgroup, "cgroup", "", "subject: processes in this control group, a `path`, and below it")
+	f.StringVar(&m.user, "user", "", "subject: processes of this user, a `name` or number")
+	f.BoolVar(&m.everyone, "everyone", false, "subject: every process")
+	f.StringVar(&m.profile, "profile", "", "use this `profile`: no-network, no-new-connections, read-only, no-exec or kill")
+	f.StringVarP(&m.file, "file", "f", "", "use the rules of the policy in `FILE`, which has no subject; - for the standard input")
+	f.Var(&m.ttl, "ttl", "how long it lasts, from 1s to 30d: a `duration` such as 90s, 10m, 2h or 7d")
+	f.BoolVar(&m.audit, "audit", false, "only report what would be forbidden")
+	f.StringVar(&m.name, "name", "", "the `name` of the mitigation (default: the profile and a number)")
 	f.StringVar(&m.message, "message", "", "a `text` for its alerts, such as the number of the incident")
 }
 
@@ -127,23 +128,23 @@ func (m *mitigateFlags) request(cmd *cobra.Command) (*pb.MitigateRequest, error)
 	}
 	switch {
 	case len(given) == 0:
-		return nil, usagef("nobody is named; add one of --pid, --binary, --cgroup, --user or --everyone")
+		return nil, usagef("no subject is given; add one of --pid, --binary, --cgroup, --user or --everyone")
 	case len(given) > 1:
 		return nil, usagef("%s are given; keep one of them", strings.Join(given, " and "))
 	case m.start != 0 && given[0] != "--pid":
-		return nil, usagef("--start is about a process; use it with --pid")
+		return nil, usagef("--start needs --pid; add it")
 	case (m.profile == "") == (m.file == ""):
-		return nil, usagef("what to forbid is told once; add either --profile or -f")
+		return nil, usagef("nothing or too much is given to forbid; add either --profile or -f")
 	case m.profile != "" && !slices.Contains(profileNames(), m.profile):
 		return nil, usagef("unknown profile %q; choose from %s", m.profile, strings.Join(profileNames(), ", "))
 	case m.ttl <= 0:
-		return nil, usagef("it needs an end; add a --ttl such as 10m")
+		return nil, usagef("no --ttl is given; add one such as 10m")
 	}
 	r := &pb.MitigateRequest{Profile: profiles[m.profile], Ttl: durationpb.New(time.Duration(m.ttl)), Name: m.name, Message: m.message, Audit: m.audit}
 	switch given[0] {
 	case "--pid":
 		if m.pid == 0 {
-			return nil, usagef("--pid 0 is no process; write the number of one")
+			return nil, usagef("--pid 0 is not a process; write the number of one")
 		}
 		r.Subject = &pb.MitigateRequest_Process{Process: &pb.ProcessSubject{Pid: m.pid, Start: m.start}}
 	case "--binary":
@@ -154,7 +155,7 @@ func (m *mitigateFlags) request(cmd *cobra.Command) (*pb.MitigateRequest, error)
 		r.Subject = &pb.MitigateRequest_User{User: m.user}
 	case "--everyone":
 		if !m.everyone {
-			return nil, usagef("--everyone=false names nobody; leave it out and name somebody")
+			return nil, usagef("--everyone=false gives no subject; leave it out and give another one")
 		}
 		r.Subject = &pb.MitigateRequest_Everyone{Everyone: true}
 	}
@@ -179,7 +180,7 @@ func (m *mitigateFlags) request(cmd *cobra.Command) (*pb.MitigateRequest, error)
 func printMitigation(w io.Writer, m *pb.Mitigation, flags mitigateFlags) error {
 	what := m.GetProfile()
 	if flags.audit {
-		what += " (audit: only told)"
+		what += " (audit: only reported)"
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s for %s, for %s until %s\n", m.GetName(), what, printable(m.GetSubject()),
@@ -187,7 +188,7 @@ func printMitigation(w io.Writer, m *pb.Mitigation, flags mitigateFlags) error {
 	if killed := m.GetKilled(); len(killed) > 0 {
 		fmt.Fprintf(&b, "killed %s: %s\n", count(len(killed), "process", "processes"), strings.Trim(fmt.Sprint(killed), "[]"))
 	}
-	fmt.Fprintf(&b, "end it before with: ebpfguard mitigate lift %s\n", m.GetName())
+	fmt.Fprintf(&b, "end it earlier with: ebpfguard mitigate lift %s\n", m.GetName())
 	_, err := io.WriteString(w, b.String())
 	return err
 }

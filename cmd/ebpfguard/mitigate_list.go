@@ -59,9 +59,8 @@ func newMitigateLiftCommand(daemon *remote) *cobra.Command {
 	all := false
 	cmd := &cobra.Command{
 		Use:   "lift NAME ...|--all",
-		Short: "End mitigations before their time",
-		Long: `End mitigations before their time, all that are named or, when one of them is
-not there, none.`,
+		Short: "End mitigations early",
+		Long:  `End mitigations early: all that you name, or none if one of them does not exist.`,
 		Example: `  ebpfguard mitigate lift incident-1234
   ebpfguard mitigate lift --all`,
 		RunE: func(cmd *cobra.Command, names []string) error {

@@ -69,7 +69,7 @@ func (r *remote) explain(what string, err error) error {
 	case errors.Is(err, client.ErrNoDaemon) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)):
 		return fmt.Errorf("%s: %w (--socket or $%s)", what, err, socketVariable)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: the daemon did not answer within %v; what is in force stays, see 'journalctl -u ebpfguard'", what, questionTime)
+		return fmt.Errorf("%s: the daemon did not answer within %v; enforcement goes on, see 'journalctl -u ebpfguard'", what, questionTime)
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: interrupted; see 'ebpfguard get' for what is in force", what)
 	}

@@ -19,7 +19,7 @@ func TestRemoteErrors(t *testing.T) {
 		want string
 	}{
 		{client.ErrNoDaemon, "get: no daemon answers"},
-		{context.DeadlineExceeded, "get: the daemon did not answer within 15s; what is in force stays"},
+		{context.DeadlineExceeded, "get: the daemon did not answer within 15s; enforcement goes on, see"},
 		{context.Canceled, "get: interrupted; see 'ebpfguard get'"},
 		{&client.Error{Code: codes.NotFound, Message: "there is none; look"}, "get: there is none; look"},
 		{errors.New("else"), "get: else"},

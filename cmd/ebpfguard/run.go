@@ -33,27 +33,27 @@ func newRunCommand() *cobra.Command {
 		Short: "Enforce policies in the foreground",
 		Long: `Enforce policies in the foreground.
 
-Prints an alert to the standard output for each operation that is refused or,
-with audit, would have been. Enforcement ends with the command: at SIGINT or
-SIGTERM it detaches, prints the totals to the standard error and exits with 0.
+Prints an alert to the standard output for each operation that it refuses or,
+with audit, would refuse. Enforcement ends with the command: SIGINT and SIGTERM
+end both. It then prints the totals to the standard error and exits with 0.
 
-Only the operations that the policies have rules for are attached, so that the
-others cost nothing. Policies that this kernel cannot enforce fully are refused,
-unless --allow-gaps is given: then what is not covered is printed, and the rest
-enforced. "ebpfguard check" tells what this kernel covers.
+It attaches only the operations that the policies have rules for, so that the
+others cost nothing. If this kernel cannot enforce all of the policies, it
+refuses them; with --allow-gaps it prints what is not covered and enforces the
+rest. "ebpfguard check" shows what this kernel covers.
 
-SIGHUP reads the policies again and opens the file of --alerts anew. They replace
-the former ones at once; if anything is wrong with them, the former ones stay in
-force. An operation that they are the first to have rules for is attached before.
+SIGHUP reads the policies again and reopens the files of alerts. The new policies
+replace the old ones at once; if anything is wrong with them, the old ones stay
+in force.
 
 ` + registry.Help(),
-		Example: `  # Enforce, and see what is refused.
+		Example: `  # Enforce, and see what is refused
   sudo ebpfguard run -p policies/
 
-  # See what would be refused, without refusing it.
+  # See what would be refused, without refusing it
   sudo ebpfguard run -p policies/ --audit
 
-  # For scripts: wait for /run/ready, then read alerts from a file.
+  # For scripts: wait for /run/ready, then read alerts from a file
   sudo ebpfguard run -p ssh.yaml --ready-file /run/ready --alerts /var/log/alerts.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.files = append(flags.files, args...)
@@ -82,10 +82,10 @@ force. An operation that they are the first to have rules for is attached before
 	}
 	policyFlag(cmd, &flags.files)
 	f := cmd.Flags()
-	f.BoolVar(&flags.audit, "audit", false, "refuse nothing; raise alerts for what would be refused")
+	f.BoolVar(&flags.audit, "audit", false, "refuse nothing; raise an alert for what would be refused")
 	f.BoolVar(&flags.allowGaps, "allow-gaps", false, "enforce what this kernel can, even if it cannot enforce all of the policies")
-	f.StringVar(&flags.ready, "ready-file", "", "write `FILE` when every policy is in force, remove it at the end")
-	f.StringVar(&flags.alerts, "alerts", "", "append the alerts to `FILE` as well, as JSON lines")
+	f.StringVar(&flags.ready, "ready-file", "", "create `FILE` when every policy is in force, and remove it at the end")
+	f.StringVar(&flags.alerts, "alerts", "", "also append the alerts to `FILE`, as JSON lines")
 	f.Var(config.OutputsValue(&flags.outputs), "outputs", "write alerts to `OUTPUT` in place of the standard output, such as '{type: journald}' (can be repeated); none for no output")
 	f.VarP(&flags.output, "output", "o", "the `format` of the alerts on the standard output: text or json")
 	return cmd

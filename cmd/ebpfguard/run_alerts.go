@@ -72,7 +72,7 @@ func (a *alertWriter) write(ctx context.Context, g guard) (written <-chan struct
 		defer close(done)
 		_ = a.Run(alerts) // what it returns it has logged
 		if ctx.Err() == nil {
-			a.log.Error("there are no more alerts; the policies stay in force")
+			a.log.Error("no more alerts can be read; the policies stay in force")
 		}
 	}()
 	return done

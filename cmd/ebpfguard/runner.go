@@ -124,7 +124,7 @@ func (r *runner) wait() {
 			return
 		case <-r.reload:
 			if err := r.again(); err != nil {
-				r.log.Error("the policies were NOT reloaded; the former ones stay in force", "error", err)
+				r.log.Error("the policies were NOT reloaded; the previous ones stay in force", "error", err)
 			}
 		}
 	}
@@ -150,7 +150,7 @@ func (r *runner) again() error {
 	r.log.Info("reloaded", "policies", len(set), "operations", r.operations, "revision", changes.Revision,
 		"added", changes.Added, "removed", changes.Removed, "changed", changes.Changed)
 	if err := r.ready.write(changes.Revision, set); err != nil {
-		r.log.Error("the policies are in force, but the ready file is the former one", "error", err)
+		r.log.Error("the policies are in force, but the ready file is out of date", "error", err)
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func (r *runner) checkGaps(set []policy.Policy) error {
 		return err
 	}
 	if !r.flags.allowGaps {
-		return fmt.Errorf("the policies are %w by this kernel as they are:\n%s\nchange the rules, use a later kernel, or add --allow-gaps to enforce the rest",
+		return fmt.Errorf("the policies are %w in full by this kernel:\n%s\nchange the rules, use a later kernel, or add --allow-gaps to enforce the rest",
 			ebpfguard.ErrNotSupported, strings.Join(gaps, "\n"))
 	}
 	for _, gap := range gaps {
@@ -228,7 +228,7 @@ const drainTime = 2 * time.Second
 // totals, last of all.
 func (r *runner) finish(cancel context.CancelFunc, written <-chan struct{}) {
 	if _, err := r.guard.Apply(nil); err != nil {
-		r.log.Error("the policies are in force until the process has ended", "error", err)
+		r.log.Error("the policies cannot be removed; they end with this process", "error", err)
 	}
 	total := r.stats()
 	deadline := time.Now().Add(drainTime)

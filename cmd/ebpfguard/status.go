@@ -20,22 +20,22 @@ func newStatusCommand() *cobra.Command {
 	format := outputText
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Tell whether all is well, what is in force and what was decided",
-		Long: `Tell whether all is well, what is in force and what was decided.
+		Short: "Show whether all is well, what is in force and what was decided",
+		Long: `Show whether all is well, what is in force and what was decided.
 
-The first line begins with ENFORCING, or with DEGRADED when something needs
-attention: what it is and what to do comes next.
+The first line begins with ENFORCING, or with DEGRADED if something needs
+attention. The next lines then say what it is and what to do.
 
-What rules decided is counted since the enforcement began, also before this
-daemon was started: ALLOWED by an allow pattern, AUDITED or DENIED by a deny
-pattern. DENIED includes KILLED; both it and AUDITED include UNDECIDED, where too
-little was known. What no pattern matches is allowed and not counted. HITS of a
-rule are what it audited, denied or killed since its policy is as it is now.
+The counters begin when enforcement begins, and outlive the daemon. An operation
+is ALLOWED by an allow pattern, AUDITED or DENIED by a deny pattern. DENIED
+includes KILLED. AUDITED and DENIED include UNDECIDED, where too little was
+known. What no pattern matches is allowed and not counted. HITS of a rule counts
+what it audited, denied or killed since its policy last changed.
 
-LOST alerts did not fit into the kernel's buffer, LIMITED ones were more than a
-rule wants; what they are about was decided all the same.
+LOST alerts did not fit into the kernel's buffer. LIMITED alerts exceeded the
+limit of their rule. The operations were decided in both cases.
 
-The exit code is 0 whenever the daemon answers.`,
+The exit code is 0 if the daemon answers.`,
 		Example: `  ebpfguard status
   ebpfguard status -o json | jq -e '.state == "enforcing"'
   ebpfguard status -o json | jq '[.operations[].denied] | add'`,
@@ -76,14 +76,14 @@ func describeStatus(s *pb.StatusResponse, now time.Time) string {
 	if s.Applied.IsValid() {
 		since = fmt.Sprintf(", in force for %s", span(now.Sub(s.Applied.AsTime())))
 	}
-	fmt.Fprintf(&b, "set       %d%s\n", s.Revision, since)
+	fmt.Fprintf(&b, "revision  %d%s\n", s.Revision, since)
 	fmt.Fprintf(&b, "daemon    up %s, pid %d, memory %s\n", span(now.Sub(s.Started.AsTime())), s.Pid, size(s.ResidentBytes))
 	if s.Adopted {
-		b.WriteString("          it took over what a former daemon enforced\n")
+		b.WriteString("          it took over from a previous daemon\n")
 	}
 	fmt.Fprintf(&b, "version   %s\n", cmp.Or(s.Version, "unknown"))
 	fmt.Fprintf(&b, "host      %s, boot %s\n", cmp.Or(printable(s.Host), "unknown"), cmp.Or(s.BootId, "unknown"))
-	fmt.Fprintf(&b, "policies  %s\n", cmp.Or(s.PolicyDirectory, "no directory; applied ones only"))
+	fmt.Fprintf(&b, "policies  %s\n", cmp.Or(s.PolicyDirectory, "no directory; only applied policies"))
 	if s.PinPath != "" {
 		fmt.Fprintf(&b, "pins      %s\n", s.PinPath)
 	} else {
@@ -108,7 +108,7 @@ func headline(s *pb.StatusResponse) string {
 	case pb.StatusResponse_STATE_DEGRADED:
 		return fmt.Sprintf("DEGRADED   %s; still enforcing %s", many(len(s.Problems), "problem", "problems"), what)
 	}
-	return "UNKNOWN    the daemon does not tell its state; is it of another version?"
+	return "UNKNOWN    the daemon reports a state that this command does not know; is the daemon newer?"
 }
 
 // describeOperations prints two tables: one would be too wide for a terminal of
@@ -124,12 +124,12 @@ func describeOperations(b *strings.Builder, s *pb.StatusResponse) {
 		}
 	}
 	if len(decided) == 1 {
-		b.WriteString("\nno operation was counted: no policy needs one yet\n")
+		b.WriteString("\nnothing was counted: no policy has rules yet\n")
 		return
 	}
 	b.WriteString("\n")
 	_ = table(b, []int{2, 3, 4, 5, 6}, decided...)
-	b.WriteString("what no pattern of a rule matches is allowed and not counted\n")
+	b.WriteString("what no pattern matches is allowed and not counted\n")
 	if len(alerts) > 1 {
 		b.WriteString("\n")
 		_ = table(b, []int{1, 2, 3}, alerts...)
@@ -167,7 +167,7 @@ func describeAlerts(b *strings.Builder, s *pb.StatusResponse) {
 		rows = append(rows, []string{printable(k.Name), number(k.Written), number(k.Filtered), number(k.Dropped), cmp.Or(printable(k.Error), "-")})
 	}
 	if len(rows) == 1 {
-		b.WriteString("          they go nowhere but to those who watch: no sink is configured\n")
+		b.WriteString("          no sink is configured: only 'ebpfguard alerts' shows them\n")
 		return
 	}
 	b.WriteString("\n")

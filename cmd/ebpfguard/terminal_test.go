@@ -31,7 +31,7 @@ func TestTerminal(t *testing.T) {
 		want      []string
 		never     string
 	}{
-		{name: "colour", args: []string{"alerts", "-n", "1"}, want: []string{"waiting for alerts; end with Ctrl-C", "\x1b[31mdeny\x1b[0m socket_bind"}},
+		{name: "colour", args: []string{"alerts", "-n", "1"}, want: []string{"waiting for alerts; press Ctrl-C to stop", "\x1b[31mdeny\x1b[0m socket_bind"}},
 		{name: "no colour wanted", env: "NO_COLOR=1", args: []string{"alerts", "-n", "1"}, want: []string{" deny socket_bind"}, never: "\x1b"},
 		{name: "a terminal without colours", env: "TERM=dumb", args: []string{"alerts", "-n", "1"}, want: []string{" deny socket_bind"}, never: "\x1b"},
 		{name: "JSON has none", args: []string{"alerts", "-n", "1", "-o", "json"}, want: []string{`"verdict":"deny"`}, never: "\x1b"},

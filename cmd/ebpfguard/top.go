@@ -18,15 +18,15 @@ func newTopCommand() *cobra.Command {
 	once, interval := false, time.Second
 	cmd := &cobra.Command{
 		Use:   "top",
-		Short: "Watch what is decided, live",
-		Long: `Watch what is decided, live: how many operations a second rules decide about, what
-is denied, which rules are hottest, and which alerts are lost.
+		Short: "Watch decisions live",
+		Long: `Watch decisions live: how many operations per second the rules decide, what is
+denied, which rules decide most, and which alerts are lost.
 
-Made for a terminal of 80 columns and 24 lines; a greater one shows more rules.
-The key p stops and goes on, q ends it. With --once, or when the output is no
+It fits a terminal of 80 columns and 24 lines; a larger one shows more rules. The
+key p pauses and continues, q quits. With --once, or if the output is not a
 terminal, it prints one frame as text after one interval.
 
-What no pattern of a rule matches is allowed and not counted, as in
+What no pattern matches is allowed and not counted, as in
 'ebpfguard status'. DENIED includes KILLED.`,
 		Example: `  ebpfguard top
   ebpfguard top --interval 5s
@@ -43,8 +43,8 @@ What no pattern of a rule matches is allowed and not counted, as in
 		},
 	}
 	daemon.add(cmd)
-	cmd.Flags().BoolVar(&once, "once", false, "print one frame and end")
-	cmd.Flags().DurationVar(&interval, "interval", interval, "look at the daemon this often, a `duration`")
+	cmd.Flags().BoolVar(&once, "once", false, "print one frame and exit")
+	cmd.Flags().DurationVar(&interval, "interval", interval, "ask the daemon this often, a `duration`")
 	return cmd
 }
 

@@ -61,9 +61,9 @@ func (f *topFrame) String() string {
 		lines = append(lines, f.rules(f.height-len(lines)-footer)...)
 	}
 	if f.keys {
-		keys := "q end   p stop"
+		keys := "q quit   p pause"
 		if f.paused {
-			keys = "q end   p go on   STOPPED"
+			keys = "q quit   p continue   PAUSED"
 		}
 		lines = append(lines[:min(len(lines), max(f.height-2, 0))], "", keys)
 	}
@@ -99,14 +99,14 @@ func (f *topFrame) head() []string {
 	was.add(f.before.status)
 	is.add(s)
 	lines := []string{
-		fmt.Sprintf("%s  %s  up %s  set %d  %s  %s  %s", state, printable(cut(s.Host, 20)), span(f.now.at.Sub(s.Started.AsTime())),
+		fmt.Sprintf("%s  %s  up %s  revision %d  %s  %s  %s", state, printable(cut(s.Host, 20)), span(f.now.at.Sub(s.Started.AsTime())),
 			s.Revision, many(s.Policies, "policy", "policies"), many(s.Rules, "rule", "rules"), f.now.at.Local().Format("15:04:05")),
 	}
 	if problem != "" {
 		lines = append(lines, problem)
 	}
 	return append(lines,
-		fmt.Sprintf("a second: %s decisions  %s denied  %s audited  %s alerts", f.perSecond(was.all, is.all),
+		fmt.Sprintf("per second: %s decisions  %s denied  %s audited  %s alerts", f.perSecond(was.all, is.all),
 			f.perSecond(was.denied, is.denied), f.perSecond(was.audited, is.audited), f.perSecond(was.alerts, is.alerts)),
 		fmt.Sprintf("alerts not sent: %s lost  %s limited   mitigations: %s   memory: %s",
 			number(is.lost), number(is.limited), number(s.Mitigations), size(s.ResidentBytes)),
@@ -146,7 +146,7 @@ func (f *topFrame) operations() []string {
 			f.perSecond(before.Audited, o.Audited), short(o.Denied), short(o.Killed), short(o.AlertsLost)})
 	}
 	if len(rows) == 1 {
-		return []string{"no operation is decided yet: no policy needs one", ""}
+		return []string{"nothing is decided yet: no policy has rules", ""}
 	}
 	return append(tableLines([]int{1, 2, 3, 4, 5, 6}, rows...), "")
 }

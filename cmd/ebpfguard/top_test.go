@@ -31,7 +31,7 @@ func busy(at time.Time, more uint64) snapshot {
 func TestTopFrame(t *testing.T) {
 	at := time.Date(2026, 11, 22, 15, 4, 5, 0, time.Local)
 	var model tea.Model = topModel{frame: topFrame{width: 80, height: 24, keys: true}, interval: time.Second}
-	if view := model.View(); view.Content != "ebpfguard top: asking the daemon ...\n\nq end   p stop" || !view.AltScreen {
+	if view := model.View(); view.Content != "ebpfguard top: asking the daemon ...\n\nq quit   p pause" || !view.AltScreen {
 		t.Errorf("before the first answer: %+v", view)
 	}
 	model, again := model.Update(busy(at, 0))
@@ -72,7 +72,7 @@ func TestTopKeys(t *testing.T) {
 	model, _ = model.Update(busy(at, 0))
 	model, _ = model.Update(tea.KeyPressMsg{Code: 'p', Text: "p"})
 	stopped := model.View().Content
-	if !strings.HasSuffix(stopped, "p go on   STOPPED") {
+	if !strings.HasSuffix(stopped, "p continue   PAUSED") {
 		t.Errorf("it does not tell that it is stopped:\n%s", stopped)
 	}
 	model, again := model.Update(busy(at.Add(time.Second), 1000))
@@ -122,7 +122,7 @@ func TestTopWithoutAnswer(t *testing.T) {
 	next.status.BootId = "another"
 	model, _ = model.Update(next)
 	lineOf(t, model, "ENFORCING  web1 ")
-	lineOf(t, model, "a second: - decisions  - denied")
+	lineOf(t, model, "per second: - decisions  - denied")
 }
 
 func TestTopProblems(t *testing.T) {

@@ -22,9 +22,10 @@ func newValidateCommand() *cobra.Command {
 
 Prints how many policies and rules there are, how many addresses each file of
 addresses_from gave, and a warning for each rule that can have no effect and for
-each user or group that this machine has not. Every problem is printed with its
-file, line and column to the standard error; the exit code is 1 then. A directory
-stands for its *.yaml and *.yml files, - for the standard input.`,
+each user or group that does not exist on this machine. If anything is wrong, it
+prints each problem with its file, line and column to the standard error, and the
+exit code is 1. A directory stands for its *.yaml and *.yml files, - for the
+standard input.`,
 		Example: `  ebpfguard validate /etc/ebpfguard/policies
   ebpfguard validate -p ssh.yaml -p web.yaml --output json`,
 		RunE: func(cmd *cobra.Command, args []string) error {

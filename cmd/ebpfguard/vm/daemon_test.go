@@ -338,7 +338,7 @@ func TestDaemon(t *testing.T) {
 	if _, err := os.Stat(daemonPins); err == nil {
 		t.Error("the pins are left")
 	}
-	if out, err := down(); err != nil || !strings.Contains(out, "nothing was enforced") {
+	if out, err := down(); err != nil || !strings.Contains(out, "nothing to end") {
 		t.Errorf("down again: %v: %s", err, out)
 	}
 }

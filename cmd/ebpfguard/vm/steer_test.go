@@ -59,10 +59,10 @@ func TestSteer(t *testing.T) {
 		say(1, pattern, "apply", "-f", wrong)
 	}
 	wantAllowed(t, 4003)
-	say(0, `^in force as set \d+: 1 added, 0 changed, 0 removed$`, "apply", "-f", file)
+	say(0, `^revision \d+ is in force: 1 added, 0 changed, 0 removed$`, "apply", "-f", file)
 	wantDenied(t, 4001)
 	wantDenied(t, 4003)
-	say(0, `^nothing changed: set \d+ is in force$`, "apply", "-f", file)
+	say(0, `^nothing changed: revision \d+ is in force$`, "apply", "-f", file)
 	say(0, `^applied  enforce  applied      1     1$`, "get")
 	say(0, `^applied  enforce .* applied\.yaml:1:1$|^applied .*applied\.yaml:1:1$`, "get", "-o", "wide")
 	say(1, `^ebpfguard: delete: policy "file" belongs to a file \(.*a\.yaml:1:1\); remove it there$`, "delete", "file")
