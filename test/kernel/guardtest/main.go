@@ -33,11 +33,7 @@ func Main(m *testing.M, roles map[string]func()) {
 		return
 	}
 	fds, goroutines := openFiles(), runtime.NumGoroutine()
-	code := m.Run()
-	if err := closeShared(code == 0); err != nil {
-		fmt.Println("FAIL: closing the shared guards:", err)
-		code = 1
-	}
+	code := Run(m)
 	// What tests leave behind is a leak of the library.
 	deadline := time.Now().Add(Patience)
 	for (openFiles() > fds || runtime.NumGoroutine() > goroutines) && time.Now().Before(deadline) {
@@ -56,6 +52,16 @@ func Main(m *testing.M, roles map[string]func()) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// Run runs the tests and closes the shared guards.
+func Run(m *testing.M) int {
+	code := m.Run()
+	if err := closeShared(code == 0); err != nil {
+		fmt.Println("FAIL: closing the shared guards:", err)
+		code = 1
+	}
+	return code
 }
 
 func openFiles() int {
