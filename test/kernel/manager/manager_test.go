@@ -36,7 +36,9 @@ func TestTwoManagers(t *testing.T) {
 	}
 	detachAndClose(t, second, a)
 	a.WantRefused(t, 2022, "after the second manager was closed")
-	first.Next(t)
+	if alert := first.Next(t); alert.Policy != "first" {
+		t.Errorf("alert %v", alert)
+	}
 	a.WantBound(t, 2023, "after the second manager was closed")
 	first.Quiet(t)
 	if err := second.Bind.AddPolicy(ebpfguard.SocketBind{Subject: ebpfguard.Everyone(), Deny: ebpfguard.AllPorts()}); !errors.Is(err, ebpfguard.ErrClosed) {
@@ -51,7 +53,9 @@ func detachAndClose(t *testing.T, g *guardtest.Guard, a *guardtest.Actor) {
 	defer cancel()
 	typed, all := g.Bind.Alerts(ctx), g.Alerts(context.Background())
 	a.WantRefused(t, 2023, "before Detach")
-	g.Next(t)
+	if alert := g.Next(t); alert.Policy != "second" {
+		t.Errorf("alert %v", alert)
+	}
 	for alert, err := range typed {
 		if err != nil || alert.Policy != "second" {
 			t.Errorf("alert %v, %v", alert, err)
@@ -183,7 +187,10 @@ func TestRejectedSet(t *testing.T) {
 		t.Errorf("%d policies", n)
 	}
 	a.WantRefused(t, 2022, "after the sets were rejected")
-	g.Next(t)
+	if alert := g.Next(t); alert.Policy != "test" {
+		t.Errorf("alert %v", alert)
+	}
+	a.WantBound(t, 1, "what only rejected sets forbid")
 	if err := g.Bind.RemovePolicy("none"); !errors.Is(err, ebpfguard.ErrNoPolicy) {
 		t.Errorf("removing what is not there: %v", err)
 	}
