@@ -19,6 +19,7 @@ import (
 // in a burst, with a buffer that takes all and with one that cannot.
 func TestEveryDenialIsAccountedFor(t *testing.T) {
 	vmtest.Require(t, "socket_bind")
+	vmtest.Processors(t)
 	const workers = 4
 	each := 2_500
 	if k, _ := vmtest.Guest(); k.Name == "6.1" || k.Name == "7" { // in emulation this takes its time

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
@@ -21,6 +22,7 @@ import (
 // is renamed in and out of a protected one. No answer may be that of another
 // place than the one where the file was during the whole open.
 func TestCacheUnderRenames(t *testing.T) {
+	vmtest.Processors(t)
 	g := guardtest.NewFileGuard(t)
 	f := guardtest.NewPair(t)
 	p := func(name string) string { return f.Dir + "/" + name }
@@ -128,6 +130,7 @@ func renameAllTheTime(t *testing.T, dir string, files int) (stop func() int) {
 // TestCacheUnderPolicies opens files by many threads while policy sets are
 // replaced: what all sets deny is always refused, what none denies never.
 func TestCacheUnderPolicies(t *testing.T) {
+	vmtest.Processors(t)
 	g := guardtest.NewFileGuard(t)
 	f := guardtest.NewPair(t)
 	p := func(name string) string { return f.Dir + "/" + name }

@@ -25,6 +25,7 @@ func TestReplacedUnderLoad(t *testing.T) {
 	if k, _ := vmtest.Guest(); k.Name != "6.12" { // for want of time
 		sets, processes = sets/10, processes/2
 	}
+	vmtest.Processors(t)
 	g := guardtest.Shared(t)
 	alerts := g.Divert(t)
 	things, always := guardtest.ThingsToDo(t)
@@ -72,6 +73,7 @@ func TestReplacedUnderLoad(t *testing.T) {
 // TestReplacedWhileUsed replaces the set while processes do what both sets
 // forbid and what both allow.
 func TestReplacedWhileUsed(t *testing.T) {
+	vmtest.Processors(t)
 	g := guardtest.Small(t) // alerts do not matter here
 	t.Cleanup(func() { g.Drain(t) })
 	g.Add(t, ebpfguard.SocketBind{Name: "forbidden", Subject: ebpfguard.Everyone(), Deny: ebpfguard.Ports(2022)})

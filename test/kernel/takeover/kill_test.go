@@ -26,6 +26,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	if !isOn(t, "6.1", "7") { // without safe task storage, and the newest
 		return
 	}
+	vmtest.Processors(t)
 	cleanPins(t)
 	things, always := guardtest.ThingsToDo(t)
 	m, _ := startPinned(t, order{Set: []policy.Policy{always}, Replace: &always})

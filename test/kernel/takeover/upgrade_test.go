@@ -23,6 +23,7 @@ func TestPinnedUpgrade(t *testing.T) {
 	if !isOn(t, "5.10", "6.12") {
 		return
 	}
+	vmtest.Processors(t)
 	cleanPins(t)
 	a := guardtest.StartActor(t, "/proc/self/exe")
 	things := []guardtest.Hammered{{Name: "bind", Forbidden: guardtest.BindTo(guardtest.Lo4, 2022), Free: guardtest.BindTo(guardtest.Lo4, 2023)}}
