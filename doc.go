@@ -1,15 +1,15 @@
-// Package ebpfguard blocks, in the kernel and before it happens, what a policy
-// forbids: to open or change files, to start programs, to mount, to change
-// identity, to bind and to connect. eBPF programs on hooks of the Linux security
-// modules (LSM) decide; policies are values, and need no knowledge of the kernel:
+// Package ebpfguard decides inside the Linux kernel what processes may do: open and
+// change files, start programs, mount, change identity, bind and connect. eBPF programs
+// on hooks of the Linux security modules (LSM) refuse what a policy forbids, before it
+// happens. Policies are values; you need no knowledge of the kernel:
 //
 //	m, err := ebpfguard.NewManager(ebpfguard.Options{})
 //	files, err := m.AttachFileOpen()
-//	alerts := files.Alerts(ctx) // before policies, so that none is missed
+//	alerts := files.Alerts(ctx) // before the policy, so that no alert is missed
 //	err = files.AddPolicy(ebpfguard.FileOpen{
 //		Subject: ebpfguard.Everyone(),
 //		Deny:    ebpfguard.Files("/etc/shadow"),
-//	}) // enforced when this returns
+//	}) // in force when this returns
 //	if err != nil {
 //		log.Fatal(err)
 //	}
@@ -21,23 +21,21 @@
 //		fmt.Println(alert.PID, alert.Binary, alert.Access, alert.Path)
 //	}
 //
-// The first errors are not checked here, for shortness; the example of the package
-// checks all.
+// To be short, this does not check the first errors; the package's example does.
 //
-// Each operation has a policy type, an alert type and a method to attach it:
+// Each operation has a policy type, an alert type and a method that attaches it:
 // [FileOpen], [BprmCheckSecurity], [SbMount], [SbRemount], [SbUmount],
 // [TaskFixSetuid], [SocketBind] and [SocketConnect]. [Manager.Apply] replaces the
-// policies of all operations in one step, and takes what package policy reads from
+// policies of all operations in one step; it takes what package policy reads from
 // YAML. An alert has the fields of [AlertContext] and those of its object, such as
 // [FileObject].
 //
-// A refused operation fails with EPERM and raises an alert. Which rule decides
-// is described in docs/semantics.md and computed by [policy.Decide], without a
-// kernel.
+// A refused operation fails with EPERM and raises an alert. docs/semantics.md says
+// which rule decides; [policy.Decide] computes it without a kernel.
 //
-// The library needs Linux 5.10 or later with bpf among the active security
-// modules, and root. [NewManager] says precisely what is missing, [Probe] what
-// the kernel covers, [Gaps] what of a policy set it does not. The library never
+// The library needs root, and Linux 5.10 or later (6.4 on arm64) with bpf among the
+// active security modules. [NewManager] says what is missing, [Probe] what the kernel
+// covers, and [Gaps] which parts of a policy set it cannot enforce. The library never
 // logs, exits or panics on input.
 //
 // The Go code is under Apache-2.0. The kernel programs, of which the package holds
