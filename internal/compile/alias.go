@@ -20,15 +20,15 @@ type aliases struct {
 	dimension uint32
 	ids       map[Identity]int
 	files     []alias
-	// queue holds the spots whose files' entries are still to get them.
+	// queue holds the configs whose files' entries are still to get them.
 	queue []aliasSpot
-	// covered holds the pairs of states of addCovers.
-	covered map[[2]abi.State]bool
+	// subsumed holds the pairs of states of addSubsumed.
+	subsumed map[[2]abi.State]bool
 }
 
 type alias struct {
 	identity Identity
-	spots    []spot
+	configs  []config
 	entries  []aliasEntry
 }
 
@@ -39,77 +39,77 @@ type aliasEntry struct {
 }
 
 type aliasSpot struct {
-	file int
-	spot spot
+	file   int
+	config config
 }
 
 // addAliases adds the files to the dictionary.
 func (a *automaton) addAliases(dimension uint32) error {
-	l := &aliases{automaton: a, dimension: dimension, ids: map[Identity]int{}, covered: map[[2]abi.State]bool{}}
+	l := &aliases{automaton: a, dimension: dimension, ids: map[Identity]int{}, subsumed: map[[2]abi.State]bool{}}
 	l.collect()
 	for len(l.queue) > 0 {
 		next := l.queue[0]
 		l.queue = l.queue[1:]
 		for _, e := range l.files[next.file].entries {
-			l.addSpot(e.file, a.stepName(next.spot.live, e.name))
+			l.addConfig(e.file, a.stepName(next.config.live, e.name))
 		}
 		if a.columns.overflow || len(l.queue) > maxEntries || len(a.lives) > maxEntries {
 			return a.tooLarge()
 		}
 	}
 	for _, f := range l.files {
-		if state := a.state(f.spots...); state != dead {
+		if state := a.state(f.configs...); state != dead {
 			a.dictionary.add(a.key.file(dimension, f.identity), state)
 			a.filter.inodes = append(a.filter.inodes, f.identity.Inode)
-			l.addCovers(state, f.spots)
+			l.addSubsumed(state, f.configs)
 		}
 	}
 	return nil
 }
 
-// maxCovered is of how many names each selection is told apart from the others;
+// maxSubsumed is of how many names each selection is told apart from the others;
 // of more names, each by itself.
-const maxCovered = 3
+const maxSubsumed = 3
 
-// addCovers says of a state of several names that it stands for each of them as
+// addSubsumed says of a state of several names that it stands for each of them as
 // well: the kernel may come to one of them by the path, to another by the place
 // in the filesystem and to all of them by what the file is, and follows two.
-func (l *aliases) addCovers(all abi.State, spots []spot) {
-	if len(spots) < 2 {
+func (l *aliases) addSubsumed(all abi.State, configs []config) {
+	if len(configs) < 2 {
 		return
 	}
-	add := func(some ...spot) {
+	add := func(some ...config) {
 		state := l.state(some...)
-		if pair := [2]abi.State{all, state}; state != dead && state != all && !l.covered[pair] {
-			l.covered[pair] = true
-			l.dictionary.add(l.key.covers(all, state), abi.State{Number: 1})
+		if pair := [2]abi.State{all, state}; state != dead && state != all && !l.subsumed[pair] {
+			l.subsumed[pair] = true
+			l.dictionary.add(l.key.subsumes(all, state), abi.State{Number: 1})
 		}
 	}
-	for i, s := range spots {
+	for i, s := range configs {
 		add(s)
-		if len(spots) == maxCovered {
-			add(spots[(i+1)%maxCovered], spots[(i+2)%maxCovered])
+		if len(configs) == maxSubsumed {
+			add(configs[(i+1)%maxSubsumed], configs[(i+2)%maxSubsumed])
 		}
 	}
 }
 
 // collect finds the files that are named by their places.
 func (l *aliases) collect() {
-	spots := make([]spot, len(l.nodes))
-	spots[0] = l.start()
+	configs := make([]config, len(l.nodes))
+	configs[0] = l.start()
 	for i := range l.nodes { // a node comes after its parent
 		n := &l.nodes[i]
 		if n.place == nil {
 			continue
 		}
 		if i > 0 {
-			spots[i] = l.stepName(spots[n.parent].live, n.place.name)
+			configs[i] = l.stepName(configs[n.parent].live, n.place.name)
 		}
 		if n.place.state != placeThere || n.place.identity == nil {
 			continue
 		}
 		file := l.file(*n.place.identity)
-		l.addSpot(file, spots[i])
+		l.addConfig(file, configs[i])
 		above := n.place.parent
 		if above == nil || n.place.mountpoint || above.state != placeThere || above.identity == nil {
 			continue
@@ -122,7 +122,7 @@ func (l *aliases) collect() {
 		for _, name := range pathNames(m.Path) {
 			at = l.stepName(at.live, name)
 		}
-		l.addSpot(l.file(m.Identity), at)
+		l.addConfig(l.file(m.Identity), at)
 	}
 }
 
@@ -136,13 +136,13 @@ func (l *aliases) file(i Identity) int {
 	return id
 }
 
-// addSpot says that a file has a name that leads to the spot.
-func (l *aliases) addSpot(file int, s spot) {
+// addConfig says that a file has a name that leads to the config.
+func (l *aliases) addConfig(file int, s config) {
 	f := &l.files[file]
-	if s == (spot{}) || slices.Contains(f.spots, s) {
+	if s == (config{}) || slices.Contains(f.configs, s) {
 		return
 	}
-	f.spots = append(f.spots, s)
+	f.configs = append(f.configs, s)
 	l.queue = append(l.queue, aliasSpot{file, s})
 }
 

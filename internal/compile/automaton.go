@@ -57,8 +57,8 @@ type live struct {
 	nodes []int32
 }
 
-// spot is where one name leads.
-type spot struct{ live, column int32 }
+// config is the configuration of the automaton to which one name leads.
+type config struct{ live, column int32 }
 
 // numbered is the number of a state, and whether its edges are made or pending.
 type numbered struct {
@@ -105,11 +105,11 @@ func (a *automaton) live(l live) int32 {
 }
 
 // start is where the name without components leads.
-func (a *automaton) start() spot { return a.arrive(live{}, []int32{0}) }
+func (a *automaton) start() config { return a.arrive(live{}, []int32{0}) }
 
 // step leaves a live set by a name, of which the globs are those that match it;
 // the name is empty for one without an edge of its own.
-func (a *automaton) step(from int32, name string, globs []int32) spot {
+func (a *automaton) step(from int32, name string, globs []int32) config {
 	l := a.lives[from]
 	var reached []int32
 	for _, at := range l.nodes {
@@ -133,12 +133,12 @@ func (a *automaton) step(from int32, name string, globs []int32) spot {
 }
 
 // stepName is step for a name whose globs are not known yet.
-func (a *automaton) stepName(from int32, name string) spot {
+func (a *automaton) stepName(from int32, name string) config {
 	return a.step(from, name, a.globs.classes[a.globs.class(name)])
 }
 
-// arrive returns the spot of the nodes that were reached from a live set.
-func (a *automaton) arrive(from live, reached []int32) spot {
+// arrive returns the config of the nodes that were reached from a live set.
+func (a *automaton) arrive(from live, reached []int32) config {
 	for i := 0; i < len(reached); i++ {
 		if loop := a.nodes[reached[i]].loop; loop != 0 {
 			reached = append(reached, loop)
@@ -159,17 +159,17 @@ func (a *automaton) arrive(from live, reached []int32) spot {
 	for _, at := range reached {
 		column = a.columns.merge(column, a.nodes[at].hereColumn)
 	}
-	return spot{a.live(to), column}
+	return config{a.live(to), column}
 }
 
-// unite makes one spot of several where names do not count by themselves.
-func (a *automaton) unite(spots []spot) []spot {
-	if !a.union || len(spots) < 2 {
-		return spots
+// unite makes one config of several where names do not count by themselves.
+func (a *automaton) unite(configs []config) []config {
+	if !a.union || len(configs) < 2 {
+		return configs
 	}
 	var all live
 	column := int32(0)
-	for _, s := range spots {
+	for _, s := range configs {
 		l := a.lives[s.live]
 		all.below = a.columns.merge(all.below, l.below)
 		all.shm = all.shm || l.shm
@@ -178,16 +178,16 @@ func (a *automaton) unite(spots []spot) []spot {
 	}
 	slices.Sort(all.nodes)
 	all.nodes = slices.Compact(all.nodes)
-	return []spot{{a.live(all), column}}
+	return []config{{a.live(all), column}}
 }
 
 // dead is the state that no pattern can match in any more.
 var dead = abi.State{Accept: abi.StateStays}
 
-// state returns the state of a file with names that lead to the spots.
-func (a *automaton) state(spots ...spot) abi.State {
+// state returns the state of a file with names that lead to the configs.
+func (a *automaton) state(configs ...config) abi.State {
 	var lives, columns []int32
-	for _, s := range a.unite(spots) {
+	for _, s := range a.unite(configs) {
 		if s.live != 0 {
 			lives = append(lives, s.live)
 		}
@@ -228,14 +228,14 @@ func (a *automaton) state(spots ...spot) abi.State {
 			}
 		}
 	}
-	stays := !moves && class == a.class(sortedSet(below))
-	if stays {
+	absorbing := !moves && class == a.class(sortedSet(below))
+	if absorbing {
 		flags = flags&abi.StateShm | abi.StateStays
 	}
-	return abi.State{Number: a.numberOf(lives, !stays), Accept: class | flags}
+	return abi.State{Number: a.numberOf(lives, !absorbing), Accept: class | flags}
 }
 
-// numberOf returns the number of a state. Its edges are needed unless it stays.
+// numberOf returns the number of a state. Its edges are needed unless it is absorbing.
 func (a *automaton) numberOf(lives []int32, edges bool) uint32 {
 	key := setKey(lives)
 	n, ok := a.numbers[key]
@@ -312,12 +312,12 @@ func (a *automaton) edges(p pending) {
 		names = slices.Compact(names)
 	}
 	globs = sortedSet(globs)
-	spots := make([]spot, len(p.lives))
+	configs := make([]config, len(p.lives))
 	step := func(key uint64, name string, globs []int32) {
 		for i, id := range p.lives {
-			spots[i] = a.step(id, name, globs)
+			configs[i] = a.step(id, name, globs)
 		}
-		if to := a.state(spots...); to != dead {
+		if to := a.state(configs...); to != dead {
 			a.dictionary.add(key, to)
 		}
 	}

@@ -114,7 +114,7 @@ func (m machine) namedFile(dimension uint32, i Identity) abi.State {
 type names struct {
 	path, file abi.State
 	ambiguous  bool
-	covers     func(all, some abi.State) bool
+	subsumes   func(all, some abi.State) bool
 }
 
 // join is that of bpf/run.h. States are the same only if number and class are: exact
@@ -126,10 +126,10 @@ func (n *names) join(other abi.State) {
 		n.file = other
 	case n.path.Number == 0:
 		n.path, n.file = n.file, other
-	case other == n.path || n.covers(n.file, other) || n.covers(n.path, other):
-	case n.covers(other, n.file) || n.covers(n.path, n.file):
+	case other == n.path || n.subsumes(n.file, other) || n.subsumes(n.path, other):
+	case n.subsumes(other, n.file) || n.subsumes(n.path, n.file):
 		n.file = other
-	case n.covers(other, n.path) || n.covers(n.file, n.path):
+	case n.subsumes(other, n.path) || n.subsumes(n.file, n.path):
 		n.path = other
 	default:
 		n.ambiguous = true
@@ -138,8 +138,8 @@ func (n *names) join(other abi.State) {
 
 // walk runs over a path, of whose files identity tells what they are.
 func (m machine) walk(dimension uint32, start abi.State, path string, identity func(path string) *Identity) names {
-	n := names{path: start, file: dead, covers: func(all, some abi.State) bool {
-		_, ok := m.find(m.key.covers(all, some))
+	n := names{path: start, file: dead, subsumes: func(all, some abi.State) bool {
+		_, ok := m.find(m.key.subsumes(all, some))
 		return ok
 	}}
 	at := ""

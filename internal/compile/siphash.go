@@ -90,9 +90,9 @@ func (k Key) marks(set uint64) uint64 { return k.hash(abi.TagMarks, 0, set) }
 // process returns the key of a process.
 func (k Key) process(p policy.ProcessID) uint64 { return k.hash(abi.TagProcess, p.PID, p.Ticks()) }
 
-// covers returns the key that says that the names of a state are among those of
+// subsumes returns the key that says that the names of a state are among those of
 // another.
-func (k Key) covers(all, some abi.State) uint64 {
+func (k Key) subsumes(all, some abi.State) uint64 {
 	return k.hash(abi.TagCovers, 0, uint64(all.Accept)<<32|uint64(all.Number), uint64(some.Accept)<<32|uint64(some.Number))
 }
 
