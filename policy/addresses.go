@@ -12,6 +12,8 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // maxListed bounds how many lines a file of addresses may have.
@@ -40,7 +42,7 @@ func readAddresses(name string, r io.Reader) ([]netip.Prefix, error) {
 	}
 	lines := bufio.NewScanner(r)
 	line := 0
-	for lines.Scan() && len(errs) < maxProblems {
+	for lines.Scan() && len(errs) < strictyaml.MaxProblems {
 		line++
 		text := lines.Bytes()
 		if i := bytes.IndexByte(text, '#'); i >= 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ebpfguard/ebpfguard/internal/cputime"
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 func TestReadAddresses(t *testing.T) {
@@ -49,7 +50,7 @@ list:3: address "fe80::1%eth0" has a zone, which policies do not tell apart; rem
 		}
 	}
 	_, err = readAddresses("list", strings.NewReader(strings.Repeat("x\n", 1000)))
-	if n := len(unjoin(err)); n != maxProblems {
+	if n := len(strictyaml.Unjoin(err)); n != strictyaml.MaxProblems {
 		t.Errorf("%d problems", n)
 	}
 }

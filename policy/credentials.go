@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // CredentialsPattern selects changes of identity by the effective ids before and
@@ -175,7 +177,7 @@ func (credentialsKind) fields() ([]string, string) {
 	return []string{"from", "to"}, "to: {uids: [...]}"
 }
 
-func (credentialsKind) decode(d *decoder, set fields) Pattern {
+func (credentialsKind) decode(d *decoder, set strictyaml.Fields) Pattern {
 	return CredentialsPattern{From: d.identity(set, "from"), To: d.identity(set, "to")}
 }
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // Access is a set of kinds of access to a file.
@@ -61,7 +63,7 @@ func ParseAccess(name string) (Access, error) {
 	if strings.EqualFold(name, "execute") {
 		return 0, fmt.Errorf("unknown access %q; did you mean exec?", name)
 	}
-	return 0, fmt.Errorf("unknown access %q; %s", name, suggest(name, names))
+	return 0, fmt.Errorf("unknown access %q; %s", name, strictyaml.Suggest(name, names))
 }
 
 // names returns the names of the kinds of access.
@@ -162,13 +164,13 @@ func (j judge) accesses(f File) judgement {
 	return result
 }
 
-func (d *decoder) filePattern(set fields) FilePattern {
+func (d *decoder) filePattern(set strictyaml.Fields) FilePattern {
 	p := FilePattern{Paths: d.paths(set, "paths", "path")}
-	for item, text := range d.texts(set, "access", "an access") {
+	for item, text := range d.Texts(set, "access", "an access") {
 		access, err := ParseAccess(text)
-		d.check(item, err)
+		d.Check(item, err)
 		if p.Access&access != 0 {
-			d.fail(item, "access %s is listed twice; remove one", text)
+			d.Fail(item, "access %s is listed twice; remove one", text)
 		}
 		p.Access |= access
 	}
@@ -195,7 +197,7 @@ func (f File) withNames(n Names) Object {
 
 func (fileKind) fields() ([]string, string) { return []string{"paths", "access"}, "paths: [...]" }
 
-func (fileKind) decode(d *decoder, set fields) Pattern { return d.filePattern(set) }
+func (fileKind) decode(d *decoder, set strictyaml.Fields) Pattern { return d.filePattern(set) }
 
 func (fileKind) judge(j judge, o Object) (judgement, bool) {
 	f, ok := o.(File)

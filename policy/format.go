@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // Format returns the policies, which must be valid, as YAML that [Parse] reads
@@ -15,7 +17,7 @@ func Format(set []Policy) []byte {
 		if i > 0 {
 			b.WriteString("---\n")
 		}
-		fmt.Fprintf(&b, "apiVersion: %s\nkind: %s\nmetadata:\n  name: %s\nspec:\n", APIVersion, Kind, scalar(p.Name))
+		fmt.Fprintf(&b, "apiVersion: %s\nkind: %s\nmetadata:\n  name: %s\nspec:\n", APIVersion, Kind, strictyaml.Scalar(p.Name))
 		fmt.Fprintf(&b, "  mode: %v\n", p.Mode)
 		if p.Until != 0 {
 			fmt.Fprintf(&b, "  until: %d\n", p.Until)
@@ -63,7 +65,7 @@ func formatRule(b *bytes.Buffer, r Rule) {
 		b.WriteString("    revoke: true\n")
 	}
 	if r.Message != "" {
-		fmt.Fprintf(b, "    message: %s\n", scalar(r.Message))
+		fmt.Fprintf(b, "    message: %s\n", strictyaml.Scalar(r.Message))
 	}
 	if r.Severity != "" {
 		fmt.Fprintf(b, "    severity: %s\n", r.Severity)
@@ -71,7 +73,7 @@ func formatRule(b *bytes.Buffer, r Rule) {
 	if len(r.Tags) > 0 {
 		tags := make([]string, len(r.Tags))
 		for i, tag := range r.Tags {
-			tags[i] = scalar(tag)
+			tags[i] = strictyaml.Scalar(tag)
 		}
 		fmt.Fprintf(b, "    tags: [%s]\n", strings.Join(tags, ", "))
 	}

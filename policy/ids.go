@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // MaxID is the greatest user or group id; the next one means "no id".
@@ -168,13 +170,13 @@ func idRepresentatives(sets []IDs) []uint32 {
 	return slices.Compact(reps)
 }
 
-func (d *decoder) identity(set fields, key string) Identity {
+func (d *decoder) identity(set strictyaml.Fields, key string) Identity {
 	n, ok := set[key]
 	if !ok {
 		return Identity{}
 	}
-	before := len(d.problems)
-	ids, ok := d.mapping(n, key, key+": {uids: [...]}", "uids", "gids")
+	before := d.Problems()
+	ids, ok := d.Mapping(n, key, key+": {uids: [...]}", "uids", "gids")
 	if !ok {
 		return Identity{}
 	}
@@ -185,8 +187,8 @@ func (d *decoder) identity(set fields, key string) Identity {
 	if value, ok := ids["gids"]; ok {
 		i.GIDs = d.ids(value, "gids")
 	}
-	if i.isZero() && len(d.problems) == before {
-		d.fail(n, "%s names nothing; write %s: {uids: [...]} or leave it out", key, key)
+	if i.isZero() && d.Problems() == before {
+		d.Fail(n, "%s names nothing; write %s: {uids: [...]} or leave it out", key, key)
 	}
 	return i
 }
@@ -194,12 +196,12 @@ func (d *decoder) identity(set fields, key string) Identity {
 // ids decodes a list of numbers, ranges and names.
 func (d *decoder) ids(n *yaml.Node, key string) IDs {
 	var ids IDs
-	for _, item := range d.list(n, key) {
-		if !d.untagged(item) {
+	for _, item := range d.List(n, key) {
+		if !d.Untagged(item) {
 			continue
 		}
 		r, name, err := parseID(item, key)
-		d.check(item, err)
+		d.Check(item, err)
 		switch {
 		case err != nil:
 		case name != "":
@@ -215,12 +217,12 @@ func (d *decoder) ids(n *yaml.Node, key string) IDs {
 func parseID(n *yaml.Node, key string) (r IDRange, name string, err error) {
 	const remedy = "write a number, a range such as 1000-2000 or a name"
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" && n.ShortTag() != "!!str" {
-		return r, "", fmt.Errorf("%s: an id cannot be %s; %s", key, nodeKind(n), remedy)
+		return r, "", fmt.Errorf("%s: an id cannot be %s; %s", key, strictyaml.Kind(n), remedy)
 	}
 	if n.ShortTag() == "!!int" {
 		// See parsePorts.
 		if !decimal.MatchString(n.Value) {
-			return r, "", fmt.Errorf("%s: %s is not a plain decimal number; %s", key, nodeKind(n), remedy)
+			return r, "", fmt.Errorf("%s: %s is not a plain decimal number; %s", key, strictyaml.Kind(n), remedy)
 		}
 		id, err := parseIDNumber(n.Value, key)
 		return IDRange{id, id}, "", err
@@ -232,7 +234,7 @@ func parseID(n *yaml.Node, key string) (r IDRange, name string, err error) {
 	case m == nil:
 		return r, n.Value, checkAccount(key, n.Value)
 	case !decimal.MatchString(m[1]) || !decimal.MatchString(m[2]):
-		return r, "", fmt.Errorf("%s: the range %s has leading zeros; remove them", key, nodeKind(n))
+		return r, "", fmt.Errorf("%s: the range %s has leading zeros; remove them", key, strictyaml.Kind(n))
 	}
 	if r.First, err = parseIDNumber(m[1], key); err != nil {
 		return r, "", err

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // MountFlags is a set of flags of a mount: MountNew to MountForce.
@@ -123,7 +125,7 @@ func ParseMountFlag(name string) (MountFlags, error) {
 			return 0, fmt.Errorf("unknown flag %q; did you mean %s?", name, short)
 		}
 	}
-	return 0, fmt.Errorf("unknown flag %q; %s", shorten(name), suggest(name, mountFlagNames[:]))
+	return 0, fmt.Errorf("unknown flag %q; %s", shorten(name), strictyaml.Suggest(name, mountFlagNames[:]))
 }
 
 // names returns the names of the flags.
@@ -260,26 +262,26 @@ func (m Mount) String() string {
 	return strings.Join(parts, " ")
 }
 
-func (k mountKind) decode(d *decoder, set fields) Pattern {
+func (k mountKind) decode(d *decoder, set strictyaml.Fields) Pattern {
 	var p MountPattern
-	for item, text := range d.texts(set, "sources", "a source") {
+	for item, text := range d.Texts(set, "sources", "a source") {
 		_, err := ParseSourcePattern(text)
-		d.check(item, err)
+		d.Check(item, err)
 		p.Sources = append(p.Sources, text)
 	}
 	p.Targets = d.paths(set, "targets", "target")
-	for item, text := range d.texts(set, "types", "a type") {
-		d.check(item, checkType(text))
+	for item, text := range d.Texts(set, "types", "a type") {
+		d.Check(item, checkType(text))
 		p.Types = append(p.Types, text)
 	}
-	for item, text := range d.texts(set, "flags", "a flag") {
+	for item, text := range d.Texts(set, "flags", "a flag") {
 		flag, err := ParseMountFlag(text)
 		if err == nil {
 			err = k.check(MountPattern{Flags: flag})
 		}
-		d.check(item, err)
+		d.Check(item, err)
 		if p.Flags&flag != 0 {
-			d.fail(item, "flag %s is listed twice; remove one", text)
+			d.Fail(item, "flag %s is listed twice; remove one", text)
 		}
 		p.Flags |= flag
 	}

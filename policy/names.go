@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // Names are the names of a file. Each is an absolute and clean path.
@@ -170,11 +172,11 @@ func nameNotes(from, to Names) []string {
 }
 
 // paths decodes a list of path patterns.
-func (d *decoder) paths(set fields, key, what string) []string {
+func (d *decoder) paths(set strictyaml.Fields, key, what string) []string {
 	var paths []string
-	for item, text := range d.texts(set, key, "a "+what) {
+	for item, text := range d.Texts(set, key, "a "+what) {
 		_, err := parsePathPattern(what, text)
-		d.check(item, err)
+		d.Check(item, err)
 		paths = append(paths, text)
 	}
 	return paths

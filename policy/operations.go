@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // Operation names what a process wants to do. Its value is the name of the
@@ -72,7 +74,7 @@ type kind interface {
 	// fields returns the fields of a pattern set in YAML, and an example of one.
 	fields() (names []string, example string)
 	// decode reads a pattern set.
-	decode(*decoder, fields) Pattern
+	decode(*decoder, strictyaml.Fields) Pattern
 
 	// judge decides about an object. It returns false for one that cannot be
 	// judged.
@@ -158,7 +160,7 @@ func checkOperation(o Operation) error {
 	case o == "":
 		return fmt.Errorf("the rule has no operation; name one of: %s", strings.Join(names, ", "))
 	}
-	return fmt.Errorf("unknown operation %q; %s", o, suggest(string(o), names))
+	return fmt.Errorf("unknown operation %q; %s", o, strictyaml.Suggest(string(o), names))
 }
 
 // checkRevoke returns an error for an operation that has nothing to revoke.

@@ -1,6 +1,10 @@
 package policy
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
+)
 
 // ProgramPattern selects programs that are started. The keys are ANDed, the values
 // of one key ORed, an empty key matches everything. The zero value is refused;
@@ -84,14 +88,14 @@ func (p Program) String() string {
 
 // trait decodes what a pattern names by true. Since false would name nothing,
 // rather than the opposite, it is refused.
-func (d *decoder) trait(set fields, key string) bool {
+func (d *decoder) trait(set strictyaml.Fields, key string) bool {
 	n, ok := set[key]
 	if !ok {
 		return false
 	}
-	value, ok := d.boolean(n, key)
+	value, ok := d.Boolean(n, key)
 	if ok && !value {
-		d.fail(n, "%s can only be true; leave it out to select programs with and without it", key)
+		d.Fail(n, "%s can only be true; leave it out to select programs with and without it", key)
 	}
 	return value
 }
@@ -120,7 +124,7 @@ func (programKind) fields() ([]string, string) {
 	return []string{"paths", "fileless", "no_args"}, "paths: [...]"
 }
 
-func (programKind) decode(d *decoder, set fields) Pattern {
+func (programKind) decode(d *decoder, set strictyaml.Fields) Pattern {
 	return ProgramPattern{Paths: d.paths(set, "paths", "path"), Fileless: d.trait(set, "fileless"), NoArgs: d.trait(set, "no_args")}
 }
 

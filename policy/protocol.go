@@ -3,6 +3,8 @@ package policy
 import (
 	"fmt"
 	"strings"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // Protocol is a transport protocol as a policy names it.
@@ -80,5 +82,5 @@ func ParseProtocol(name string) (Protocol, error) {
 	case "icmpv6":
 		return 0, fmt.Errorf("protocol %q is not told apart from icmp; write icmp, which includes it", name)
 	}
-	return 0, fmt.Errorf("unknown protocol %q; %s", name, suggest(name, names))
+	return 0, fmt.Errorf("unknown protocol %q; %s", name, strictyaml.Suggest(name, names))
 }

@@ -300,10 +300,10 @@ func TestPatternStringIsYAML(t *testing.T) {
 		if err := yaml.Unmarshal([]byte(want.String()), &node); err != nil {
 			t.Fatalf("%v: %v", want, err)
 		}
-		d := &decoder{budget: 1000, lists: lists{}}
+		d := newDecoder("p.yaml", 0, lists{})
 		got, ok := d.pattern(node.Content[0], "deny", SocketBind)
 		if !ok {
-			t.Fatalf("%v: %v", want, d.problems)
+			t.Fatalf("%v: %v", want, d.Errors())
 		}
 		if diff := cmp.Diff(Pattern(want), got, ignoreSource); diff != "" {
 			t.Errorf("%v: %s", want, diff)

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // socketKind is what socket_bind and socket_connect have in common.
@@ -27,7 +29,7 @@ func (socketKind) fields() ([]string, string) {
 	return []string{"ports", "addresses", "addresses_from", "protocols"}, "ports: [...]"
 }
 
-func (socketKind) decode(d *decoder, set fields) Pattern { return d.socketPattern(set) }
+func (socketKind) decode(d *decoder, set strictyaml.Fields) Pattern { return d.socketPattern(set) }
 
 func (bindKind) judge(j judge, o Object) (judgement, bool) {
 	s, ok := o.(Socket)

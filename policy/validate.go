@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // The limits of a policy.
@@ -83,7 +85,7 @@ func duplicates(set []Policy) []error {
 func (p Policy) validate() []error {
 	var errs []error
 	add := func(err error) {
-		for _, err := range unjoin(err) {
+		for _, err := range strictyaml.Unjoin(err) {
 			errs = append(errs, &Error{Source: p.Source, Policy: p.Name, Rule: -1, Err: err})
 		}
 	}
@@ -100,25 +102,9 @@ func (p Policy) validate() []error {
 		if source == "" {
 			source = p.Source
 		}
-		for _, err := range unjoin(r.validate()) {
+		for _, err := range strictyaml.Unjoin(r.validate()) {
 			errs = append(errs, &Error{Source: source, Policy: p.Name, Rule: i, Err: err})
 		}
-	}
-	return errs
-}
-
-// unjoin returns the errors that were joined, or the error itself.
-func unjoin(err error) []error {
-	if err == nil {
-		return nil
-	}
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return []error{err}
-	}
-	var errs []error
-	for _, err := range joined.Unwrap() {
-		errs = append(errs, unjoin(err)...)
 	}
 	return errs
 }
@@ -149,7 +135,7 @@ func (r Rule) validate() error {
 		patterns []Pattern
 	}{{"allow", r.Allow}, {"deny", r.Deny}} {
 		for i, pattern := range list.patterns {
-			for _, err := range unjoin(checkPattern(r.Operation, pattern)) {
+			for _, err := range strictyaml.Unjoin(checkPattern(r.Operation, pattern)) {
 				add(fmt.Errorf("%s[%d]: %w", list.name, i, err))
 			}
 		}
@@ -203,7 +189,7 @@ func checkSeverity(s Severity) error {
 	if s == "" || slices.Contains(severities, string(s)) {
 		return nil
 	}
-	return fmt.Errorf("unknown severity %q; %s", s, suggest(string(s), severities))
+	return fmt.Errorf("unknown severity %q; %s", s, strictyaml.Suggest(string(s), severities))
 }
 
 func checkAlertLimit(limit uint64) error {

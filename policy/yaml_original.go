@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // The original ebpfguard library (https://github.com/deepfence/ebpfguard, 2023)
@@ -51,10 +53,10 @@ var originalForms = map[string]originalForm{
 func (d *decoder) original(n *yaml.Node) []Policy {
 	var set []Policy
 	if len(n.Content) == 0 {
-		d.fail(n, "the list contains no policy; add one or begin with apiVersion: %s", APIVersion)
+		d.Fail(n, "the list contains no policy; add one or begin with apiVersion: %s", APIVersion)
 	}
 	for _, item := range n.Content {
-		item, ok := d.follow(item)
+		item, ok := d.Follow(item)
 		if !ok {
 			return nil
 		}
@@ -74,13 +76,13 @@ func (d *decoder) originalItem(n *yaml.Node) (Policy, bool) {
 	o := form.operation
 	switch {
 	case tag == "":
-		d.fail(n, "a policy in a list must be tagged with its operation, as in the original ebpfguard library; write - !socket_bind, or begin with apiVersion: %s instead of a list", APIVersion)
+		d.Fail(n, "a policy in a list must be tagged with its operation, as in the original ebpfguard library; write - !socket_bind, or begin with apiVersion: %s instead of a list", APIVersion)
 		return Policy{}, false
 	case !ok:
-		d.fail(n, "unknown operation !%s; %s", shorten(tag), suggest(tag, known))
+		d.Fail(n, "unknown operation !%s; %s", shorten(tag), strictyaml.Suggest(tag, known))
 		return Policy{}, false
 	}
-	p := Policy{Name: d.originalName(o), Mode: ModeEnforce, Source: d.position(n)}
+	p := Policy{Name: d.originalName(o), Mode: ModeEnforce, Source: d.Position(n)}
 	d.policy = p.Name
 	what := "!" + tag
 	names := []string{"subject", "allow", "deny"}
@@ -92,23 +94,23 @@ func (d *decoder) originalItem(n *yaml.Node) (Policy, bool) {
 	if n.Kind == yaml.MappingNode {
 		plain.Tag = "!!map"
 	}
-	item, ok := d.mapping(&plain, what, "- "+what+" {subject: all, ...}", names...)
+	item, ok := d.Mapping(&plain, what, "- "+what+" {subject: all, ...}", names...)
 	if !ok {
 		return p, false
 	}
 	if value, ok := item["subject"]; ok {
 		p.Subject = d.originalSubject(value)
 	} else {
-		d.missing(&plain, "subject", "subject is missing; write subject: all")
+		d.Missing(&plain, "subject", "subject is missing; write subject: all")
 	}
 	r := Rule{Operation: o, Source: p.Source}
 	if o == BprmCheckSecurity {
 		r.Deny = []Pattern{ProgramPattern{NoArgs: true}}
 	} else {
-		before := len(d.problems)
+		before := d.Problems()
 		d.originalRule(item, form, &r)
-		if len(r.Allow)+len(r.Deny) == 0 && len(d.problems) == before {
-			d.fail(n, "the policy neither allows nor denies anything; remove it")
+		if len(r.Allow)+len(r.Deny) == 0 && d.Problems() == before {
+			d.Fail(n, "the policy neither allows nor denies anything; remove it")
 		}
 	}
 	p.Rules = []Rule{r}
@@ -145,12 +147,12 @@ func (d *decoder) originalSubject(n *yaml.Node) Subject {
 	case n.Kind == yaml.ScalarNode && customTag(n) == "binary":
 		path, ok := d.originalPath(n, "binary", n.Value)
 		if path == "/" {
-			d.fail(n, "subject cannot be the directory /; write all or !binary /usr/bin/name")
+			d.Fail(n, "subject cannot be the directory /; write all or !binary /usr/bin/name")
 		} else if ok {
 			return Subject{Binaries: []string{path}}
 		}
 	default:
-		d.fail(n, "subject cannot be %s; write all or !binary /usr/bin/name", originalKind(n))
+		d.Fail(n, "subject cannot be %s; write all or !binary /usr/bin/name", originalKind(n))
 	}
 	return Subject{}
 }
@@ -160,25 +162,25 @@ func originalKind(n *yaml.Node) string {
 	if tag := customTag(n); tag != "" {
 		return "!" + shorten(tag)
 	}
-	return nodeKind(n)
+	return strictyaml.Kind(n)
 }
 
 // originalPath checks a path, in which every byte stands for itself.
 func (d *decoder) originalPath(n *yaml.Node, what, path string) (string, bool) {
 	if isGlob(path) {
-		d.fail(n, "%q has a * or ?, which stands for itself in this form; write a policy with apiVersion: %s", shorten(path), APIVersion)
+		d.Fail(n, "%q has a * or ?, which stands for itself in this form; write a policy with apiVersion: %s", shorten(path), APIVersion)
 		return "", false
 	}
 	if len(path) > 1 {
 		path = strings.TrimSuffix(path, "/")
 	}
 	_, err := parsePathPattern(what, path)
-	d.check(n, err)
+	d.Check(n, err)
 	return path, err == nil
 }
 
 // originalRule decodes allow and deny.
-func (d *decoder) originalRule(item fields, form originalForm, r *Rule) {
+func (d *decoder) originalRule(item strictyaml.Fields, form originalForm, r *Rule) {
 	allow, allows := item["allow"]
 	deny, denies := item["deny"]
 	if form.values != "" {
@@ -192,10 +194,10 @@ func (d *decoder) originalRule(item fields, form originalForm, r *Rule) {
 	}
 	var allowed, denied bool
 	if allows {
-		allowed, allows = d.boolean(allow, "allow")
+		allowed, allows = d.Boolean(allow, "allow")
 	}
 	if denies {
-		denied, _ = d.boolean(deny, "deny")
+		denied, _ = d.Boolean(deny, "deny")
 	} else if allows {
 		denied = !allowed
 	}
@@ -214,10 +216,10 @@ func (d *decoder) originalPatterns(n *yaml.Node, what string, form originalForm)
 	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!str" && n.Value == "all":
 		return []Pattern{Everything(form.operation)}
 	case customTag(n) == tag && n.Kind == yaml.ScalarNode && n.Value != "":
-		d.fail(n, "!%s must be a list; write !%s [%s]", tag, tag, scalar(n.Value))
+		d.Fail(n, "!%s must be a list; write !%s [%s]", tag, tag, strictyaml.Scalar(n.Value))
 		return nil
 	case customTag(n) != tag || n.Kind != yaml.SequenceNode:
-		d.fail(n, "%s cannot be %s; write all or !%s [...]", what, originalKind(n), tag)
+		d.Fail(n, "%s cannot be %s; write all or !%s [...]", what, originalKind(n), tag)
 		return nil
 	case len(n.Content) == 0:
 		return nil
@@ -229,7 +231,7 @@ func (d *decoder) originalPatterns(n *yaml.Node, what string, form originalForm)
 
 func (d *decoder) originalFiles(n *yaml.Node) Pattern {
 	var p FilePattern
-	for item, text := range d.texts(fields{"paths": n}, "paths", "a path") {
+	for item, text := range d.Texts(strictyaml.Fields{"paths": n}, "paths", "a path") {
 		path, ok := d.originalPath(item, "path", text)
 		if !ok {
 			continue
@@ -245,18 +247,18 @@ func (d *decoder) originalFiles(n *yaml.Node) Pattern {
 
 func (d *decoder) originalPorts(n *yaml.Node) Pattern {
 	var p SocketPattern
-	for _, item := range d.list(n, "ports") {
+	for _, item := range d.List(n, "ports") {
 		if item.ShortTag() != "!!int" {
-			d.fail(item, "a port cannot be %s; write a number from 0 to 65535", nodeKind(item))
+			d.Fail(item, "a port cannot be %s; write a number from 0 to 65535", strictyaml.Kind(item))
 			continue
 		}
 		r, err := parsePorts(item)
-		d.check(item, err)
+		d.Check(item, err)
 		p.Ports = append(p.Ports, r)
 	}
 	return p
 }
 
 func (d *decoder) originalAddresses(n *yaml.Node) Pattern {
-	return d.socketPattern(fields{"addresses": n})
+	return d.socketPattern(strictyaml.Fields{"addresses": n})
 }

@@ -6,12 +6,14 @@ import (
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // document decodes one policy.
 func (d *decoder) document(n *yaml.Node) Policy {
-	p := Policy{Source: d.position(n)}
-	top, ok := d.mapping(n, "a policy", "apiVersion: "+APIVersion, "apiVersion", "kind", "metadata", "spec")
+	p := Policy{Source: d.Position(n)}
+	top, ok := d.Mapping(n, "a policy", "apiVersion: "+APIVersion, "apiVersion", "kind", "metadata", "spec")
 	if !ok {
 		return p
 	}
@@ -28,52 +30,52 @@ func (d *decoder) document(n *yaml.Node) Policy {
 
 // constant checks a field that has just one possible value. It reports whether
 // the document is worth reading on: the field may be missing, but not another.
-func (d *decoder) constant(parent *yaml.Node, top fields, name, want string) bool {
+func (d *decoder) constant(parent *yaml.Node, top strictyaml.Fields, name, want string) bool {
 	n, ok := top[name]
 	if !ok {
-		d.missing(parent, name, "%s is missing; write %s: %s", name, name, want)
+		d.Missing(parent, name, "%s is missing; write %s: %s", name, name, want)
 		return true
 	}
 	if n.Kind != yaml.ScalarNode || n.Value != want {
-		d.fail(n, "%s is %s, which this version does not know; write %s: %s", name, nodeKind(n), name, want)
+		d.Fail(n, "%s is %s, which this version does not know; write %s: %s", name, strictyaml.Kind(n), name, want)
 		return false
 	}
 	return true
 }
 
-func (d *decoder) metadata(parent *yaml.Node, top fields) string {
+func (d *decoder) metadata(parent *yaml.Node, top strictyaml.Fields) string {
 	n, ok := top["metadata"]
 	if !ok {
-		d.missing(parent, "metadata", "metadata is missing; write metadata: {name: ...}")
+		d.Missing(parent, "metadata", "metadata is missing; write metadata: {name: ...}")
 		return ""
 	}
-	metadata, ok := d.mapping(n, "metadata", "metadata: {name: ...}", "name")
+	metadata, ok := d.Mapping(n, "metadata", "metadata: {name: ...}", "name")
 	if !ok {
 		return ""
 	}
 	value, ok := metadata["name"]
 	if !ok {
-		d.missing(n, "name", "metadata has no name; write metadata: {name: ...}")
+		d.Missing(n, "name", "metadata has no name; write metadata: {name: ...}")
 		return ""
 	}
-	name, ok := d.text(value, "name")
+	name, ok := d.Text(value, "name")
 	if !ok {
 		return ""
 	}
 	if err := checkName(name); err != nil {
-		d.check(value, err)
+		d.Check(value, err)
 		return ""
 	}
 	return name
 }
 
-func (d *decoder) spec(parent *yaml.Node, top fields, p *Policy) {
+func (d *decoder) spec(parent *yaml.Node, top strictyaml.Fields, p *Policy) {
 	n, ok := top["spec"]
 	if !ok {
-		d.missing(parent, "spec", "spec is missing; write spec: with subject and rules")
+		d.Missing(parent, "spec", "spec is missing; write spec: with subject and rules")
 		return
 	}
-	spec, ok := d.mapping(n, "spec", "spec: with subject and rules", "mode", "until", "subject", "rules")
+	spec, ok := d.Mapping(n, "spec", "spec: with subject and rules", "mode", "until", "subject", "rules")
 	if !ok {
 		return
 	}
@@ -82,22 +84,22 @@ func (d *decoder) spec(parent *yaml.Node, top fields, p *Policy) {
 		p.Mode = d.mode(value)
 	}
 	if value, ok := spec["until"]; ok {
-		p.Until, ok = d.number(value, "until", math.MaxUint64)
+		p.Until, ok = d.Number(value, "until", math.MaxUint64)
 		if ok && p.Until == 0 {
-			d.fail(value, "until is 0, which means no end; leave it out, or write nanoseconds of CLOCK_BOOTTIME")
+			d.Fail(value, "until is 0, which means no end; leave it out, or write nanoseconds of CLOCK_BOOTTIME")
 		}
 	}
 	if value, ok := spec["subject"]; ok {
 		p.Subject = d.subject(value)
 	} else {
-		d.missing(n, "subject", "subject is missing; write subject: {} for every process")
+		d.Missing(n, "subject", "subject is missing; write subject: {} for every process")
 	}
 	value, ok := spec["rules"]
 	if !ok {
-		d.missing(n, "rules", "rules is missing; write rules: with at least one operation")
+		d.Missing(n, "rules", "rules is missing; write rules: with at least one operation")
 		return
 	}
-	for i, rule := range d.list(value, "rules") {
+	for i, rule := range d.List(value, "rules") {
 		d.rule = i
 		p.Rules = append(p.Rules, d.decodeRule(rule))
 	}
@@ -105,7 +107,7 @@ func (d *decoder) spec(parent *yaml.Node, top fields, p *Policy) {
 }
 
 func (d *decoder) mode(n *yaml.Node) Mode {
-	text, ok := d.text(n, "mode")
+	text, ok := d.Text(n, "mode")
 	switch {
 	case !ok:
 	case text == ModeEnforce.String():
@@ -113,15 +115,15 @@ func (d *decoder) mode(n *yaml.Node) Mode {
 	case text == ModeAudit.String():
 		return ModeAudit
 	default:
-		d.fail(n, "unknown mode %q; %s", text, suggest(text, []string{ModeEnforce.String(), ModeAudit.String()}))
+		d.Fail(n, "unknown mode %q; %s", text, strictyaml.Suggest(text, []string{ModeEnforce.String(), ModeAudit.String()}))
 	}
 	return ModeEnforce
 }
 
 func (d *decoder) subject(n *yaml.Node) Subject {
 	const example = "subject: {} for every process or subject: {binaries: [...]}"
-	before := len(d.problems)
-	subject, ok := d.mapping(n, "subject", example, "binaries", "descendants", "users", "cgroups", "processes")
+	before := d.Problems()
+	subject, ok := d.Mapping(n, "subject", example, "binaries", "descendants", "users", "cgroups", "processes")
 	if !ok {
 		return Subject{}
 	}
@@ -134,7 +136,7 @@ func (d *decoder) subject(n *yaml.Node) Subject {
 		s.Binaries = d.unique(value, "binaries", "binary", checkBinary)
 	}
 	if value, ok := subject["descendants"]; ok {
-		s.Descendants, _ = d.boolean(value, "descendants")
+		s.Descendants, _ = d.Boolean(value, "descendants")
 	}
 	if value, ok := subject["users"]; ok {
 		s.Users = d.ids(value, "users")
@@ -145,8 +147,8 @@ func (d *decoder) subject(n *yaml.Node) Subject {
 	if value, ok := subject["processes"]; ok {
 		s.Processes = d.processes(value)
 	}
-	if len(d.problems) == before {
-		d.check(n, s.validate())
+	if d.Problems() == before {
+		d.Check(n, s.validate())
 	}
 	return s
 }
@@ -155,17 +157,17 @@ func (d *decoder) subject(n *yaml.Node) Subject {
 func (d *decoder) unique(n *yaml.Node, key, what string, check func(string) error) []string {
 	var values []string
 	seen := make(map[string]int)
-	for _, item := range d.list(n, key) {
-		value, ok := d.text(item, "a "+what)
+	for _, item := range d.List(n, key) {
+		value, ok := d.Text(item, "a "+what)
 		if !ok {
 			continue
 		}
 		if err := check(value); err != nil {
-			d.check(item, err)
+			d.Check(item, err)
 			continue
 		}
 		if line, ok := seen[value]; ok {
-			d.fail(item, "%s %q is listed already on line %d; remove one", what, value, line)
+			d.Fail(item, "%s %q is listed already on line %d; remove one", what, value, line)
 			continue
 		}
 		seen[value] = item.Line
@@ -175,29 +177,29 @@ func (d *decoder) unique(n *yaml.Node, key, what string, check func(string) erro
 }
 
 func (d *decoder) decodeRule(n *yaml.Node) Rule {
-	r := Rule{Source: d.position(n)}
-	rule, ok := d.mapping(n, "a rule", "- operation: "+string(SocketBind), "operation", "allow", "deny", "verdict", "revoke", "message", "severity", "tags", "alert_limit")
+	r := Rule{Source: d.Position(n)}
+	rule, ok := d.Mapping(n, "a rule", "- operation: "+string(SocketBind), "operation", "allow", "deny", "verdict", "revoke", "message", "severity", "tags", "alert_limit")
 	if !ok {
 		return r
 	}
 	value, ok := rule["operation"]
 	if !ok {
-		d.missing(n, "operation", "the rule has no operation; write operation: %s", SocketBind)
+		d.Missing(n, "operation", "the rule has no operation; write operation: %s", SocketBind)
 		return r
 	}
-	operation, ok := d.text(value, "operation")
+	operation, ok := d.Text(value, "operation")
 	if !ok {
 		return r
 	}
 	r.Operation = Operation(operation)
 	if err := checkOperation(r.Operation); err != nil {
-		d.check(value, err)
+		d.Check(value, err)
 		return r // its patterns are unknown
 	}
 	allow, allows := rule["allow"]
 	deny, denies := rule["deny"]
-	if !allows && !denies && !d.misspelt[field{n, "allow"}] {
-		d.missing(n, "deny", "the rule neither allows nor denies anything; add allow or deny")
+	if !allows && !denies && !d.Misspelt(n, "allow") {
+		d.Missing(n, "deny", "the rule neither allows nor denies anything; add allow or deny")
 	}
 	if allows {
 		r.Allow = d.patterns(allow, "allow", r.Operation)
@@ -209,21 +211,21 @@ func (d *decoder) decodeRule(n *yaml.Node) Rule {
 		r.Verdict = d.verdict(value)
 	}
 	if value, ok := rule["revoke"]; ok {
-		r.Revoke, _ = d.boolean(value, "revoke")
-		d.check(value, checkRevoke(r.Operation))
+		r.Revoke, _ = d.Boolean(value, "revoke")
+		d.Check(value, checkRevoke(r.Operation))
 	}
 	if value, ok := rule["message"]; ok {
-		r.Message, _ = d.text(value, "message")
-		d.check(value, checkMessage(r.Message))
+		r.Message, _ = d.Text(value, "message")
+		d.Check(value, checkMessage(r.Message))
 	}
 	if value, ok := rule["severity"]; ok {
-		text, ok := d.text(value, "severity")
+		text, ok := d.Text(value, "severity")
 		r.Severity = Severity(text)
 		switch {
 		case ok && text == "":
-			d.fail(value, "severity is empty; %s", suggest("", severities))
+			d.Fail(value, "severity is empty; %s", strictyaml.Suggest("", severities))
 		case ok:
-			d.check(value, checkSeverity(r.Severity))
+			d.Check(value, checkSeverity(r.Severity))
 		}
 	}
 	if value, ok := rule["tags"]; ok {
@@ -236,34 +238,34 @@ func (d *decoder) decodeRule(n *yaml.Node) Rule {
 }
 
 func (d *decoder) alertLimit(n *yaml.Node) uint32 {
-	if !d.untagged(n) {
+	if !d.Untagged(n) {
 		return 0
 	}
 	limit, err := strconv.ParseUint(n.Value, 10, 64)
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || err != nil {
-		d.fail(n, "alert_limit must be a number, not %s; write how many alerts a second the rule may raise, 1 to %d", nodeKind(n), maxAlertLimit)
+		d.Fail(n, "alert_limit must be a number, not %s; write how many alerts a second the rule may raise, 1 to %d", strictyaml.Kind(n), maxAlertLimit)
 		return 0
 	}
-	d.check(n, checkAlertLimit(limit))
+	d.Check(n, checkAlertLimit(limit))
 	return uint32(limit)
 }
 
 func (d *decoder) tags(n *yaml.Node) []string {
 	var tags []string
-	for _, item := range d.list(n, "tags") {
-		if tag, ok := d.text(item, "a tag"); ok {
-			d.check(item, checkTag(tag))
+	for _, item := range d.List(n, "tags") {
+		if tag, ok := d.Text(item, "a tag"); ok {
+			d.Check(item, checkTag(tag))
 			tags = append(tags, tag)
 		}
 	}
 	if len(tags) > maxTags {
-		d.check(n, fmt.Errorf("the rule has %d tags; keep at most %d", len(tags), maxTags))
+		d.Check(n, fmt.Errorf("the rule has %d tags; keep at most %d", len(tags), maxTags))
 	}
 	return tags
 }
 
 func (d *decoder) verdict(n *yaml.Node) Verdict {
-	text, ok := d.text(n, "verdict")
+	text, ok := d.Text(n, "verdict")
 	if !ok {
 		return 0
 	}
@@ -274,9 +276,9 @@ func (d *decoder) verdict(n *yaml.Node) Verdict {
 		}
 	}
 	if text == Allow.String() {
-		d.check(n, checkVerdict(Allow))
+		d.Check(n, checkVerdict(Allow))
 	} else {
-		d.fail(n, "unknown verdict %q; %s", shorten(text), suggest(text, names))
+		d.Fail(n, "unknown verdict %q; %s", shorten(text), strictyaml.Suggest(text, names))
 	}
 	return 0
 }
@@ -290,7 +292,7 @@ func (d *decoder) patterns(n *yaml.Node, what string, o Operation) []Pattern {
 		return nil
 	}
 	var patterns []Pattern
-	for _, item := range d.list(n, what) {
+	for _, item := range d.List(n, what) {
 		if p, ok := d.pattern(item, what, o); ok {
 			patterns = append(patterns, p)
 		}

@@ -12,36 +12,38 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // socketPattern decodes the fields of a pattern set of a socket operation.
-func (d *decoder) socketPattern(set fields) Pattern {
+func (d *decoder) socketPattern(set strictyaml.Fields) Pattern {
 	var p SocketPattern
 	if value, ok := set["ports"]; ok {
-		for _, item := range d.list(value, "ports") {
+		for _, item := range d.List(value, "ports") {
 			r, err := parsePorts(item)
-			d.check(item, err)
+			d.Check(item, err)
 			p.Ports = append(p.Ports, r)
 		}
 	}
-	for item, text := range d.texts(set, "addresses", "an address") {
+	for item, text := range d.Texts(set, "addresses", "an address") {
 		prefix, err := ParseAddress(text)
-		d.check(item, err)
+		d.Check(item, err)
 		p.Addresses = append(p.Addresses, prefix)
 	}
-	for item, text := range d.texts(set, "addresses_from", "a file name") {
+	for item, text := range d.Texts(set, "addresses_from", "a file name") {
 		p.AddressesFrom = append(p.AddressesFrom, text)
 		listed, err := d.addressesFrom(text)
-		d.check(item, err)
+		d.Check(item, err)
 		if p.Listed == nil {
 			p.Listed = listed // shared with other patterns that name the file
 		} else {
 			p.Listed = sortPrefixes(slices.Concat(p.Listed, listed))
 		}
 	}
-	for item, text := range d.texts(set, "protocols", "a protocol") {
+	for item, text := range d.Texts(set, "protocols", "a protocol") {
 		protocol, err := ParseProtocol(text)
-		d.check(item, err)
+		d.Check(item, err)
 		p.Protocols = append(p.Protocols, protocol)
 	}
 	return p
@@ -80,13 +82,13 @@ var (
 func parsePorts(n *yaml.Node) (PortRange, error) {
 	const remedy = "write a number from 0 to 65535 or a range such as 2200-2299"
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" && n.ShortTag() != "!!str" {
-		return PortRange{}, fmt.Errorf("a port cannot be %s; %s", nodeKind(n), remedy)
+		return PortRange{}, fmt.Errorf("a port cannot be %s; %s", strictyaml.Kind(n), remedy)
 	}
 	if n.ShortTag() == "!!int" {
 		// YAML reads 022, 0x16 and 2_2 as numbers, and not all readers as
 		// the same.
 		if !decimal.MatchString(n.Value) {
-			return PortRange{}, fmt.Errorf("port %s is not a plain decimal number; %s", nodeKind(n), remedy)
+			return PortRange{}, fmt.Errorf("port %s is not a plain decimal number; %s", strictyaml.Kind(n), remedy)
 		}
 		port, err := parsePort(n.Value)
 		return PortRange{port, port}, err
@@ -96,9 +98,9 @@ func parsePorts(n *yaml.Node) (PortRange, error) {
 	case m == nil && decimal.MatchString(n.Value):
 		return PortRange{}, fmt.Errorf("port %q is a string; write it without the quotes", n.Value)
 	case m == nil:
-		return PortRange{}, fmt.Errorf("%s is no port; %s", nodeKind(n), remedy)
+		return PortRange{}, fmt.Errorf("%s is no port; %s", strictyaml.Kind(n), remedy)
 	case !decimal.MatchString(m[1]) || !decimal.MatchString(m[2]):
-		return PortRange{}, fmt.Errorf("port range %s has leading zeros; remove them", nodeKind(n))
+		return PortRange{}, fmt.Errorf("port range %s has leading zeros; remove them", strictyaml.Kind(n))
 	}
 	first, err := parsePort(m[1])
 	if err != nil {
@@ -184,7 +186,7 @@ func (p SocketPattern) String() string {
 		if prefix.IsSingleIP() {
 			text = prefix.Addr().String()
 		}
-		addresses = append(addresses, scalar(text))
+		addresses = append(addresses, strictyaml.Scalar(text))
 	}
 	for _, protocol := range p.Protocols {
 		names = append(names, protocol.String())

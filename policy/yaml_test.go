@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 const header = `apiVersion: ebpfguard.io/v1alpha1
@@ -222,7 +224,7 @@ func TestParseAliasBomb(t *testing.T) {
 
 func TestParseBoundsProblems(t *testing.T) {
 	_, err := Parse("p.yaml", []byte(ruled("operation: socket_bind\ndeny: {ports: ["+strings.Repeat("x, ", 1000)+"x]}")))
-	if n := len(unjoin(err)); n != maxProblems+1 {
+	if n := len(strictyaml.Unjoin(err)); n != strictyaml.MaxProblems+1 {
 		t.Errorf("%d problems", n)
 	}
 }

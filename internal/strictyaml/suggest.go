@@ -1,13 +1,13 @@
-package policy
+package strictyaml
 
 import (
 	"fmt"
 	"strings"
 )
 
-// suggest returns advice for a name that is none of the known ones: the one
+// Suggest returns advice for a name that is none of the known ones: the one
 // that was probably meant or else all of them.
-func suggest(name string, known []string) string {
+func Suggest(name string, known []string) string {
 	if best := nearest(name, known); best != "" {
 		return fmt.Sprintf("did you mean %s?", best)
 	}
