@@ -23,13 +23,13 @@ import (
 
 // Options are what a [config.Config] does not say. The zero value is useful.
 type Options struct {
-	// Log is told what happens; nobody if nil. Level, if set, is its level, which
+	// Log gets the daemon's messages; nil for none. Level, if set, is its level, which
 	// follows the configuration.
 	Log   *slog.Logger
 	Level *slog.LevelVar
 	// Stdout is written by outputs of that type; that of the process if nil.
 	Stdout io.Writer
-	// Version is what the status tells.
+	// Version is shown in the status.
 	Version string
 	// ReplacePins replaces pins that cannot be taken over.
 	ReplacePins bool
@@ -81,7 +81,7 @@ type Daemon struct {
 	stateMu  sync.Mutex
 	config   config.Config
 	problems problems
-	watched  chan struct{} // closed when the directory is to be watched anew
+	watched  chan struct{} // closed when the directory is to be watched again
 }
 
 // New returns a daemon; [Daemon.Run] starts it.
@@ -123,11 +123,11 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.started = time.Now()
 	c := d.config
 	ready := readyFile(d.options.ReadyFile)
-	// One of a former daemon that was killed would promise too much.
+	// A previous daemon that was killed may have left one.
 	if err := errors.Join(ready.remove(), d.store.prepare()); err != nil {
 		return err
 	}
-	// First what tells that another daemon runs.
+	// First, for this fails if another daemon runs.
 	server, err := rpc.Listen(rpc.Options{Socket: c.Socket, Group: c.Group, Log: d.log})
 	if err != nil {
 		return err
@@ -164,7 +164,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	finish := func() {}
 	defer func() {
 		cancel(nil)
-		tasks.Wait() // nobody uses the guard any more
+		tasks.Wait() // nothing uses the guard any more
 		finish()
 		err = errors.Join(err, d.end())
 	}()

@@ -73,15 +73,15 @@ func addressFiles(set []policy.Policy) []string {
 
 // directory is what was last read of the policy directory.
 type directory struct {
-	// files and lists tell what was read, see states.
+	// files and lists are fingerprints of what was read.
 	files, lists string
 	failed       bool
 	// kept says that what was read last is in the state directory.
 	kept bool
 }
 
-// states returns a text that is another one whenever one of the files is.
-func states(paths []string) string {
+// fingerprint returns a text that is another one whenever one of the files is.
+func fingerprint(paths []string) string {
 	var b strings.Builder
 	for _, path := range paths {
 		var s unix.Stat_t
@@ -94,8 +94,8 @@ func states(paths []string) string {
 	return b.String()
 }
 
-// stateOf returns states of the policy files of a directory.
-func stateOf(dir string) string {
+// directoryFingerprint returns the fingerprint of the policy files of a directory.
+func directoryFingerprint(dir string) string {
 	if dir == "" {
 		return ""
 	}
@@ -103,18 +103,18 @@ func stateOf(dir string) string {
 	if err != nil {
 		return err.Error()
 	}
-	return states(files)
+	return fingerprint(files)
 }
 
 // reloadDirectory puts in force what the directory holds now. If anything is wrong the
-// former policies stay, and that is told.
+// previous policies stay, and it becomes a problem in the status.
 func (d *Daemon) reloadDirectory() error {
 	d.reading.Lock()
 	defer d.reading.Unlock()
 	dir := d.configuration().Policies
-	d.directory.files = stateOf(dir) // before reading: what changes meanwhile is read again
+	d.directory.files = directoryFingerprint(dir) // before reading: what changes meanwhile is read again
 	set, err := loadDirectory(dir)
-	d.directory.lists = states(addressFiles(set))
+	d.directory.lists = fingerprint(addressFiles(set))
 	if err == nil {
 		err = d.replaceFiles(set)
 	}
@@ -130,15 +130,15 @@ func (d *Daemon) reloadDirectory() error {
 // pollDirectory reads the directory if it has changed, or was wrong.
 func (d *Daemon) pollDirectory() {
 	d.reading.Lock()
-	changed := d.directory.failed || d.directory.files != stateOf(d.configuration().Policies) ||
-		d.directory.lists != states(addressFiles(d.owned().files))
+	changed := d.directory.failed || d.directory.files != directoryFingerprint(d.configuration().Policies) ||
+		d.directory.lists != fingerprint(addressFiles(d.owned().files))
 	d.reading.Unlock()
 	if changed {
-		_ = d.reloadDirectory() // which tells it
+		_ = d.reloadDirectory() // it becomes a problem
 	}
 }
 
-// replaceFiles puts the policies of files in force in place of the former ones.
+// replaceFiles puts the policies of files in force in place of the previous ones.
 func (d *Daemon) replaceFiles(set []policy.Policy) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

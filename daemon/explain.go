@@ -7,16 +7,17 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/daemon/mitigate"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// Explain implements [pb.GuardServiceServer]. It tells what /proc does, which is not all
-// that the guard knows: of a script only its interpreter, of ancestors only those that
+// Explain implements [pb.GuardServiceServer]. It knows what /proc shows, which is less
+// than the guard knows: of a script only its interpreter, of ancestors only those that
 // live, and the program and the control group by the name that they have now.
 func (s *service) Explain(_ context.Context, request *pb.ExplainRequest) (*pb.ExplainResponse, error) {
 	if request.GetPid() == 0 {
-		return nil, invalid("no process is named; write its pid")
+		return nil, rpc.Invalid("no process is named; write its pid")
 	}
 	described, subject, err := mitigate.LookUp(request.GetPid())
 	if err != nil {
@@ -39,11 +40,11 @@ func (s *service) Explain(_ context.Context, request *pb.ExplainRequest) (*pb.Ex
 		if _, _, ok := resolved[0].Subject.Match(subject); !ok {
 			continue
 		}
-		told, err := d.describe(p, counters)
+		described, err := d.describe(p, counters)
 		if err != nil {
 			return nil, err
 		}
-		response.Policies = append(response.Policies, told)
+		response.Policies = append(response.Policies, described)
 	}
 	return response, nil
 }

@@ -33,32 +33,32 @@ func (s *service) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*p
 			return nil, err
 		}
 	}
-	// Whom it kills is not there afterwards; else it is in force first.
+	// What is killed cannot be matched afterwards; any other mitigation is in force first.
 	kills := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Verdict == policy.Kill })
 	warning := ""
 	if kills {
 		warning = mitigate.NoMatchWarning(p.Subject)
 	}
-	told, err := d.putMitigation(p, profile, request)
+	m, err := d.putMitigation(p, profile, request)
 	if err != nil {
 		return nil, err
 	}
 	if !kills {
 		warning = mitigate.NoMatchWarning(p.Subject)
 	}
-	d.log.Warn("mitigation", "name", told.GetName(), "profile", told.GetProfile(), "subject", told.GetSubject(), "left", told.GetLeft().AsDuration(), "warning", warning)
+	d.log.Warn("mitigation", "name", m.GetName(), "profile", m.GetProfile(), "subject", m.GetSubject(), "left", m.GetLeft().AsDuration(), "warning", warning)
 	if profile == "kill" && !request.GetAudit() {
 		killed, err := mitigate.Kill(p.Subject)
-		told.Killed = killed
+		m.Killed = killed
 		if err != nil {
-			return nil, status.Errorf(codes.Internal, "the mitigation %q is in force, but some processes are still alive; the kernel kills them when they act: %v", told.GetName(), err)
+			return nil, status.Errorf(codes.Internal, "the mitigation %q is in force, but some processes are still alive; the kernel kills them when they act: %v", m.GetName(), err)
 		}
 	}
-	response := &pb.MitigateResponse{Mitigation: told}
+	response := &pb.MitigateResponse{Mitigation: m}
 	if warning != "" {
-		response.Warnings = append(response.Warnings, policy.Warning{Policy: told.GetName(), Rule: -1, Text: warning}.String())
+		response.Warnings = append(response.Warnings, policy.Warning{Policy: m.GetName(), Rule: -1, Text: warning}.String())
 	}
-	p.Name = told.GetName()
+	p.Name = m.GetName()
 	for _, w := range policy.Warnings([]policy.Policy{p}) {
 		response.Warnings = append(response.Warnings, w.String())
 	}
@@ -69,14 +69,14 @@ func (s *service) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*p
 func (d *Daemon) putMitigation(p policy.Policy, profile string, request *pb.MitigateRequest) (*pb.Mitigation, error) {
 	ttl := request.GetTtl()
 	if ttl == nil {
-		return nil, invalid("the request has no ttl; set one from %v to 30 days", shortestTTL)
+		return nil, rpc.Invalid("the request has no ttl; set one from %v to 30 days", shortestTTL)
 	}
 	if err := ttl.CheckValid(); err != nil || ttl.AsDuration() < shortestTTL || ttl.AsDuration() > longestTTL {
-		return nil, invalid("a mitigation cannot last %v; choose from %v to 30 days", ttl.AsDuration(), shortestTTL)
+		return nil, rpc.Invalid("a mitigation cannot last %v; choose from %v to 30 days", ttl.AsDuration(), shortestTTL)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.open(); err != nil {
+	if err := d.checkRunning(); err != nil {
 		return nil, err
 	}
 	next := d.sets
@@ -98,10 +98,10 @@ func (d *Daemon) putMitigation(p policy.Policy, profile string, request *pb.Miti
 	p.Until = d.now() + uint64(ttl.AsDuration())
 	next.mitigations = append(next.mitigations, p)
 	if err := policy.Validate(next.all()); err != nil {
-		return nil, invalid("%v", err)
+		return nil, rpc.Invalid("%v", err)
 	}
 	if err := d.publish(next); err != nil {
-		return nil, refused(err)
+		return nil, guardError(err)
 	}
 	return d.mitigation(p), nil
 }
@@ -109,12 +109,12 @@ func (d *Daemon) putMitigation(p policy.Policy, profile string, request *pb.Miti
 // Lift implements [pb.GuardServiceServer].
 func (s *service) Lift(_ context.Context, request *pb.LiftRequest) (*pb.LiftResponse, error) {
 	if request.GetAll() == (len(request.GetNames()) > 0) {
-		return nil, invalid("name at least one mitigation, or ask for all")
+		return nil, rpc.Invalid("name at least one mitigation, or ask for all")
 	}
 	d := s.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.open(); err != nil {
+	if err := d.checkRunning(); err != nil {
 		return nil, err
 	}
 	lifted := request.GetNames()
@@ -130,7 +130,7 @@ func (s *service) Lift(_ context.Context, request *pb.LiftRequest) (*pb.LiftResp
 	next.mitigations = slices.DeleteFunc(slices.Clone(next.mitigations), func(p policy.Policy) bool { return slices.Contains(lifted, p.Name) })
 	if len(lifted) > 0 {
 		if err := d.publish(next); err != nil {
-			return nil, refused(err)
+			return nil, guardError(err)
 		}
 		d.log.Warn("lifted mitigations", "names", lifted, "revision", d.revision)
 	}

@@ -51,7 +51,7 @@ func checkPersistable(set []policy.Policy) error {
 	return errors.Join(errs...)
 }
 
-// mitigation returns a mitigation as the API tells it.
+// mitigation returns a mitigation as the API describes it.
 func (d *Daemon) mitigation(p policy.Policy) *pb.Mitigation {
 	left := time.Duration(p.Until - min(p.Until, d.now()))
 	return &pb.Mitigation{

@@ -11,13 +11,13 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// What systemd is told, see sd_notify(3).
+// Messages to systemd, see sd_notify(3).
 const (
 	ready    = systemd.SdNotifyReady
 	stopping = systemd.SdNotifyStopping
 )
 
-// notify tells systemd, if that started the daemon.
+// notify sends messages to systemd, if that started the daemon.
 func (d *Daemon) notify(states ...string) {
 	if _, err := systemd.SdNotify(false, strings.Join(states, "\n")); err != nil {
 		d.log.Warn("cannot send the state to systemd", "error", err)
@@ -30,7 +30,7 @@ func (d *Daemon) notifyReloading() {
 	d.notify(systemd.SdNotifyReloading, systemd.SdNotifyMonotonicUsec())
 }
 
-// notifyStatus tells what systemctl status shows. The caller may hold mu.
+// notifyStatus sends the line that systemctl status shows. The caller may hold mu.
 func (d *Daemon) notifyStatus() { go func() { d.notify(d.statusLine()) }() }
 
 func (d *Daemon) statusLine() string {
@@ -38,14 +38,14 @@ func (d *Daemon) statusLine() string {
 	count, revision := len(d.sets.all()), d.revision
 	d.mu.Unlock()
 	line := fmt.Sprintf("STATUS=enforcing %d policies, revision %d", count, revision)
-	if all := d.known(); len(all) > 0 {
+	if all := d.problemTexts(); len(all) > 0 {
 		first, _, _ := strings.Cut(all[0], "\n")
 		line += fmt.Sprintf("; DEGRADED: %s", first)
 	}
 	return line
 }
 
-// watchdog tells systemd that all is well as long as it is, if it wants to know.
+// watchdog reports to systemd while all is well, if systemd wants it.
 func (d *Daemon) watchdog(ctx context.Context) {
 	interval, err := systemd.SdWatchdogEnabled(false)
 	if err != nil || interval == 0 {
@@ -54,7 +54,7 @@ func (d *Daemon) watchdog(ctx context.Context) {
 	ticker := time.NewTicker(interval / 3)
 	defer ticker.Stop()
 	for {
-		if d.answers(interval / 4) {
+		if d.isResponsive(interval / 4) {
 			d.notify(systemd.SdNotifyWatchdog)
 		} else if ctx.Err() == nil {
 			d.log.Error("the guard does not answer; systemd will restart the daemon")
@@ -71,9 +71,9 @@ func (d *Daemon) watchdog(ctx context.Context) {
 // on a slow and busy machine minutes.
 const maxPublishing = 10 * time.Minute
 
-// answers reports whether policies could be replaced and the guard asked in time, or are
+// isResponsive reports whether policies could be replaced and the guard asked in time, or are
 // just being replaced.
-func (d *Daemon) answers(patience time.Duration) bool {
+func (d *Daemon) isResponsive(patience time.Duration) bool {
 	answered := make(chan bool, 1)
 	go func() {
 		d.mu.Lock()

@@ -20,7 +20,7 @@ const (
 	problemAlerts    = "alerts"
 )
 
-// problem notes what is wrong, and tells it unless it was known.
+// problem notes what is wrong, and logs it unless it was known.
 func (d *Daemon) problem(about string, err error) {
 	d.stateMu.Lock()
 	known := d.problems[about] == err.Error()
@@ -32,7 +32,7 @@ func (d *Daemon) problem(about string, err error) {
 	}
 }
 
-// solved tells that something is well again, unless it was.
+// solved notes that something is well again.
 func (d *Daemon) solved(about string) {
 	d.stateMu.Lock()
 	_, was := d.problems[about]
@@ -44,8 +44,8 @@ func (d *Daemon) solved(about string) {
 	}
 }
 
-// known returns the problems in a stable order.
-func (d *Daemon) known() []string {
+// problemTexts returns the problems in a stable order.
+func (d *Daemon) problemTexts() []string {
 	d.stateMu.Lock()
 	defer d.stateMu.Unlock()
 	var all []string

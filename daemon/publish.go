@@ -30,7 +30,7 @@ func (d *Daemon) publish(next sets) error {
 		if changes.Revision == 0 {
 			return err
 		}
-		// In force all the same, see ebpfguard.Manager.Apply.
+		// It is in force nevertheless, see ebpfguard.Manager.Apply.
 		d.problem(problemPublish, fmt.Errorf("the policies are in force, but the cleanup failed: %w", err))
 	} else {
 		d.solved(problemPublish)
@@ -40,7 +40,7 @@ func (d *Daemon) publish(next sets) error {
 	return nil
 }
 
-// expire ends mitigations whose time is over. The kernel has ended them already; what is
+// expire removes expired mitigations. The kernel has ended them already; what is
 // left is to free their names and tables.
 func (d *Daemon) expire() {
 	d.mu.Lock()

@@ -7,8 +7,8 @@ import (
 	"github.com/ebpfguard/ebpfguard/daemon/config"
 )
 
-// Reload reads the configuration and the policy directory again, and opens files of
-// alerts anew, as SIGHUP does. It does not wait for that.
+// Reload reads the configuration and the policy directory again, and reopens files of
+// alerts, as SIGHUP does. It does not wait for that.
 func (d *Daemon) Reload() {
 	select {
 	case d.reloads <- struct{}{}:
@@ -28,7 +28,7 @@ func (d *Daemon) reload() {
 			d.reconfigure(c)
 		}
 	}
-	_ = d.reloadDirectory() // which tells it
+	_ = d.reloadDirectory() // it becomes a problem
 	d.log.Info("reloaded")
 }
 
@@ -47,13 +47,13 @@ func (d *Daemon) reconfigure(to config.Config) {
 	if d.options.Level != nil {
 		d.options.Level.Set(next.LogLevel)
 	}
-	if left := different(next, to); len(left) > 0 {
+	if left := changedFields(next, to); len(left) > 0 {
 		d.log.Warn("these options change only when the daemon restarts", "options", left)
 	}
 }
 
-// different returns the names of the fields that differ.
-func different(a, b config.Config) []string {
+// changedFields returns the names of the fields that differ.
+func changedFields(a, b config.Config) []string {
 	var fields []string
 	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
 	for i := range va.NumField() {

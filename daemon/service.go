@@ -13,6 +13,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -20,10 +21,6 @@ import (
 type service struct {
 	pb.UnimplementedGuardServiceServer
 	d *Daemon
-}
-
-func invalid(format string, args ...any) error {
-	return status.Error(codes.InvalidArgument, fmt.Sprintf(format, args...))
 }
 
 // Apply implements [pb.GuardServiceServer].
@@ -36,11 +33,11 @@ func (s *service) Apply(_ context.Context, request *pb.ApplyRequest) (*pb.ApplyR
 	if !request.GetReplace() || strings.TrimSpace(request.GetYaml()) != "" { // nothing replaces all
 		var err error
 		if set, err = policy.Parse(name, []byte(request.GetYaml())); err != nil {
-			return nil, invalid("%v", err)
+			return nil, rpc.Invalid("%v", err)
 		}
 	}
 	if err := checkPersistable(set); err != nil {
-		return nil, invalid("%v", err)
+		return nil, rpc.Invalid("%v", err)
 	}
 	d := s.d
 	d.mu.Lock()
@@ -88,7 +85,7 @@ func merge(set, with []policy.Policy) []policy.Policy {
 // Delete implements [pb.GuardServiceServer].
 func (s *service) Delete(_ context.Context, request *pb.DeleteRequest) (*pb.DeleteResponse, error) {
 	if len(request.GetNames()) == 0 {
-		return nil, invalid("the request names no policy; name at least one")
+		return nil, rpc.Invalid("the request names no policy; name at least one")
 	}
 	d := s.d
 	d.mu.Lock()
@@ -119,14 +116,14 @@ func notFound(name string) error {
 
 // change puts in force what was applied, and remembers it before. The caller holds mu.
 func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
-	if err := d.open(); err != nil {
+	if err := d.checkRunning(); err != nil {
 		return nil, err
 	}
 	before, after := d.sets.applied, next.applied
 	changes := compare(before, after)
 	changes.Revision = d.revision
 	if err := policy.Validate(next.all()); err != nil {
-		return nil, invalid("%v", err)
+		return nil, rpc.Invalid("%v", err)
 	}
 	if !changed(changes) && !d.stale {
 		return changes, nil
@@ -139,13 +136,13 @@ func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
 		return changes, d.dryRun(next)
 	}
 	if err := d.store.write(appliedFile, after); err != nil {
-		return nil, unremembered(err)
+		return nil, saveError(err)
 	}
 	if err := d.publish(next); err != nil {
 		if again := d.store.write(appliedFile, before); again != nil {
 			err = errors.Join(err, fmt.Errorf("the file could not be restored, so the next start tries the new policies: %w", again))
 		}
-		return nil, refused(err)
+		return nil, guardError(err)
 	}
 	d.solved(problemApplied)
 	changes.Revision = d.revision
@@ -153,8 +150,8 @@ func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
 	return changes, nil
 }
 
-// open reports whether the daemon still takes calls. The caller holds mu.
-func (d *Daemon) open() error {
+// checkRunning refuses calls when the daemon is shutting down. The caller holds mu.
+func (d *Daemon) checkRunning() error {
 	if d.ended {
 		return status.Error(codes.Unavailable, "the daemon is shutting down; try again when it is back")
 	}
@@ -165,7 +162,7 @@ func (d *Daemon) open() error {
 // be remembered. The caller holds mu.
 func (d *Daemon) dryRun(next sets) error {
 	if err := d.store.prepare(); err != nil {
-		return unremembered(err)
+		return saveError(err)
 	}
 	next.mitigations = unexpired(next.mitigations, d.now())
 	d.publishing.Store(time.Now().UnixNano()) // it takes as long
@@ -173,17 +170,17 @@ func (d *Daemon) dryRun(next sets) error {
 	d.publishing.Store(0)
 	d.tidy.Reset(tidyTime)
 	if err != nil {
-		return refused(err)
+		return guardError(err)
 	}
 	return nil
 }
 
-func unremembered(err error) error {
+func saveError(err error) error {
 	return status.Errorf(codes.Internal, "nothing changed, because the daemon could not save it: %v", err)
 }
 
-// refused is the answer when the guard did not take a set.
-func refused(err error) error {
+// guardError is the answer when the guard did not take a set.
+func guardError(err error) error {
 	code := codes.FailedPrecondition
 	if errors.Is(err, ebpfguard.ErrClosed) {
 		code = codes.Unavailable

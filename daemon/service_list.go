@@ -10,6 +10,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/sink"
 )
@@ -54,7 +55,7 @@ func (s *service) Get(_ context.Context, request *pb.GetRequest) (*pb.GetRespons
 	return &pb.GetResponse{Policy: described}, nil
 }
 
-// describe returns a policy as the API tells it. The caller holds mu.
+// describe returns a policy as the API describes it. The caller holds mu.
 func (d *Daemon) describe(p policy.Policy, counters map[string][]*pb.RuleCounters) (*pb.Policy, error) {
 	text, err := policy.Marshal([]policy.Policy{p})
 	if err != nil {
@@ -76,7 +77,7 @@ func (d *Daemon) describe(p policy.Policy, counters map[string][]*pb.RuleCounter
 
 // ruleCounters returns what rules decided, by policy. The caller holds mu.
 func (d *Daemon) ruleCounters() (map[string][]*pb.RuleCounters, error) {
-	if err := d.open(); err != nil {
+	if err := d.checkRunning(); err != nil {
 		return nil, err
 	}
 	stats, err := d.guard.RuleStats()
@@ -104,7 +105,7 @@ func (s *service) Watch(request *pb.WatchRequest, stream grpc.ServerStreamingSer
 		Severities: request.GetSeverities(), Binaries: request.GetBinaries(),
 	})
 	if err != nil {
-		return invalid("%v", err)
+		return rpc.Invalid("%v", err)
 	}
 	if err := stream.Send(&pb.WatchResponse{Event: &pb.WatchResponse_Subscribed{Subscribed: true}}); err != nil {
 		return err

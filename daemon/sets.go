@@ -15,7 +15,7 @@ type sets struct {
 
 func (s sets) all() []policy.Policy { return slices.Concat(s.files, s.applied, s.mitigations) }
 
-// origin tells who owns the policy of a name.
+// origin returns who owns the policy of a name, and the policy.
 func (s sets) origin(name string) (pb.Origin, policy.Policy) {
 	for _, owned := range []struct {
 		origin pb.Origin
@@ -43,7 +43,7 @@ func (s sets) unique() error {
 	return nil
 }
 
-// from tells where a policy was read, if that is known.
+// from says where a policy was read, if that is known.
 func from(p policy.Policy) string {
 	if p.Source == "" {
 		return ""
@@ -62,7 +62,7 @@ func without(set []policy.Policy, others ...[]policy.Policy) []policy.Policy {
 	})
 }
 
-// compare tells what is another in a set than in another one, by the names of policies.
+// compare returns which policies differ between two sets, by name.
 func compare(before, after []policy.Policy) *pb.Changes {
 	c := &pb.Changes{}
 	for _, p := range after {

@@ -21,9 +21,9 @@ func (d *Daemon) start() (err error) {
 	}
 	var next sets
 	var lasting []policy.Policy
-	next.mitigations, lasting = divide(takeover.Policies, d.now())
+	next.mitigations, lasting = splitMitigations(takeover.Policies, d.now())
 	dir := d.config.Policies
-	d.directory.files = stateOf(dir)
+	d.directory.files = directoryFingerprint(dir)
 	files, filesErr := loadDirectory(dir)
 	applied, appliedErr := d.store.read(appliedFile)
 	if appliedErr != nil {
@@ -38,7 +38,7 @@ func (d *Daemon) start() (err error) {
 		filesErr = d.startWith(next)
 	}
 	if filesErr == nil {
-		d.directory.lists = states(addressFiles(files))
+		d.directory.lists = fingerprint(addressFiles(files))
 		d.keepLastGood(files)
 		return nil
 	}
@@ -88,8 +88,8 @@ func (d *Daemon) fallBack(adopted bool, former []policy.Policy, reason error) ([
 	return set, nil
 }
 
-// divide separates mitigations, which end by themselves, from the other policies.
-func divide(set []policy.Policy, now uint64) (mitigations, lasting []policy.Policy) {
+// splitMitigations separates mitigations, which end by themselves, from the other policies.
+func splitMitigations(set []policy.Policy, now uint64) (mitigations, lasting []policy.Policy) {
 	for _, p := range set {
 		if p.Until != 0 {
 			mitigations = append(mitigations, p)

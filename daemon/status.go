@@ -19,7 +19,7 @@ func (s *service) Status(ctx context.Context, _ *pb.StatusRequest) (*pb.StatusRe
 	return s.d.status(ctx)
 }
 
-// status tells what is in force and what was decided.
+// status returns what is in force and what was decided.
 func (d *Daemon) status(context.Context) (*pb.StatusResponse, error) {
 	if !d.tidying.Swap(true) {
 		d.tidy.Reset(tidyTime)
@@ -34,7 +34,7 @@ func (d *Daemon) status(context.Context) (*pb.StatusResponse, error) {
 	if err := d.enforced(s); err != nil {
 		return nil, err
 	}
-	s.Problems = d.known()
+	s.Problems = d.problemTexts()
 	s.Alerts = d.alertCounters()
 	for _, out := range s.GetAlerts().GetSinks() {
 		if out.GetError() != "" {
@@ -48,11 +48,11 @@ func (d *Daemon) status(context.Context) (*pb.StatusResponse, error) {
 	return s, nil
 }
 
-// enforced tells what the guard knows.
+// enforced adds what the guard knows.
 func (d *Daemon) enforced(s *pb.StatusResponse) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.open(); err != nil {
+	if err := d.checkRunning(); err != nil {
 		return err
 	}
 	set := d.sets.all()
@@ -91,11 +91,11 @@ func (d *Daemon) alertCounters() *pb.AlertCounters {
 	c := d.pipeline.Counters()
 	counters := &pb.AlertCounters{Read: c.Read, Folded: c.Folded, Sequence: c.Sequence}
 	for _, out := range c.Sinks {
-		told := &pb.SinkCounters{Name: out.Name, Written: out.Written, Filtered: out.Filtered, Dropped: out.Dropped}
+		sinkCounters := &pb.SinkCounters{Name: out.Name, Written: out.Written, Filtered: out.Filtered, Dropped: out.Dropped}
 		if out.Err != nil {
-			told.Error = out.Err.Error()
+			sinkCounters.Error = out.Err.Error()
 		}
-		counters.Sinks = append(counters.Sinks, told)
+		counters.Sinks = append(counters.Sinks, sinkCounters)
 	}
 	return counters
 }

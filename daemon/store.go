@@ -54,7 +54,7 @@ func (s store) read(name string) ([]policy.Policy, error) {
 	return set, nil
 }
 
-// write replaces a set, so that after a crash or a loss of power the former one or the
+// write replaces a set, so that after a crash or a loss of power the old one or the
 // new one is there. There is no file for the empty set.
 func (s store) write(name string, set []policy.Policy) error {
 	if s == "" {

@@ -37,7 +37,7 @@ func (d *Daemon) watch(ctx context.Context) error {
 		}()
 		w := watcher{
 			dir: filepath.Clean(c.Policies), debounce: c.Debounce, poll: pollInterval, rewatch: rewatchInterval,
-			changed: func() { _ = d.reloadDirectory() }, // which tells it
+			changed: func() { _ = d.reloadDirectory() }, // it becomes a problem
 			look:    d.pollDirectory,
 			lost: func(err error) {
 				d.problem(problemWatch, fmt.Errorf("the policy directory cannot be watched, so the daemon looks at it every %v: %w", pollInterval, err))
@@ -54,7 +54,7 @@ func (d *Daemon) watch(ctx context.Context) error {
 	return nil
 }
 
-// watcher tells when a directory has changed.
+// watcher watches a directory for changes.
 type watcher struct {
 	dir                     string
 	debounce, poll, rewatch time.Duration
@@ -123,7 +123,7 @@ func (w *watcher) follow(ctx context.Context, events *fsnotify.Watcher, poll <-c
 		case <-ctx.Done():
 			return
 		case <-poll:
-			if !w.still(watched) {
+			if !w.isSame(watched) {
 				return
 			}
 			w.look()
@@ -135,7 +135,7 @@ func (w *watcher) follow(ctx context.Context, events *fsnotify.Watcher, poll <-c
 			case !ok:
 				return
 			case filepath.Dir(event.Name) != w.dir || event.Name == w.dir: // of the folder, or the directory itself
-				if event.Name == w.dir && !w.still(watched) {
+				if event.Name == w.dir && !w.isSame(watched) {
 					return
 				}
 				continue
@@ -155,8 +155,8 @@ func (w *watcher) follow(ctx context.Context, events *fsnotify.Watcher, poll <-c
 	}
 }
 
-// still reports whether the path leads to the directory that is watched.
-func (w *watcher) still(watched os.FileInfo) bool {
+// isSame reports whether the path leads to the directory that is watched.
+func (w *watcher) isSame(watched os.FileInfo) bool {
 	now, err := os.Stat(w.dir)
 	return err == nil && watched != nil && os.SameFile(now, watched)
 }

@@ -46,9 +46,9 @@ type output struct {
 	mu       sync.Mutex
 	counters SinkCounters
 	ended    bool
-	// overflown did not fit into the queue, told of them have been reported.
-	overflown, told uint64
-	toldAt          time.Time
+	// overflown did not fit into the queue, reported of them were logged.
+	overflown, reported uint64
+	reportedAt          time.Time
 }
 
 // hand gives an alert to the sink, now or never.
@@ -71,16 +71,16 @@ func (o *output) hand(alert ebpfguard.Alert, c ebpfguard.AlertContext) {
 // reportInterval is how often a sink is reported that is too slow.
 const reportInterval = time.Minute
 
-// report tells of what did not fit into the queue, now and then.
+// report logs what did not fit into the queue, once in a while.
 func (o *output) report(now time.Time) {
 	o.mu.Lock()
-	fresh := o.overflown - o.told
-	if fresh == 0 || now.Sub(o.toldAt) < reportInterval {
+	fresh := o.overflown - o.reported
+	if fresh == 0 || now.Sub(o.reportedAt) < reportInterval {
 		o.mu.Unlock()
 		return
 	}
-	o.told, o.toldAt = o.overflown, now
-	o.mu.Unlock() // whoever hands out alerts must not wait for the log
+	o.reported, o.reportedAt = o.overflown, now
+	o.mu.Unlock() // handing out alerts must not wait for the log
 	o.log.Warn("alerts were dropped because the output is too slow; enforcement goes on", "output", o.name, "count", fresh)
 }
 

@@ -25,7 +25,7 @@ type Options struct {
 	// alert is handed out: a crash leaves a gap and repeats none. Without it
 	// alerts are numbered from 1.
 	Counter Counter
-	// Lost, if set, tells how many alerts the kernel has lost so far
+	// Lost, if set, returns how many alerts the kernel has lost so far
 	// ([ebpfguard.Manager.AlertsLost]). What it grows by makes a gap in the numbers:
 	// before the next alert, a second later at most. What the limit of a rule left
 	// out is not lost, for it was not wanted. It is called by one goroutine.
@@ -40,7 +40,7 @@ type Options struct {
 	Keys int
 	// Drain is how long the end waits for sinks to write; 5 seconds if zero.
 	Drain time.Duration
-	// Log is told of failing outputs and lost alerts; nobody if nil.
+	// Log gets messages about failing outputs and lost alerts; nil for none.
 	Log *slog.Logger
 }
 
@@ -212,7 +212,7 @@ func (p *Pipeline) poll() {
 		return
 	}
 	now := p.options.Lost()
-	if now > p.kernelLost { // less: its counters began anew
+	if now > p.kernelLost { // less: its counters began again
 		p.lose(now - p.kernelLost)
 	}
 	p.kernelLost = now
@@ -291,7 +291,7 @@ func (p *Pipeline) finish(cancel context.CancelFunc) {
 	}
 }
 
-// closedTime is a deadline that is over.
+// closedTime is a deadline that has passed.
 var closedTime = func() <-chan time.Time {
 	c := make(chan time.Time)
 	close(c)

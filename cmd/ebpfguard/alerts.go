@@ -104,7 +104,7 @@ func (p *alertPrinter) watch(ctx context.Context, guard *client.Client, request 
 	if err != nil {
 		return err
 	}
-	if p.colour { // somebody looks at it
+	if p.colour { // on a terminal
 		fmt.Fprintln(p.stderr, "waiting for alerts; press Ctrl-C to stop")
 	}
 	n := 0

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// explainFlag says what is wrong with a flag in the words of who wrote it: pflag tells
-// what the function said that reads it.
+// explainFlag says what is wrong with a flag in words for its user: pflag repeats what the
+// function said that parses it.
 func explainFlag(_ *cobra.Command, err error) error {
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) {

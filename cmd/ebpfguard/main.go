@@ -137,7 +137,7 @@ var packaged string
 // development is the version of what is built from a checkout: the next release's, which the go.mod files require.
 const development = "v0.4.0-dev"
 
-// version tells the version, the commit and the version of Go of a build.
+// version returns the version, the commit and the version of Go of a build.
 func version(build *debug.BuildInfo, ok bool) string {
 	if !ok {
 		return "of an unknown version, built without modules"
@@ -176,7 +176,7 @@ func usagef(format string, args ...any) error {
 
 // reachedKey is the annotation of a command whose flags and arguments were
 // understood. What cobra refuses before that is wrong usage, but its errors
-// have no type to tell.
+// have no type of their own.
 const reachedKey = "reached"
 
 // markReached makes the command and those below it, which must have a RunE and

@@ -44,7 +44,7 @@ func (r *remote) ask(cmd *cobra.Command, f func(context.Context, *client.Client)
 	return r.call(ctx, cmd, f)
 }
 
-// change calls the daemon with what may take long, until somebody interrupts it.
+// change calls the daemon with what may take long; an interrupt ends the call.
 func (r *remote) change(cmd *cobra.Command, f func(context.Context, *client.Client) error) error {
 	ctx, cancel := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()

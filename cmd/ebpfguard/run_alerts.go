@@ -48,7 +48,7 @@ func newAlertWriter(log *slog.Logger, specs []setup.Spec, env setup.Environment)
 	for i := range list {
 		list[i].Queue = alertQueue
 	}
-	// No folding: somebody watches each one.
+	// No folding: a person may be watching.
 	pipeline, err := sink.NewPipeline(sink.Options{Window: -1, Drain: drainTime, Log: log}, list...)
 	if err != nil {
 		return nil, errors.Join(err, outputs.Close())
@@ -56,7 +56,7 @@ func newAlertWriter(log *slog.Logger, specs []setup.Spec, env setup.Environment)
 	return &alertWriter{pipeline, log, outputs}, nil
 }
 
-// reopen opens files anew.
+// reopen opens files again, which may have been moved away.
 func (a *alertWriter) reopen() {
 	if err := a.outputs.Reopen(); err != nil {
 		a.log.Error("a file of alerts was not reopened; alerts still go to the old one", "error", err)

@@ -36,7 +36,7 @@ func openManager(allowGaps bool) func() (guard, error) {
 	}
 }
 
-// runner enforces policies until it is told to end.
+// runner enforces policies until a signal ends it.
 type runner struct {
 	flags  runFlags
 	open   func() (guard, error)
@@ -69,7 +69,7 @@ func newRunner(flags runFlags, stdout, stderr io.Writer) *runner {
 }
 
 func (r *runner) run() (err error) {
-	// One of a former run that was killed would promise too much.
+	// A previous run that was killed may have left one.
 	if err := r.ready.remove(); err != nil {
 		return err
 	}
@@ -115,7 +115,7 @@ func (r *runner) run() (err error) {
 	return r.ready.remove()
 }
 
-// wait reloads whenever it is told to, until it is told to end.
+// wait reloads on reload until end.
 func (r *runner) wait() {
 	for {
 		select {
@@ -197,7 +197,7 @@ func (r *runner) attach(set []policy.Policy) error {
 	return nil
 }
 
-// checkGaps tells what this kernel cannot enforce, as an error unless that is
+// checkGaps reports what this kernel cannot enforce, as an error unless that is
 // accepted.
 func (r *runner) checkGaps(set []policy.Policy) error {
 	gaps, err := r.gaps(set)

@@ -73,7 +73,7 @@ func (r *remote) topOnce(cmd *cobra.Command, interval time.Duration) error {
 	return err
 }
 
-// topLive shows frames until somebody ends it.
+// topLive shows frames until the user quits.
 func (r *remote) topLive(cmd *cobra.Command, interval time.Duration) error {
 	return r.call(cmd.Context(), cmd, func(ctx context.Context, guard *client.Client) error {
 		look := func() tea.Msg {
@@ -109,8 +109,8 @@ type (
 // Init implements tea.Model.
 func (m topModel) Init() tea.Cmd { return m.look }
 
-// Update implements tea.Model. A daemon that is started anew is shown again: an
-// error is no end.
+// Update implements tea.Model. An error does not end it: the
+// daemon may restart.
 func (m topModel) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	again := tea.Tick(m.interval, func(time.Time) tea.Msg { return topTick{} })
 	switch msg := msg.(type) {

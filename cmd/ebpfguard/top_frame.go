@@ -10,7 +10,7 @@ import (
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 )
 
-// snapshot is what the daemon told and when.
+// snapshot is what the daemon answered and when.
 type snapshot struct {
 	status *pb.StatusResponse
 	at     time.Time
@@ -20,13 +20,13 @@ type snapshot struct {
 type topFrame struct {
 	before, now   snapshot
 	width, height int
-	keys          bool // tell the keys
+	keys          bool // show the keys
 	paused        bool
 	err           error // of the last look
 }
 
-// add takes the next snapshot. Counters begin anew when the enforcement does:
-// nothing is said about what happened meanwhile.
+// add takes the next snapshot. After a reboot the counters begin at 0, so
+// there is nothing to compare with.
 func (f *topFrame) add(s snapshot) {
 	f.before, f.now, f.err = f.now, s, nil
 	if f.before.status.GetBootId() != s.status.GetBootId() {
@@ -34,7 +34,7 @@ func (f *topFrame) add(s snapshot) {
 	}
 }
 
-// perSecond tells how often something happened in a second; - without two
+// perSecond returns how often something happened in a second; - without two
 // snapshots.
 func (f *topFrame) perSecond(before, now uint64) string {
 	seconds := f.now.at.Sub(f.before.at).Seconds()
@@ -80,7 +80,7 @@ func (f *topFrame) String() string {
 	return b.String()
 }
 
-// head tells how it is, and the sums.
+// head returns the state and the sums.
 func (f *topFrame) head() []string {
 	s := f.now.status
 	state := strings.ToUpper(enumWord(s.State.Descriptor(), s.State.Number()))

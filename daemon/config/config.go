@@ -20,8 +20,8 @@ const DefaultFile = "/etc/ebpfguard/config.yaml"
 type Config struct {
 	// Policies is the directory of policies; none if empty.
 	Policies string
-	// Socket is where the API is served. The group's members may read there; nobody
-	// but root and the daemon's user if empty.
+	// Socket is where the API is served. The group's members may read there. If it
+	// is empty, only root and the daemon's user may.
 	Socket, Group string
 	// Pins is a directory on a bpf filesystem by which enforcement outlives the
 	// daemon. If it is empty enforcement ends with the daemon.
@@ -70,7 +70,7 @@ const (
 	LogJSON LogFormat = "json"
 )
 
-// Default returns what applies when nothing is said.
+// Default returns the default configuration.
 func Default() Config {
 	return Config{
 		Policies:    "/etc/ebpfguard/policies.d",

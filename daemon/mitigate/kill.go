@@ -21,7 +21,7 @@ const killTime = 5 * time.Second
 // orphaned before it was found. What is started nevertheless the kernel kills when it
 // does anything.
 func Kill(subject policy.Subject) ([]uint32, error) {
-	subject, err := resolved(policy.Policy{Subject: subject})
+	subject, err := resolveUsers(policy.Policy{Subject: subject})
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,7 @@ func Kill(subject policy.Subject) ([]uint32, error) {
 	var errs []error
 	deadline := time.Now().Add(killTime)
 	for time.Now().Before(deadline) {
-		fresh, err := selected(chosen, victims)
+		fresh, err := findVictims(chosen, victims)
 		if err != nil {
 			return nil, err
 		}
@@ -117,9 +117,9 @@ func (v victim) await(deadline time.Time) error {
 	}
 }
 
-// selected returns the processes to kill that are not among the victims yet. Those that
+// findVictims returns the processes to kill that are not among the victims yet. Those that
 // the daemon needs to go on are never among them.
-func selected(s selector, victims map[uint32]victim) ([]procfs.Process, error) {
+func findVictims(s selector, victims map[uint32]victim) ([]procfs.Process, error) {
 	all, err := procfs.Processes()
 	if err != nil {
 		return nil, err

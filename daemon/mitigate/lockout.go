@@ -3,16 +3,17 @@ package mitigate
 import (
 	"slices"
 
+	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
 // remoteShells are the programs, by the kernel's name of the process, through which
-// somebody works on a machine from elsewhere.
+// people work on a remote machine.
 var remoteShells = []string{"sshd", "sshd-session", "dropbear", "mosh-server", "in.telnetd"}
 
-// CheckLockout refuses what would cut the connection by which the caller is there: nobody
-// could see what comes of it, or lift it, until it ends.
+// CheckLockout refuses what would cut the caller's own connection: the caller could neither
+// see the effect nor lift the mitigation before it ends.
 func CheckLockout(caller uint32, p policy.Policy) error {
 	cuts := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool {
 		network := r.Operation == policy.SocketBind || r.Operation == policy.SocketConnect
@@ -25,9 +26,9 @@ func CheckLockout(caller uint32, p policy.Policy) error {
 	if err != nil {
 		return nil // the caller has ended, and with it what could be cut
 	}
-	subject, err := resolved(p)
+	subject, err := resolveUsers(p)
 	if err != nil {
-		return invalid("%v", err)
+		return rpc.Invalid("%v", err)
 	}
 	chosen := selectorOf(subject)
 	for i, own := range line {
@@ -35,7 +36,7 @@ func CheckLockout(caller uint32, p policy.Policy) error {
 			continue
 		}
 		if _, _, ok := chosen.subject.Match(chosen.process(line[i:])); ok {
-			return invalid("%s includes process %d (%s), which carries your connection to this machine, so this would cut you off; choose another subject, use the profile no-new-connections, which leaves open connections alone, or work from the console", DescribeSubject(p.Subject), own.PID, own.Comm)
+			return rpc.Invalid("%s includes process %d (%s), which carries your connection to this machine, so this would cut you off; choose another subject, use the profile no-new-connections, which leaves open connections alone, or work from the console", DescribeSubject(p.Subject), own.PID, own.Comm)
 		}
 	}
 	return nil

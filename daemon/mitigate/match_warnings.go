@@ -20,7 +20,7 @@ const cgroupDir = "/sys/fs/cgroup"
 // mistyped path it would protect nothing. It may be meant for what starts later, so it is
 // no error.
 func NoMatchWarning(wanted policy.Subject) string {
-	subject, err := resolved(policy.Policy{Subject: wanted})
+	subject, err := resolveUsers(policy.Policy{Subject: wanted})
 	if err != nil {
 		return "" // cannot be: it was validated
 	}
@@ -30,7 +30,7 @@ func NoMatchWarning(wanted policy.Subject) string {
 	case len(subject.Cgroups) == 1:
 		return noMatchForCgroup(subject.Cgroups[0], selectorOf(subject))
 	case len(subject.Users.Ranges) > 0:
-		if !anybody(selectorOf(subject).selects) {
+		if !anyProcess(selectorOf(subject).selects) {
 			return DescribeSubject(wanted) + " has no process now; this mitigation matches processes that it starts later"
 		}
 	}
@@ -50,7 +50,7 @@ func noMatchForBinary(text string, s selector) string {
 		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 			return missing("directory", folder)
 		}
-		if !anybody(s.selects) {
+		if !anyProcess(s.selects) {
 			return fmt.Sprintf("no process runs a program of %s now; this mitigation matches processes that start one later", text)
 		}
 		return ""
@@ -65,10 +65,10 @@ func noMatchForBinary(text string, s selector) string {
 		return fmt.Sprintf("%s is a directory and not a program, so this mitigation matches nothing; write %s/ for the programs in it", text, text)
 	case file.Mode()&0o111 == 0:
 		return fmt.Sprintf("%s is not executable; this mitigation matches nothing until it is", text)
-	case isScript(text): // /proc does not tell who runs it
+	case isScript(text): // /proc does not show who runs it
 		return ""
 	}
-	if !anybody(s.selects) {
+	if !anyProcess(s.selects) {
 		return fmt.Sprintf("no process runs %s now; this mitigation matches processes that start it later", text)
 	}
 	return ""
@@ -92,15 +92,15 @@ func noMatchForCgroup(path string, s selector) string {
 			return fmt.Sprintf("there is no cgroup %s here (systemd-cgls lists them); this mitigation matches nothing until that cgroup exists", path)
 		}
 	}
-	if !anybody(s.selects) {
+	if !anyProcess(s.selects) {
 		return fmt.Sprintf("no process is in the cgroup %s now; this mitigation matches processes that start in it later", path)
 	}
 	return ""
 }
 
-// anybody reports whether there is such a process. When the processes cannot be listed it is
+// anyProcess reports whether there is such a process. When the processes cannot be listed it is
 // taken for true: nothing is known then.
-func anybody(is func(pid uint32) bool) bool {
+func anyProcess(is func(pid uint32) bool) bool {
 	all, err := procfs.Processes()
 	if err != nil {
 		return true

@@ -6,8 +6,8 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// LookUp returns a process as the API tells it, and as subjects see it. The error is of
-// [fs.ErrNotExist] when there is none.
+// LookUp returns a process as the API describes it, and as subjects see it. The error wraps
+// [fs.ErrNotExist] if there is none.
 func LookUp(pid uint32) (*pb.Process, policy.Process, error) {
 	line, err := procfs.Lineage(pid)
 	if err != nil {
@@ -16,7 +16,7 @@ func LookUp(pid uint32) (*pb.Process, policy.Process, error) {
 	return describe(line), asSubject(line), nil
 }
 
-// describe returns a process, the first of the line, as the API tells it.
+// describe returns a process, the first of the line, as the API describes it.
 func describe(line []procfs.Process) *pb.Process {
 	p := line[0]
 	uid, known := procfs.User(p.PID)

@@ -17,7 +17,7 @@ var profiles = []struct {
 	name    string
 	rules   []policy.Rule
 }{
-	{pb.MitigateRequest_PROFILE_NO_NETWORK, "no-network", []policy.Rule{cut(policy.SocketBind), cut(policy.SocketConnect)}},
+	{pb.MitigateRequest_PROFILE_NO_NETWORK, "no-network", []policy.Rule{denyAndRevoke(policy.SocketBind), denyAndRevoke(policy.SocketConnect)}},
 	{pb.MitigateRequest_PROFILE_NO_NEW_CONNECTIONS, "no-new-connections", []policy.Rule{deny(policy.SocketBind), deny(policy.SocketConnect)}},
 	{pb.MitigateRequest_PROFILE_READ_ONLY, "read-only", []policy.Rule{{
 		Operation: policy.FileOpen, Deny: []policy.Pattern{policy.FilePattern{Access: policy.Write}}, Verdict: policy.Deny, Revoke: true,
@@ -26,15 +26,15 @@ var profiles = []struct {
 	{pb.MitigateRequest_PROFILE_KILL, "kill", killAll()},
 }
 
-// otherProfile is what a mitigation of somebody's own rules is called.
+// otherProfile is the name of a mitigation with rules of its own.
 const otherProfile = "policy"
 
 func deny(o policy.Operation) policy.Rule {
 	return policy.Rule{Operation: o, Deny: []policy.Pattern{policy.Everything(o)}, Verdict: policy.Deny}
 }
 
-// cut denies what is open already as well.
-func cut(o policy.Operation) policy.Rule {
+// denyAndRevoke denies what is open already as well.
+func denyAndRevoke(o policy.Operation) policy.Rule {
 	r := deny(o)
 	r.Revoke = true
 	return r

@@ -1,5 +1,5 @@
-// Package mitigate is what a mitigation is: it makes a policy of a request, refuses one that
-// would cut off who could lift it, tells when nothing matches, and kills.
+// Package mitigate makes a policy of a request for a mitigation. It refuses one that would
+// hit the daemon or cut off its caller, warns when nothing matches, and kills.
 package mitigate
 
 import (
@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -22,7 +23,7 @@ func Policy(request *pb.MitigateRequest) (p policy.Policy, profile string, err e
 	none := request.GetProfile() == pb.MitigateRequest_PROFILE_UNSPECIFIED
 	switch {
 	case none == (request.GetYaml() == ""):
-		return p, "", invalid("say what to forbid: give either a profile (no-network, no-new-connections, read-only, no-exec or kill) or a policy")
+		return p, "", rpc.Invalid("say what to forbid: give either a profile (no-network, no-new-connections, read-only, no-exec or kill) or a policy")
 	case none:
 		p.Rules, err = ownRules(request.GetYaml())
 		profile = otherProfile
@@ -30,7 +31,7 @@ func Policy(request *pb.MitigateRequest) (p policy.Policy, profile string, err e
 		p.Rules, profile, err = profileRules(request.GetProfile())
 	}
 	if err != nil {
-		return p, "", invalid("%v", err)
+		return p, "", rpc.Invalid("%v", err)
 	}
 	for i := range p.Rules {
 		if request.GetMessage() != "" {
@@ -47,10 +48,6 @@ func Policy(request *pb.MitigateRequest) (p policy.Policy, profile string, err e
 	return p, profile, checkSelfProtection(p)
 }
 
-func invalid(format string, args ...any) error {
-	return status.Error(codes.InvalidArgument, fmt.Sprintf(format, args...))
-}
-
 // subjectOf returns the subject that a request names.
 func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
 	switch s := request.GetSubject().(type) {
@@ -60,7 +57,7 @@ func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
 			return policy.Subject{}, status.Errorf(codes.NotFound, "there is no process %d, or it is not the one that started at that time; look at ps", s.Process.GetPid())
 		}
 		if p.Kernel {
-			return policy.Subject{}, invalid("process %d (%s) is a kernel thread, and ebpfguard judges none of those; name another process", p.PID, p.Comm)
+			return policy.Subject{}, rpc.Invalid("process %d (%s) is a kernel thread, and ebpfguard judges none of those; name another process", p.PID, p.Comm)
 		}
 		return policy.Subject{Processes: []policy.ProcessID{{PID: p.PID, Start: p.Start}}}, nil
 	case *pb.MitigateRequest_Binary:
@@ -77,14 +74,14 @@ func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
 			return policy.Subject{Everyone: true}, nil
 		}
 	}
-	return policy.Subject{}, invalid("the request names no subject; give a process, a binary, a cgroup, a user or everyone")
+	return policy.Subject{}, rpc.Invalid("the request names no subject; give a process, a binary, a cgroup, a user or everyone")
 }
 
 // checkSelfProtection refuses what would take the machine, or the means to lift the mitigation: to
 // kill, or keep from starting programs, the first process, this one or what it descends from.
 func checkSelfProtection(p policy.Policy) error {
-	if err := policy.Validate([]policy.Policy{named(p)}); err != nil {
-		return invalid("%v", err)
+	if err := policy.Validate([]policy.Policy{withName(p)}); err != nil {
+		return rpc.Invalid("%v", err)
 	}
 	fatal := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool {
 		return r.Verdict == policy.Kill || r.Operation == policy.BprmCheckSecurity && matchesAll(r)
@@ -93,20 +90,20 @@ func checkSelfProtection(p policy.Policy) error {
 	if err != nil {
 		return status.Errorf(codes.Internal, "find the ancestors of the daemon: %v", err)
 	}
-	subject, err := resolved(p)
+	subject, err := resolveUsers(p)
 	if err != nil {
-		return invalid("%v", err)
+		return rpc.Invalid("%v", err)
 	}
 	chosen := selectorOf(subject)
 	for i, own := range line {
 		if slices.ContainsFunc(p.Subject.Processes, func(id policy.ProcessID) bool { return id.PID == own.PID }) {
-			return invalid("process %d (%s) is the daemon or one of its ancestors, so the mitigation would apply to the daemon; name another process", own.PID, own.Comm)
+			return rpc.Invalid("process %d (%s) is the daemon or one of its ancestors, so the mitigation would apply to the daemon; name another process", own.PID, own.Comm)
 		}
 		process := chosen.process(line[i:])
 		// Which process it is is known, whatever it runs.
 		process.Unknown = process.Unknown && len(p.Subject.Processes) == 0
 		if _, _, ok := chosen.subject.Match(process); ok && fatal && p.Mode != policy.ModeAudit {
-			return invalid("%s includes process %d (%s), which the machine or the daemon needs, so you could not lift the mitigation; choose another subject, forbid less, or set audit to see what it would do", DescribeSubject(p.Subject), own.PID, own.Comm)
+			return rpc.Invalid("%s includes process %d (%s), which the machine or the daemon needs, so you could not lift the mitigation; choose another subject, forbid less, or set audit to see what it would do", DescribeSubject(p.Subject), own.PID, own.Comm)
 		}
 	}
 	return nil
@@ -125,18 +122,18 @@ func patternTexts(patterns []policy.Pattern) []string {
 	return texts
 }
 
-// named returns a policy that has a name, for what needs one.
-func named(p policy.Policy) policy.Policy {
+// withName returns a policy that has a name, for what needs one.
+func withName(p policy.Policy) policy.Policy {
 	if p.Name == "" {
 		p.Name = "mitigation"
 	}
 	return p
 }
 
-// resolved returns the subject with the numbers of its users.
-func resolved(p policy.Policy) (policy.Subject, error) {
+// resolveUsers returns the subject with the numbers of its users.
+func resolveUsers(p policy.Policy) (policy.Subject, error) {
 	users, groups := policy.SystemNames()
-	set, err := policy.ResolveNames([]policy.Policy{named(p)}, users, groups)
+	set, err := policy.ResolveNames([]policy.Policy{withName(p)}, users, groups)
 	if err != nil {
 		return policy.Subject{}, err
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// selector finds the processes that a subject selects, as far as /proc tells. The guard
+// selector finds the processes that a subject selects, as far as /proc shows them. The guard
 // knows programs as files and not by their names alone, so that /sbin/init may be
 // /usr/lib/systemd/systemd; so does a selector.
 type selector struct {

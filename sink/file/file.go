@@ -49,8 +49,8 @@ func Open(path string, options Options) (*Writer, error) {
 	return f, nil
 }
 
-// Reopen opens the file anew: it may have been moved away. If that fails alerts go
-// on to the former one.
+// Reopen opens the file again, which may have been moved away. If that fails, alerts
+// still go to the old one.
 func (f *Writer) Reopen() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,7 +93,7 @@ func (f *Writer) Write(line []byte) (int, error) {
 		}
 		again := !current && !f.closed && n == 0 && errors.Is(err, os.ErrClosed)
 		f.mu.Unlock()
-		if !again { // else it was opened anew meanwhile
+		if !again { // else it was reopened meanwhile
 			return n, err
 		}
 	}

@@ -60,7 +60,7 @@ func (s *Settings) Open(setup.Environment) (sink.Sink, error) {
 // String implements [setup.Settings].
 func (s *Settings) String() string { return Kind.Name + " " + s.Path }
 
-// lines is a sink that is closed, and opened anew, with its file.
+// lines is a sink that closes and reopens its file.
 type lines struct {
 	sink.Sink
 	file *Writer

@@ -19,17 +19,17 @@ func Help() string {
 	return b.String()
 }
 
-// values tells what may be written, unless the usage says it, and the default.
+// values returns which values a key takes, if they are few, and its default.
 func values(kind, preset string) string {
-	var told []string
+	var parts []string
 	if strings.Contains(kind, "|") {
-		told = append(told, strings.ReplaceAll(kind, "|", " or "))
+		parts = append(parts, strings.ReplaceAll(kind, "|", " or "))
 	}
 	if preset != "" && preset != "0" {
-		told = append(told, "default "+preset)
+		parts = append(parts, "default "+preset)
 	}
-	if len(told) == 0 {
+	if len(parts) == 0 {
 		return ""
 	}
-	return " (" + strings.Join(told, ", ") + ")"
+	return " (" + strings.Join(parts, ", ") + ")"
 }

@@ -15,7 +15,7 @@ import (
 type Kind struct {
 	// Name is the type of an output in a configuration.
 	Name string
-	// Usage tells in one line where alerts go.
+	// Usage says in one line where alerts go.
 	Usage string
 	// New returns settings that hold the defaults.
 	New func() Settings
@@ -43,7 +43,7 @@ type Exclusive interface {
 // Key is a key of the configuration.
 type Key struct {
 	Name string
-	// Usage tells in one line what it is for.
+	// Usage says in one line what it is for.
 	Usage string
 	Value Value
 }

@@ -49,8 +49,8 @@ func Validate(specs []Spec) error {
 }
 
 // Outputs are the open sinks of a configuration. A sink with a method Close() error is
-// closed with them; one with a method Reopen() error is told to look anew for what it
-// writes to, which may have been moved away.
+// closed with them; one with a method Reopen() error is reopened with them, because what it
+// writes to may have been moved away.
 type Outputs struct {
 	list []sink.Output
 }
@@ -76,8 +76,7 @@ func Open(specs []Spec, env Environment) (*Outputs, error) {
 // List returns the outputs for a [sink.Pipeline].
 func (o *Outputs) List() []sink.Output { return o.list }
 
-// Reopen opens anew what may have been moved away. A sink for which that fails goes on as
-// before.
+// Reopen opens again what may have been moved away. A sink that fails goes on as before.
 func (o *Outputs) Reopen() error {
 	var errs []error
 	for _, out := range o.list {

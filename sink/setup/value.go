@@ -14,7 +14,7 @@ import (
 //
 // [pflag.Value]: https://pkg.go.dev/github.com/spf13/pflag#Value
 type Value interface {
-	// Set sets it; the error tells what to write.
+	// Set sets it; the error says what to write.
 	Set(string) error
 	// String returns what it is set to.
 	String() string

@@ -1,4 +1,4 @@
-// Package metrics tells Prometheus, and whoever asks for health, what a daemon
+// Package metrics shows Prometheus, and health checks, what a daemon
 // does. docs/metrics.md lists the metrics.
 package metrics
 
@@ -64,7 +64,7 @@ var descriptions = []*prometheus.Desc{
 // collector asks for the state at each scrape.
 type collector struct{ status Status }
 
-// NewCollector returns a collector of what the status tells.
+// NewCollector returns a collector of what is in the status.
 func NewCollector(status Status) prometheus.Collector { return collector{status} }
 
 // Describe implements prometheus.Collector.
@@ -74,8 +74,8 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. When the daemon does not tell its
-// state, ebpfguard_up is 0 and nothing else is told.
+// Collect implements prometheus.Collector. When the daemon does not report its
+// state, ebpfguard_up is 0 and there is nothing else.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), statusTimeout)
 	defer cancel()

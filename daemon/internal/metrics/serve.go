@@ -116,7 +116,7 @@ func isLoopback(host string) bool {
 	return err == nil && ip.Unmap().IsLoopback() || host == "localhost"
 }
 
-// listenUnix replaces a socket that nobody listens on. Its owner and group may
+// listenUnix replaces a socket that no process listens on. Its owner and group may
 // connect.
 func listenUnix(path string) (net.Listener, error) {
 	switch info, err := os.Lstat(path); {

@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Options say where to serve, and whom.
+// Options say where to serve, and who may call.
 type Options struct {
 	// Socket is the path. Its folder is made where it is missing.
 	Socket string
@@ -37,11 +37,11 @@ type Server struct {
 
 const noGroup = ^uint32(0)
 
-// answerTime is how long somebody on an existing socket has to take a connection.
+// answerTime is how long a daemon on an existing socket has to take a connection.
 const answerTime = 5 * time.Second
 
 // Listen makes the socket, for the owner only or with a group for that, too. One on
-// which somebody answers is an error, one that was left behind is replaced.
+// which a daemon answers is an error, one that was left behind is replaced.
 func Listen(options Options) (_ *Server, err error) {
 	s := &Server{options: options, group: noGroup}
 	if options.Group != "" {
@@ -56,7 +56,7 @@ func Listen(options Options) (_ *Server, err error) {
 	if err := s.makeRoom(); err != nil {
 		return nil, err
 	}
-	// Whoever comes between bind and chmod is refused by this mask.
+	// This mask refuses callers between bind and chmod.
 	former := unix.Umask(0o177)
 	s.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: options.Socket, Net: "unix"})
 	unix.Umask(former)
@@ -85,7 +85,7 @@ func groupNumber(name string) (uint32, error) {
 	return uint32(n), nil
 }
 
-// makeRoom removes a socket that nobody answers on.
+// makeRoom removes a socket that no daemon answers on.
 func (s *Server) makeRoom() error {
 	path := s.options.Socket
 	info, err := os.Lstat(path)

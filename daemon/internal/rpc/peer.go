@@ -19,7 +19,7 @@ import (
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 )
 
-// caller is who is at the other end of a connection, as the kernel tells
+// caller is who is at the other end of a connection, as the kernel reports
 // (SO_PEERCRED, unix(7)): the process as it was when it connected.
 type caller struct {
 	credentials.CommonAuthInfo

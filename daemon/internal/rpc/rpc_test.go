@@ -275,7 +275,7 @@ func TestListen(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Listen(Options{Socket: path}); err == nil || !strings.Contains(err.Error(), "no socket") {
+	if _, err := Listen(Options{Socket: path}); err == nil || !strings.Contains(err.Error(), "is not a socket") {
 		t.Errorf("a file is there: %v", err)
 	}
 	if _, err := Listen(Options{Socket: path, Group: "no such group"}); err == nil || !strings.Contains(err.Error(), "there is no group") {
