@@ -11,7 +11,7 @@ import (
 )
 
 // output reads an output; false if it has no settings that could be read.
-func (r *reader) output(n *yaml.Node) (spec setup.Spec, ok bool) {
+func (r reader) output(n *yaml.Node) (spec setup.Spec, ok bool) {
 	kind, ok := r.kind(n)
 	if !ok {
 		return spec, false
@@ -26,18 +26,18 @@ func (r *reader) output(n *yaml.Node) (spec setup.Spec, ok bool) {
 		read := r.scalar(key.Name, key.Value)
 		known[key.Name] = func(n *yaml.Node) { nodes[key.Name] = n; read(n) }
 	}
-	before := len(r.problems)
+	before := r.Problems()
 	r.mapping(n, "an output of type "+kind.Name, known)
-	if len(r.problems) == before {
+	if r.Problems() == before {
 		r.invalid(n, nodes, spec.Validate())
 	}
 	return spec, true
 }
 
 // kind returns the kind of sinks that an output is of.
-func (r *reader) kind(n *yaml.Node) (setup.Kind, bool) {
+func (r reader) kind(n *yaml.Node) (setup.Kind, bool) {
 	if n.Kind != yaml.MappingNode {
-		r.fail(n, "an output must be a mapping; write key: value")
+		r.Fail(n, "an output must be a mapping; write key: value")
 		return setup.Kind{}, false
 	}
 	var names []string
@@ -55,16 +55,16 @@ func (r *reader) kind(n *yaml.Node) (setup.Kind, bool) {
 				return kind, true
 			}
 		}
-		r.fail(value, "type: unknown %q; choose from %s", value.Value, known)
+		r.Fail(value, "type: unknown %q; choose from %s", value.Value, known)
 		return setup.Kind{}, false
 	}
-	r.fail(n, "an output needs a type; choose from %s", known)
+	r.Fail(n, "an output needs a type; choose from %s", known)
 	return setup.Kind{}, false
 }
 
 // invalid reports what is wrong with an output: what is about a key at its value, if that
 // is there.
-func (r *reader) invalid(n *yaml.Node, values map[string]*yaml.Node, err error) {
+func (r reader) invalid(n *yaml.Node, values map[string]*yaml.Node, err error) {
 	if err == nil {
 		return
 	}
@@ -78,5 +78,5 @@ func (r *reader) invalid(n *yaml.Node, values map[string]*yaml.Node, err error) 
 	if errors.As(err, &wrong) && values[wrong.Key] != nil {
 		n = values[wrong.Key]
 	}
-	r.fail(n, "%w", err)
+	r.Fail(n, "%w", err)
 }
