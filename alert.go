@@ -290,7 +290,7 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 	if m.enrichment != nil {
 		m.enrichment.describe(&c.Process, r)
 	}
-	if p, rule, ok := m.rule(r.Revision, verdict.Rule()); ok {
+	if p, rule, ok := m.history.rule(r.Revision, verdict.Rule()); ok {
 		c.Policy, c.Rule = p.Name, rule
 		c.Message, c.Severity, c.Tags = p.Rules[rule].Message, p.Rules[rule].Severity, p.Rules[rule].Tags
 	}

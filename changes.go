@@ -1,8 +1,6 @@
 package ebpfguard
 
-import (
-	"github.com/ebpfguard/ebpfguard/policy"
-)
+import "github.com/ebpfguard/ebpfguard/policy"
 
 // Changes is what an applied policy set changed, by the names of policies.
 type Changes struct {
@@ -35,6 +33,3 @@ func compare(before, after []policy.Policy) Changes {
 	}
 	return c
 }
-
-// clone copies a set, so that its owner cannot change what is in force.
-func clone(set []policy.Policy) []policy.Policy { return policy.Clone(set) }

@@ -71,19 +71,19 @@ type EnrichmentStats struct {
 // EnrichmentStats returns what the enrichment of alerts counted; zeros without
 // [Options.Enrich].
 func (m *Manager) EnrichmentStats() (EnrichmentStats, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	now := m.current.take()
+	defer now.give()
+	if now.closed {
 		return EnrichmentStats{}, ErrClosed
 	}
-	if m.enrichment == nil {
+	if now.kernel == nil || now.kernel.enrichment == nil {
 		return EnrichmentStats{}, nil
 	}
-	lost, err := m.object.ExecutionsLost()
+	lost, err := now.kernel.counters.ExecutionsLost()
 	if err != nil {
 		return EnrichmentStats{}, err
 	}
-	s := m.enrichment.cache.Stats()
+	s := now.kernel.enrichment.cache.Stats()
 	return EnrichmentStats{
 		Processes: s.Entries, Bytes: s.Bytes, Executions: s.Executions, ExecutionsLost: lost,
 		Misses: s.Misses, Evictions: s.Evictions,

@@ -35,7 +35,7 @@ func (h *Hook[P, A]) AddPolicy(p P) error {
 	if added.Name == "" {
 		added.Name = m.freeName(h.operation.name)
 	}
-	_, err := m.apply(append(slices.Clone(m.set), added))
+	_, err := m.apply(append(slices.Clone(m.current.peek().set), added))
 	return err
 }
 
@@ -46,7 +46,8 @@ func (h *Hook[P, A]) RemovePolicy(name string) error {
 	m := h.manager
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i, p := range m.set {
+	set := m.current.peek().set
+	for i, p := range set {
 		if p.Name != name {
 			continue
 		}
@@ -55,7 +56,7 @@ func (h *Hook[P, A]) RemovePolicy(name string) error {
 				return fmt.Errorf("policy %q: it has rules for %s too; replace the set with Manager.Apply", name, r.Operation)
 			}
 		}
-		_, err := m.apply(slices.Delete(slices.Clone(m.set), i, i+1))
+		_, err := m.apply(slices.Delete(slices.Clone(set), i, i+1))
 		return err
 	}
 	return fmt.Errorf("policy %q: %w", name, ErrNoPolicy)
@@ -63,11 +64,8 @@ func (h *Hook[P, A]) RemovePolicy(name string) error {
 
 // Policies returns the rules for the operation in the set, each as a policy.
 func (h *Hook[P, A]) Policies() []P {
-	m := h.manager
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	var policies []P
-	for _, p := range clone(m.set) {
+	for _, p := range h.manager.Policies() {
 		for _, r := range p.Rules {
 			if r.Operation == h.operation.name {
 				policies = append(policies, h.toP(p, r))

@@ -11,7 +11,6 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf/ringbuf"
@@ -54,8 +53,13 @@ type Options struct {
 
 // Manager enforces one policy set on this kernel. Several managers, in one
 // process or in several, do not disturb each other: what any of them denies is
-// denied. Its methods may be called concurrently. Without [Options.PinPath]
-// enforcement ends with the process, in whatever way that ends.
+// denied. Without [Options.PinPath] enforcement ends with the process, in
+// whatever way that ends.
+//
+// Its methods may be called concurrently. Those that change what is enforced
+// ([Manager.Apply], [Manager.Attach], those of [Hook] that do, [Manager.Close],
+// [Manager.Remove]) take turns; large sets and the first programs take
+// seconds. All others answer at once meanwhile, of the set that is in force.
 type Manager struct {
 	options Options
 	cgroups cgroupPaths
@@ -63,41 +67,29 @@ type Manager struct {
 	users, groups func(name string) (uint32, error)
 	// host and bootID are told in each alert.
 	host, bootID string
-
-	mu     sync.Mutex
-	closed bool
-	key    compile.Key
-	object *bpf.Object // nil until the first operation is attached
-	stream *stream
-	pins   *bpf.Pins // nil without a PinPath
-	// former says that pins which could not be taken over may still enforce.
-	former   bool
+	stream       *stream
+	history      history
+	sequence     Sequence
+	// key and takeover are set before anybody else has the manager.
+	key      compile.Key
 	takeover *Takeover
-	// attached are the programs of the attached operations, some of which share
-	// programs.
-	attached map[policy.Operation][]string
-	set      []policy.Policy
-	number   uint32 // of the revision in force
-	rules    []compile.Rule
-	counted  ruleCounts
-	// enrichment is nil without Options.Enrich.
-	enrichment *enrichment
-	// marks are the bits of lists of binaries and of processes whose descendants
-	// policies select or selected, by [compile.MarkKeys].
-	marks marks
 
+	// current is what readers see.
+	current current
+
+	// mu is held by the one who changes what is enforced, also while programs are
+	// compiled and loaded, and it guards the fields below. Readers never take it.
+	mu     sync.Mutex
+	object *bpf.Object // nil until the first operation is attached
+	pins   *bpf.Pins   // nil without a PinPath
+	// former says that pins which could not be taken over may still enforce.
+	former bool
+	// number is that of the last revision that the kernel may have seen.
+	number uint32
+	// enrichment is nil without Options.Enrich. It is set before alerts are read.
+	enrichment *enrichment
 	// forget gives memory back some time after a change.
 	forget *time.Timer
-
-	sequence Sequence
-	// note is where the sequence is kept for another process, nil without an object.
-	noteMu sync.Mutex
-	note   *atomic.Uint64
-
-	// history is under its own lock: alerts are decoded while a policy set
-	// is being replaced.
-	historyMu sync.Mutex
-	history   map[uint32]revision
 }
 
 // forgetTime is how long what was read to load programs is kept after a change.
@@ -119,22 +111,7 @@ func NewManager(options Options) (*Manager, error) {
 		size *= 2
 	}
 	options.AlertBytes = size
-	m := &Manager{options: options, attached: map[policy.Operation][]string{},
-		history: map[uint32]revision{}, counted: ruleCounts{}, marks: marks{}}
-	m.sequence.manager = m
-	m.forget = time.AfterFunc(forgetTime, func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.object != nil && !m.closed {
-			m.object.ReleaseSpec()
-		}
-	})
-	m.users, m.groups = policy.SystemNames()
-	m.host, _ = os.Hostname() // alerts are worth more than their host
-	m.bootID = procfs.BootID()
-	var key [16]byte
-	rand.Read(key[:]) // never fails
-	m.key = compile.Key{binary.NativeEndian.Uint64(key[:]), binary.NativeEndian.Uint64(key[8:])}
+	m := newManager(options)
 	if options.PinPath != "" {
 		if err := m.takeOver(); err != nil {
 			return nil, err
@@ -147,6 +124,27 @@ func NewManager(options Options) (*Manager, error) {
 		return nil, errors.Join(err, m.close(false))
 	}
 	return m, nil
+}
+
+// newManager makes a manager that enforces nothing, without asking the kernel.
+func newManager(options Options) *Manager {
+	m := &Manager{options: options}
+	m.current.replace(newState())
+	m.stream = newStream(m.decode)
+	m.forget = time.AfterFunc(forgetTime, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.object != nil && !m.current.peek().closed {
+			m.object.ReleaseSpec()
+		}
+	})
+	m.users, m.groups = policy.SystemNames()
+	m.host, _ = os.Hostname() // alerts are worth more than their host
+	m.bootID = procfs.BootID()
+	var key [16]byte
+	rand.Read(key[:]) // never fails
+	m.key = compile.Key{binary.NativeEndian.Uint64(key[:]), binary.NativeEndian.Uint64(key[8:])}
+	return m
 }
 
 // Attach loads and attaches what enforces the operations. What is attached
@@ -162,7 +160,7 @@ func (m *Manager) Attach(names ...policy.Operation) error {
 		if err != nil {
 			return err
 		}
-		if m.attached[name] != nil {
+		if m.current.peek().attached[name] != nil {
 			continue
 		}
 		programs, _, err := op.available()
@@ -172,8 +170,7 @@ func (m *Manager) Attach(names ...policy.Operation) error {
 		if err := m.object.Attach(programs...); err != nil {
 			return fmt.Errorf("attaching %s: %w", name, err)
 		}
-		m.attached = maps.Clone(m.attached)
-		m.attached[name] = programs
+		m.current.change(func(s *state) { s.attached = s.withAttached(name, programs) })
 	}
 	return nil
 }
@@ -181,7 +178,8 @@ func (m *Manager) Attach(names ...policy.Operation) error {
 // open makes the maps, publishes the empty set and begins to track tasks, all
 // before the first operation is judged.
 func (m *Manager) open() (err error) {
-	if m.closed {
+	now := m.current.peek()
+	if now.closed {
 		return ErrClosed
 	}
 	if m.object != nil {
@@ -194,12 +192,12 @@ func (m *Manager) open() (err error) {
 	m.object = object
 	defer func() {
 		if err != nil {
-			m.closeEnrichment()
-			err = errors.Join(err, object.Close())
+			m.current.change(func(s *state) { s.kernel = nil })
 			m.object = nil
+			err = errors.Join(err, m.closeEnrichment(), object.Close())
 		}
 	}()
-	if _, err := m.publish(nil, m.attached); err != nil {
+	if _, err := m.publish(nil, now.attached); err != nil {
 		return err
 	}
 	if err := object.TrackTasks(); err != nil {
@@ -220,40 +218,36 @@ func (m *Manager) read() error {
 	if err != nil {
 		return fmt.Errorf("opening the buffer of alerts: %w", err)
 	}
-	m.stream = newStream(reader, m.decode)
-	m.keepNote(m.object.Note(bpf.NoteSequence))
+	m.current.change(func(s *state) { s.kernel.enrichment = m.enrichment })
+	m.sequence.keepIn(m.object.Note(bpf.NoteSequence))
+	m.stream.start(reader)
 	return nil
 }
 
 func (m *Manager) freeName(operation policy.Operation) string {
+	set := m.current.peek().set
 	for i := 1; ; i++ {
 		name := fmt.Sprintf("%s-%d", operation, i)
-		if !slices.ContainsFunc(m.set, func(p policy.Policy) bool { return p.Name == name }) {
+		if !slices.ContainsFunc(set, func(p policy.Policy) bool { return p.Name == name }) {
 			return name
 		}
 	}
 }
 
-// Policies returns the policy set in force.
-func (m *Manager) Policies() []policy.Policy {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return clone(m.set)
-}
+// Policies returns the policy set in force, of a closed manager the last one.
+func (m *Manager) Policies() []policy.Policy { return policy.Clone(m.current.peek().set) }
 
 // Alerts returns an iterator over the alerts of all operations from now on; it
 // is for one loop. Subscribe before you apply policies. What gathered in the
 // kernel's buffer while nobody listened comes first. When the loop is too slow
-// a [*LostAlertsError] is yielded in place of what was lost. The iteration ends
-// when the context does or the manager is closed; a subscription that is not
-// looped over lasts as long.
+// a [*LostAlertsError] is yielded in place of what was lost: 16,384 alerts wait
+// at most. The iteration ends when the context does or the manager is closed; a
+// subscription that is not looped over lasts as long.
 func (m *Manager) Alerts(ctx context.Context) iter.Seq2[Alert, error] { return m.alerts(ctx, "") }
 
 func (m *Manager) alerts(ctx context.Context, operation policy.Operation) iter.Seq2[Alert, error] {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.open(); err != nil {
-		return func(yield func(Alert, error) bool) { yield(nil, err) }
+	if m.current.peek().closed {
+		return func(yield func(Alert, error) bool) { yield(nil, ErrClosed) }
 	}
 	return m.stream.alerts(ctx, operation)
 }
@@ -278,23 +272,23 @@ type Stats struct {
 	Alerts, AlertsLost, AlertsLimited uint64
 }
 
-// Stats returns the counters of an operation.
+// Stats returns the counters of an operation; zeros while it was never attached.
 func (m *Manager) Stats(operation policy.Operation) (Stats, error) {
 	op, err := operationByName(operation)
 	if err != nil {
 		return Stats{}, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	now := m.current.take()
+	defer now.give()
+	if now.closed {
 		return Stats{}, ErrClosed
 	}
-	if m.object == nil {
+	if now.kernel == nil {
 		return Stats{}, nil
 	}
 	// First what is a part of what is read next.
 	unheard := m.stream.unheardOf(operation)
-	c, err := m.object.Counters(op.id())
+	c, err := now.kernel.counters.Read(op.id())
 	if err != nil {
 		return Stats{}, err
 	}
@@ -319,26 +313,29 @@ func (m *Manager) Supported(operation policy.Operation) error {
 func (m *Manager) detach(op *operation) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
+	now := m.current.peek()
+	if now.closed {
 		return ErrClosed
 	}
-	if m.attached[op.name] == nil {
+	if now.attached[op.name] == nil {
 		return fmt.Errorf("%s: %w", op.name, ErrNotAttached)
 	}
 	var set []policy.Policy
-	for _, p := range m.set {
+	for _, p := range now.set {
 		p.Rules = slices.DeleteFunc(slices.Clone(p.Rules), func(r policy.Rule) bool { return r.Operation == op.name })
 		if len(p.Rules) > 0 {
 			set = append(set, p)
 		}
 	}
-	attached := maps.Clone(m.attached)
+	attached := maps.Clone(now.attached)
 	delete(attached, op.name)
 	_, err := m.publish(set, attached)
 	return err
 }
 
-// Close ends all iterations over alerts and, unless it is pinned, enforcement.
+// Close ends all iterations over alerts and, unless it is pinned, enforcement. It waits
+// for a set that is being applied. Afterwards every method that can fail returns
+// [ErrClosed]; another Close does nothing.
 func (m *Manager) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -349,24 +346,21 @@ func (m *Manager) Close() error {
 func (m *Manager) Remove() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.closed {
+	if m.current.peek().closed {
 		return ErrClosed
 	}
 	return m.close(true)
 }
 
 func (m *Manager) close(remove bool) error {
-	if m.closed {
+	if m.current.peek().closed {
 		return nil
 	}
-	m.closed = true
+	// From here on nobody reads what is closed below.
+	m.current.change(func(s *state) { *s = state{closed: true, revision: s.revision, set: s.set} })
 	m.forget.Stop()
-	var err error
-	if m.stream != nil {
-		err = m.stream.close()
-	}
-	err = errors.Join(err, m.closeEnrichment())
-	m.keepNote(nil)
+	err := errors.Join(m.stream.close(), m.closeEnrichment())
+	m.sequence.keepIn(nil)
 	if m.object != nil {
 		err = errors.Join(err, m.object.Close())
 	}

@@ -56,17 +56,3 @@ func (m marks) forSets(sets ...[]policy.Policy) (kept marks, forgotten uint64) {
 	}
 	return kept, forgotten
 }
-
-// forgetMarks frees the bits of lists of binaries and processes of former sets when there
-// are too few for the next one.
-func (m *Manager) forgetMarks(next []policy.Policy) error {
-	kept, forgotten := m.marks.forSets(m.set, next)
-	if forgotten == 0 {
-		return nil
-	}
-	if err := m.object.ForgetMarks(forgotten); err != nil {
-		return err
-	}
-	m.marks = kept
-	return nil
-}

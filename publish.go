@@ -1,32 +1,23 @@
 package ebpfguard
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// revision is what alerts need to know of a revision of tables.
-type revision struct {
-	set   []policy.Policy
-	rules []compile.Rule
-}
-
-// keptRevisions is how many revisions alerts may lag behind and still name
-// their policy.
-const keptRevisions = 256
-
-// keptRules bounds the rules of those revisions, but for the last two.
-const keptRules = 100_000
-
 // Apply replaces the whole policy set in one step: every operation is judged by
 // the former set or by the new one, never by a mix of them, and by the new one
 // when Apply returns. All operations of the rules must be attached, unless
-// [Options.AutoAttach] is set. When anything is wrong nothing has changed and the error tells everything that is.
+// [Options.AutoAttach] is set. When anything is wrong with the set nothing has changed and
+// the error tells everything that is; the one error after that, when the new set is in
+// force and the kernel does not let go of what the former one needed, comes with Changes.
 func (m *Manager) Apply(set []policy.Policy) (Changes, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -34,11 +25,12 @@ func (m *Manager) Apply(set []policy.Policy) (Changes, error) {
 }
 
 func (m *Manager) apply(set []policy.Policy) (Changes, error) {
-	if m.closed {
+	now := m.current.peek()
+	if now.closed {
 		return Changes{}, ErrClosed
 	}
-	set = clone(set)
-	attached, err := m.admit(set)
+	set = policy.Clone(set)
+	attached, err := m.admit(now, set)
 	if err != nil {
 		return Changes{}, err
 	}
@@ -61,44 +53,34 @@ func (m *Manager) apply(set []policy.Policy) (Changes, error) {
 // for a set that does not fit into the tables. What only trying it shows is not found: that
 // the kernel refuses programs, or memory.
 func (m *Manager) Check(set []policy.Policy) error {
-	set = clone(set)
-	attached, marks, number, err := m.next(set)
+	now := m.current.peek()
+	if now.closed {
+		return ErrClosed
+	}
+	set = policy.Clone(set)
+	attached, err := m.admit(now, set)
 	if err != nil {
 		return err
 	}
-	// Compiling may take long, and needs nothing that is in force.
 	resolved, err := policy.ResolveNames(set, m.users, m.groups)
 	if err != nil {
 		return err
 	}
-	if _, err := m.compile(resolved, number, marks); err != nil {
+	marks, _ := now.marks.forSets(now.set, set)
+	if _, err := m.compile(resolved, now.revision+1, maps.Clone(marks)); err != nil {
 		return err
 	}
 	_, err = programsFor(set, attached)
 	return err
 }
 
-// next returns what a set would be compiled with if it were the next one.
-func (m *Manager) next(set []policy.Policy) (attached map[policy.Operation][]string, own marks, number uint32, err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
-		return nil, nil, 0, ErrClosed
-	}
-	if attached, err = m.admit(set); err != nil {
-		return nil, nil, 0, err
-	}
-	own, _ = m.marks.forSets(m.set, set)
-	return attached, maps.Clone(own), m.number + 1, nil
-}
-
 // admit returns the programs of the operations that are to be attached for a set, or what
 // is wrong with it, as far as can be told without compiling it.
-func (m *Manager) admit(set []policy.Policy) (map[policy.Operation][]string, error) {
+func (m *Manager) admit(now *state, set []policy.Policy) (map[policy.Operation][]string, error) {
 	if err := policy.Validate(set); err != nil {
 		return nil, err
 	}
-	attached, err := m.attachedFor(set)
+	attached, err := m.attachedFor(now, set)
 	if err != nil || m.options.AllowGaps {
 		return attached, err
 	}
@@ -119,8 +101,8 @@ func (m *Manager) compile(resolved []policy.Policy, number uint32, marks marks) 
 }
 
 // attachedFor returns the programs of the operations that are to be attached for a set.
-func (m *Manager) attachedFor(set []policy.Policy) (map[policy.Operation][]string, error) {
-	attached := m.attached
+func (m *Manager) attachedFor(now *state, set []policy.Policy) (map[policy.Operation][]string, error) {
+	attached := now.attached
 	if m.options.AutoAttach {
 		attached = map[policy.Operation][]string{}
 	}
@@ -130,8 +112,8 @@ func (m *Manager) attachedFor(set []policy.Policy) (map[policy.Operation][]strin
 			case attached[r.Operation] != nil:
 			case !m.options.AutoAttach:
 				return nil, fmt.Errorf("policy %q: %s: %w; attach it first", p.Name, r.Operation, ErrNotAttached)
-			case m.attached[r.Operation] != nil:
-				attached[r.Operation] = m.attached[r.Operation]
+			case now.attached[r.Operation] != nil:
+				attached[r.Operation] = now.attached[r.Operation]
 			default:
 				op, err := operationByName(r.Operation)
 				if err != nil {
@@ -153,11 +135,11 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 	if err != nil {
 		return Changes{}, err
 	}
-	if err := m.forgetMarks(set); err != nil {
-		return Changes{}, err
-	}
+	now := m.current.peek()
+	kept, forgotten := now.marks.forSets(now.set, set)
+	marks := maps.Clone(kept)
 	number := m.number + 1
-	compiled, err := m.compile(resolved, number, m.marks)
+	compiled, err := m.compile(resolved, number, marks)
 	if err != nil {
 		return Changes{}, err
 	}
@@ -168,25 +150,52 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 	if err := m.object.Attach(programs...); err != nil {
 		return Changes{}, fmt.Errorf("attaching what the policies need: %w", err)
 	}
+	if forgotten != 0 { // there are too few marks: tasks forget those that no policy has
+		if err := m.object.ForgetMarks(forgotten); err != nil {
+			return Changes{}, err
+		}
+		m.current.change(func(s *state) { s.marks = kept })
+		now = m.current.peek()
+	}
 	var payload []byte
 	if m.pins != nil {
-		if payload, err = m.payload(set, attached, compiled.Rules); err != nil {
+		left := pinned{
+			key: m.key, set: set, attached: attached, marks: marks, counted: now.counted, hooks: bpf.KnownHooks(),
+		}
+		if payload, err = left.encode(); err != nil {
 			return Changes{}, err
 		}
 	}
 	// Alerts may come before Publish returns.
-	m.remember(number, revision{set, compiled.Rules})
+	m.history.add(number, set)
 	m.number = number // whatever comes of it: the kernel may have seen it
-	counters, err := m.object.Publish(compiled.Lines, compiled.Counters, len(compiled.Rules), programs, payload)
-	if err != nil {
+	former := m.object.RuleCounterMap()
+	inForce, err := m.object.Publish(compiled.Lines, compiled.Counters, len(compiled.Rules), programs, payload)
+	if !inForce {
 		return Changes{}, err
 	}
-	m.counted.add(m.set, set, m.rules, counters)
-	changes := compare(m.set, set)
+	counted := now.counted
+	if former != nil {
+		counters, readErr := former.Read()
+		err = errors.Join(err, readErr)
+		counted = counted.after(now.set, set, counters)
+	}
+	changes := compare(now.set, set)
 	changes.Revision = number
-	m.set, m.rules, m.attached = set, compiled.Rules, attached
+	m.current.change(func(s *state) {
+		s.revision, s.set, s.attached, s.marks, s.counted = number, set, attached, marks, counted
+		s.kernel = m.kernel()
+	})
+	if former != nil {
+		err = errors.Join(err, former.Close()) // nobody reads it any more
+	}
 	m.forget.Reset(forgetTime)
-	return changes, m.object.DetachExcept(programs)
+	return changes, errors.Join(err, m.object.DetachExcept(programs))
+}
+
+// kernel returns what readers use of the object.
+func (m *Manager) kernel() *kernel {
+	return &kernel{m.object.CounterMap(), m.object.RuleCounterMap(), m.object.Note(bpf.NoteLost), m.enrichment}
 }
 
 // programsFor returns the programs that a set needs.
@@ -215,29 +224,4 @@ func needsRevoke(set []policy.Policy, name policy.Operation) bool {
 		}
 	}
 	return false
-}
-
-func (m *Manager) remember(number uint32, g revision) {
-	m.historyMu.Lock()
-	defer m.historyMu.Unlock()
-	m.history[number] = g
-	delete(m.history, number-keptRevisions)
-	rules := 0
-	for _, n := range slices.Backward(slices.Sorted(maps.Keys(m.history))) {
-		if rules += len(m.history[n].rules); rules > keptRules && n != number && n != m.number {
-			delete(m.history, n)
-		}
-	}
-}
-
-// rule finds the policy and rule of an alert.
-func (m *Manager) rule(number uint32, index int) (policy.Policy, int, bool) {
-	m.historyMu.Lock()
-	defer m.historyMu.Unlock()
-	g, ok := m.history[number]
-	if !ok || index < 0 || index >= len(g.rules) {
-		return policy.Policy{}, 0, false
-	}
-	r := g.rules[index]
-	return g.set[r.Policy], r.Rule, true
 }

@@ -22,7 +22,7 @@ func examples(t *testing.T) []policy.Policy {
 // when another process takes over what is in force; not when it says something else.
 func TestHitsGoOn(t *testing.T) {
 	before := examples(t)
-	after := clone(before)
+	after := policy.Clone(before)
 	for i := range after {
 		after[i].Source = "moved.yaml:1:1"
 		for j := range after[i].Rules {
@@ -34,30 +34,25 @@ func TestHitsGoOn(t *testing.T) {
 		after[0].Mode = policy.ModeEnforce
 	}
 	after = slices.Delete(after, 1, 2)
-	var rules []compile.Rule
-	var counters []abi.RuleCounters
-	for i, p := range before {
-		for j := range p.Rules {
-			rules, counters = append(rules, compile.Rule{Policy: i, Rule: j}), append(counters, abi.RuleCounters{Hits: 3})
-		}
+	counters := make([]abi.RuleCounters, len(compile.Rules(before)))
+	for i := range counters {
+		counters[i].Hits = 3
 	}
 	if c := compare(before, after); !slices.Equal(c.Changed, []string{before[0].Name}) || !slices.Equal(c.Removed, []string{before[1].Name}) || len(c.Added) > 0 {
 		t.Errorf("changes %+v", c)
 	}
 
 	// As a process that takes over reads it.
-	m := &Manager{}
-	data, err := m.payload(before, nil, rules)
+	data, err := pinned{set: before}.encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	told, err := decodePayload(data)
+	left, err := decodePinned(data)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, former := range [][]policy.Policy{before, told.Set} {
-		counts := ruleCounts{}
-		counts.add(former, after, rules, counters)
+	for _, former := range [][]policy.Policy{before, left.set} {
+		counts := ruleCounts(nil).after(former, after, counters)
 		for i, p := range before {
 			switch kept := counts[p.Name]; {
 			case i < 2 && kept != nil:

@@ -18,10 +18,11 @@ import (
 // not fit is counted, and told with a [LostAlertsError].
 const queueLength = 1 << 14
 
-// stream hands the alerts of the kernel's buffer to subscriptions.
+// stream hands the alerts of the kernel's buffer to subscriptions, of which there may be
+// some before there is a buffer.
 type stream struct {
-	reader *ringbuf.Reader
 	decode func([]byte) (Alert, error)
+	reader *ringbuf.Reader // nil until start
 
 	mu            sync.Mutex
 	changed       *sync.Cond // subscriptions or closed changed
@@ -39,15 +40,20 @@ type subscription struct {
 	failure   error // why the queue was closed; nil when the manager was
 }
 
-func newStream(reader *ringbuf.Reader, decode func([]byte) (Alert, error)) *stream {
+func newStream(decode func([]byte) (Alert, error)) *stream {
 	s := &stream{
-		reader: reader, decode: decode,
+		decode:        decode,
 		subscriptions: map[*subscription]bool{}, unheard: map[policy.Operation]uint64{},
 		done: make(chan struct{}),
 	}
 	s.changed = sync.NewCond(&s.mu)
-	go s.run()
 	return s
+}
+
+// start begins to read a buffer, which is the stream's to close.
+func (s *stream) start(reader *ringbuf.Reader) {
+	s.reader = reader
+	go s.run()
 }
 
 // run reads while there are subscriptions: without any, alerts wait in the
@@ -157,8 +163,12 @@ func (s *stream) unheardOf(operation policy.Operation) uint64 {
 	return s.unheard[operation]
 }
 
-// close ends the reading and all subscriptions.
+// close ends the reading and all subscriptions. It must not be called beside start.
 func (s *stream) close() error {
+	if s.reader == nil {
+		s.fail(nil)
+		return nil
+	}
 	err := s.reader.Close()
 	s.fail(nil)
 	<-s.done

@@ -1,12 +1,8 @@
 package ebpfguard
 
 import (
-	"bytes"
-	"encoding/gob"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
@@ -43,13 +39,11 @@ type Takeover struct {
 
 // Takeover returns what the manager took over; false if nothing was there.
 func (m *Manager) Takeover() (Takeover, bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	if m.takeover == nil {
 		return Takeover{}, false
 	}
 	t := *m.takeover
-	t.Policies = clone(t.Policies)
+	t.Policies = policy.Clone(t.Policies)
 	return t, true
 }
 
@@ -57,48 +51,6 @@ func (m *Manager) Takeover() (Takeover, bool) {
 // any. A directory that holds anything else is refused with [ErrPinsForeign] unless
 // all is to go; one that a manager uses, with [ErrPinsInUse].
 func RemovePins(path string, all bool) (bool, error) { return bpf.RemovePins(path, all) }
-
-// payload is what a manager tells the one that takes over from it.
-type payload struct {
-	Key   compile.Key
-	Set   []policy.Policy
-	Rules []compile.Rule
-	Marks map[string]uint
-	// Attached are the operations with their programs.
-	Attached map[policy.Operation][]string
-	// Counts are those of the revisions before the one that was in force before: that
-	// one's own are in its tables until later.
-	Counts ruleCounts
-	// Hooks are those that the kernel is known to have, or not to have.
-	Hooks map[string]bool
-}
-
-// registerPatterns lets gob know what a policy's patterns can be.
-var registerPatterns = sync.OnceFunc(func() {
-	for _, pattern := range []policy.Pattern{
-		policy.FilePattern{}, policy.ProgramPattern{}, policy.MountPattern{}, policy.CredentialsPattern{}, policy.SocketPattern{},
-	} {
-		gob.Register(pattern)
-	}
-})
-
-func (m *Manager) payload(set []policy.Policy, attached map[policy.Operation][]string, rules []compile.Rule) ([]byte, error) {
-	registerPatterns()
-	var buffer bytes.Buffer
-	err := gob.NewEncoder(&buffer).Encode(payload{m.key, set, rules, m.marks, attached, m.counted, bpf.KnownHooks()})
-	if err != nil {
-		return nil, fmt.Errorf("encoding the policy set: %w", err)
-	}
-	return buffer.Bytes(), nil
-}
-
-func decodePayload(data []byte) (p payload, err error) {
-	registerPatterns()
-	if err := gob.NewDecoder(bytes.NewReader(data)).Decode(&p); err != nil {
-		return p, fmt.Errorf("%w: the policy set cannot be read: %w", ErrPinsDamaged, err)
-	}
-	return p, nil
-}
 
 // takeOver takes over what is pinned, if anything is.
 func (m *Manager) takeOver() (err error) {
@@ -112,57 +64,67 @@ func (m *Manager) takeOver() (err error) {
 	}()
 	m.former = true
 	former, err := m.pins.Adopt()
-	switch {
-	case err != nil && m.options.ReplacePins:
-		return m.pins.SetAside()
-	case err != nil || former == nil:
-		return err
+	if former == nil && err == nil {
+		return nil
 	}
-	return m.adopt(former)
+	var left pinned
+	if err == nil {
+		left, err = m.inherit(former.Revisions)
+	}
+	if err == nil {
+		return m.adopt(former, left)
+	}
+	if former != nil && former.Object != nil {
+		err = errors.Join(err, former.Object.Close())
+	}
+	if m.options.ReplacePins {
+		return m.pins.SetAside()
+	}
+	return err
 }
 
-func (m *Manager) adopt(former *bpf.Takeover) error {
-	var told payload
-	for i, g := range former.Revisions {
-		last := i == len(former.Revisions)-1
-		before := told
+// inherit reads what the pinned revisions tell, and returns what the last one does.
+func (m *Manager) inherit(revisions []bpf.Retained) (pinned, error) {
+	var left pinned
+	for i, r := range revisions {
+		before := left
 		var err error
-		if told, err = decodePayload(g.Payload); err != nil {
-			return err
+		if left, err = decodePinned(r.Payload); err != nil {
+			return left, err
 		}
-		m.remember(g.Number, revision{told.Set, told.Rules})
-		if !last {
+		m.history.add(r.Number, left.set)
+		if i == 0 || i < len(revisions)-1 {
 			continue
 		}
-		m.number, m.counted = g.Number, told.Counts
-		if m.counted == nil {
-			m.counted = ruleCounts{}
+		counters, err := revisions[i-1].Counters(len(compile.Rules(before.set)))
+		if err != nil {
+			return left, err
 		}
-		if i > 0 {
-			counters, err := former.Revisions[i-1].Counters(len(before.Rules))
-			if err != nil {
-				return err
-			}
-			m.counted.add(before.Set, told.Set, before.Rules, counters)
-		}
+		left.counted = left.counted.after(before.set, left.set, counters)
 	}
-	bpf.TellHooks(told.Hooks)
-	m.key, m.takeover = told.Key, &Takeover{Revision: m.number, Policies: told.Set}
+	return left, nil
+}
+
+// adopt goes on with what a former process left. Nobody else has the manager yet.
+func (m *Manager) adopt(former *bpf.Takeover, left pinned) error {
+	m.number = former.Revisions[len(former.Revisions)-1].Number
+	bpf.TellHooks(left.hooks)
+	m.key, m.takeover = left.key, &Takeover{Revision: m.number, Policies: left.set}
 	if former.Object == nil {
-		return m.migrate(former, told)
-	}
-	m.set, m.rules, m.attached = told.Set, told.Rules, told.Attached
-	if told.Marks != nil {
-		m.marks = told.Marks
+		return m.migrate(former, left)
 	}
 	m.object = former.Object
 	m.object.Configure(bpf.Options{HashKey: m.key, Enrich: m.options.Enrich})
-	m.object.SetRules(len(m.rules))
+	m.object.SetRules(len(compile.Rules(left.set)))
+	m.current.change(func(s *state) {
+		s.revision, s.set, s.attached, s.counted, s.marks = m.number, left.set, left.attached, left.counted, left.marks
+		s.kernel = m.kernel()
+	})
 	m.sequence.number.Store(m.object.Note(bpf.NoteSequence).Load())
 	if err := m.read(); err != nil {
 		return err
 	}
-	lost, err := m.lost()
+	lost, err := m.current.peek().kernel.alertsLost()
 	if err != nil {
 		return err
 	}
@@ -177,18 +139,19 @@ func (m *Manager) adopt(former *bpf.Takeover) error {
 // renew replaces the programs by those of this build: first these are attached, then the
 // others detached.
 func (m *Manager) renew() error {
-	attached, err := programsOf(m.attached)
+	now := m.current.peek()
+	attached, err := programsOf(now.attached)
 	if err != nil {
 		return err
 	}
-	programs, err := programsFor(m.set, attached)
+	programs, err := programsFor(now.set, attached)
 	if err != nil {
 		return err
 	}
 	if err := m.object.ReplacePrograms(programs...); err != nil {
 		return fmt.Errorf("replacing the programs of a former build, which stay in force: %w", err)
 	}
-	if _, err := m.publish(m.set, attached); err != nil {
+	if _, err := m.publish(now.set, attached); err != nil {
 		return fmt.Errorf("replacing the programs of a former build, which stay in force: %w", err)
 	}
 	m.takeover.Renewed = true
@@ -196,15 +159,15 @@ func (m *Manager) renew() error {
 }
 
 // migrate builds what an older layout enforces anew, then ends the former.
-func (m *Manager) migrate(former *bpf.Takeover, told payload) error {
-	attached, err := programsOf(told.Attached)
+func (m *Manager) migrate(former *bpf.Takeover, left pinned) error {
+	attached, err := programsOf(left.attached)
 	if err != nil {
 		return err
 	}
 	if err := m.open(); err != nil {
 		return err
 	}
-	if _, err := m.publish(told.Set, attached); err != nil {
+	if _, err := m.publish(left.set, attached); err != nil {
 		return fmt.Errorf("enforcing what a former version did, which stays in force: %w", err)
 	}
 	m.takeover.Renewed, m.takeover.Migrated = true, true
@@ -235,11 +198,11 @@ func (m *Manager) dropFormer() error {
 	return m.pins.DropFormer()
 }
 
-// lost returns how many alerts did not fit into the buffer so far.
-func (m *Manager) lost() (uint64, error) {
+// alertsLost returns how many alerts did not fit into the buffer so far.
+func (k *kernel) alertsLost() (uint64, error) {
 	var lost uint64
 	for _, op := range operations {
-		c, err := m.object.Counters(op.id())
+		c, err := k.counters.Read(op.id())
 		if err != nil {
 			return 0, err
 		}
@@ -252,50 +215,21 @@ func (m *Manager) lost() (uint64, error) {
 // buffer since enforcement began. With a PinPath a later manager tells as lost what was
 // lost after the last call, see [Takeover].
 func (m *Manager) AlertsLost() (uint64, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	now := m.current.take()
+	defer now.give()
+	if now.closed {
 		return 0, ErrClosed
 	}
-	if m.object == nil {
+	if now.kernel == nil {
 		return 0, nil
 	}
-	lost, err := m.lost()
-	if err == nil {
-		m.object.Note(bpf.NoteLost).Store(lost)
+	lost, err := now.kernel.alertsLost()
+	if err != nil {
+		return lost, err
 	}
-	return lost, err
-}
-
-// Sequence keeps the number of the last alert that was handed out: with a PinPath for
-// the manager that takes over, too. It is a counter for package sink.
-type Sequence struct {
-	manager *Manager
-	number  atomic.Uint64
-}
-
-// Sequence returns the manager's counter of alerts.
-func (m *Manager) Sequence() *Sequence { return &m.sequence }
-
-// Load returns the number of the last alert, 0 before the first.
-func (s *Sequence) Load() uint64 { return s.number.Load() }
-
-// Store keeps the number of the last alert.
-func (s *Sequence) Store(number uint64) {
-	s.number.Store(number)
-	s.manager.noteMu.Lock()
-	defer s.manager.noteMu.Unlock()
-	if s.manager.note != nil {
-		s.manager.note.Store(number)
+	// Another call may have told of more meanwhile.
+	for told := now.kernel.lost.Load(); told < lost && !now.kernel.lost.CompareAndSwap(told, lost); {
+		told = now.kernel.lost.Load()
 	}
-}
-
-// keepNote tells where the sequence is kept from now on.
-func (m *Manager) keepNote(note *atomic.Uint64) {
-	m.noteMu.Lock()
-	defer m.noteMu.Unlock()
-	m.note = note
-	if note != nil {
-		note.Store(m.sequence.Load())
-	}
+	return lost, nil
 }

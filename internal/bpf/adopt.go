@@ -91,8 +91,16 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 		}
 	}()
 	dir := p.layoutPath(n)
-	revisions, err := ebpf.LoadPinnedMap(filepath.Join(dir, "maps", GuardMapRevisions), nil)
+	name := GuardMapRevisions
+	if n == 1 { // what the map was called then
+		name = "generations"
+	}
+	revisions, err := ebpf.LoadPinnedMap(filepath.Join(dir, "maps", name), nil)
 	if errors.Is(err, os.ErrNotExist) {
+		// Programs are attached after all maps are there.
+		if attached, _ := filepath.Glob(filepath.Join(dir, "links", "*", "*")); len(attached) > 0 {
+			return nil, fmt.Errorf("map %s: %w", name, err)
+		}
 		return nil, nil
 	}
 	if err != nil {
@@ -105,7 +113,7 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("reading what is in force: %w", err)
 	}
-	o.tables = inner
+	o.rules = newRuleCounterMap(inner, 0, 0)
 	active, err := openTables(inner)
 	if err != nil {
 		return nil, err
@@ -132,7 +140,7 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 	}
 	o.hash = o.maps[GuardMapTasks].Type() == ebpf.Hash
 	o.options.AlertBytes = o.maps[GuardMapAlerts].MaxEntries()
-	o.counters = active.header.Rules
+	o.rules = newRuleCounterMap(inner, active.header.Rules, 0)
 	if err := o.mapMemory(); err != nil {
 		return nil, err
 	}
@@ -272,7 +280,7 @@ func (o *Object) readRetained(dir string, active tables, told handover) ([]Retai
 	slices.Sort(o.retained)
 	slices.SortFunc(all, func(a, b Retained) int { return int(int64(a.Number) - int64(b.Number)) })
 	return append(all, Retained{active.header.Number, told.Payload, func(rules int) ([]abi.RuleCounters, error) {
-		return readCounters(o.tables, active.header.Rules, rules)
+		return newRuleCounterMap(active.Map, active.header.Rules, rules).Read()
 	}}), nil
 }
 
@@ -296,7 +304,7 @@ func readRevision(path string) (r Retained, err error) {
 			return nil, err
 		}
 		defer m.Close()
-		return readCounters(m, t.header.Rules, rules)
+		return newRuleCounterMap(m, t.header.Rules, rules).Read()
 	}}, nil
 }
 
@@ -308,6 +316,9 @@ func (o *Object) resume(active tables) error {
 	o.active.Store(activeWord(active.header))
 	return nil
 }
+
+// SetRules tells how many rules the revision in force has that was taken over.
+func (o *Object) SetRules(n int) { o.rules.rules = n }
 
 // ReplacePrograms attaches the programs of this build in place of those of another, which stay
 // attached until [Object.DetachExcept]: an operation is judged by the former, by both, or by

@@ -30,9 +30,3 @@ func (o *Object) TrackExecutions() error {
 
 // Executions returns the ring buffer of executions.
 func (o *Object) Executions() *ebpf.Map { return o.maps[GuardMapExecutions] }
-
-// ExecutionsLost returns how many executions the buffer had no room for.
-func (o *Object) ExecutionsLost() (uint64, error) {
-	counters, err := o.Counters(0)
-	return counters.AlertsLost, err
-}

@@ -57,10 +57,8 @@ type Object struct {
 	memory [][]byte
 	// retained are the numbers of the revisions that are pinned.
 	retained []uint32
-	// tables is the revision in force, counters where those of its rules are.
-	tables   *ebpf.Map
-	counters uint32
-	rules    int
+	// rules are the counters of the revision in force, with its tables.
+	rules *RuleCounterMap
 	// programs is how programs are loaded; tests ask for the verifier's statistics.
 	programs ebpf.ProgramOptions
 }
@@ -266,12 +264,12 @@ func (o *Object) Close() error {
 	for _, m := range o.maps {
 		err = errors.Join(err, m.Close())
 	}
-	if o.tables != nil {
-		err = errors.Join(err, o.tables.Close())
+	if o.rules != nil {
+		err = errors.Join(err, o.rules.Close())
 	}
 	for _, memory := range o.memory {
 		err = errors.Join(err, unix.Munmap(memory))
 	}
-	o.maps, o.tables, o.memory, o.active, o.notes = nil, nil, nil, nil, nil
+	o.maps, o.rules, o.memory, o.active, o.notes = nil, nil, nil, nil, nil
 	return err
 }

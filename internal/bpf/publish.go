@@ -15,22 +15,25 @@ import (
 // former revision runs any more (the update of a map in a map waits for
 // them, kernel/bpf/syscall.c, maybe_wait_bpf_programs). counters is where the
 // counters of its rules are. If the revision knows marks, tasks are first given
-// those, while fork and exec mark for it already. It returns the
-// counters of the former revision's rules, see [Object.RuleCounters].
+// those, while fork and exec mark for it already.
+//
+// It reports whether the revision is in force, which it may be in spite of an error: then
+// something of the former one could not be cleaned up. The counters of the former one
+// are the caller's to close, see [Object.RuleCounterMap].
 //
 // What is pinned tells a process that takes it over which programs have to be attached,
 // and the payload; programs that are to be detached after it are not to be named.
-func (o *Object) Publish(lines []abi.Line, counters uint32, rules int, programs []string, payload []byte) (former []abi.RuleCounters, err error) {
+func (o *Object) Publish(lines []abi.Line, counters uint32, rules int, programs []string, payload []byte) (inForce bool, err error) {
 	if err := o.declare(); err != nil {
-		return nil, err
+		return false, err
 	}
 	if o.options.Pins != nil {
 		told, err := o.handover(programs, payload)
 		if err != nil {
-			return nil, err
+			return false, err
 		}
 		if lines, err = told.append(lines); err != nil {
-			return nil, err
+			return false, err
 		}
 	}
 	// The type information has to be that of the declaration too: 6.1 takes a
@@ -40,11 +43,11 @@ func (o *Object) Publish(lines []abi.Line, counters uint32, rules int, programs 
 	spec.MaxEntries = uint32(len(lines))
 	tables, err := ebpf.NewMap(spec)
 	if err != nil {
-		return nil, fmt.Errorf("making tables of %d lines: %w", len(lines), err)
+		return false, fmt.Errorf("making tables of %d lines: %w", len(lines), err)
 	}
 	header := *(*abi.Revision)(unsafe.Pointer(&lines[0]))
 	defer func() {
-		if err != nil && o.tables != tables {
+		if !inForce {
 			err = errors.Join(err, o.unretain(header.Number), tables.Close())
 		}
 	}()
@@ -53,10 +56,10 @@ func (o *Object) Publish(lines []abi.Line, counters uint32, rules int, programs 
 		keys[i] = uint32(i)
 	}
 	if _, err := tables.BatchUpdate(keys, lines, nil); err != nil {
-		return nil, fmt.Errorf("filling tables of %d lines: %w", len(lines), err)
+		return false, fmt.Errorf("filling tables of %d lines: %w", len(lines), err)
 	}
 	if err := o.retain(tables, header.Number); err != nil {
-		return nil, err
+		return false, err
 	}
 	revisions := o.maps[GuardMapRevisions]
 	if activeWord(header)&abi.ActiveMarks != 0 {
@@ -65,26 +68,25 @@ func (o *Object) Publish(lines []abi.Line, counters uint32, rules int, programs 
 			o.active.Store(now | abi.ActiveMarks)
 		}
 		if err := revisions.Put(uint32(abi.SlotStaged), tables); err != nil {
-			return nil, fmt.Errorf("staging tables: %w", err)
+			return false, fmt.Errorf("staging tables: %w", err)
 		}
 		defer func() { err = errors.Join(err, revisions.Delete(uint32(abi.SlotStaged))) }()
 		if err := o.markTasks(0); err != nil {
-			return nil, err
+			return false, err
 		}
 	}
 	before := o.active.Swap(0)
 	if err := revisions.Put(uint32(abi.SlotActive), tables); err != nil {
 		o.active.Store(before)
-		return nil, fmt.Errorf("publishing tables: %w", err)
+		return false, fmt.Errorf("publishing tables: %w", err)
 	}
 	o.active.Store(activeWord(header))
-	if o.tables != nil {
-		former, err = o.RuleCounters()
-		err = errors.Join(err, o.tables.Close())
-	}
-	o.tables, o.counters, o.rules = tables, counters, rules
-	return former, errors.Join(err, o.forget())
+	o.rules = newRuleCounterMap(tables, counters, rules)
+	return true, o.forget()
 }
+
+// RuleCounterMap returns the counters of the revision in force; nil before the first.
+func (o *Object) RuleCounterMap() *RuleCounterMap { return o.rules }
 
 // activeWord returns what the first line of tables says is in force, all of it
 // (bpf/maps.h).
@@ -108,43 +110,4 @@ func (o *Object) markTasks(forget uint64) error {
 		return fmt.Errorf("setting %s: %w", GuardVarForgotten, err)
 	}
 	return iterate(marker, GuardProgMarkTasks)
-}
-
-// RuleCounters returns what each rule of the revision in force has counted, by
-// the index of the rule.
-func (o *Object) RuleCounters() ([]abi.RuleCounters, error) {
-	return readCounters(o.tables, o.counters, o.rules)
-}
-
-func readCounters(tables *ebpf.Map, at uint32, rules int) ([]abi.RuleCounters, error) {
-	counters := make([]abi.RuleCounters, rules)
-	for i := range counters {
-		if err := tables.Lookup(at/abi.LineWords+uint32(i), &counters[i]); err != nil {
-			return nil, fmt.Errorf("reading the counters of rules: %w", err)
-		}
-	}
-	return counters, nil
-}
-
-// SetRules tells how many rules the revision in force has that was taken over.
-func (o *Object) SetRules(n int) { o.rules = n }
-
-// Counters returns the counters of an operation, summed over the processors.
-func (o *Object) Counters(operation int) (abi.OperationCounters, error) {
-	var each []abi.OperationCounters
-	var sum abi.OperationCounters
-	if err := o.maps[GuardMapCounters].Lookup(uint32(operation), &each); err != nil {
-		return sum, fmt.Errorf("reading counters: %w", err)
-	}
-	for _, c := range each {
-		sum.Allowed += c.Allowed
-		sum.Audited += c.Audited
-		sum.Denied += c.Denied
-		sum.Undecided += c.Undecided
-		sum.Killed += c.Killed
-		sum.Alerts += c.Alerts
-		sum.AlertsLost += c.AlertsLost
-		sum.AlertsLimited += c.AlertsLimited
-	}
-	return sum, nil
 }
