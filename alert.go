@@ -9,9 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ebpfguard/ebpfguard/internal/abi"
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -279,7 +278,7 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 		Count:     1,
 		Process: Process{
 			PID: r.Pid, TID: r.Tid, PPID: r.Ppid, StartTime: r.Start, UID: r.Uid, GID: r.Gid,
-			Comm:         unix.ByteSliceToString(r.Comm[:]),
+			Comm:         cString(r.Comm[:]),
 			Binary:       r.binary,
 			ParentBinary: r.parent,
 			CgroupID:     r.Cgroup,
@@ -297,11 +296,17 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 	return op.alert(c, r), nil
 }
 
+// cString returns the text before the first zero.
+func cString(b []byte) string {
+	text, _, _ := bytes.Cut(b, []byte{0})
+	return string(text)
+}
+
 // wallTime converts nanoseconds of CLOCK_BOOTTIME.
 func wallTime(boot uint64) time.Time {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &now); err != nil {
+	now, err := procfs.BootTime()
+	if err != nil {
 		return time.Now() // cannot fail: the clock exists since 2.6.39
 	}
-	return time.Now().Add(time.Duration(boot) - time.Duration(now.Nano())).UTC()
+	return time.Now().Add(time.Duration(boot) - time.Duration(now)).UTC()
 }

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -96,7 +97,8 @@ type Manager struct {
 const forgetTime = 10 * time.Second
 
 // NewManager checks that this kernel can enforce policies; the error wraps
-// [ErrNotSupported] and says what is missing and how to enable it. Nothing is
+// [ErrNotSupported] and says what is missing and how to enable it, also on systems other
+// than Linux, for which the package can be built. Nothing is
 // attached yet but what was taken over. Pins that cannot be taken over are an error
 // that wraps [ErrPinsInUse], [ErrPinsForeign], [ErrPinsDamaged] or [ErrPinsNewer].
 func NewManager(options Options) (*Manager, error) {
@@ -111,6 +113,9 @@ func NewManager(options Options) (*Manager, error) {
 		size *= 2
 	}
 	options.AlertBytes = size
+	if c := probeSystem(runtime.GOOS); !c.OK {
+		return nil, Report{Checks: []Check{c}}.Err()
+	}
 	m := newManager(options)
 	if options.PinPath != "" {
 		if err := m.takeOver(); err != nil {

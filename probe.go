@@ -4,14 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/rlimit"
-	"golang.org/x/sys/unix"
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -92,7 +93,11 @@ func (r Report) Err() error {
 // without having seen that work.
 func Probe() Report {
 	r := Report{Kernel: kernelRelease(), LSMs: activeLSMs()}
-	r.add(probeBTF(), probeLockdown())
+	if c := probeSystem(runtime.GOOS); c.OK {
+		r.add(probeBTF(), probeLockdown())
+	} else {
+		r.add(c)
+	}
 	if r.complete() {
 		r.add(probeLSM(r.LSMs)...)
 	}
@@ -118,20 +123,23 @@ func (r *Report) complete() bool {
 	return true
 }
 
-func kernelRelease() string {
-	var name unix.Utsname
-	if unix.Uname(&name) != nil {
-		return ""
-	}
-	return unix.ByteSliceToString(name.Release[:])
-}
-
 func activeLSMs() []string {
 	data, err := os.ReadFile("/sys/kernel/security/lsm")
 	if err != nil {
 		return nil
 	}
 	return strings.Split(strings.TrimSpace(string(data)), ",")
+}
+
+// probeSystem reports whether a system, by Go's name, is Linux.
+func probeSystem(system string) Check {
+	c := Check{Name: "operating system", Required: true, OK: true, Detail: "Linux"}
+	if system != "linux" {
+		c.OK = false
+		c.Detail = fmt.Sprintf("BPF security modules are part of Linux, and this is %s", system)
+		c.Remedy = "use Linux 5.10 or later, built with CONFIG_BPF_LSM and booted with bpf in lsm="
+	}
+	return c
 }
 
 func probeBTF() Check {
@@ -162,11 +170,11 @@ func probeLSM(lsms []string) []Check {
 	acting := Check{Name: "the bpf security module", Required: true}
 	ran, err := bpf.ProbeLSM()
 	switch {
-	case errors.Is(err, unix.EPERM) && os.Geteuid() != 0:
+	case errors.Is(err, syscall.EPERM) && os.Geteuid() != 0:
 		loaded.Detail = "loading LSM programs was refused (EPERM)"
 		loaded.Remedy = "run as root"
 		return []Check{loaded}
-	case errors.Is(err, unix.EPERM):
+	case errors.Is(err, syscall.EPERM):
 		loaded.Detail = "loading LSM programs was refused (EPERM) although this process is root"
 		loaded.Remedy = "a container needs the capabilities CAP_BPF and CAP_PERFMON or CAP_SYS_ADMIN; in a sandbox whose kernel forbids LSM programs use another machine"
 		return []Check{loaded}

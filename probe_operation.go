@@ -1,10 +1,7 @@
 package ebpfguard
 
 import (
-	"errors"
 	"fmt"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -53,11 +50,4 @@ var mountSetattr = way{
 	"mount_setattr(2), which changes options and propagation of mounts",
 	"no kernel has an LSM hook in it; it takes CAP_SYS_ADMIN in the user namespace of the mounts",
 	offersMountSetattr,
-}
-
-// offersMountSetattr reports whether the kernel has mount_setattr(2), since 5.12.
-// The call cannot succeed.
-func offersMountSetattr() bool {
-	_, _, errno := unix.Syscall6(unix.SYS_MOUNT_SETATTR, ^uintptr(0), 0, 0, 0, 0, 0)
-	return !errors.Is(errno, unix.ENOSYS)
 }

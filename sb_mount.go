@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -79,7 +77,7 @@ func (o MountObject) MarshalJSON() ([]byte, error) {
 }
 
 func mountOf(r record) MountObject {
-	return MountObject{r.source, r.path, unix.ByteSliceToString(r.Type[:]), policy.MountFlags(r.Flags)}
+	return MountObject{r.source, r.path, cString(r.Type[:]), policy.MountFlags(r.Flags)}
 }
 
 func (o MountObject) text() string {

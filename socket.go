@@ -4,11 +4,12 @@ import (
 	"fmt"
 	"net/netip"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
+
+// ipprotoMPTCP is IPPROTO_MPTCP (include/uapi/linux/in.h).
+const ipprotoMPTCP = 262
 
 // SocketPatterns selects the sockets that any of the patterns selects.
 type SocketPatterns = []policy.SocketPattern
@@ -64,7 +65,7 @@ const ipprotoSMC = 256
 func protocolName(s abi.SocketObject) string {
 	p := policy.Protocol(s.Protocol)
 	switch {
-	case s.IpProtocol == unix.IPPROTO_MPTCP:
+	case s.IpProtocol == ipprotoMPTCP:
 		return "mptcp"
 	case s.IpProtocol == ipprotoSMC:
 		return "smc"

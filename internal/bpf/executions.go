@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 )
 
 // executionBytes is the size of the buffer of executions, for several thousand of
@@ -20,7 +19,7 @@ func (o *Object) TrackExecutions() error {
 		return err
 	}
 	defer closePrograms(programs)
-	l, err := link.AttachTracing(link.TracingOptions{Program: programs[GuardProgSchedProcessExec]})
+	l, err := attachTracing(programs[GuardProgSchedProcessExec])
 	if err != nil {
 		return fmt.Errorf("attaching %s: %w", GuardProgSchedProcessExec, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 )
 
 // Note is a number that a process leaves to the one that takes its pins over.
@@ -23,7 +22,7 @@ const (
 const notesMap = "notes"
 
 var notesSpec = &ebpf.MapSpec{
-	Name: notesMap, Type: ebpf.Array, Flags: unix.BPF_F_MMAPABLE,
+	Name: notesMap, Type: ebpf.Array, Flags: mmapable,
 	KeySize: 4, ValueSize: 8 * notes, MaxEntries: 1,
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"sync/atomic"
 	"unsafe"
@@ -15,7 +14,6 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
-	"golang.org/x/sys/unix"
 )
 
 // Options says how an [Object] is made.
@@ -169,7 +167,7 @@ func (o *Object) ReleaseSpec() { o.declared, o.spec, o.marks = nil, nil, nil }
 func (o *Object) mapMemory() error {
 	var words [2]unsafe.Pointer
 	for i, name := range []string{GuardMapActive, notesMap} {
-		memory, err := unix.Mmap(o.maps[name].FD(), 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		memory, err := mmap(o.maps[name])
 		if err != nil {
 			return fmt.Errorf("mapping map %s: %w", name, err)
 		}
@@ -268,7 +266,7 @@ func (o *Object) Close() error {
 		err = errors.Join(err, o.rules.Close())
 	}
 	for _, memory := range o.memory {
-		err = errors.Join(err, unix.Munmap(memory))
+		err = errors.Join(err, munmap(memory))
 	}
 	o.maps, o.rules, o.memory, o.active, o.notes = nil, nil, nil, nil, nil
 	return err

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
 )
 
 // The errors of pins that cannot be used.
@@ -67,7 +66,7 @@ func OpenPins(path string) (*Pins, error) {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, fmt.Errorf("making the pins' directory: %w; it has to be on a bpf filesystem, see mount(8): mount -t bpf bpf /sys/fs/bpf", err)
 	}
-	lock, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
+	lock, err := openDirectory(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening the pins' directory: %w", err)
 	}
@@ -76,29 +75,6 @@ func OpenPins(path string) (*Pins, error) {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return p, nil
-}
-
-// check locks the directory and checks that nobody else can put anything into it.
-func (p *Pins) check() error {
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(int(p.lock.Fd()), &fs); err != nil {
-		return fmt.Errorf("examining %s: %w", p.path, err)
-	}
-	if fs.Type != unix.BPF_FS_MAGIC {
-		return fmt.Errorf("the pins' directory %s is not on a bpf filesystem; mount one (mount -t bpf bpf /sys/fs/bpf) or choose a directory below /sys/fs/bpf", p.path)
-	}
-	var stat unix.Stat_t
-	if err := unix.Fstat(int(p.lock.Fd()), &stat); err != nil {
-		return fmt.Errorf("examining %s: %w", p.path, err)
-	}
-	if stat.Uid != uint32(os.Geteuid()) || stat.Mode&0o077 != 0 {
-		return fmt.Errorf("%w: %s belongs to user %d with mode %#o; only its owner may have access: chown and chmod 0700 it if you trust what is in it",
-			ErrPinsForeign, p.path, stat.Uid, stat.Mode&0o7777)
-	}
-	if err := unix.Flock(int(p.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return fmt.Errorf("%w: another process enforces by %s; stop it first, or use another directory", ErrPinsInUse, p.path)
-	}
-	return nil
 }
 
 // layouts returns the layouts that are there, the newest last.

@@ -2,13 +2,10 @@ package bpf
 
 import (
 	"fmt"
-	"os"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
-	"golang.org/x/sys/unix"
 )
 
 // ProbeLSM attaches a program to an LSM hook that does nothing but count, goes
@@ -47,12 +44,12 @@ func ProbeLSM() (ran bool, err error) {
 		return false, fmt.Errorf("loading a program: %w", err)
 	}
 	defer program.Close()
-	l, err := link.AttachLSM(link.LSMOptions{Program: program})
+	l, err := attachLSM(program)
 	if err != nil {
 		return false, fmt.Errorf("attaching a program: %w", err)
 	}
 	defer l.Close()
-	if _, err := unix.Getpgid(os.Getpid()); err != nil {
+	if err := getpgid(); err != nil {
 		return false, fmt.Errorf("going through the hook: %w", err)
 	}
 	var count uint64

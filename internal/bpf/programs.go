@@ -109,9 +109,15 @@ func (o *Object) loadIterator(name string) (*ebpf.Collection, error) {
 	return collection, nil
 }
 
+// iterator is a [link.Iter].
+type iterator interface {
+	Open() (io.ReadCloser, error)
+	Close() error
+}
+
 // iterate runs a program over all tasks until it marks no more of them.
 func iterate(collection *ebpf.Collection, name string) error {
-	iterator, err := link.AttachIter(link.IterOptions{Program: collection.Programs[name]})
+	iterator, err := attachIterator(collection.Programs[name])
 	if err != nil {
 		return fmt.Errorf("attaching %s: %w", name, err)
 	}
@@ -191,7 +197,7 @@ func (o *Object) attach(names []string) (_ []link.Link, err error) {
 }
 
 func (o *Object) attachOne(name string, program *ebpf.Program) (link.Link, error) {
-	l, err := link.AttachLSM(link.LSMOptions{Program: program})
+	l, err := attachLSM(program)
 	if err != nil {
 		return nil, fmt.Errorf("attaching %s: %w", name, err)
 	}

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 )
 
@@ -111,7 +109,7 @@ func New(options Options) *Cache {
 		options.Bytes = 16 << 20
 	}
 	if options.Alive == nil {
-		options.Alive = func(pid uint32) bool { return unix.Kill(int(pid), 0) != unix.ESRCH }
+		options.Alive = alive
 	}
 	return &Cache{options: options, entries: map[key]*list.Element{}, used: list.New()}
 }

@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 )
@@ -48,10 +46,7 @@ func readProcess(dir string, p procfs.Process) Execution {
 	if e.Binary, err = os.Readlink(filepath.Join(dir, "exe")); err != nil {
 		return e
 	}
-	var file unix.Stat_t
-	if err := unix.Stat(filepath.Join(dir, "exe"), &file); err == nil {
-		e.Inode = file.Ino
-	}
+	e.Inode = inode(filepath.Join(dir, "exe"))
 	cmdline, err := os.Open(filepath.Join(dir, "cmdline"))
 	if err != nil {
 		return e

@@ -1,0 +1,53 @@
+package ebpfguard
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernelRelease returns what uname -r prints.
+func kernelRelease() string {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return ""
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}
+
+// offersMountSetattr reports whether the kernel has mount_setattr(2), since 5.12.
+// The call cannot succeed.
+func offersMountSetattr() bool {
+	_, _, errno := unix.Syscall6(unix.SYS_MOUNT_SETATTR, ^uintptr(0), 0, 0, 0, 0, 0)
+	return !errors.Is(errno, unix.ENOSYS)
+}
+
+// cgroupPath opens a cgroup by its id, which is its file handle
+// (fs/kernfs/mount.c, FILEID_KERNFS).
+func cgroupPath(id uint64) (string, error) {
+	const fileIDKernfs = 0xfe
+	mount, err := unix.Open(cgroupMount, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(mount)
+	handle := unix.NewFileHandle(fileIDKernfs, binary.NativeEndian.AppendUint64(nil, id))
+	fd, err := unix.OpenByHandleAt(mount, handle, unix.O_PATH|unix.O_CLOEXEC)
+	if err != nil {
+		return "", err
+	}
+	defer unix.Close(fd)
+	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return "", err
+	}
+	path = strings.TrimPrefix(path, cgroupMount)
+	if path == "" {
+		path = "/"
+	}
+	return path, nil
+}
