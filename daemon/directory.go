@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -84,12 +82,7 @@ type directory struct {
 func fingerprint(paths []string) string {
 	var b strings.Builder
 	for _, path := range paths {
-		var s unix.Stat_t
-		if err := unix.Stat(path, &s); err != nil {
-			fmt.Fprintf(&b, "%s %v\n", path, err)
-			continue
-		}
-		fmt.Fprintf(&b, "%s %d %d %d %d %d\n", path, s.Dev, s.Ino, s.Size, s.Mtim.Nano(), s.Ctim.Nano())
+		fmt.Fprintf(&b, "%s %s\n", path, fileState(path))
 	}
 	return b.String()
 }

@@ -2,12 +2,9 @@ package mitigate
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"slices"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -29,7 +26,7 @@ func Kill(subject policy.Subject) ([]uint32, error) {
 	victims := map[uint32]victim{}
 	defer func() {
 		for _, v := range victims {
-			_ = unix.Close(v.pidfd)
+			_ = v.close()
 		}
 	}()
 	var errs []error
@@ -48,7 +45,7 @@ func Kill(subject policy.Subject) ([]uint32, error) {
 				errs = append(errs, err)
 			} else if v != nil {
 				victims[p.PID] = *v
-				errs = append(errs, v.signal(unix.SIGSTOP))
+				errs = append(errs, v.stop())
 			}
 		}
 		if err := errors.Join(errs...); err != nil {
@@ -57,7 +54,7 @@ func Kill(subject policy.Subject) ([]uint32, error) {
 	}
 	var killed []uint32
 	for pid, v := range victims {
-		if err := v.signal(unix.SIGKILL); err != nil {
+		if err := v.kill(); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -76,48 +73,7 @@ type victim struct {
 	pidfd int
 }
 
-// openVictim makes sure that a pid still is the process that was seen; nil if not.
-func openVictim(p procfs.Process) (*victim, error) {
-	fd, err := unix.PidfdOpen(int(p.PID), 0)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
-		return nil, nil // it has ended
-	}
-	if err != nil {
-		return nil, fmt.Errorf("process %d: %w", p.PID, err)
-	}
-	// The descriptor is of the process that has the pid now.
-	if now, err := procfs.Stat(p.PID); err != nil || now.Start != p.Start {
-		return nil, unix.Close(fd)
-	}
-	return &victim{p, fd}, nil
-}
-
-func (v victim) signal(s unix.Signal) error {
-	err := unix.PidfdSendSignal(v.pidfd, s, nil, 0)
-	if err != nil && !errors.Is(err, unix.ESRCH) {
-		return fmt.Errorf("process %d (%s): %w", v.PID, v.Comm, err)
-	}
-	return nil
-}
-
-// await waits until the process is gone.
-func (v victim) await(deadline time.Time) error {
-	for {
-		left := max(0, time.Until(deadline))
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(v.pidfd), Events: unix.POLLIN}}, int(left.Milliseconds()))
-		switch {
-		case errors.Is(err, unix.EINTR):
-		case err != nil:
-			return fmt.Errorf("process %d (%s): %w", v.PID, v.Comm, err)
-		case n == 0:
-			return fmt.Errorf("process %d (%s) was killed but still exists; it may be waiting for a device", v.PID, v.Comm)
-		default:
-			return nil
-		}
-	}
-}
-
-// findVictims returns the processes to kill that are not among the victims yet. Those that
+// selected returns the processes to kill that are not among the victims yet. Those that
 // the daemon needs to go on are never among them.
 func findVictims(s selector, victims map[uint32]victim) ([]procfs.Process, error) {
 	all, err := procfs.Processes()

@@ -6,8 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -47,7 +46,7 @@ func noMatchForBinary(text string, s selector) string {
 	}
 	if pattern.Kind != policy.PathExact {
 		folder := text[:strings.LastIndexByte(literal(text), '/')+1]
-		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			return missing("directory", folder)
 		}
 		if !anyProcess(s.selects) {
@@ -57,7 +56,7 @@ func noMatchForBinary(text string, s selector) string {
 	}
 	file, err := os.Stat(text)
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return missing("file", text)
 	case err != nil: // nothing is known
 		return ""
@@ -86,8 +85,7 @@ func isScript(path string) bool {
 }
 
 func noMatchForCgroup(path string, s selector) string {
-	var mount unix.Statfs_t
-	if literal(path) == path && unix.Statfs(cgroupDir, &mount) == nil && mount.Type == unix.CGROUP2_SUPER_MAGIC {
+	if literal(path) == path && hasCgroups() {
 		if _, err := os.Stat(cgroupDir + path); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Sprintf("there is no cgroup %s here (systemd-cgls lists them); this mitigation matches nothing until that cgroup exists", path)
 		}

@@ -9,12 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -59,32 +57,13 @@ func (j *Sink) Write(ctx context.Context, alert ebpfguard.Alert) error {
 	stop := context.AfterFunc(ctx, func() { _ = j.conn.SetWriteDeadline(time.Unix(1, 0)) })
 	defer stop()
 	_, _, err = j.conn.WriteMsgUnix(message, nil, j.socket)
-	if errors.Is(err, unix.EMSGSIZE) || errors.Is(err, unix.ENOBUFS) {
+	if errors.Is(err, syscall.EMSGSIZE) || errors.Is(err, syscall.ENOBUFS) {
 		err = j.writeFile(message)
 	}
 	if err != nil {
 		return fmt.Errorf("write to journald: %w; is systemd-journald running?", err)
 	}
 	return nil
-}
-
-// writeFile sends what is too long for a datagram in a sealed file in memory.
-func (j *Sink) writeFile(message []byte) error {
-	fd, err := unix.MemfdCreate("ebpfguard-alert", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
-	if err != nil {
-		return err
-	}
-	file := os.NewFile(uintptr(fd), "memfd")
-	defer file.Close()
-	if _, err := file.Write(message); err != nil {
-		return err
-	}
-	const seals = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE | unix.F_SEAL_SEAL
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals); err != nil {
-		return err
-	}
-	_, _, err = j.conn.WriteMsgUnix(nil, unix.UnixRights(fd), j.socket)
-	return err
 }
 
 // journalFields is a message in journald's native protocol.

@@ -11,9 +11,8 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Options say where to serve, and who may call.
@@ -57,9 +56,9 @@ func Listen(options Options) (_ *Server, err error) {
 		return nil, err
 	}
 	// This mask refuses callers between bind and chmod.
-	former := unix.Umask(0o177)
+	former := umask(0o177)
 	s.listener, err = net.ListenUnix("unix", &net.UnixAddr{Name: options.Socket, Net: "unix"})
-	unix.Umask(former)
+	umask(former)
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
@@ -101,7 +100,7 @@ func (s *Server) makeRoom() error {
 	if err == nil {
 		return errors.Join(fmt.Errorf("another daemon serves %s already; stop it first, or name another socket", path), c.Close())
 	}
-	if !errors.Is(err, unix.ECONNREFUSED) {
+	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("find out whether another daemon serves %s: %w", path, err)
 	}
 	if err := os.Remove(path); err != nil {

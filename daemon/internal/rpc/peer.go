@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
@@ -23,7 +22,7 @@ import (
 // (SO_PEERCRED, unix(7)): the process as it was when it connected.
 type caller struct {
 	credentials.CommonAuthInfo
-	unix.Ucred
+	pid, uid, gid uint32
 }
 
 // AuthType implements [credentials.AuthInfo].
@@ -37,7 +36,7 @@ func CallerPID(ctx context.Context) (uint32, bool) {
 		return 0, false
 	}
 	who, ok := p.AuthInfo.(caller)
-	return uint32(who.Pid), ok && who.Pid > 0
+	return who.pid, ok && who.pid > 0
 }
 
 // peerCredentials finds out who connects. Nothing is encrypted: the socket does not leave
@@ -54,15 +53,14 @@ func (peerCredentials) ServerHandshake(c net.Conn) (net.Conn, credentials.AuthIn
 	if err != nil {
 		return nil, nil, err
 	}
-	var who *unix.Ucred
+	var who caller
 	var failure error
-	err = raw.Control(func(fd uintptr) {
-		who, failure = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
+	err = raw.Control(func(fd uintptr) { who, failure = callerOf(int(fd)) })
 	if err := errors.Join(err, failure); err != nil {
 		return nil, nil, fmt.Errorf("find out who connected: %w", err)
 	}
-	return c, caller{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, *who}, nil
+	who.CommonAuthInfo = credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}
+	return c, who, nil
 }
 
 // ClientHandshake implements [credentials.TransportCredentials]; a server needs none.
@@ -100,14 +98,14 @@ func (s *Server) authorize(ctx context.Context, method string) error {
 	if !ok {
 		return status.Error(codes.PermissionDenied, "the daemon cannot find out who calls")
 	}
-	if who.Uid == 0 || who.Uid == uint32(os.Geteuid()) {
+	if who.uid == 0 || who.uid == uint32(os.Geteuid()) {
 		return nil
 	}
 	reads := slices.Contains(reading, method)
 	if reads && s.isMember(who) {
 		return nil
 	}
-	s.options.Log.Warn("a call was refused", "method", method, "pid", who.Pid, "uid", who.Uid, "gid", who.Gid)
+	s.options.Log.Warn("a call was refused", "method", method, "pid", who.pid, "uid", who.uid, "gid", who.gid)
 	what := "only root may change what is enforced; use sudo"
 	if reads {
 		what = "only root and the group in the daemon's configuration may read; use sudo"
@@ -115,7 +113,7 @@ func (s *Server) authorize(ctx context.Context, method string) error {
 			what = "only root and the group " + s.options.Group + " may read; use sudo, or join the group"
 		}
 	}
-	return status.Errorf(codes.PermissionDenied, "user %d may not do this: %s", who.Uid, what)
+	return status.Errorf(codes.PermissionDenied, "user %d may not do this: %s", who.uid, what)
 }
 
 // isMember reports whether the caller is in the group that may read.
@@ -123,10 +121,10 @@ func (s *Server) isMember(who caller) bool {
 	if s.group == noGroup {
 		return false
 	}
-	if who.Gid == s.group {
+	if who.gid == s.group {
 		return true
 	}
-	u, err := user.LookupId(strconv.FormatUint(uint64(who.Uid), 10))
+	u, err := user.LookupId(strconv.FormatUint(uint64(who.uid), 10))
 	if err != nil {
 		return false
 	}
