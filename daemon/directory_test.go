@@ -177,7 +177,7 @@ func TestReconfigure(t *testing.T) {
 	}
 	i.want("a")
 	next.Policies = filepath.Join(w.dir, "others")
-	next.Socket = "/elsewhere"
+	next.Socket, next.AlertBuffer = "/elsewhere", 1<<20
 	if err := os.Mkdir(next.Policies, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestReconfigure(t *testing.T) {
 	i.want("b")
 	w.write("c.yaml", bind("c", 1)) // the other directory is watched
 	i.want("b", "c")
-	i.await("that a start is needed", func() bool { return strings.Contains(w.log.String(), "options=[Socket]") })
+	i.await("that a start is needed", func() bool { return strings.Contains(w.log.String(), `options="[socket alert_buffer]"`) })
 	failure = errors.New("a wrong key")
 	i.d.Reload()
 	i.wantProblem("a wrong key")

@@ -3,6 +3,8 @@ package daemon
 import (
 	"fmt"
 	"reflect"
+	"regexp"
+	"strings"
 
 	"github.com/ebpfguard/ebpfguard/daemon/config"
 )
@@ -47,19 +49,22 @@ func (d *Daemon) reconfigure(to config.Config) {
 	if d.options.Level != nil {
 		d.options.Level.Set(next.LogLevel)
 	}
-	if left := changedFields(next, to); len(left) > 0 {
+	if left := changedKeys(next, to); len(left) > 0 {
 		d.log.Warn("these options change only when the daemon restarts", "options", left)
 	}
 }
 
-// changedFields returns the names of the fields that differ.
-func changedFields(a, b config.Config) []string {
-	var fields []string
+// wordStart is where a word of a field's name begins, but the first.
+var wordStart = regexp.MustCompile(`\B[A-Z]`)
+
+// changedKeys returns the keys of the configuration that differ: on_exit for OnExit.
+func changedKeys(a, b config.Config) []string {
+	var keys []string
 	va, vb := reflect.ValueOf(a), reflect.ValueOf(b)
 	for i := range va.NumField() {
 		if !reflect.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()) {
-			fields = append(fields, va.Type().Field(i).Name)
+			keys = append(keys, strings.ToLower(wordStart.ReplaceAllString(va.Type().Field(i).Name, "_$0")))
 		}
 	}
-	return fields
+	return keys
 }

@@ -39,7 +39,7 @@ var (
 	policies    = describe("policies", "Policies in force.")
 	rules       = describe("rules", "Rules in force.")
 	mitigations = describe("mitigations", "Mitigations in force.")
-	revision    = describe("revision", "Number of the policy set in force.")
+	revision    = describe("revision", "Revision of the policy set in force.")
 	applied     = describe("applied_timestamp_seconds", "When the policy set in force was applied.")
 	attached    = describe("operation_attached", "Whether the operation is judged.", "operation")
 
