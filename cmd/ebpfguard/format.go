@@ -76,14 +76,14 @@ func span(d time.Duration) string {
 	case s < 60:
 		return fmt.Sprintf("%ds", s)
 	case s < 3600:
-		return two(s/60, "m", s%60, "s")
+		return twoUnits(s/60, "m", s%60, "s")
 	case s < 86400:
-		return two(s/3600, "h", s%3600/60, "m")
+		return twoUnits(s/3600, "h", s%3600/60, "m")
 	}
-	return two(s/86400, "d", s%86400/3600, "h")
+	return twoUnits(s/86400, "d", s%86400/3600, "h")
 }
 
-func two(a int, first string, b int, second string) string {
+func twoUnits(a int, first string, b int, second string) string {
 	if b == 0 {
 		return fmt.Sprintf("%d%s", a, first)
 	}
@@ -109,8 +109,8 @@ func printable(s string) string {
 	}, s)
 }
 
-// cut shortens text to a width, and says so.
-func cut(s string, width int) string {
+// truncate shortens text to a width, and says so.
+func truncate(s string, width int) string {
 	if utf8.RuneCountInString(s) <= width {
 		return s
 	}

@@ -15,7 +15,7 @@ func TestHuman(t *testing.T) {
 		{span(3*time.Hour + 12*time.Minute + 30*time.Second), "3h 12m"}, {span(49 * time.Hour), "2d 1h"},
 		{size(4096), "4 KiB"}, {size(43 << 20), "43.0 MiB"},
 		{short(999_999), "999,999"}, {short(1_234_567), "1.2M"}, {short(5_000_000_000), "5.0G"},
-		{cut("abcdef", 6), "abcdef"}, {cut("äbcdef", 5), "äbcd…"}, {cut("abc", 0), ""},
+		{truncate("abcdef", 6), "abcdef"}, {truncate("äbcdef", 5), "äbcd…"}, {truncate("abc", 0), ""},
 		{printable("a\x1b[2Jb\nc\xffd é"), "a?[2Jb?c?d é"},
 	} {
 		if test.got != test.want {

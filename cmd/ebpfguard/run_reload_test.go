@@ -64,7 +64,7 @@ func TestRunReload(t *testing.T) {
 func TestRunReloadStandardInput(t *testing.T) {
 	r := newRunner(runFlags{files: []string{"-"}}, io.Discard, io.Discard)
 	r.guard = newFakeGuard(t)
-	if err := r.again(); err == nil || !strings.Contains(err.Error(), "standard input") {
+	if err := r.reloadPolicies(); err == nil || !strings.Contains(err.Error(), "standard input") {
 		t.Errorf("error %v", err)
 	}
 }

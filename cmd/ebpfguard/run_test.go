@@ -152,7 +152,7 @@ func TestRunGaps(t *testing.T) {
 	var log buffer
 	r = newRunner(runFlags{files: []string{file}, allowGaps: true}, io.Discard, &log)
 	r.guard, r.gaps = newFakeGuard(t), gaps
-	if err := r.again(); err != nil {
+	if err := r.reloadPolicies(); err != nil {
 		t.Error(err)
 	}
 	if text := log.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, `gap="policy one: no hook"`) {

@@ -123,15 +123,15 @@ func (r *runner) wait() {
 			r.log.Info("ending", "signal", s.String())
 			return
 		case <-r.reload:
-			if err := r.again(); err != nil {
+			if err := r.reloadPolicies(); err != nil {
 				r.log.Error("the policies were NOT reloaded; the previous ones stay in force", "error", err)
 			}
 		}
 	}
 }
 
-// again replaces the policies by those that the files hold now.
-func (r *runner) again() error {
+// reloadPolicies replaces the policies by those that the files hold now.
+func (r *runner) reloadPolicies() error {
 	r.alerts.reopen()
 	if slices.Contains(r.flags.files, "-") {
 		return errors.New("the standard input cannot be read again; run with files to reload")

@@ -72,7 +72,7 @@ func (f *topFrame) String() string {
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		b.WriteString(strings.TrimRight(cut(line, f.width), " "))
+		b.WriteString(strings.TrimRight(truncate(line, f.width), " "))
 	}
 	if !f.keys {
 		b.WriteString("\n")
@@ -92,14 +92,14 @@ func (f *topFrame) head() []string {
 		problem = "! " + printable(s.Problems[0])
 		if more := len(s.Problems) - 1; more > 0 {
 			rest := fmt.Sprintf(" (and %d more: ebpfguard status)", more)
-			problem = cut(problem, f.width-len(rest)) + rest
+			problem = truncate(problem, f.width-len(rest)) + rest
 		}
 	}
 	var was, is sums
 	was.add(f.before.status)
 	is.add(s)
 	lines := []string{
-		fmt.Sprintf("%s  %s  up %s  revision %d  %s  %s  %s", state, printable(cut(s.Host, 20)), span(f.now.at.Sub(s.Started.AsTime())),
+		fmt.Sprintf("%s  %s  up %s  revision %d  %s  %s  %s", state, printable(truncate(s.Host, 20)), span(f.now.at.Sub(s.Started.AsTime())),
 			s.Revision, many(s.Policies, "policy", "policies"), many(s.Rules, "rule", "rules"), f.now.at.Local().Format("15:04:05")),
 	}
 	if problem != "" {
@@ -118,14 +118,14 @@ type sums struct{ all, audited, denied, alerts, lost, limited uint64 }
 
 func (s *sums) add(status *pb.StatusResponse) {
 	for _, o := range status.GetOperations() {
-		s.all += concerned(o)
+		s.all += decisions(o)
 		s.audited, s.denied, s.alerts = s.audited+o.Audited, s.denied+o.Denied, s.alerts+o.Alerts
 		s.lost, s.limited = s.lost+o.AlertsLost, s.limited+o.AlertsLimited
 	}
 }
 
-// concerned is how many operations rules decided about.
-func concerned(o *pb.OperationCounters) uint64 {
+// decisions returns how many operations rules decided about.
+func decisions(o *pb.OperationCounters) uint64 {
 	return o.GetAllowed() + o.GetAudited() + o.GetDenied()
 }
 
@@ -142,7 +142,7 @@ func (f *topFrame) operations() []string {
 		if !o.Attached {
 			name += " (off)"
 		}
-		rows = append(rows, []string{name, f.perSecond(concerned(before), concerned(o)), f.perSecond(before.Denied, o.Denied),
+		rows = append(rows, []string{name, f.perSecond(decisions(before), decisions(o)), f.perSecond(before.Denied, o.Denied),
 			f.perSecond(before.Audited, o.Audited), short(o.Denied), short(o.Killed), short(o.AlertsLost)})
 	}
 	if len(rows) == 1 {

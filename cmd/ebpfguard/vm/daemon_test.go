@@ -297,7 +297,7 @@ func TestDaemon(t *testing.T) {
 	}
 	wantDenied(t, 4001)
 	wantDenied(t, 4003)
-	// Kill: at once, and only whom it is for.
+	// Kill: at once, and only the processes that it is for.
 	killed, err := c.Mitigate(ctx, &pb.MitigateRequest{
 		Profile: pb.MitigateRequest_PROFILE_KILL, Ttl: durationpb.New(time.Minute),
 		Subject: &pb.MitigateRequest_Process{Process: &pb.ProcessSubject{Pid: uint32(victim.cmd.Process.Pid)}},
