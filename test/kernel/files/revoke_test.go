@@ -42,6 +42,11 @@ func testRevoke(t *testing.T, g *guardtest.FileGuard) {
 		d.Passed(t, "write", "secret")
 		g.Refused(t, d, "open", secret, "r")
 	})
+	deep := guardtest.WriteFile(t, dir+strings.Repeat("/d", 70)+"/file", "")
+	stranger := guardtest.StartDoer(t, guardtest.CopyProgram(t, dir+"/other"))
+	for _, d := range []*guardtest.Doer{d, stranger, bystander} {
+		d.Passed(t, "hold", "deep", deep, "r")
+	}
 	g.Enforce(t, revoke) // until the end, so that its programs are loaded once
 	t.Run("with", func(t *testing.T) {
 		wantAttached(t, true)
@@ -87,15 +92,10 @@ func testRevoke(t *testing.T, g *guardtest.FileGuard) {
 		}
 	})
 	t.Run("what cannot be decided", func(t *testing.T) {
-		deep := guardtest.WriteFile(t, dir+strings.Repeat("/d", 70)+"/file", "")
-		other := guardtest.StartDoer(t, guardtest.CopyProgram(t, dir+"/other"))
-		for _, d := range []*guardtest.Doer{d, other, bystander} {
-			d.Passed(t, "hold", "deep", deep, "r")
-		}
-		g.Enforce(t, revoke, guardtest.DenyFiles("other", ebpfguard.Binaries(dir+"/other"), secret))
+		g.Enforce(t, revoke, guardtest.DenyFiles("others", ebpfguard.Binaries(dir+"/other"), secret))
 		g.Undecided(t, d, "read", "deep")
-		g.Undecided(t, other, "open", deep, "r")
-		other.Passed(t, "read", "deep") // no rule about it revokes
+		g.Undecided(t, stranger, "open", deep, "r")
+		stranger.Passed(t, "read", "deep") // no rule about it revokes
 		bystander.Passed(t, "read", "deep")
 	})
 	t.Run("renamed and unlinked", func(t *testing.T) {
