@@ -71,7 +71,7 @@ and not if NO_COLOR is set.`,
 	f.StringSliceVar(&request.Verdicts, "verdict", nil, "only these `verdicts`: audit, deny or kill")
 	f.StringSliceVar(&request.Severities, "severity", nil, "only of these `severities`; none stands for rules without one")
 	f.StringSliceVar(&request.Binaries, "binary", nil, "only of these programs, `paths` or patterns as in a policy")
-	f.VarP(&format, "output", "o", "the `format`: text or json")
+	outputFlag(f, &format, "the `format`: text or json", outputText, outputJSON)
 	f.IntVarP(&most, "number", "n", 0, "stop after this `number` of alerts; 0 for never")
 	for flag, words := range map[string][]string{
 		"operation": operationNames(), "verdict": {"audit", "deny", "kill"},

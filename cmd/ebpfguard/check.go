@@ -29,7 +29,7 @@ enforce at all.`,
 			return check(cmd.OutOrStdout(), ebpfguard.Probe(), format)
 		},
 	}
-	cmd.Flags().VarP(&format, "output", "o", "the `format`: text or json")
+	outputFlag(cmd.Flags(), &format, "the `format`: text or json", outputText, outputJSON)
 	return cmd
 }
 

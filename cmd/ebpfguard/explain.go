@@ -85,7 +85,7 @@ that the kernel may choose.`,
 	}
 	f.StringVar(&flags.operation, "operation", "", "the `operation`: "+strings.Join(names, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("operation", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
-	f.VarP(&flags.output, "output", "o", "the `format`: text or json")
+	outputFlag(f, &flags.output, "the `format`: text or json", outputText, outputJSON)
 	flags.process.add(f)
 	addObjectFlags(cmd)
 	f.Uint32Var(&flags.pid, "pid", 0, "process: the running one of this `number`, as /proc tells the daemon")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,10 @@ func explainFlag(_ *cobra.Command, err error) error {
 		what = "write true or false"
 	case "duration":
 		what = "write numbers with units, such as 500ms, 90s, 10m or 2h"
+	}
+	if words := strings.Split(invalid.GetFlag().Value.Type(), "|"); len(words) > 1 {
+		last := len(words) - 1
+		what = fmt.Sprintf("choose %s or %s", strings.Join(words[:last], ", "), words[last])
 	}
 	return usagef("--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), what)
 }

@@ -16,7 +16,7 @@ import (
 
 func newGetCommand() *cobra.Command {
 	var daemon remote
-	format := choice{"table", []string{"table", "wide", "yaml", "json"}}
+	format := output("table")
 	cmd := &cobra.Command{
 		Use:   "get [NAME ...]",
 		Short: "List the policies in force",
@@ -39,12 +39,12 @@ lift.`,
 			if err != nil {
 				return err
 			}
-			return printPolicies(cmd.OutOrStdout(), policies, format.value)
+			return printPolicies(cmd.OutOrStdout(), policies, format)
 		},
 		ValidArgsFunction: daemon.complete(namesOf()),
 	}
 	daemon.add(cmd)
-	cmd.Flags().VarP(&format, "output", "o", "the `format`: table, wide, yaml or json")
+	outputFlag(cmd.Flags(), &format, "the `format`: table, wide, yaml or json", "table", "wide", "yaml", outputJSON)
 	return cmd
 }
 
@@ -79,7 +79,7 @@ func namesOf(origins ...pb.Origin) func(context.Context, *client.Client) ([]stri
 	}
 }
 
-func printPolicies(w io.Writer, policies []*pb.Policy, format string) error {
+func printPolicies(w io.Writer, policies []*pb.Policy, format output) error {
 	switch format {
 	case "json":
 		list := make([]any, len(policies))

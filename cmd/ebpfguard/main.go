@@ -10,6 +10,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
 
 // The exit codes.
@@ -203,18 +206,7 @@ const (
 	outputJSON output = "json"
 )
 
-// Set implements pflag.Value.
-func (o *output) Set(s string) error {
-	switch v := output(s); v {
-	case outputText, outputJSON:
-		*o = v
-		return nil
-	}
-	return errors.New("choose text or json")
+// outputFlag adds --output, which takes one of the formats.
+func outputFlag(f *pflag.FlagSet, to *output, usage string, formats ...output) {
+	f.VarP(setup.Choice(to, formats...), "output", "o", usage)
 }
-
-// String implements pflag.Value.
-func (o *output) String() string { return string(*o) }
-
-// Type implements pflag.Value.
-func (o *output) Type() string { return "text|json" }

@@ -51,7 +51,7 @@ func newMitigateListCommand(daemon *remote) *cobra.Command {
 			return table(cmd.OutOrStdout(), []int{4, 5}, rows...)
 		},
 	}
-	cmd.Flags().VarP(&format, "output", "o", "the `format`: text or json")
+	outputFlag(cmd.Flags(), &format, "the `format`: text or json", outputText, outputJSON)
 	return cmd
 }
 

@@ -87,6 +87,6 @@ in force.
 	f.StringVar(&flags.ready, "ready-file", "", "create `FILE` when every policy is in force, and remove it at the end")
 	f.StringVar(&flags.alerts, "alerts", "", "also append the alerts to `FILE`, as JSON lines")
 	f.Var(config.OutputsValue(&flags.outputs), "outputs", "write alerts to `OUTPUT` in place of the standard output, such as '{type: journald}' (can be repeated); none for no output")
-	f.VarP(&flags.output, "output", "o", "the `format` of the alerts on the standard output: text or json")
+	outputFlag(f, &flags.output, "the `format` of the alerts on the standard output: text or json", outputText, outputJSON)
 	return cmd
 }

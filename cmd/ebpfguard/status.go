@@ -55,7 +55,7 @@ The exit code is 0 if the daemon answers.`,
 		},
 	}
 	daemon.add(cmd)
-	cmd.Flags().VarP(&format, "output", "o", "the `format`: text or json")
+	outputFlag(cmd.Flags(), &format, "the `format`: text or json", outputText, outputJSON)
 	return cmd
 }
 

@@ -37,7 +37,7 @@ standard input.`,
 		},
 	}
 	policyFlag(cmd, &files)
-	cmd.Flags().VarP(&format, "output", "o", "the `format`: text or json")
+	outputFlag(cmd.Flags(), &format, "the `format`: text or json", outputText, outputJSON)
 	return cmd
 }
 
