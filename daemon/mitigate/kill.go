@@ -73,7 +73,7 @@ type victim struct {
 	pidfd int
 }
 
-// selected returns the processes to kill that are not among the victims yet. Those that
+// findVictims returns the processes to kill that are not among the victims yet. Those that
 // the daemon needs to go on are never among them.
 func findVictims(s selector, victims map[uint32]victim) ([]procfs.Process, error) {
 	all, err := procfs.Processes()
