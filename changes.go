@@ -6,7 +6,8 @@ import "github.com/ebpfguard/ebpfguard/policy"
 type Changes struct {
 	// Revision is the number of the set now in force; alerts carry it.
 	Revision uint32
-	// Changed ones say something else; what is only read from another place is unchanged.
+	// A policy is Changed if it says something else than before. One that only moved to
+	// another place in its file is not.
 	Added, Removed, Changed []string
 }
 

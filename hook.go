@@ -25,8 +25,10 @@ func attach[P any, A Alert](m *Manager, op *operation, toPolicy func(P) policy.P
 	return &Hook[P, A]{m, op, toPolicy, toP}, nil
 }
 
-// AddPolicy adds a policy to the set. It is in force when AddPolicy returns
-// nil; otherwise nothing has changed. A policy without a name gets one.
+// AddPolicy adds a policy to the set. It is in force when AddPolicy returns nil;
+// otherwise the former set is, see [Manager.Apply]. A policy without a name gets one:
+// the operation and the first number that is free, such as socket_bind-1. It compiles
+// the whole set; to add many policies, use Apply once.
 func (h *Hook[P, A]) AddPolicy(p P) error {
 	m := h.manager
 	m.mu.Lock()
@@ -39,9 +41,10 @@ func (h *Hook[P, A]) AddPolicy(p P) error {
 	return err
 }
 
-// RemovePolicy removes a policy from the set. It does not act any more when
-// RemovePolicy returns nil. A policy with rules for other operations can only
-// be replaced with [Manager.Apply].
+// RemovePolicy removes a policy from the set. It enforces nothing any more when
+// RemovePolicy returns nil; otherwise it still does. The error wraps [ErrNoPolicy] when
+// there is none of that name. A policy with rules for other operations too is refused:
+// replace the set with [Manager.Apply].
 func (h *Hook[P, A]) RemovePolicy(name string) error {
 	m := h.manager
 	m.mu.Lock()
@@ -92,5 +95,6 @@ func (h *Hook[P, A]) Alerts(ctx context.Context) iter.Seq2[A, error] {
 func (h *Hook[P, A]) Stats() (Stats, error) { return h.manager.Stats(h.operation.name) }
 
 // Detach stops judging the operation and removes its rules from the set; a
-// policy that has rules for other operations keeps those.
+// policy that has rules for other operations keeps those. The error wraps
+// [ErrNotAttached] when the operation is not attached any more.
 func (h *Hook[P, A]) Detach() error { return h.manager.detach(h.operation) }

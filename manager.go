@@ -152,8 +152,11 @@ func newManager(options Options) *Manager {
 	return m
 }
 
-// Attach loads and attaches what enforces the operations. What is attached
-// already stays as it is. Everything is allowed until policies are applied.
+// Attach loads and attaches the programs that enforce the operations; operations
+// that are attached already stay as they are. Everything is allowed until policies
+// are applied. The first call takes seconds: the kernel checks every program. An
+// operation that this kernel cannot enforce is an error that wraps
+// [ErrNotSupported]; the operations named before it are attached then.
 func (m *Manager) Attach(names ...policy.Operation) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -242,12 +245,13 @@ func (m *Manager) freeName(operation policy.Operation) string {
 // Policies returns the policy set in force, of a closed manager the last one.
 func (m *Manager) Policies() []policy.Policy { return policy.Clone(m.current.peek().set) }
 
-// Alerts returns an iterator over the alerts of all operations from now on; it
-// is for one loop. Subscribe before you apply policies. What gathered in the
-// kernel's buffer while nobody listened comes first. When the loop is too slow
-// a [*LostAlertsError] is yielded in place of what was lost: 16,384 alerts wait
-// at most. The iteration ends when the context does or the manager is closed; a
-// subscription that is not looped over lasts as long.
+// Alerts returns an iterator over the alerts of all operations from now on, for
+// one loop. Call it before you apply policies. Alerts that are in the kernel's
+// buffer because nobody listened come first. Up to 16,384 alerts wait for the
+// loop; when it is too slow for that, it gets a [*LostAlertsError] in place of
+// what was lost, and the verdicts stand. The loop ends when the context ends or
+// the manager is closed, and with an error when alerts cannot be read. Without a
+// loop the subscription lasts until then, too.
 func (m *Manager) Alerts(ctx context.Context) iter.Seq2[Alert, error] { return m.alerts(ctx, "") }
 
 func (m *Manager) alerts(ctx context.Context, operation policy.Operation) iter.Seq2[Alert, error] {
@@ -277,7 +281,8 @@ type Stats struct {
 	Alerts, AlertsLost, AlertsLimited uint64
 }
 
-// Stats returns the counters of an operation; zeros while it was never attached.
+// Stats returns the counters of an operation; zeros if it was never attached. The
+// error wraps [ErrNotSupported] for an operation that this version does not know.
 func (m *Manager) Stats(operation policy.Operation) (Stats, error) {
 	op, err := operationByName(operation)
 	if err != nil {
@@ -347,7 +352,9 @@ func (m *Manager) Close() error {
 	return m.close(false)
 }
 
-// Remove ends enforcement, also that which is pinned, and closes the manager.
+// Remove ends enforcement, also what is pinned, and closes the manager. It returns when
+// the kernel has detached all programs; that takes up to 30 seconds. After an error some
+// of them may still enforce: call [RemovePins].
 func (m *Manager) Remove() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

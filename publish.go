@@ -15,9 +15,12 @@ import (
 // Apply replaces the whole policy set in one step: every operation is judged by
 // the former set or by the new one, never by a mix of them, and by the new one
 // when Apply returns. All operations of the rules must be attached, unless
-// [Options.AutoAttach] is set. When anything is wrong with the set nothing has changed and
-// the error tells everything that is; the one error after that, when the new set is in
-// force and the kernel does not let go of what the former one needed, comes with Changes.
+// [Options.AutoAttach] is set. An empty set allows everything.
+//
+// On an error the former set stays in force; the error names everything that is wrong
+// with the set. There is one exception: if the new set is in force and something of the
+// former one could not be cleaned up, the error comes with [Changes] whose Revision is not
+// 0.
 func (m *Manager) Apply(set []policy.Policy) (Changes, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -47,11 +50,12 @@ func (m *Manager) apply(set []policy.Policy) (Changes, error) {
 	return changes, m.dropFormer()
 }
 
-// Check reports whether [Manager.Apply] would take a policy set, and changes nothing: the
-// error is the one that Apply would return for an invalid set, for operations that are
+// Check reports whether [Manager.Apply] would take a policy set, and changes nothing. It
+// returns the error that Apply would return for an invalid set, for operations that are
 // not attached, for what this kernel cannot enforce, for names that do not resolve, and
-// for a set that does not fit into the tables. What only trying it shows is not found: that
-// the kernel refuses programs, or memory.
+// for a set that does not fit into the tables ([ErrTooLarge]). It does not find what only
+// the kernel can tell: that it refuses a program, or has no memory. It takes as long as
+// compiling the set does, and does not wait for an Apply.
 func (m *Manager) Check(set []policy.Policy) error {
 	now := m.current.peek()
 	if now.closed {

@@ -56,7 +56,7 @@ func (c ruleCounts) after(before, after []policy.Policy, counters []abi.RuleCoun
 }
 
 // RuleStats returns the counters of all rules of the policy set in force, in
-// its order. Of a set with thousands of rules it takes some milliseconds.
+// its order. It makes one system call for each rule: some milliseconds for thousands.
 func (m *Manager) RuleStats() ([]RuleStats, error) {
 	now := m.current.take()
 	defer now.give()

@@ -5,9 +5,9 @@ import (
 	"sync/atomic"
 )
 
-// Sequence keeps the number of the last alert that was handed out: with a PinPath for
-// the manager that takes over, too. It is a counter for package sink, and may be used
-// concurrently, also when the manager is closed.
+// Sequence keeps the number of the last alert that was handed out, with a PinPath also for
+// the manager that takes over. Package sink uses it as its counter. It may be used
+// concurrently; when the manager is closed, it is a number in memory.
 type Sequence struct {
 	number atomic.Uint64
 	// note is where the number is kept for another process, nil without an object.

@@ -37,7 +37,8 @@ type Takeover struct {
 	Lost uint64
 }
 
-// Takeover returns what the manager took over; false if nothing was there.
+// Takeover returns what the manager took over, false if nothing was there. Both stay the
+// same as long as the manager lives.
 func (m *Manager) Takeover() (Takeover, bool) {
 	if m.takeover == nil {
 		return Takeover{}, false
@@ -212,8 +213,8 @@ func (k *kernel) alertsLost() (uint64, error) {
 }
 
 // AlertsLost returns how many alerts of all operations did not fit into the kernel's
-// buffer since enforcement began. With a PinPath a later manager tells as lost what was
-// lost after the last call, see [Takeover].
+// buffer since enforcement began. Their verdicts stood. With a PinPath the manager that
+// takes over reports in [Takeover] what was lost since the last call.
 func (m *Manager) AlertsLost() (uint64, error) {
 	now := m.current.take()
 	defer now.give()
