@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
@@ -34,11 +35,11 @@ type pinned struct {
 // writes version 2 (pinned_gob.go).
 const pinnedVersion = 2
 
-// pinnedForm is how it is written: as JSON.
+// pinnedForm is how it is written: as JSON, and behind it the policies as
+// [policy.EncodeState] writes them, which may be megabytes.
 type pinnedForm struct {
 	Version  int                           `json:"version"`
 	Key      compile.Key                   `json:"key"`
-	Policies json.RawMessage               `json:"policies"` // of policy.EncodeState
 	Attached map[policy.Operation][]string `json:"attached,omitempty"`
 	Marks    map[string]uint               `json:"marks,omitempty"`
 	Counted  map[string][]pinnedCounts     `json:"counted,omitempty"`
@@ -57,7 +58,7 @@ func (p pinned) encode() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	form := pinnedForm{pinnedVersion, p.key, set, p.attached, p.marks, map[string][]pinnedCounts{}, p.hooks}
+	form := pinnedForm{pinnedVersion, p.key, p.attached, p.marks, map[string][]pinnedCounts{}, p.hooks}
 	for name, rules := range p.counted {
 		for _, r := range rules {
 			form.Counted[name] = append(form.Counted[name], pinnedCounts{r.Hits, r.AlertsLost, r.AlertsLimited})
@@ -67,7 +68,7 @@ func (p pinned) encode() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding what a later process needs: %w", err)
 	}
-	return data, nil
+	return slices.Concat(data, []byte("\n"), set), nil
 }
 
 // decodePinned reads what this version or one before wrote. Of a newer one the error
@@ -78,7 +79,7 @@ func decodePinned(data []byte) (pinned, error) {
 		return decodeGob(data)
 	}
 	var version struct{ Version int }
-	if err := json.Unmarshal(data, &version); err != nil {
+	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&version); err != nil {
 		return pinned{}, damaged(err)
 	}
 	if version.Version > pinnedVersion {
@@ -91,7 +92,7 @@ func decodePinned(data []byte) (pinned, error) {
 	if err := d.Decode(&form); err != nil {
 		return pinned{}, damaged(err)
 	}
-	set, err := policy.DecodeState(form.Policies)
+	set, err := policy.DecodeState(data[d.InputOffset():])
 	if err != nil {
 		return pinned{}, damaged(err)
 	}
