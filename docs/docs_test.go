@@ -161,6 +161,27 @@ func anchor(heading string) string {
 	return strings.ReplaceAll(dropped.ReplaceAllString(text, ""), " ", "-")
 }
 
+var inRepository = regexp.MustCompile("^`(\\.ci|\\.github|api|bench|bpf|cmd|daemon|demo|deploy|docs|examples|internal|policy|scripts|sink|test)/[\\w./-]*`$")
+
+// TestPaths looks for the files and folders that pages name.
+func TestPaths(t *testing.T) {
+	for _, p := range pages(t) {
+		for _, l := range p.lines {
+			if l.code != "" || p.name == "CHANGELOG.md" { // which tells of what was
+				continue
+			}
+			for _, name := range code.FindAllString(l.text, -1) {
+				if !inRepository.MatchString(name) || strings.Contains(name, "/v0.") { // a tag
+					continue
+				}
+				if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(strings.Trim(name, "`")))); err != nil {
+					t.Errorf("%s:%d: there is no %s", p.name, l.number, name)
+				}
+			}
+		}
+	}
+}
+
 var target = regexp.MustCompile(`(?m)\bmake ([a-z][a-z/-]*)`)
 
 // TestTargets looks for the targets of make that pages name.
