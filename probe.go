@@ -178,6 +178,10 @@ func probeLSM(lsms []string) []Check {
 		loaded.Detail = "loading LSM programs was refused (EPERM) although this process is root"
 		loaded.Remedy = "a container needs the capabilities CAP_BPF and CAP_PERFMON or CAP_SYS_ADMIN; in a sandbox whose kernel forbids LSM programs use another machine"
 		return []Check{loaded}
+	case errors.Is(err, bpf.ErrNoTrampoline):
+		loaded.Detail = fmt.Sprintf("an LSM program was loaded but cannot be attached: %v", err)
+		loaded.Remedy = "use a kernel built with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS; on arm64 that takes Linux 6.4 or later"
+		return []Check{loaded}
 	case err != nil:
 		loaded.Detail = fmt.Sprintf("an LSM program cannot be loaded: %v", err)
 		loaded.Remedy = "use a kernel of version 5.10 or later built with CONFIG_BPF_LSM, CONFIG_BPF_SYSCALL and CONFIG_BPF_JIT"

@@ -1,12 +1,17 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/rlimit"
 )
+
+// ErrNoTrampoline says that the kernel has no way to call a program from a function: it was built without direct calls
+// by ftrace. arm64 has had them since 6.4 (2aa6ac03516d).
+var ErrNoTrampoline = errors.New("the kernel cannot call programs from its functions")
 
 // ProbeLSM attaches a program to an LSM hook that does nothing but count, goes
 // through the hook, and reports whether the program ran: without bpf among the
@@ -45,6 +50,9 @@ func ProbeLSM() (ran bool, err error) {
 	}
 	defer program.Close()
 	l, err := attachLSM(program)
+	if lacksTrampoline(err) {
+		return false, fmt.Errorf("attaching a program: %w (%w)", ErrNoTrampoline, err)
+	}
 	if err != nil {
 		return false, fmt.Errorf("attaching a program: %w", err)
 	}

@@ -1,6 +1,7 @@
 package bpf
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -21,6 +22,14 @@ func munmap(memory []byte) error { return unix.Munmap(memory) }
 
 func attachLSM(program *ebpf.Program) (link.Link, error) {
 	return link.AttachLSM(link.LSMOptions{Program: program})
+}
+
+// enotsupp is an errno of the kernel's own, which it should not return to programs.
+const enotsupp = unix.Errno(524)
+
+// lacksTrampoline reports whether an attachment failed because the kernel cannot call programs from its functions.
+func lacksTrampoline(err error) bool {
+	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, enotsupp)
 }
 
 func attachIterator(program *ebpf.Program) (iterator, error) {

@@ -20,6 +20,7 @@ func munmap([]byte) error                            { return errors.ErrUnsuppor
 func attachLSM(*ebpf.Program) (link.Link, error)     { return nil, errors.ErrUnsupported }
 func attachIterator(*ebpf.Program) (iterator, error) { return nil, errors.ErrUnsupported }
 func attachTracing(*ebpf.Program) (link.Link, error) { return nil, errors.ErrUnsupported }
+func lacksTrampoline(error) bool                     { return false }
 func getpgid() error                                 { return errors.ErrUnsupported }
 func openDirectory(string) (*os.File, error)         { return nil, errors.ErrUnsupported }
 func (*Pins) check() error                           { return errors.ErrUnsupported }
