@@ -3,11 +3,15 @@ package vmtest
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 
 	"github.com/ebpfguard/ebpfguard/internal/vmtest/wire"
 )
+
+// Loader is where programs of the guest's packages name their dynamic loader.
+var Loader = map[string]string{"amd64": "/lib64/ld-linux-x86-64.so.2", "arm64": "/lib/ld-linux-aarch64.so.1"}[runtime.GOARCH]
 
 // Guest reports which row of the table the process runs on. It is false outside a guest.
 func Guest() (Kernel, bool) {
@@ -70,6 +74,16 @@ func Processors(t testing.TB) {
 			}
 		})
 	}
+}
+
+// FullEnv makes tests thorough on all kernels, as make test-full does.
+const FullEnv = "EBPFGUARD_TEST_FULL"
+
+// Thorough reports whether a test that tries much at random or repeats something often has to do all of it: on the
+// named kernels of the table, and on all if FullEnv is set. On the others a tenth is enough.
+func Thorough(kernels ...string) bool {
+	k, _ := Guest()
+	return os.Getenv(FullEnv) != "" || slices.Contains(kernels, k.Name)
 }
 
 func mustGuest(t testing.TB) Kernel {

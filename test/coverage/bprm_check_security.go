@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 )
 
 // argv makes an argument vector for a raw exec. It is never freed.
@@ -245,7 +247,7 @@ func execInterpreterWays() []Way {
 			}
 			return install(e.Program(), content)
 		}, Do: func(e *Env) error {
-			return startTool("/lib64/ld-linux-x86-64.so.2", e.Program(), "-c", fmt.Sprintf("exit %d", done))
+			return startTool(vmtest.Loader, e.Program(), "-c", fmt.Sprintf("exit %d", done))
 		}},
 		{ID: "binfmt-misc", Needs: []string{"binfmt_misc"}, Description: "a binfmt_misc format whose interpreter is the program", Setup: registerFormat(""), Do: runFormat, Cleanup: unregisterFormat},
 		{ID: "binfmt-misc-fixed", Needs: []string{"binfmt_misc"}, Description: "a binfmt_misc format whose interpreter the kernel opened before the policy (flag F)", Setup: registerFormat("F"), Do: runFormat, Cleanup: unregisterFormat},

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 )
 
 // features finds out once each what this kernel lacks. A probe says why, and nothing when the feature is there.
@@ -50,7 +52,7 @@ var probes = map[string]func() string{
 	"udplite":            socketProbe(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE),
 	"local_port_range":   probeLocalPortRange,
 	"l2tp":               socketProbe(unix.AF_INET, unix.SOCK_DGRAM, ipprotoL2TP),
-	"ld.so":              fileProbe("/lib64/ld-linux-x86-64.so.2"),
+	"ld.so":              fileProbe(vmtest.Loader),
 	"shell":              fileProbe("/bin/sh"),
 	"legacy":             probeLegacy,
 	"ia32":               probeIA32,

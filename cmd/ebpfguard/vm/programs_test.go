@@ -171,9 +171,9 @@ var attempts = []attempt{
 	{name: "a script of a forbidden interpreter", command: "/opt/by-bash", shows: "ran", refusal: "/opt/by-bash: Operation not permitted",
 		alert: []string{`"policy":"no-bash"`, `"object":{"path":"/usr/bin/bash"}`}},
 	{name: "a script", command: "/opt/by-sh", shows: "ran"},
-	{name: "a forbidden program by ld.so", command: "/lib64/ld-linux-x86-64.so.2 /usr/bin/bash -c 'echo ran'", shows: "ran", refusal: "failed to map",
+	{name: "a forbidden program by ld.so", command: vmtest.Loader + " /usr/bin/bash -c 'echo ran'", shows: "ran", refusal: "failed to map",
 		alert: []string{`"operation":"bprm_check_security"`, `"hook":"mmap_file"`, `"policy":"no-bash"`, `"object":{"path":"/usr/bin/bash"}`}},
-	{name: "another program by ld.so", command: "/lib64/ld-linux-x86-64.so.2 /usr/bin/dash -c 'echo ran'", shows: "ran"},
+	{name: "another program by ld.so", command: vmtest.Loader + " /usr/bin/dash -c 'echo ran'", shows: "ran"},
 }
 
 // remountWritable does what later versions of mount(8) do for remount,rw.

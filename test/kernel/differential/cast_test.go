@@ -161,7 +161,7 @@ func (p *player) settle(t *testing.T, all []*world) {
 			if s.data {
 				mode = unix.O_RDWR
 			}
-			opened := p.Must(t, unix.SYS_OPEN, p.Batch.Text(s.path), uintptr(mode), 0)
+			opened := p.MustDo(t, func(b *guardtest.Batch) int { return b.Open(b.Text(s.path), mode, 0) })
 			p.Must(t, unix.SYS_DUP3, uintptr(opened), uintptr(fd), 0)
 			p.Must(t, unix.SYS_CLOSE, uintptr(opened))
 			s.fd = fd

@@ -58,9 +58,9 @@ func (c *comparison) change(*player) (trial, bool) {
 		at := b.Text(s.path)
 		switch way {
 		case "chmod":
-			return b.Call(unix.SYS_CHMOD, at, 0o755)
+			return b.Chmod(at, 0o755)
 		case "chown":
-			return b.Call(unix.SYS_CHOWN, at, 0, 0)
+			return b.Chown(at, 0, 0)
 		case "utimes":
 			return b.Call(unix.SYS_UTIMENSAT, 0, at, 0, 0)
 		case "setxattr":
@@ -79,14 +79,14 @@ func (c *comparison) create(*player) (trial, bool) {
 	t := trial{asked: []question{c.file(s, policy.Write)}, fails: []unix.Errno{unix.ENOSPC}}
 	switch t.what = choose(c, "mkdir", "mknod", "symlink", "creat", "link"); t.what {
 	case "mkdir":
-		t.make = func(b *guardtest.Batch) int { return b.Call(unix.SYS_MKDIR, b.Text(s.path), 0o755) }
+		t.make = func(b *guardtest.Batch) int { return b.Mkdir(b.Text(s.path), 0o755) }
 	case "mknod":
-		t.make = func(b *guardtest.Batch) int { return b.Call(unix.SYS_MKNOD, b.Text(s.path), unix.S_IFIFO|0o644, 0) }
+		t.make = func(b *guardtest.Batch) int { return b.Mknod(b.Text(s.path), unix.S_IFIFO|0o644) }
 	case "symlink":
-		t.make = func(b *guardtest.Batch) int { return b.Call(unix.SYS_SYMLINK, b.Text("f"), b.Text(s.path)) }
+		t.make = func(b *guardtest.Batch) int { return b.Symlink(b.Text("f"), b.Text(s.path)) }
 	case "creat":
 		t.make = func(b *guardtest.Batch) int {
-			return b.Call(unix.SYS_OPEN, b.Text(s.path), unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
+			return b.Open(b.Text(s.path), unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
 		}
 	case "link":
 		from, ok := c.spotOf(func(f spot) bool { return f.kind == isFile && f.mount == s.mount && !f.mounted })
@@ -94,7 +94,7 @@ func (c *comparison) create(*player) (trial, bool) {
 			return trial{}, false
 		}
 		t.asked = append([]question{c.file(from, policy.Write)}, t.asked...)
-		t.make = func(b *guardtest.Batch) int { return b.Call(unix.SYS_LINK, b.Text(from.path), b.Text(s.path)) }
+		t.make = func(b *guardtest.Batch) int { return b.Link(b.Text(from.path), b.Text(s.path)) }
 	}
 	return t, true
 }
@@ -113,13 +113,14 @@ func (c *comparison) rename(*player) (trial, bool) {
 	switch t.what = choose(c, "rename", "remove", "rename over"); t.what {
 	case "rename":
 		t.asked = append(t.asked, q)
-		t.make = func(b *guardtest.Batch) int { return b.Call(unix.SYS_RENAME, b.Text(s.path), b.Text(s.path)) }
+		t.make = func(b *guardtest.Batch) int { return b.Rename(b.Text(s.path), b.Text(s.path)) }
 	case "remove":
-		remove := uintptr(unix.SYS_RMDIR)
-		if s.kind == isDirectory {
-			remove = unix.SYS_UNLINK
+		t.make = func(b *guardtest.Batch) int {
+			if s.kind == isDirectory {
+				return b.Unlink(b.Text(s.path))
+			}
+			return b.Rmdir(b.Text(s.path))
 		}
-		t.make = func(b *guardtest.Batch) int { return b.Call(remove, b.Text(s.path)) }
 	case "rename over":
 		over, ok := c.spotOf(func(o spot) bool {
 			return o.kind == isDirectory && o.mount == s.mount && s.kind == isFile && !o.mounted && !s.mounted && !strings.HasPrefix(s.path, o.path+"/")
@@ -128,7 +129,7 @@ func (c *comparison) rename(*player) (trial, bool) {
 			return trial{}, false
 		}
 		t.asked = append(t.asked, c.file(over, policy.Write))
-		t.make = func(b *guardtest.Batch) int { return b.Call(unix.SYS_RENAME, b.Text(s.path), b.Text(over.path)) }
+		t.make = func(b *guardtest.Batch) int { return b.Rename(b.Text(s.path), b.Text(over.path)) }
 	}
 	return t, true
 }
@@ -157,7 +158,7 @@ func (c *comparison) held(*player) (trial, bool) {
 func (c *comparison) memory(*player) (trial, bool) {
 	q := question{operation: policy.FileOpen, object: policy.File{Access: policy.Read}}
 	return trial{what: "open a memfd", asked: []question{q}, make: func(b *guardtest.Batch) int {
-		call := b.Call(unix.SYS_OPEN, b.Text("/proc/self/fd/"+strconv.Itoa(memoryFD)), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		call := b.Open(b.Text("/proc/self/fd/"+strconv.Itoa(memoryFD)), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		b.Call(unix.SYS_CLOSE, guardtest.OpenedFD)
 		return call
 	}}, true

@@ -57,7 +57,7 @@ func (p *Performer) Attempt(t *testing.T, add func(*Batch) int) unix.Errno {
 // OpenFile opens a file and closes it.
 func OpenFile(path string, flags int) func(*Batch) int {
 	return func(b *Batch) int {
-		call := b.Call(unix.SYS_OPEN, b.Text(path), uintptr(flags|unix.O_CLOEXEC), 0)
+		call := b.Open(b.Text(path), flags|unix.O_CLOEXEC, 0)
 		b.Call(unix.SYS_CLOSE, OpenedFD)
 		return call
 	}

@@ -122,11 +122,17 @@ func (p *Performer) Perform(t *testing.T) {
 // Must makes one call, which has to succeed, and returns its result.
 func (p *Performer) Must(t *testing.T, number uintptr, args ...uintptr) int64 {
 	t.Helper()
-	call := p.Batch.Call(number, args...)
+	return p.MustDo(t, func(b *Batch) int { return b.Call(number, args...) })
+}
+
+// MustDo makes the call that is added to its batch, which has to succeed, and returns its result.
+func (p *Performer) MustDo(t *testing.T, add func(*Batch) int) int64 {
+	t.Helper()
+	call := add(p.Batch)
 	p.Perform(t)
 	result := p.Result(call)
 	if result < 0 {
-		t.Fatalf("performer %s: system call %d: %v", p.Name, number, unix.Errno(-result))
+		t.Fatalf("performer %s: %v", p.Name, unix.Errno(-result))
 	}
 	p.Batch = NewBatch()
 	return result

@@ -22,7 +22,7 @@ import (
 type Hammered struct {
 	Name            string
 	Forbidden, Free func(*Batch) int
-	fails           unix.Errno // of what is free
+	Fails           unix.Errno // of what is free
 }
 
 // StrikeOn has processes of a priority, as of nice(1), do things until they are stopped. Then
@@ -160,7 +160,7 @@ func strike(t *testing.T, p *Performer, things []Hammered) {
 		if r := p.Result(call); r != -int64(unix.EPERM) {
 			t.Errorf("%s: what is forbidden passed: %d", h.Name, r)
 		}
-		if r := p.Result(free[i]); r < 0 && unix.Errno(-r) != h.fails {
+		if r := p.Result(free[i]); r < 0 && unix.Errno(-r) != h.Fails {
 			t.Errorf("%s: what is free was refused: %v", h.Name, unix.Errno(-r))
 		}
 	}

@@ -4,7 +4,6 @@ package takeover
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -69,8 +68,7 @@ func TestPinnedUpgrade(t *testing.T) {
 // for. The shorter tests of the same run on all.
 func isOn(t *testing.T, kernels ...string) bool {
 	t.Helper()
-	k, _ := vmtest.Guest()
-	if !slices.Contains(kernels, k.Name) {
+	if !vmtest.Thorough(kernels...) {
 		t.Logf("for want of time on %v only", kernels)
 		return false
 	}
