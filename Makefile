@@ -9,6 +9,8 @@ KERNELS ?= all
 RUN ?=
 # The kernel of the demo, of fuzzing, of real workloads and of one test.
 KERNEL ?= 6.12
+# The architecture of the kernels, also of those above: amd64, or arm64 in emulation.
+ARCH ?= amd64
 # The one test that make vm runs; NAME/SUBTEST for a part of it.
 TEST ?=
 
@@ -39,27 +41,33 @@ demo: ## see a rogue sshd refused by a real kernel (KERNEL=6.12, or HOST=1 for t
 	@GO='$(GO)' KERNEL='$(KERNEL)' HOST='$(HOST)' demo/run
 
 .PHONY: test
-test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN=Bind)
-	@scripts/install-tools vm
+test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN=Bind ARCH=arm64)
+	@scripts/install-tools $(VM_TOOLS)
 	$(GO) test work
 	@$(MAKE) --no-print-directory test-vm
 
-SUITE = $(GO) run ./internal/vmtest/suite -tags vm -packages '$(VM_PACKAGES)' -modules '$(VM_MODULES)' \
-	-add bin/ebpfguard:/usr/bin/ebpfguard -add examples:/src/examples -add demo:/src/demo
+VM_TOOLS = vm $(filter arm64,$(ARCH))
+
+SUITE = $(GO) run ./internal/vmtest/suite -tags vm -arch '$(ARCH)' -packages '$(VM_PACKAGES)' -modules '$(VM_MODULES)' \
+	-add bin/$(ARCH)/ebpfguard:/usr/bin/ebpfguard -add examples:/src/examples -add demo:/src/demo $(VM_ENV)
 
 .PHONY: test-vm
-test-vm: bin/ebpfguard ## the kernel tests alone
-	@scripts/install-tools vm
+test-vm: bin/$(ARCH)/ebpfguard ## the kernel tests alone
+	@scripts/install-tools $(VM_TOOLS)
 	$(SUITE) -kernels '$(KERNELS)' -run '$(RUN)' -output '$(VM_OUTPUT)' $(VM_TESTS)
-	@if grep -q '^ *coverage: ' '$(VM_OUTPUT)'; then \
+	@if [ '$(ARCH)' = amd64 ] && grep -q '^ *coverage: ' '$(VM_OUTPUT)'; then \
 		$(GO) run ./test/coverage/table -check docs/coverage.md $(if $(filter all,$(KERNELS)),,-partial) '$(VM_OUTPUT)'; \
 	fi
 
 .PHONY: vm
-vm: bin/ebpfguard ## one kernel test on one kernel (TEST=TestSocketBind KERNEL=6.12)
+vm: bin/$(ARCH)/ebpfguard ## one kernel test on one kernel (TEST=TestSocketBind KERNEL=6.12 ARCH=arm64)
 	$(if $(TEST),,$(error make vm: give the name of a test, such as TEST=TestSocketBind))
-	@scripts/install-tools vm
+	@scripts/install-tools $(VM_TOOLS)
 	@$(SUITE) -kernels '$(KERNEL)' -test '$(TEST)' $(VM_TESTS)
+
+.PHONY: test-full
+test-full: ## make test, with all random comparisons and repetitions on every kernel: an hour more
+	@$(MAKE) --no-print-directory test VM_ENV='-env EBPFGUARD_TEST_FULL=1'
 
 # The package is tested on a Debian with systemd; the upgrade is one to the same files with another version. A second
 # machine boots with the files in place. The tour has a machine of its own, which has never seen the package.
@@ -124,6 +132,11 @@ dist-check: ## build everything that dist does, twice, and compare
 .PHONY: bin/ebpfguard
 bin/ebpfguard:
 	CGO_ENABLED=0 $(GO) build -trimpath -o $@ ./cmd/ebpfguard
+
+# What the guests get.
+.PHONY: bin/$(ARCH)/ebpfguard
+bin/$(ARCH)/ebpfguard:
+	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -o $@ ./cmd/ebpfguard
 
 .PHONY: bench
 bench: ## count the instructions that the guard costs, measure the daemon's memory, and write docs/bench (BENCH_KERNELS=6.12 BENCH_RULES=100)

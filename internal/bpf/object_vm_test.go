@@ -60,7 +60,7 @@ func TestVerifier(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, line := range verifier.Compare(k.Name, recorded[k.Name], now) {
+	for _, line := range verifier.Compare(k.Name, recorded[k.Series], now) {
 		t.Error(line)
 	}
 }

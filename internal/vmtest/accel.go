@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 )
 
@@ -55,12 +56,12 @@ func tryKVM(ctx context.Context, image Image) bool {
 		return false
 	}
 	defer os.RemoveAll(dir)
-	init, err := buildGuest(ctx)
+	init, err := buildGuest(ctx, runtime.GOARCH)
 	if err != nil {
 		return false
 	}
 	m := machine{
-		Kernel:    Kernel{LSM: withBPF},
+		Kernel:    Kernel{LSM: withBPF, Arch: runtime.GOARCH},
 		Vmlinuz:   image.Vmlinuz(),
 		Initramfs: filepath.Join(dir, "initramfs"),
 		Log:       filepath.Join(dir, "log"),

@@ -26,8 +26,8 @@ type archive struct {
 }
 
 // openArchive prepares the private configuration for the suites, the mirror being the one the machine uses.
-func openArchive(ctx context.Context, cache string, suites []string) (*archive, error) {
-	a := &archive{dir: filepath.Join(cache, "apt", strings.Join(suites, "_")), keyrings: []string{hostKeyring}}
+func openArchive(ctx context.Context, cache, arch string, suites []string) (*archive, error) {
+	a := &archive{dir: filepath.Join(cache, "apt", strings.Join(append([]string{arch}, suites...), "_")), keyrings: []string{hostKeyring}}
 	if _, err := os.Stat(hostKeyring); err != nil {
 		return nil, fmt.Errorf("open the Debian archive: %w; run `apt-get install %s`", err, keyringPackage)
 	}
@@ -50,7 +50,7 @@ func openArchive(ctx context.Context, cache string, suites []string) (*archive, 
 	for name, content := range map[string]string{
 		"status":       "",
 		"sources.list": sourcesList(suites, mirror, security, a.keyrings),
-		"apt.conf":     aptConf(a.dir) + settings,
+		"apt.conf":     aptConf(a.dir, arch) + settings,
 	} {
 		if err := os.WriteFile(filepath.Join(a.dir, name), []byte(content), 0o644); err != nil {
 			return nil, err
@@ -72,7 +72,7 @@ func sourcesList(suites []string, mirror, security string, keyrings []string) st
 }
 
 // aptConf does not let apt change to its own user when root runs it: that user cannot reach a cache in root's home.
-func aptConf(dir string) string {
+func aptConf(dir, arch string) string {
 	return fmt.Sprintf(`Dir::Etc::main "/dev/null";
 Dir::Etc::parts "/dev/null";
 Dir::Etc::sourcelist "%[1]s/sources.list";
@@ -84,13 +84,13 @@ Dir::Etc::preferencesparts "/dev/null";
 Dir::State "%[1]s/state";
 Dir::State::status "%[1]s/status";
 Dir::Cache "%[1]s/cache";
-APT::Architecture "amd64";
-APT::Architectures "amd64";
+APT::Architecture "%[2]s";
+APT::Architectures "%[2]s";
 APT::Sandbox::User "root";
 APT::Install-Recommends "false";
 APT::Install-Suggests "false";
 Acquire::Languages "none";
-`, dir)
+`, dir, arch)
 }
 
 // machineSettings takes over how the machine reaches its mirror (proxies, timeouts, validity checks), but none of its

@@ -96,17 +96,18 @@ func writeJSON(path string, v any) error {
 
 // hostTools maps what the runner executes to the Debian package that has it.
 var hostTools = map[string]string{
-	"apt-get":            "apt",
-	"apt-cache":          "apt",
-	"apt-config":         "apt",
-	"dpkg-deb":           "dpkg",
-	"xz":                 "xz-utils",
-	"zstd":               "zstd",
-	"gzip":               "gzip",
-	"go":                 "golang-go",
-	"mmdebstrap":         "mmdebstrap",
-	"resize2fs":          "e2fsprogs",
-	"qemu-system-x86_64": "qemu-system-x86",
+	"apt-get":             "apt",
+	"apt-cache":           "apt",
+	"apt-config":          "apt",
+	"dpkg-deb":            "dpkg",
+	"xz":                  "xz-utils",
+	"zstd":                "zstd",
+	"gzip":                "gzip",
+	"go":                  "golang-go",
+	"mmdebstrap":          "mmdebstrap",
+	"resize2fs":           "e2fsprogs",
+	"qemu-system-x86_64":  "qemu-system-x86",
+	"qemu-system-aarch64": "qemu-system-arm",
 }
 
 func tool(name string) (string, error) {

@@ -50,7 +50,7 @@ func Fetch(ctx context.Context, k Kernel, warn func(string)) (Image, error) {
 	defer unlock()
 
 	// Rows that differ only in their boot arguments share a kernel.
-	record := filepath.Join(cache, "kernels", k.Series+".json")
+	record := filepath.Join(cache, "kernels", k.Series+"-"+k.Architecture()+".json")
 	var known Image
 	have := readJSON(record, &known) == nil
 	known.dir = imageDir(cache, known)
@@ -81,7 +81,7 @@ func fetchNewest(ctx context.Context, cache string, k Kernel, warn func(string))
 	if err != nil {
 		return Image{}, err
 	}
-	a, err := openUpdated(ctx, cache, k.Suites, warn)
+	a, err := openUpdated(ctx, cache, k.Architecture(), k.Suites, warn)
 	if err != nil {
 		return Image{}, err
 	}

@@ -101,7 +101,7 @@ func writeRun(ctx context.Context, w io.Writer, c Config, image Image, programs 
 		a.bytes(name, 0o644, content)
 	}
 	a.file("/etc/shadow", 0o640, 0, 42, strings.NewReader(shadow), int64(len(shadow)))
-	initPath, err := buildGuest(ctx)
+	initPath, err := buildGuest(ctx, c.Kernel.Architecture())
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func writeRun(ctx context.Context, w io.Writer, c Config, image Image, programs 
 
 // buildGuest compiles the guest's init, statically, and keeps it in the cache. The go command's own cache makes this
 // quick when nothing has changed, and a stale init impossible.
-func buildGuest(ctx context.Context) (string, error) {
+func buildGuest(ctx context.Context, arch string) (string, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return "", err
@@ -157,10 +157,10 @@ func buildGuest(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer unlock()
-	path := filepath.Join(cache, "guest-"+runtime.Version())
+	path := filepath.Join(cache, "guest-"+runtime.Version()+"-"+arch)
 	return path, publish(path, func(tmp string) error {
 		// What vmrun was built from is on this machine already; a look on the network could only find something else.
-		env := []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64", "GOFLAGS=", "GOPROXY=off"}
+		env := []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch, "GOFLAGS=", "GOPROXY=off"}
 		_, err := command(ctx, "", env, "go", "build", "-trimpath", "-ldflags=-s -w", "-buildvcs=false", "-o", tmp, guestPackage)
 		if err != nil {
 			return fmt.Errorf("build the guest's init: %w; run the command inside the checkout of ebpfguard", err)

@@ -8,12 +8,18 @@
 // or on one kernel with the command vmrun. KVM is used where a trial boot works, else emulation.
 package vmtest
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
 
 // Kernel is one row of the table of kernels the tests run on.
 type Kernel struct {
 	// Name selects the row: vmrun -kernel NAME.
 	Name string
+	// Arch is the architecture as Debian and Go call it; amd64 if empty.
+	Arch string
 	// Series is the upstream version prefix, such as "6.12".
 	Series string
 	// Suites are the Debian suites that carry the series.
@@ -27,6 +33,8 @@ type Kernel struct {
 	CPUs int
 	// LSM is the kernel's lsm= argument.
 	LSM string
+	// Refuses is what NewManager must say where the kernel offers no operation.
+	Refuses string
 	// Operations are the ebpfguard operations this kernel must offer.
 	Operations []string
 	// Features are what tests may Require and what must then be available.
@@ -36,6 +44,8 @@ type Kernel struct {
 const (
 	withBPF    = "lockdown,capability,landlock,yama,bpf"
 	withoutBPF = "lockdown,capability,landlock,yama"
+
+	arm64CPU = "max,pauth-impdef=on"
 )
 
 // operations are those of every kernel that can enforce anything.
@@ -54,6 +64,10 @@ var operations = []string{
 // bpf_inode_storage_get with the create flag returns NULL). The others work with either.
 //
 // The features follow the packages' own configuration: 5.10 has no MPTCP, 6.18 and later no SMC.
+//
+// The rows whose names end in -arm64 are the same kernels for that architecture. Before 6.4 there is nothing there that
+// LSM programs could be attached with (DYNAMIC_FTRACE_WITH_DIRECT_CALLS): 6.1 has to be refused. Pointer authentication
+// by QEMU's own algorithm instead of the architecture's, which takes half of the time.
 var Kernels = []Kernel{
 	{
 		Name:       "5.10",
@@ -113,7 +127,54 @@ var Kernels = []Kernel{
 		Package:  `^linux-image-(6\.12\.\d+\+deb13(?:\.\d+)?)-cloud-amd64$`,
 		CPU:      "max,cx16=off",
 		LSM:      withoutBPF,
+		Refuses:  ",bpf to the kernel command line",
 		Features: []string{"without_bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
+	},
+	{
+		Name:    "6.1-arm64",
+		Arch:    "arm64",
+		Series:  "6.1",
+		Suites:  []string{"bookworm", "bookworm-updates", "bookworm-security"},
+		Package: `^linux-image-(6\.1\.0-\d+)-cloud-arm64$`,
+		CPU:     arm64CPU,
+		LSM:     withBPF,
+		Refuses: "Linux 6.4 or later",
+		// bpf_lsm is in its list of security modules all the same.
+		Features: []string{"bpf_lsm", "task_storage", "mptcp", "sctp", "smc", "udplite"},
+	},
+	{
+		Name:       "6.12-arm64",
+		Arch:       "arm64",
+		Series:     "6.12",
+		Suites:     []string{"trixie", "trixie-updates", "trixie-security"},
+		Package:    `^linux-image-(6\.12\.\d+\+deb13(?:\.\d+)?)-cloud-arm64$`,
+		CPU:        arm64CPU,
+		LSM:        withBPF,
+		Operations: operations,
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
+	},
+	{
+		Name:       "6.18-arm64",
+		Arch:       "arm64",
+		Series:     "6.18",
+		Suites:     []string{"trixie-backports"},
+		Package:    `^linux-image-(6\.18\.\d+\+deb13(?:\.\d+)?)-cloud-arm64$`,
+		CPU:        arm64CPU,
+		LSM:        withBPF,
+		Operations: operations,
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "udplite"},
+	},
+	{
+		Name:       "7-arm64",
+		Arch:       "arm64",
+		Series:     "7",
+		Suites:     []string{"trixie-backports"},
+		Package:    `^linux-image-(7\.\d+\.\d+\+deb13(?:\.\d+)?)-cloud-arm64$`,
+		CPU:        arm64CPU,
+		CPUs:       1,
+		LSM:        withBPF,
+		Operations: operations,
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp"},
 	},
 }
 
@@ -124,13 +185,23 @@ func ByName(name string) (Kernel, error) {
 			return k, nil
 		}
 	}
-	return Kernel{}, fmt.Errorf("find kernel %q: the table in internal/vmtest/kernels.go has %v; choose one of them", name, Names())
+	return Kernel{}, fmt.Errorf("find kernel %q: the table in internal/vmtest/kernels.go has %v; choose one of them", name, names(Kernels))
 }
 
-// Names returns the names of all rows in the table's order.
-func Names() []string {
-	names := make([]string, 0, len(Kernels))
-	for _, k := range Kernels {
+// Architecture is amd64 or arm64.
+func (k Kernel) Architecture() string { return cmp.Or(k.Arch, "amd64") }
+
+// Of returns the rows of an architecture in the table's order.
+func Of(arch string) []Kernel {
+	return slices.DeleteFunc(slices.Clone(Kernels), func(k Kernel) bool { return k.Architecture() != arch })
+}
+
+// Names returns the names of the rows in the table's order: those of amd64, whose results are written down.
+func Names() []string { return names(Of("amd64")) }
+
+func names(kernels []Kernel) []string {
+	names := make([]string, 0, len(kernels))
+	for _, k := range kernels {
 		names = append(names, k.Name)
 	}
 	return names

@@ -5,14 +5,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 )
 
 // openUpdated opens the archive with current indexes. When the updates or the security fixes of a suite are no longer
 // served, as happens at a release's end of life, the suite itself has to do.
-func openUpdated(ctx context.Context, cache string, suites []string, warn func(string)) (*archive, error) {
-	a, err := openSigned(ctx, cache, suites)
+func openUpdated(ctx context.Context, cache, arch string, suites []string, warn func(string)) (*archive, error) {
+	a, err := openSigned(ctx, cache, arch, suites)
 	if err == nil || ctx.Err() != nil {
 		return a, err
 	}
@@ -22,7 +23,7 @@ func openUpdated(ctx context.Context, cache string, suites []string, warn func(s
 	if len(base) == 0 || len(base) == len(suites) {
 		return nil, err
 	}
-	a, baseErr := openSigned(ctx, cache, base)
+	a, baseErr := openSigned(ctx, cache, arch, base)
 	if baseErr != nil {
 		return nil, err
 	}
@@ -32,8 +33,8 @@ func openUpdated(ctx context.Context, cache string, suites []string, warn func(s
 
 // openSigned reads the indexes. When a suite is signed by a key that this machine does not know yet, it takes Debian's
 // keyring package out of suites that do verify, and tries once more: no index is used without a valid signature.
-func openSigned(ctx context.Context, cache string, suites []string) (*archive, error) {
-	a, err := openArchive(ctx, cache, suites)
+func openSigned(ctx context.Context, cache, arch string, suites []string) (*archive, error) {
+	a, err := openArchive(ctx, cache, arch, suites)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +45,7 @@ func openSigned(ctx context.Context, cache string, suites []string) (*archive, e
 	if err := fetchKeyring(ctx, cache); err != nil {
 		return nil, fmt.Errorf("get newer archive keys: %w; run `apt-get install --only-upgrade %s`", err, keyringPackage)
 	}
-	if a, err = openArchive(ctx, cache, suites); err != nil {
+	if a, err = openArchive(ctx, cache, arch, suites); err != nil {
 		return nil, err
 	}
 	return a, a.update(ctx)
@@ -54,7 +55,7 @@ func openSigned(ctx context.Context, cache string, suites []string) (*archive, e
 var keyringSuites = []string{"bookworm", "bookworm-updates"}
 
 func fetchKeyring(ctx context.Context, cache string) error {
-	a, err := openArchive(ctx, cache, keyringSuites)
+	a, err := openArchive(ctx, cache, runtime.GOARCH, keyringSuites)
 	if err != nil {
 		return err
 	}

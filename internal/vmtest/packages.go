@@ -45,14 +45,14 @@ func (r resolution) path() (string, error) {
 }
 
 // FetchPackages fetches the packages and what they depend on into the cache, and returns their versions.
-func FetchPackages(ctx context.Context, names []string, warn func(string)) ([]string, error) {
-	found, err := fetchPackages(ctx, names, warn)
+func FetchPackages(ctx context.Context, arch string, names []string, warn func(string)) ([]string, error) {
+	found, err := fetchPackages(ctx, arch, names, warn)
 	return found.Versions, err
 }
 
 // fetchPackages returns an initramfs segment with the packages and what they depend on, without recommendations.
 // Maintainer scripts do not run: no users, alternatives or caches beyond what the packages ship.
-func fetchPackages(ctx context.Context, names []string, warn func(string)) (resolution, error) {
+func fetchPackages(ctx context.Context, arch string, names []string, warn func(string)) (resolution, error) {
 	if len(names) == 0 {
 		return resolution{}, nil
 	}
@@ -68,7 +68,7 @@ func fetchPackages(ctx context.Context, names []string, warn func(string)) (reso
 
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	dir := filepath.Join(cache, "packages")
-	record := filepath.Join(dir, digest(names)+".json")
+	record := filepath.Join(dir, digest(append([]string{arch}, names...))+".json")
 	var known resolution
 	have := readJSON(record, &known) == nil
 	if _, err := os.Stat(filepath.Join(dir, known.Segment)); err != nil {
@@ -77,7 +77,7 @@ func fetchPackages(ctx context.Context, names []string, warn func(string)) (reso
 	if have && time.Since(known.Resolved) < fresh {
 		return known, nil
 	}
-	found, err := resolvePackages(ctx, cache, dir, names, warn)
+	found, err := resolvePackages(ctx, cache, arch, dir, names, warn)
 	if err == nil {
 		return found, writeJSON(record, found)
 	}
@@ -89,8 +89,8 @@ func fetchPackages(ctx context.Context, names []string, warn func(string)) (reso
 	return resolution{}, fmt.Errorf("fetch packages %v: %w", names, err)
 }
 
-func resolvePackages(ctx context.Context, cache, dir string, names []string, warn func(string)) (resolution, error) {
-	a, err := openUpdated(ctx, cache, guestSuites, warn)
+func resolvePackages(ctx context.Context, cache, arch, dir string, names []string, warn func(string)) (resolution, error) {
+	a, err := openUpdated(ctx, cache, arch, guestSuites, warn)
 	if err != nil {
 		return resolution{}, err
 	}
@@ -102,7 +102,7 @@ func resolvePackages(ctx context.Context, cache, dir string, names []string, war
 	if len(found.Versions) == 0 {
 		return resolution{}, errors.New("apt would install nothing")
 	}
-	found.Segment = digest(append([]string{segmentFormat}, found.Versions...)) + ".cpio"
+	found.Segment = digest(append([]string{segmentFormat, arch}, found.Versions...)) + ".cpio"
 	path := filepath.Join(dir, found.Segment)
 	if _, err := os.Stat(path); err == nil {
 		return found, nil

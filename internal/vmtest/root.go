@@ -59,7 +59,7 @@ func fetchRoot(ctx context.Context, names []string, warn func(string)) (string, 
 
 func makeRoot(ctx context.Context, cache, path string, names []string, warn func(string)) error {
 	warn("making a root file system with systemd; it is kept in the cache")
-	a, err := openUpdated(ctx, cache, guestSuites, warn)
+	a, err := openUpdated(ctx, cache, "amd64", guestSuites, warn)
 	if err != nil {
 		return err
 	}

@@ -107,7 +107,7 @@ type fetched struct {
 }
 
 func fetchAll(ctx context.Context, c Config, warn func(string)) (fetched, error) {
-	if _, err := tool(qemuName); err != nil {
+	if _, err := tool(qemuNames[c.Kernel.Architecture()]); err != nil {
 		return fetched{}, err
 	}
 	image, err := Fetch(ctx, c.Kernel, warn)
@@ -126,7 +126,7 @@ func newMachine(ctx context.Context, c Config, f fetched, dir string) machine {
 		Root:       f.root,
 		Log:        filepath.Join(dir, "log"),
 		Status:     filepath.Join(dir, "status"),
-		KVM:        !c.ICount && kvmWorks(ctx, f.image),
+		KVM:        !c.ICount && c.Kernel.Architecture() == runtime.GOARCH && kvmWorks(ctx, f.image),
 		ICount:     c.ICount,
 		WordCopies: c.WordCopies,
 		CPUs:       c.CPUs,
@@ -146,10 +146,13 @@ func newMachine(ctx context.Context, c Config, f fetched, dir string) machine {
 // fetchSystem returns what the guest finds besides the command: a part of the initramfs, or an image of a disk.
 func fetchSystem(ctx context.Context, c Config, warn func(string)) (segment, root string, err error) {
 	if c.Systemd {
+		if c.Kernel.Architecture() != "amd64" {
+			return "", "", fmt.Errorf("boot systemd on %s: there are no root file systems of %s; choose another kernel", c.Kernel.Name, c.Kernel.Arch)
+		}
 		root, err = fetchRoot(ctx, c.Packages, warn)
 		return "", root, err
 	}
-	packages, err := fetchPackages(ctx, c.Packages, warn)
+	packages, err := fetchPackages(ctx, c.Kernel.Architecture(), c.Packages, warn)
 	if err != nil {
 		return "", "", err
 	}
@@ -184,7 +187,8 @@ func guestEnv(c Config) []string {
 // boot runs QEMU until the guest powers off. QEMU dies with the runner: the kernel sends the signal when the thread
 // that started it ends, so that thread is kept for as long as QEMU runs.
 func (m machine) boot(ctx context.Context, stdout io.Writer) error {
-	path, err := tool(qemuName)
+	name := qemuNames[m.Kernel.Architecture()]
+	path, err := tool(name)
 	if err != nil {
 		return err
 	}
@@ -197,7 +201,7 @@ func (m machine) boot(ctx context.Context, stdout io.Writer) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	cmd.WaitDelay = 5 * time.Second
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("%s: %w", qemuName, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	m.Meter.start(cmd.Process.Pid)
 	err = cmd.Wait()
@@ -206,7 +210,7 @@ func (m machine) boot(ctx context.Context, stdout io.Writer) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("%s: %w: %s", qemuName, err, strings.TrimSpace(stderr.String()))
+		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(stderr.String()))
 	}
 	return nil
 }

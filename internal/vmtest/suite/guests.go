@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,15 +60,22 @@ func testAll(ctx context.Context, o options, kernels []vmtest.Kernel, binaries [
 	return slices.DeleteFunc(results, func(r *result) bool { return r == nil })
 }
 
-// share deals the binaries out to guests, the first of which gets the first alone: the merged one takes longest.
+// share deals the binaries out to guests. Those of one top folder stay together: they share what is pinned in a guest,
+// and take turns with what others change there.
 func share(binaries []binary, guests int) [][]binary {
-	shares := make([][]binary, min(guests, len(binaries)))
-	for i, b := range binaries {
-		n := 0
-		if i > 0 && len(shares) > 1 {
-			n = 1 + (i-1)%(len(shares)-1)
-		}
-		shares[n] = append(shares[n], b)
+	folders := make(map[string][]binary)
+	for _, b := range binaries {
+		top, _, _ := strings.Cut(strings.TrimPrefix(b.importPath, module+"/"), "/")
+		folders[top] = append(folders[top], b)
+	}
+	shares := make([][]binary, min(guests, len(folders)))
+	largest := slices.SortedFunc(maps.Keys(folders), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(folders[b]), len(folders[a])), strings.Compare(a, b))
+	})
+	for _, top := range largest {
+		least := slices.MinFunc(shares, func(a, b []binary) int { return cmp.Compare(len(a), len(b)) })
+		i := slices.IndexFunc(shares, func(s []binary) bool { return len(s) == len(least) })
+		shares[i] = append(shares[i], folders[top]...)
 	}
 	return shares
 }

@@ -122,7 +122,7 @@ func run(ctx context.Context, o options) (bool, error) {
 		return false, err
 	}
 	defer os.RemoveAll(dir)
-	binaries, err := buildAll(ctx, o, o.arch, dir, packages)
+	binaries, err := buildAll(ctx, o, dir, packages)
 	if err != nil {
 		return false, err
 	}
@@ -147,18 +147,19 @@ func run(ctx context.Context, o options) (bool, error) {
 
 func choose(names, arch string) ([]vmtest.Kernel, error) {
 	var kernels []vmtest.Kernel
-	for _, k := range vmtest.Kernels {
-		if names == "all" {
-			kernels = append(kernels, k)
-		}
-	}
 	if names == "all" {
-		return kernels, nil
+		return vmtest.Of(arch), nil
 	}
 	for name := range strings.SplitSeq(names, ",") {
 		k, err := vmtest.ByName(name)
+		if arch != "amd64" && (err != nil || k.Architecture() != arch) {
+			k, err = vmtest.ByName(name + "-" + arch)
+		}
 		if err != nil {
 			return nil, err
+		}
+		if k.Architecture() != arch {
+			return nil, fmt.Errorf("test on kernel %s: it is one of %s; give -arch %[2]s", name, k.Architecture())
 		}
 		kernels = append(kernels, k)
 	}

@@ -169,15 +169,18 @@ func TestEnd(t *testing.T) {
 }
 
 func TestShare(t *testing.T) {
-	binaries := []binary{{importPath: "a"}, {importPath: "b"}, {importPath: "c"}}
-	for guests, want := range map[int]string{1: "abc", 2: "a bc", 3: "a b c", 5: "a b c"} {
+	var binaries []binary
+	for _, name := range []string{"test/a", "cmd/b", "test/c", "internal/d"} {
+		binaries = append(binaries, binary{importPath: module + "/" + name})
+	}
+	for guests, want := range map[int]string{1: "test/a,test/c,cmd/b,internal/d", 2: "test/a,test/c cmd/b,internal/d", 5: "test/a,test/c cmd/b internal/d"} {
 		var got []string
 		for _, share := range share(binaries, guests) {
-			text := ""
+			var names []string
 			for _, b := range share {
-				text += b.importPath
+				names = append(names, strings.TrimPrefix(b.importPath, module+"/"))
 			}
-			got = append(got, text)
+			got = append(got, strings.Join(names, ","))
 		}
 		if strings.Join(got, " ") != want {
 			t.Errorf("%d guests: %v, want %s", guests, got, want)

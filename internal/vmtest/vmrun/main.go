@@ -162,13 +162,13 @@ func fetch(ctx context.Context, name string, packages []string) int {
 			return fail(1, err)
 		}
 		fmt.Printf("%s\t%s\t%s\n", k.Name, image.Release, image.Version)
-	}
-	versions, err := vmtest.FetchPackages(ctx, packages, warn)
-	if err != nil {
-		return fail(1, err)
-	}
-	for _, v := range versions {
-		fmt.Println(v)
+		versions, err := vmtest.FetchPackages(ctx, k.Architecture(), packages, warn)
+		if err != nil {
+			return fail(1, err)
+		}
+		for _, v := range versions {
+			fmt.Println(v)
+		}
 	}
 	return 0
 }

@@ -1,17 +1,23 @@
 // Package wire holds what the runner on the host and the init process in the guest tell each other.
 package wire
 
+import "runtime"
+
 // KernelEnv is the environment variable that names the table's row to the processes of the guest.
 const KernelEnv = "EBPFGUARD_VM_KERNEL"
 
 // Paths and devices of the guest.
 const (
-	JobPath      = "/.vmtest/job.json"
-	ModuleDir    = "/.vmtest/modules"
-	OutputDir    = "/run/vmtest"
-	OutputDevice = "/dev/ttyS1"
-	StatusDevice = "/dev/ttyS2"
-	RootDevice   = "/dev/vda"
+	JobPath    = "/.vmtest/job.json"
+	ModuleDir  = "/.vmtest/modules"
+	OutputDir  = "/run/vmtest"
+	RootDevice = "/dev/vda"
+)
+
+// OutputDevice and StatusDevice are serial ports. On arm64 the console is a port of another kind.
+var (
+	OutputDevice = map[string]string{"amd64": "/dev/ttyS1", "arm64": "/dev/ttyS0"}[runtime.GOARCH]
+	StatusDevice = map[string]string{"amd64": "/dev/ttyS2", "arm64": "/dev/ttyS1"}[runtime.GOARCH]
 )
 
 // Job is what init reads from the initramfs.
