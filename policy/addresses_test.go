@@ -37,7 +37,7 @@ func TestReadAddresses(t *testing.T) {
 		"10.0.0.1\nexample.org": `list:2: "example.org" is no address; write an address or CIDR such as 10.0.0.0/8 or ::1`,
 		"10.0.0.1;\n10.0.0.0/33\nfe80::1%eth0": `list:1: "10.0.0.1;" is no address; write an address or CIDR such as 10.0.0.0/8 or ::1
 list:2: the length of "10.0.0.0/33" is wrong; write a number from 0 to 32 after the slash
-list:3: address "fe80::1%eth0" has a zone, which policies do not tell apart; remove it from the % on`,
+list:3: address "fe80::1%eth0" has a zone, which policies cannot match; remove the % and what follows`,
 		"::ffff:0.0.0.0/90":                        `list:1: ::ffff:0.0.0.0/90 is an IPv4 address with a prefix shorter than 96 bits; write 0.0.0.0/0 for every IPv4 address or ::/0 for every IPv6 address`,
 		"1.1.1.1\n" + strings.Repeat("a", 100_000): `list:2: the line is too long for an address; check that this is a file of addresses`,
 	} {

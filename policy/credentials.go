@@ -8,7 +8,7 @@ import (
 )
 
 // CredentialsPattern selects changes of identity by the effective ids before and
-// the id after. Since each id that changes is judged for itself, To names users
+// the id after. Since each id that changes is judged by itself, To names users
 // or groups but not both. The keys are ANDed, the values of one key ORed, an empty
 // key matches everything. The zero value is refused; the pattern for everything is
 // CredentialsPattern{All: true}.
@@ -65,7 +65,7 @@ func (p CredentialsPattern) validate() error {
 		errs = append(errs, errors.New("all cannot be combined with from or to; leave out one or the other"))
 	}
 	if !p.To.UIDs.isZero() && !p.To.GIDs.isZero() {
-		errs = append(errs, errors.New("each id that changes is judged for itself, so nothing changes to both uids and gids; write a list of two patterns"))
+		errs = append(errs, errors.New("each id that changes is judged by itself, so a pattern cannot have both uids and gids; write a list of two patterns"))
 	}
 	errs = append(errs,
 		p.From.UIDs.validate("from uids"), p.From.GIDs.validate("from gids"),
@@ -206,7 +206,7 @@ func (credentialsKind) flags() []*ObjectFlag {
 
 func (credentialsKind) object(d *Description) (Object, error) {
 	if d.has(flagToUID) == d.has(flagToGID) {
-		return nil, errors.New("give one of --to-uid and --to-gid: each id that changes is judged for itself")
+		return nil, errors.New("give one of --to-uid and --to-gid: each id that changes is judged by itself")
 	}
 	c := Credentials{FromUID: d.Process.UID, Group: d.text(flagToGID) != ""}
 	account := func(flag *ObjectFlag, lookup func(string) (uint32, error), to *uint32) (err error) {

@@ -111,7 +111,7 @@ func (d *Description) list(flag *ObjectFlag) []string {
 
 // missing is the error for a flag without which nothing is asked.
 func missing(flag *ObjectFlag, o Operation, example string) error {
-	return fmt.Errorf("--%s is missing, which %s is about; write one such as %s", flag.Name, o, example)
+	return fmt.Errorf("%s needs --%s; write one such as %s", o, flag.Name, example)
 }
 
 // invalid is the error for a flag with a wrong value.

@@ -128,7 +128,7 @@ func checkIDRange(key string, r IDRange) error {
 	case r.First > r.Last:
 		return fmt.Errorf("%s: the range %v is empty; write %d-%d", key, r, r.Last, r.First)
 	case r.Last > MaxID:
-		return fmt.Errorf("%s: there is no id %d; the greatest is %d", key, r.Last, uint32(MaxID))
+		return fmt.Errorf("%s: there is no id %d; the largest is %d", key, r.Last, uint32(MaxID))
 	}
 	return nil
 }
@@ -249,7 +249,7 @@ func parseID(n *yaml.Node, key string) (r IDRange, name string, err error) {
 func parseIDNumber(s, key string) (uint32, error) {
 	id, err := strconv.ParseUint(s, 10, 32)
 	if err != nil || id > MaxID {
-		return 0, fmt.Errorf("%s: there is no id %s; the greatest is %d", key, shorten(s), uint32(MaxID))
+		return 0, fmt.Errorf("%s: there is no id %s; the largest is %d", key, shorten(s), uint32(MaxID))
 	}
 	return uint32(id), nil
 }

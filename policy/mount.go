@@ -225,7 +225,7 @@ var typePattern = regexp.MustCompile(`^[A-Za-z0-9_+-]{1,64}$`)
 // checkType returns what is wrong with the type of a filesystem.
 func checkType(t string) error {
 	if main, _, ok := strings.Cut(t, "."); ok && typePattern.MatchString(main) {
-		return fmt.Errorf("type %q has a subtype, which the kernel does not tell apart; write %s", shorten(t), main)
+		return fmt.Errorf("type %q has a subtype, which policies cannot match; write %s", shorten(t), main)
 	}
 	if !typePattern.MatchString(t) {
 		return fmt.Errorf("%q is no type of filesystem; write one such as ext4, or a line of /proc/filesystems", shorten(t))

@@ -50,7 +50,7 @@ func (p ProcessID) String() string { return fmt.Sprintf("{pid: %d, start: %d}", 
 func (p ProcessID) validate() error {
 	switch {
 	case p.PID == 0 || p.PID > maxPID:
-		return fmt.Errorf("pid %d is no process's; write 1 to %d", p.PID, maxPID)
+		return fmt.Errorf("pid %d is out of range; write 1 to %d", p.PID, maxPID)
 	case p.Start == 0 && p.PID > earlyPID:
 		return fmt.Errorf("process %d has no start; write when it was started, or another process might get its pid", p.PID)
 	}

@@ -78,9 +78,9 @@ func ParseProtocol(name string) (Protocol, error) {
 	}
 	switch strings.ToLower(name) {
 	case "mptcp", "smc":
-		return 0, fmt.Errorf("protocol %q is not told apart from tcp; write tcp, which includes it", name)
+		return 0, fmt.Errorf("policies have no protocol %q; write tcp, which includes it", name)
 	case "icmpv6":
-		return 0, fmt.Errorf("protocol %q is not told apart from icmp; write icmp, which includes it", name)
+		return 0, fmt.Errorf("policies have no protocol %q; write icmp, which includes it", name)
 	}
 	return 0, fmt.Errorf("unknown protocol %q; %s", name, strictyaml.Suggest(name, names))
 }

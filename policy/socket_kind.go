@@ -100,12 +100,12 @@ func describedSocket(d *Description) (Object, error) {
 	if !protocol.HasPorts() {
 		for _, flag := range []*ObjectFlag{flagPort, flagAutomatic} {
 			if d.has(flag) {
-				return nil, fmt.Errorf("--%s is not about %v, which has no ports; leave it out", flag.Name, protocol)
+				return nil, fmt.Errorf("--%s does not apply to %v, which has no ports; leave it out", flag.Name, protocol)
 			}
 		}
 	}
 	if address.Is4() && d.has(flagDualStack) {
-		return nil, fmt.Errorf("--dual-stack is not about the IPv4 address %v; write --address :: or leave it out", address)
+		return nil, fmt.Errorf("--dual-stack does not apply to the IPv4 address %v; write --address :: or leave it out", address)
 	}
 	port, err := describedPort(d.text(flagPort))
 	if err != nil {
@@ -135,7 +135,7 @@ func describedPort(text string) (uint16, error) {
 	case text == "":
 		return 0, nil
 	case errors.Is(err, strconv.ErrRange):
-		return 0, fmt.Errorf("--port %s is too great; %s", text, remedy)
+		return 0, fmt.Errorf("--port %s is too large; %s", text, remedy)
 	case err != nil:
 		return 0, fmt.Errorf("--port %q is no port; %s", text, remedy)
 	}

@@ -144,7 +144,7 @@ func ParseCgroupPattern(text string) (PathPattern, error) {
 		return PathPattern{}, fmt.Errorf("cgroup %q is not absolute; write its path from the root of the hierarchy such as /system.slice/nginx.service", shorten(text))
 	}
 	if rest, ok := strings.CutPrefix(text, "/sys/fs/cgroup/"); ok && rest != "" {
-		return PathPattern{}, fmt.Errorf("cgroup %q begins with the place where the hierarchy is mounted; write /%s", shorten(text), shorten(strings.TrimSuffix(rest, "/")))
+		return PathPattern{}, fmt.Errorf("cgroup %q begins with the mount point of the hierarchy; write /%s", shorten(text), shorten(strings.TrimSuffix(rest, "/")))
 	}
 	if len(text) > 1 && strings.HasSuffix(text, "/") {
 		return PathPattern{}, fmt.Errorf("cgroup %q ends in a slash; remove it, what is below a group is always included", shorten(text))
@@ -186,7 +186,7 @@ func (s Subject) validate() error {
 		case s.Everyone && selector.given:
 			errs = append(errs, fmt.Errorf("the subject is everyone and %s at the same time; leave out one of them", selector.name))
 		case selector.none && !s.Everyone:
-			errs = append(errs, fmt.Errorf("the subject's %s are empty, which selects nobody; name at least one or select everyone", selector.name))
+			errs = append(errs, fmt.Errorf("the subject's %s are empty, which selects no process; name at least one or select everyone", selector.name))
 		}
 	}
 	switch {

@@ -44,7 +44,7 @@ func TestValidate(t *testing.T) {
 		{"zero mode", withPolicy(func(p *Policy) { p.Mode = 0 }), ``},
 		{"no subject", withPolicy(func(p *Policy) { p.Subject = Subject{} }), `policy "p": the policy has no subject; select everyone or name binaries, users, cgroups or processes`},
 		{"no binaries", withBinaries(), `policy "p": the policy has no subject; select everyone or name binaries, users, cgroups or processes`},
-		{"empty binaries", withPolicy(func(p *Policy) { p.Subject.Everyone = false; p.Subject.Binaries = []string{} }), `policy "p": the subject's binaries are empty, which selects nobody; name at least one or select everyone`},
+		{"empty binaries", withPolicy(func(p *Policy) { p.Subject.Everyone = false; p.Subject.Binaries = []string{} }), `policy "p": the subject's binaries are empty, which selects no process; name at least one or select everyone`},
 		{"two subjects", withPolicy(func(p *Policy) { p.Subject.Binaries = []string{"/a"} }), `policy "p": the subject is everyone and binaries at the same time; leave out one of them`},
 		{"empty binary", withBinaries(""), `policy "p": binary "" is empty; write an absolute path such as /usr/sbin/sshd`},
 		{"relative binary", withBinaries("a/b"), `policy "p": binary "a/b" is not absolute; write the whole path, such as /a/b`},
@@ -62,9 +62,9 @@ func TestValidate(t *testing.T) {
 		{"processes", withPolicy(func(p *Policy) {
 			p.Subject = Subject{Processes: []ProcessID{{1, 0}, {4711, 5 * tick}, {4711, 6 * tick}}}
 		}), ``},
-		{"no processes", withPolicy(func(p *Policy) { p.Subject = Subject{Processes: []ProcessID{}} }), `policy "p": the subject's processes are empty, which selects nobody; name at least one or select everyone`},
+		{"no processes", withPolicy(func(p *Policy) { p.Subject = Subject{Processes: []ProcessID{}} }), `policy "p": the subject's processes are empty, which selects no process; name at least one or select everyone`},
 		{"everyone and processes", withPolicy(func(p *Policy) { p.Subject.Processes = []ProcessID{{1, 0}} }), `policy "p": the subject is everyone and processes at the same time; leave out one of them`},
-		{"process 0", withPolicy(func(p *Policy) { p.Subject = Subject{Processes: []ProcessID{{0, 1}}} }), `policy "p": pid 0 is no process's; write 1 to 4194304`},
+		{"process 0", withPolicy(func(p *Policy) { p.Subject = Subject{Processes: []ProcessID{{0, 1}}} }), `policy "p": pid 0 is out of range; write 1 to 4194304`},
 		{"process without start", withPolicy(func(p *Policy) { p.Subject = Subject{Processes: []ProcessID{{4711, 0}}} }), `policy "p": process 4711 has no start; write when it was started, or another process might get its pid`},
 		{"process twice", withPolicy(func(p *Policy) { p.Subject = Subject{Processes: []ProcessID{{4711, 5 * tick}, {4711, 5*tick + 1}}} }), `policy "p": process 4711 is listed twice; remove one`},
 		{"until", withPolicy(func(p *Policy) { p.Until = 1 }), ``},
@@ -95,12 +95,12 @@ func TestValidate(t *testing.T) {
 		{"everyone and users", withPolicy(func(p *Policy) { p.Subject.Users = ids(0, 0) }), `policy "p": the subject is everyone and users at the same time; leave out one of them`},
 		{"everyone and descendants", withPolicy(func(p *Policy) { p.Subject.Descendants = true }), `policy "p": the subject is everyone, which includes all descendants; leave out descendants`},
 		{"descendants alone", withPolicy(func(p *Policy) { p.Subject = Subject{Descendants: true, Users: ids(0, 0)} }), `policy "p": the subject has descendants, but no binaries; name the binaries whose descendants are meant`},
-		{"empty users", withPolicy(func(p *Policy) { p.Subject = Subject{Users: IDs{Names: []string{}}} }), `policy "p": the subject's users are empty, which selects nobody; name at least one or select everyone`},
-		{"empty cgroups beside binaries", withPolicy(func(p *Policy) { p.Subject = Subject{Binaries: []string{"/a"}, Cgroups: []string{}} }), `policy "p": the subject's cgroups are empty, which selects nobody; name at least one or select everyone`},
+		{"empty users", withPolicy(func(p *Policy) { p.Subject = Subject{Users: IDs{Names: []string{}}} }), `policy "p": the subject's users are empty, which selects no process; name at least one or select everyone`},
+		{"empty cgroups beside binaries", withPolicy(func(p *Policy) { p.Subject = Subject{Binaries: []string{"/a"}, Cgroups: []string{}} }), `policy "p": the subject's cgroups are empty, which selects no process; name at least one or select everyone`},
 		{"users", withPolicy(func(p *Policy) {
 			p.Subject = Subject{Users: IDs{Ranges: []IDRange{{2, 1}, {0, 0xffffffff}}, Names: []string{"a:b", "5"}}}
 		}), `policy "p": users: the range 2-1 is empty; write 1-2
-policy "p": users: there is no id 4294967295; the greatest is 4294967294
+policy "p": users: there is no id 4294967295; the largest is 4294967294
 policy "p": users: "a:b" is no name of a user or group; write a name, a number or a range such as 1000-2000
 policy "p": users: "5" is a number or range and no name; write it as such`},
 		{"cgroup", withPolicy(func(p *Policy) { p.Subject = Subject{Cgroups: []string{"/a/../b", ""}} }), `policy "p": cgroup "/a/../b" is not a clean path; write /b
@@ -162,11 +162,11 @@ func TestParseOperation(t *testing.T) {
 
 func TestWarnings(t *testing.T) {
 	const (
-		nothingToLift = `rule 0: warning: the rule has no effect: no rule denies socket_bind, so there is nothing that it could lift; add a denial or remove the rule`
-		ruleIdle      = `rule 0: warning: the rule has no effect: whatever it selects is decided in the same way without it; remove it or make its patterns more specific`
-		ruleIdleP     = `rule 0: warning: the rule has no effect: whatever it selects is decided in the same way without it, because of policy "p" rule 0; remove it or make its patterns more specific`
-		ruleIdleQ     = `rule 0: warning: the rule has no effect: whatever it selects is decided in the same way without it, because of policy "q" rule 0; remove it or make its patterns more specific`
-		patternIdle   = ` has no effect: whatever it selects is decided in the same way without it, because of another pattern of this rule; remove it or make it more specific`
+		nothingToLift = `rule 0: warning: the rule has no effect: no rule denies socket_bind, so this allow lifts nothing; add a denial or remove the rule`
+		ruleIdle      = `rule 0: warning: the rule has no effect: everything that it matches gets the same verdict without it; remove it or make its patterns more specific`
+		ruleIdleP     = `rule 0: warning: the rule has no effect: everything that it matches gets the same verdict without it, because of policy "p" rule 0; remove it or make its patterns more specific`
+		ruleIdleQ     = `rule 0: warning: the rule has no effect: everything that it matches gets the same verdict without it, because of policy "q" rule 0; remove it or make its patterns more specific`
+		patternIdle   = ` has no effect: everything that it matches gets the same verdict without it, because of another pattern of this rule; remove it or make it more specific`
 	)
 	for _, tt := range []struct {
 		name string
@@ -195,8 +195,8 @@ func TestWarnings(t *testing.T) {
 		{"an exact path under its directory", set(fileRule("p", nil, patterns{paths("/a/"), paths("/a/b")})), `policy "p": rule 0: warning: deny {paths: [/a/b]}` + patternIdle},
 		{"an exact path that makes a name count", set(fileRule("p", patterns{paths("/b")}, patterns{allFiles, paths("/a")})), ``},
 		{"an access within another", set(fileRule("p", nil, patterns{paths("/a"), paths("/a").to(Read)})), `policy "p": rule 0: warning: deny {paths: [/a], access: [read]}` + patternIdle},
-		{"one of a pair is redundant", set(placed("p", everyone("p", patterns{ports(80)}, patterns{all()})), placed("q", everyone("q", patterns{ports(80)}, patterns{portRange(0, 9)}))), `q:7:5: policy "q": rule 0: warning: allow {ports: [80]} has no effect: whatever it selects is decided in the same way without it, because of policy "p" rule 0 (p:7:5); remove it or make it more specific`},
-		{"one of three", set(everyone("p", nil, patterns{ports(80)}), everyone("q", nil, patterns{ports(81, 82)}), everyone("r", nil, patterns{ports(80, 81, 82)})), `policy "r": rule 0: warning: the rule has no effect: whatever it selects is decided in the same way without it, because of policy "q" rule 0 and another rule; remove it or make its patterns more specific`},
+		{"one of a pair is redundant", set(placed("p", everyone("p", patterns{ports(80)}, patterns{all()})), placed("q", everyone("q", patterns{ports(80)}, patterns{portRange(0, 9)}))), `q:7:5: policy "q": rule 0: warning: allow {ports: [80]} has no effect: everything that it matches gets the same verdict without it, because of policy "p" rule 0 (p:7:5); remove it or make it more specific`},
+		{"one of three", set(everyone("p", nil, patterns{ports(80)}), everyone("q", nil, patterns{ports(81, 82)}), everyone("r", nil, patterns{ports(80, 81, 82)})), `policy "r": rule 0: warning: the rule has no effect: everything that it matches gets the same verdict without it, because of policy "q" rule 0 and another rule; remove it or make its patterns more specific`},
 		{"globs are not followed", set(fileRule("p", nil, patterns{paths("/*"), paths("/?")})), ``},
 		{"but they may be there twice", set(fileRule("p", nil, patterns{paths("/*"), paths("/*")})), `policy "p": rule 0: warning: deny lists {paths: ["/*"]} twice; remove one`},
 		{"nothing is denied of files", set(fileRule("p", patterns{paths("/*")}, nil)), strings.ReplaceAll("policy \"p\": "+nothingToLift, "socket_bind", "file_open")},

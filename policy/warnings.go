@@ -106,9 +106,9 @@ func (w *warner) operation(o Operation) {
 		rule := w.set[i].Rules[j]
 		switch {
 		case !denies && len(rule.Allow) > 0:
-			w.warn(i, j, "the rule has no effect: no rule denies "+string(o)+", so there is nothing that it could lift; add a denial or remove the rule")
+			w.warn(i, j, "the rule has no effect: no rule denies "+string(o)+", so this allow lifts nothing; add a denial or remove the rule")
 		case denies && w.rule(o, i, j):
-			w.warn(i, j, fmt.Sprintf("the rule has no effect: whatever it selects is decided in the same way without it%s; remove it or make its patterns more specific", w.because(i, j)))
+			w.warn(i, j, fmt.Sprintf("the rule has no effect: everything that it matches gets the same verdict without it%s; remove it or make its patterns more specific", w.because(i, j)))
 		case denies:
 			w.patterns(o, i, j)
 			w.evadable(i, j)
@@ -182,7 +182,7 @@ func (w *warner) patterns(o Operation, i, j int) {
 			case twice:
 				w.warn(i, j, fmt.Sprintf("%s lists %s twice; remove one", list.name, abbreviate(text)))
 			case idle:
-				w.warn(i, j, fmt.Sprintf("%s %s has no effect: whatever it selects is decided in the same way without it%s; remove it or make it more specific", list.name, abbreviate(text), w.because(i, j)))
+				w.warn(i, j, fmt.Sprintf("%s %s has no effect: everything that it matches gets the same verdict without it%s; remove it or make it more specific", list.name, abbreviate(text), w.because(i, j)))
 			}
 		}
 	}

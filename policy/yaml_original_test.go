@@ -101,7 +101,7 @@ p.yaml:1:29: policy "p-1-file_open": unknown field "denied" of !file_open; choos
 		{"- !file_open {subject: all, deny: !paths /etc}", `p.yaml:1:35: policy "p-1-file_open": !paths must be a list; write !paths [/etc]`},
 		{"- !file_open {subject: all, deny: !paths }", `p.yaml:1:35: policy "p-1-file_open": deny cannot be !paths; write all or !paths [...]`},
 		{"- !file_open {subjcet: all, deny: all}", `p.yaml:1:15: policy "p-1-file_open": unknown field "subjcet" of !file_open; did you mean subject?`},
-		{"- !socket_bind {subject: all, deny: !ports [70000]}", `p.yaml:1:45: policy "p-1-socket_bind": port 70000 is too great; write a number from 0 to 65535`},
+		{"- !socket_bind {subject: all, deny: !ports [70000]}", `p.yaml:1:45: policy "p-1-socket_bind": port 70000 is too large; write a number from 0 to 65535`},
 		{"- !socket_bind {subject: all, deny: !ports [1-2]}", `p.yaml:1:45: policy "p-1-socket_bind": a port cannot be "1-2"; write a number from 0 to 65535`},
 		{"- !socket_connect {subject: all, deny: !addresses [x]}", `p.yaml:1:52: policy "p-1-socket_connect": "x" is no address; write an address or CIDR such as 10.0.0.0/8 or ::1`},
 		{"- !sb_mount {subject: all, allow: all}", `p.yaml:1:35: policy "p-1-sb_mount": allow must be true or false, not "all"; write one of them`},

@@ -123,7 +123,7 @@ func parsePort(s string) (uint16, error) {
 		if len(s) > 20 {
 			s = s[:20] + "…"
 		}
-		return 0, fmt.Errorf("port %s is too great; write a number from 0 to 65535", s)
+		return 0, fmt.Errorf("port %s is too large; write a number from 0 to 65535", s)
 	}
 	return uint16(port), nil
 }
@@ -137,7 +137,7 @@ func ParseAddress(s string) (netip.Prefix, error) {
 		shown = shown[:64] + "…"
 	}
 	if strings.Contains(s, "%") {
-		return netip.Prefix{}, fmt.Errorf("address %q has a zone, which policies do not tell apart; remove it from the %% on", shown)
+		return netip.Prefix{}, fmt.Errorf("address %q has a zone, which policies cannot match; remove the %% and what follows", shown)
 	}
 	if !strings.Contains(s, "/") {
 		a, err := netip.ParseAddr(s)

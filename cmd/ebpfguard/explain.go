@@ -186,7 +186,7 @@ func fits(operation policy.Operation, given *pflag.FlagSet) error {
 	given.Visit(func(f *pflag.Flag) {
 		owners := policy.FlagOwners(f.Name)
 		if err == nil && len(owners) > 0 && !slices.Contains(owners, operation) {
-			err = usagef("--%s is not about %s; it is for %s", f.Name, operation, policy.JoinOperations(owners, "and"))
+			err = usagef("--%s does not apply to %s; it is for %s", f.Name, operation, policy.JoinOperations(owners, "and"))
 		}
 	})
 	return err

@@ -29,7 +29,7 @@ func TestRunReload(t *testing.T) {
 	writePolicy(t, filepath.Join(policies, "b.yaml"), "two", "70000")
 	s.reload <- syscall.SIGHUP
 	until(t, "the error", func() bool { return strings.Contains(s.stderr.String(), "NOT reloaded") })
-	if stderr := s.stderr.String(); !strings.Contains(stderr, "port 70000 is too great") {
+	if stderr := s.stderr.String(); !strings.Contains(stderr, "port 70000 is too large") {
 		t.Errorf("stderr: %s", stderr)
 	}
 

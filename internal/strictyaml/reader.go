@@ -109,7 +109,7 @@ func (r *Reader) FailAt(line, column int, err error) {
 		return
 	}
 	if len(r.problems) == MaxProblems {
-		err = errors.New("there are more problems; mend these first")
+		err = errors.New("there are more problems; fix these first")
 	}
 	place := r.place(line, column)
 	switch {
