@@ -32,18 +32,17 @@ type AlertContext struct {
 	// ID is unique on this host until it is booted again.
 	ID   string
 	Time time.Time
-	// Host is the name of the host, and BootID another one each time that it
-	// is booted.
+	// Host is the name of the host. BootID changes with each boot.
 	Host, BootID string
-	// Sequence numbers the alerts for whoever receives them, from 1: a missing
-	// number is an alert that was lost. 0: nobody numbers them.
+	// Sequence numbers the alerts for their receivers, from 1: a missing number
+	// is a lost alert. 0 means that they are not numbered.
 	Sequence uint64
 	// Operation is what was decided about, Hook the LSM hook that asked.
 	Operation policy.Operation
 	Hook      string
 	Verdict   policy.Verdict
-	// Undecided says that the guard could not find out enough, and that a
-	// rule could have applied that gives this verdict.
+	// Undecided means that the guard could not learn enough, and that a rule
+	// with this verdict could have applied.
 	Undecided bool
 	// Policy is empty and Rule -1 when no rule decided.
 	Policy   string

@@ -38,7 +38,7 @@ var bprmCheckSecurity = operation{
 	},
 	open: []way{
 		{effect: "no_args", reason: "the kernel itself gives such a program an empty argument, since 5.18 and in stable versions before: nothing is left to refuse"},
-		{effect: "a script that is given to its interpreter (sh SCRIPT)", reason: "the interpreter reads it as any file; forbid file_open of it"},
+		{effect: "a script that is given to its interpreter (sh SCRIPT)", reason: "the interpreter reads it like any file; forbid file_open of it"},
 		{effect: "a copy of a program", reason: "it is another file; name what may run and deny all"},
 	},
 	alert: func(c AlertContext, r record) Alert { return BprmCheckSecurityAlert{c, programOf(r)} },

@@ -67,7 +67,7 @@ type HookSupport struct {
 	Detail string `json:"detail,omitempty"`
 }
 
-// Uncovered is an effect that nobody is asked about.
+// Uncovered is an effect that no hook is asked about.
 type Uncovered struct {
 	Effect string `json:"effect"`
 	// Reason says why, and what to do where something can be done.

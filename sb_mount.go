@@ -40,7 +40,7 @@ var sbMount = operation{
 	},
 	open: []way{
 		mountSetattr,
-		{effect: "mounts that the kernel makes itself: automounts, propagation from a peer", reason: "nobody is asked about them, but about the mount that is repeated"},
+		{effect: "mounts that the kernel makes itself: automounts, propagation from a peer", reason: "the kernel asks no hook about them, only about the mount that is repeated"},
 	},
 	alert: func(c AlertContext, r record) Alert { return SbMountAlert{c, mountOf(r)} },
 }

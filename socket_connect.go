@@ -40,8 +40,8 @@ var socketConnect = operation{
 	},
 	open: []way{
 		{effect: "what is sent on a connection from before the policy", reason: "a rule with revoke: true refuses to send and receive on it"},
-		{effect: "addresses in packets that a raw or packet socket writes itself", reason: "nobody looks into packets; it takes CAP_NET_RAW"},
-		{effect: "further paths that MPTCP opens by itself", reason: "the kernel makes them without asking"},
+		{effect: "addresses in packets that a raw or packet socket writes itself", reason: "no hook looks into packets; sending them needs CAP_NET_RAW"},
+		{effect: "further paths that MPTCP opens by itself", reason: "the kernel opens them without asking a hook"},
 	},
 	alert: func(c AlertContext, r record) Alert { return SocketConnectAlert{c, socketOf(r.Socket)} },
 }

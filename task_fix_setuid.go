@@ -42,8 +42,8 @@ var taskFixSetuid = operation{
 		{name: "userns_create", effect: "making a user namespace", since: "6.1", gap: namesRoot},
 	},
 	open: []way{
-		{effect: "entering a user namespace that exists (setns)", reason: "no kernel has an LSM hook for it; whoever may enter it owns it already"},
-		{effect: "keeping capabilities over execve(2)", reason: "what a process has already is not gained"},
+		{effect: "entering a user namespace that exists (setns)", reason: "no kernel has an LSM hook for it; a process that may enter it owns it already"},
+		{effect: "keeping capabilities over execve(2)", reason: "the process does not gain what it has already"},
 	},
 	alert: func(c AlertContext, r record) Alert { return TaskFixSetuidAlert{c, credentialsOf(r)} },
 }

@@ -9,7 +9,7 @@ package policy
 // chooses. The subject of a policy that has ended matches nobody.
 //
 //   - An object with several names is judged by each one that a path in any rule
-//     for the operation selects, whoever that rule is about. If there is none it
+//     for the operation selects, whatever its subject. If there is none it
 //     is judged once, as what no path selects. The strictest verdict counts.
 //   - An access of several kinds is judged by each; the strictest verdict counts.
 //   - For socket_bind the unspecified address and port 0 stand for every value

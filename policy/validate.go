@@ -17,7 +17,7 @@ const (
 	maxMessage = 1024
 	maxTags    = 16
 	maxTag     = 64
-	// maxAlertLimit is how many alerts a second are as good as no limit.
+	// maxAlertLimit is so many alerts a second that no limit means the same.
 	maxAlertLimit = 1_000_000
 )
 

@@ -58,7 +58,7 @@ that the kernel may choose.`,
   # May mount put a file system there that allows set-user-ID programs?
   ebpfguard explain -p policies/ --operation sb_mount --source /dev/sdb1 --target /media/stick --type vfat --flags new,rw,nodev
 
-  # May somebody whom nginx started become root?
+  # May a process that nginx started become root?
   ebpfguard explain -p policies/ --operation task_fix_setuid --ancestor /usr/sbin/nginx --uid www-data --to-uid root
 
   # May sshd listen on port 22 of every address, with one socket for IPv6 and IPv4?

@@ -81,7 +81,7 @@ func (d *dictionary) place(lines int) ([]uint32, error) {
 		}
 		at := second
 		// What is thrown out goes to its other line. Which one is thrown
-		// out is as good as random, but always the same.
+		// out is pseudo-random, and so always the same.
 		random := key | 1
 		moves := 0
 		for ; moves < maxMoves; moves++ {

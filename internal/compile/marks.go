@@ -19,8 +19,8 @@ var markSets = []int{1 << 12, 1 << 8, 0}
 type marks struct {
 	// bits by selector of binaries.
 	bits map[int32]uint
-	// chosen are the bits by selector of processes, and processes whom they are
-	// given to.
+	// chosen are the bits by selector of processes; processes has the bits of
+	// each process.
 	chosen    map[int32]uint
 	processes map[policy.ProcessID]uint64
 	all       uint64

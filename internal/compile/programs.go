@@ -17,7 +17,7 @@ func (c *compiler) preparePrograms(name policy.Operation, entries []entry) (fini
 			return nil, err
 		}
 	}
-	// What lies below /dev/shm is as good as a memfd, and alerts say so whether a
+	// What lies below /dev/shm counts as a memfd, and alerts say so whether a
 	// rule asks for it or not.
 	shm := policy.PathPattern{Kind: policy.PathDir, Components: []string{"dev", "shm"}, Tree: true}
 	paths.addPath(shm, func(at int32, _ bool) { paths.nodes[at].shm = true })
