@@ -24,12 +24,10 @@ func attachLSM(program *ebpf.Program) (link.Link, error) {
 	return link.AttachLSM(link.LSMOptions{Program: program})
 }
 
-// enotsupp is an errno of the kernel's own, which it should not return to programs.
-const enotsupp = unix.Errno(524)
-
-// lacksTrampoline reports whether an attachment failed because the kernel cannot call programs from its functions.
+// lacksTrampoline reports whether an attachment failed because the kernel cannot call programs from its functions. The
+// kernel says ENODEV or an errno of its own, ENOTSUPP, which the library turns into its error.
 func lacksTrampoline(err error) bool {
-	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOTSUP) || errors.Is(err, enotsupp)
+	return errors.Is(err, unix.ENODEV) || errors.Is(err, ebpf.ErrNotSupported)
 }
 
 func attachIterator(program *ebpf.Program) (iterator, error) {

@@ -41,7 +41,7 @@ const (
 	// take.
 	restTime = 40 * time.Second
 	// patience is much more than an emulated machine needs to verify the programs.
-	patience = 5 * time.Minute
+	patience = 10 * time.Minute
 )
 
 // Figures are bytes of resident memory, as the kernel counts them.
