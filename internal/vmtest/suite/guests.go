@@ -22,10 +22,11 @@ const slack = time.Minute
 
 // testAll tests on several kernels side by side, each guest on one processor. The newest come first, which take longest,
 // and the last one to start may have as many guests as there are places, so that none is idle at the end. The output of
-// each is printed in one piece when it is done, that of a lone guest as it comes.
+// each is printed in one piece when it is done, that of a lone kernel as it comes.
 func testAll(ctx context.Context, o options, kernels []vmtest.Kernel, binaries []binary, out io.Writer) []*result {
 	results := make([]*result, len(kernels))
 	places := make(chan struct{}, max(1, o.parallel))
+	out = &locked{to: out}
 	var printing sync.Mutex
 	var group sync.WaitGroup
 	for i, k := range slices.Backward(kernels) {
@@ -43,12 +44,12 @@ func testAll(ctx context.Context, o options, kernels []vmtest.Kernel, binaries [
 			fmt.Printf("kernel %s: started\n", k.Name)
 			group.Go(func() {
 				defer func() { <-places }()
-				if len(kernels) == 1 && len(guests) == 1 {
+				if len(kernels) == 1 {
 					results[i].test(ctx, o, k, mine, out)
 					return
 				}
 				var text bytes.Buffer
-				results[i].test(ctx, o, k, mine, &text)
+				results[i].test(ctx, o, k, mine, &locked{to: &text})
 				printing.Lock()
 				defer printing.Unlock()
 				fmt.Fprintf(out, "\n======== kernel %s ========\n", k.Name)
@@ -84,7 +85,6 @@ func share(binaries []binary, guests int) [][]binary {
 func (r *result) test(ctx context.Context, o options, k vmtest.Kernel, binaries []binary, out io.Writer) {
 	start := time.Now()
 	meter := &vmtest.Meter{}
-	out = &locked{to: out}
 	c := o.guest
 	c.Kernel, c.Meter, c.Stderr = k, meter, out
 	c.Files = maps.Clone(c.Files)
