@@ -1,0 +1,37 @@
+package docs
+
+import (
+	"regexp"
+	"testing"
+	"unicode/utf8"
+)
+
+// exempt is the changelog: it tells of what was, in the words of its time.
+const exempt = "CHANGELOG.md"
+
+// TestWidth wants prose of at most 120 columns, and a README that can be read at once.
+func TestWidth(t *testing.T) {
+	for _, p := range pages(t) {
+		for _, l := range p.lines {
+			if n := utf8.RuneCountInString(l.text); n > 120 && l.code == "" && !l.table && p.name != exempt {
+				t.Errorf("%s:%d: %d columns; wrap prose at 120", p.name, l.number, n)
+			}
+		}
+		if p.name == "README.md" && len(p.lines) > 150 {
+			t.Errorf("%s has %d lines; 150 are enough, move the rest to docs/", p.name, len(p.lines))
+		}
+	}
+}
+
+// riddles are ways of saying things that readers had to read twice.
+var riddles = regexp.MustCompile(`(?i)\b(whom|whoever|nobody is|is over after|as good as|what there is of|tells whether)\b`)
+
+func TestPlainWords(t *testing.T) {
+	for _, p := range pages(t) {
+		for _, l := range p.lines {
+			if found := riddles.FindString(l.text); found != "" && p.name != exempt {
+				t.Errorf("%s:%d: %q; say it as you would to a colleague", p.name, l.number, found)
+			}
+		}
+	}
+}
