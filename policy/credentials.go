@@ -194,14 +194,14 @@ func (credentialsKind) notes(Object, Object) []string { return nil }
 func (credentialsKind) representatives(all []Pattern) []Object { return credentialsObjects(all) }
 
 var (
-	flagFromUID = &ObjectFlag{Name: "from-uid", Usage: "change of identity: the effective user before, a `name` or number; by default --uid"}
-	flagFromGID = &ObjectFlag{Name: "from-gid", Usage: "change of identity: the effective group before, a `name` or number; by default the number of the user before"}
-	flagToUID   = &ObjectFlag{Name: "to-uid", Usage: "change of identity: the user after, a `name` or number"}
-	flagToGID   = &ObjectFlag{Name: "to-gid", Usage: "change of identity: the group after, a `name` or number"}
+	flagFromUID = &Flag{Name: "from-uid", Usage: "change of identity: the effective user before, a `name` or number; by default --uid"}
+	flagFromGID = &Flag{Name: "from-gid", Usage: "change of identity: the effective group before, a `name` or number; by default the number of the user before"}
+	flagToUID   = &Flag{Name: "to-uid", Usage: "change of identity: the user after, a `name` or number"}
+	flagToGID   = &Flag{Name: "to-gid", Usage: "change of identity: the group after, a `name` or number"}
 )
 
-func (credentialsKind) flags() []*ObjectFlag {
-	return []*ObjectFlag{flagFromUID, flagFromGID, flagToUID, flagToGID}
+func (credentialsKind) flags() []*Flag {
+	return []*Flag{flagFromUID, flagFromGID, flagToUID, flagToGID}
 }
 
 func (credentialsKind) object(d *Description) (Object, error) {
@@ -209,7 +209,7 @@ func (credentialsKind) object(d *Description) (Object, error) {
 		return nil, errors.New("give one of --to-uid and --to-gid: each id that changes is judged by itself")
 	}
 	c := Credentials{FromUID: d.Process.UID, Group: d.text(flagToGID) != ""}
-	account := func(flag *ObjectFlag, lookup func(string) (uint32, error), to *uint32) (err error) {
+	account := func(flag *Flag, lookup func(string) (uint32, error), to *uint32) (err error) {
 		if *to, err = ParseAccount(d.text(flag), lookup); err != nil {
 			return fmt.Errorf("--%s %w", flag.Name, err)
 		}

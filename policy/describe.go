@@ -9,15 +9,17 @@ import (
 	"strings"
 )
 
-// ObjectFlag is a flag by which a person describes an object to `ebpfguard
+// Flag is a flag by which a person describes a process or an object to `ebpfguard
 // explain`.
-type ObjectFlag struct {
+type Flag struct {
 	Name string
 	// Usage is its help, in which `back quotes` name the value.
 	Usage string
 	Form  FlagForm
 	// Default is the value when the flag is not given.
 	Default string
+	// NotUnknown says that a process which cannot be identified has no such thing.
+	NotUnknown bool
 	// Words are all values that it can have, if those are few.
 	Words []string
 }
@@ -37,8 +39,8 @@ const (
 )
 
 // ObjectFlags returns the flags of all operations, each once.
-func ObjectFlags() []*ObjectFlag {
-	var all []*ObjectFlag
+func ObjectFlags() []*Flag {
+	var all []*Flag
 	for i := range operations {
 		for _, flag := range operations[i].flags() {
 			if !slices.Contains(all, flag) {
@@ -53,24 +55,24 @@ func ObjectFlags() []*ObjectFlag {
 // name that is no flag of objects.
 func FlagOwners(name string) []Operation {
 	return operationsWith(func(o *operation) bool {
-		return slices.ContainsFunc(o.flags(), func(flag *ObjectFlag) bool { return flag.Name == name })
+		return slices.ContainsFunc(o.flags(), func(flag *Flag) bool { return flag.Name == name })
 	})
 }
 
-// Description is what a person says of an object, by flags.
+// Description is what a person says of a process or an object, by flags.
 type Description struct {
 	// Given has the values of the flags that are given, by the name of the flag;
 	// of a switch "true" or "false".
 	Given map[string][]string
-	// Process is the process that acts.
+	// Process is the process that acts on the object.
 	Process Process
 	// Users and Groups look names up, as in [ResolveNames].
 	Users, Groups func(name string) (uint32, error)
 }
 
-// Describe returns the object of the operation that the flags describe. An error
+// DescribeObject returns the object of the operation that the flags describe. An error
 // says which flag is missing or wrong.
-func Describe(o Operation, d Description) (Object, error) {
+func DescribeObject(o Operation, d Description) (Object, error) {
 	known := find(o)
 	if known == nil {
 		return nil, checkOperation(o)
@@ -79,8 +81,8 @@ func Describe(o Operation, d Description) (Object, error) {
 }
 
 // has reports whether any of the flags is given, switches as true.
-func (d *Description) has(flags ...*ObjectFlag) bool {
-	return slices.ContainsFunc(flags, func(flag *ObjectFlag) bool {
+func (d *Description) has(flags ...*Flag) bool {
+	return slices.ContainsFunc(flags, func(flag *Flag) bool {
 		values, ok := d.Given[flag.Name]
 		switch flag.Form {
 		case FlagSwitch:
@@ -93,7 +95,7 @@ func (d *Description) has(flags ...*ObjectFlag) bool {
 }
 
 // text returns the value of the flag.
-func (d *Description) text(flag *ObjectFlag) string {
+func (d *Description) text(flag *Flag) string {
 	if values, ok := d.Given[flag.Name]; ok {
 		return strings.Join(values, ",")
 	}
@@ -101,7 +103,7 @@ func (d *Description) text(flag *ObjectFlag) string {
 }
 
 // list returns the values of the flag.
-func (d *Description) list(flag *ObjectFlag) []string {
+func (d *Description) list(flag *Flag) []string {
 	values, ok := d.Given[flag.Name]
 	if !ok && flag.Default != "" {
 		return strings.Split(flag.Default, ",")
@@ -110,12 +112,12 @@ func (d *Description) list(flag *ObjectFlag) []string {
 }
 
 // missing is the error for a flag without which nothing is asked.
-func missing(flag *ObjectFlag, o Operation, example string) error {
+func missing(flag *Flag, o Operation, example string) error {
 	return fmt.Errorf("%s needs --%s; write one such as %s", o, flag.Name, example)
 }
 
 // invalid is the error for a flag with a wrong value.
-func invalid(flag *ObjectFlag, err error) error { return fmt.Errorf("--%s: %w", flag.Name, err) }
+func invalid(flag *Flag, err error) error { return fmt.Errorf("--%s: %w", flag.Name, err) }
 
 // CheckCleanPath returns an error for a path that is not absolute and clean. An empty
 // one is none.

@@ -230,12 +230,12 @@ func (fileKind) representatives(all []Pattern) []Object {
 const exampleFile = "/etc/shadow"
 
 var (
-	flagPath   = &ObjectFlag{Name: "path", Usage: "file, program: its `path`; an empty one for what has none"}
-	flagAccess = &ObjectFlag{Name: "access", Usage: "file: the `kinds` of access: read, write, exec", Form: FlagList, Default: "read", Words: AllAccess.names()}
+	flagPath   = &Flag{Name: "path", Usage: "file, program: its `path`; an empty one for what has none"}
+	flagAccess = &Flag{Name: "access", Usage: "file: the `kinds` of access: read, write, exec", Form: FlagList, Default: "read", Words: AllAccess.names()}
 )
 
-func (fileKind) flags() []*ObjectFlag {
-	return []*ObjectFlag{flagPath, flagAlias, flagUnknownPath, flagAccess}
+func (fileKind) flags() []*Flag {
+	return []*Flag{flagPath, flagAlias, flagUnknownPath, flagAccess}
 }
 
 func (fileKind) object(d *Description) (Object, error) {

@@ -37,21 +37,16 @@ func formatSubject(b *bytes.Buffer, s Subject) {
 		return
 	}
 	b.WriteString("  subject:\n")
-	list := func(key string, values []string) {
-		if len(values) > 0 {
-			fmt.Fprintf(b, "    %s:\n", key)
+	for _, field := range s.fields() {
+		if field.values == nil {
+			fmt.Fprintf(b, "    %s: true\n", field.key)
+			continue
 		}
-		for _, value := range values {
+		fmt.Fprintf(b, "    %s:\n", field.key)
+		for _, value := range field.values {
 			fmt.Fprintf(b, "    - %s\n", value)
 		}
 	}
-	list("binaries", quoted(s.Binaries))
-	if s.Descendants {
-		b.WriteString("    descendants: true\n")
-	}
-	list("users", s.Users.values())
-	list("cgroups", quoted(s.Cgroups))
-	list("processes", processTexts(s.Processes))
 }
 
 func formatRule(b *bytes.Buffer, r Rule) {

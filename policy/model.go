@@ -47,29 +47,6 @@ type Policy struct {
 	Source string `json:"source,omitempty"`
 }
 
-// Subject selects processes: either Everyone, or those that match every kind
-// of selector that is given; the values of one kind are alternatives. The zero
-// value selects nobody and is refused by [Validate].
-type Subject struct {
-	// Everyone selects every process; the other fields must be empty then.
-	Everyone bool `json:"everyone,omitempty"`
-	// Binaries are path patterns (see [PathPattern]) of the program that the
-	// process was started from, or of the script that it runs.
-	Binaries []string `json:"binaries,omitempty"`
-	// Descendants selects the processes that descend from one of Binaries
-	// as well, whatever they have started since.
-	Descendants bool `json:"descendants,omitempty"`
-	// Users selects by the real user id. Names are resolved by [ResolveNames].
-	Users IDs `json:"users,omitzero"`
-	// Cgroups are paths of control groups (v2), each with all below it, see
-	// [ParseCgroupPattern]. The group counts that the process was in when it
-	// started its program.
-	Cgroups []string `json:"cgroups,omitempty"`
-	// Processes are running processes, each with all that descends from it,
-	// whatever they start. One that has ended selects nobody by itself.
-	Processes []ProcessID `json:"processes,omitempty"`
-}
-
 // Rule is one operation with the objects that are allowed and denied.
 type Rule struct {
 	Operation Operation `json:"operation"`
@@ -128,27 +105,6 @@ type Pattern interface {
 type Object interface {
 	// String returns the object as a person would write it.
 	String() string
-}
-
-// Process is what a decision needs to know of the acting process.
-type Process struct {
-	// Binary is the absolute path from which the program was started.
-	Binary string
-	// Script is the script that the program was started to run, if any.
-	Script string
-	// Ancestors are the programs and scripts that the process and its
-	// ancestors ran before.
-	Ancestors []string
-	// IDs are the process itself and those that it descends from.
-	IDs []ProcessID
-	// UID is the real user id.
-	UID uint32
-	// Cgroup is the path of the control group.
-	Cgroup string
-	// Unknown says that program and ancestors could not be identified: a
-	// rule that names them may or may not concern it (docs/semantics.md,
-	// rule 6).
-	Unknown bool
 }
 
 // Request is one operation that a process wants to do.

@@ -399,18 +399,18 @@ var optionPairs = [][2]MountFlags{
 }
 
 var (
-	flagSource = &ObjectFlag{Name: "source", Usage: "mount: the `device` or directory that is mounted, as the process names it"}
-	flagTarget = &ObjectFlag{Name: "target", Usage: "mount: the `path` where it is mounted; an empty one for a mount that is nowhere yet"}
-	flagType   = &ObjectFlag{Name: "type", Usage: "mount: the `type` of the file system; by default one that no policy names"}
-	flagFlags  = &ObjectFlag{Name: "flags", Usage: "mount: its `flags`, such as bind or new,ro,nosuid; of what is new, rw, suid, dev and exec unless told otherwise", Form: FlagList, Words: mountFlagNames[:]}
+	flagSource = &Flag{Name: "source", Usage: "mount: the `device` or directory that is mounted, as the process names it"}
+	flagTarget = &Flag{Name: "target", Usage: "mount: the `path` where it is mounted; an empty one for a mount that is nowhere yet"}
+	flagType   = &Flag{Name: "type", Usage: "mount: the `type` of the file system; by default one that no policy names"}
+	flagFlags  = &Flag{Name: "flags", Usage: "mount: its `flags`, such as bind or new,ro,nosuid; of what is new, rw, suid, dev and exec unless told otherwise", Form: FlagList, Words: mountFlagNames[:]}
 )
 
-func (k mountKind) flags() []*ObjectFlag {
-	flags := []*ObjectFlag{flagTarget, flagType, flagFlags, flagAlias, flagUnknownPath}
+func (k mountKind) flags() []*Flag {
+	flags := []*Flag{flagTarget, flagType, flagFlags, flagAlias, flagUnknownPath}
 	if k.operation == SbUmount {
 		return flags
 	}
-	return append([]*ObjectFlag{flagSource}, flags...)
+	return append([]*Flag{flagSource}, flags...)
 }
 
 func (k mountKind) object(d *Description) (Object, error) {

@@ -219,13 +219,13 @@ func nameRepresentatives(all []Pattern) []Names {
 
 // The flags of names. Which flag has the path depends on the kind of object.
 var (
-	flagAlias       = &ObjectFlag{Name: "alias", Usage: "file, program, mount: another `path` of the same file, or of the target (can be repeated)", Form: FlagRepeated}
-	flagUnknownPath = &ObjectFlag{Name: "unknown-path", Usage: "file, program, mount: the path cannot be found out", Form: FlagSwitch}
+	flagAlias       = &Flag{Name: "alias", Usage: "file, program, mount: another `path` of the same file, or of the target (can be repeated)", Form: FlagRepeated}
+	flagUnknownPath = &Flag{Name: "unknown-path", Usage: "file, program, mount: the path cannot be found out", Form: FlagSwitch}
 )
 
 // names returns the names that a flag for the path and those for other
 // names describe.
-func (d *Description) names(path *ObjectFlag, example string) (Names, error) {
+func (d *Description) names(path *Flag, example string) (Names, error) {
 	n := Names{Path: d.text(path), Aliases: d.list(flagAlias), Unknown: d.has(flagUnknownPath)}
 	if err := CheckCleanPath(n.Path, example); err != nil {
 		return n, fmt.Errorf("--%s %w", path.Name, err)

@@ -89,7 +89,7 @@ type kind interface {
 
 	// flags returns the flags that describe an object to `ebpfguard explain`,
 	// object the object that they describe.
-	flags() []*ObjectFlag
+	flags() []*Flag
 	object(*Description) (Object, error)
 
 	// randomPattern and randomObject return what tests try. The pattern may be

@@ -154,12 +154,12 @@ func (programKind) representatives(all []Pattern) []Object {
 }
 
 var (
-	flagFileless = &ObjectFlag{Name: "fileless", Usage: "program: no file of the system holds it", Form: FlagSwitch}
-	flagNoArgs   = &ObjectFlag{Name: "no-args", Usage: "program: it is started without even an argv[0]", Form: FlagSwitch}
+	flagFileless = &Flag{Name: "fileless", Usage: "program: no file of the system holds it", Form: FlagSwitch}
+	flagNoArgs   = &Flag{Name: "no-args", Usage: "program: it is started without even an argv[0]", Form: FlagSwitch}
 )
 
-func (programKind) flags() []*ObjectFlag {
-	return []*ObjectFlag{flagPath, flagAlias, flagUnknownPath, flagFileless, flagNoArgs}
+func (programKind) flags() []*Flag {
+	return []*Flag{flagPath, flagAlias, flagUnknownPath, flagFileless, flagNoArgs}
 }
 
 func (programKind) object(d *Description) (Object, error) {

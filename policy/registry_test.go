@@ -20,7 +20,7 @@ func (draws) Globs() bool           { return false }
 // TestEveryOperationIsWhole fails by name for each part that an operation lacks and
 // that compiles nevertheless.
 func TestEveryOperationIsWhole(t *testing.T) {
-	flagsOf := map[string]*ObjectFlag{}
+	flagsOf := map[string]*Flag{}
 	for i := range operations {
 		o := &operations[i]
 		t.Run(string(o.name), func(t *testing.T) {

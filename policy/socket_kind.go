@@ -62,19 +62,19 @@ func (connectKind) notes(from, to Object) []string {
 func (socketKind) representatives(all []Pattern) []Object { return socketObjects(all) }
 
 var (
-	flagAddress   = &ObjectFlag{Name: "address", Usage: "socket: the local `address` to bind, the remote one to connect to", Default: "0.0.0.0"}
-	flagPort      = &ObjectFlag{Name: "port", Usage: "socket: its `port`; to bind, 0, the default, is a port that the kernel chooses"}
-	flagAutomatic = &ObjectFlag{Name: "automatic", Usage: "socket: the `ports` from which the kernel chooses", Default: DefaultAutomatic.String()}
-	flagProtocol  = &ObjectFlag{Name: "protocol", Usage: "socket: its `protocol`: tcp, udp, udplite, sctp, dccp, icmp, raw or other", Default: TCP.String(),
+	flagAddress   = &Flag{Name: "address", Usage: "socket: the local `address` to bind, the remote one to connect to", Default: "0.0.0.0"}
+	flagPort      = &Flag{Name: "port", Usage: "socket: its `port`; to bind, 0, the default, is a port that the kernel chooses"}
+	flagAutomatic = &Flag{Name: "automatic", Usage: "socket: the `ports` from which the kernel chooses", Default: DefaultAutomatic.String()}
+	flagProtocol  = &Flag{Name: "protocol", Usage: "socket: its `protocol`: tcp, udp, udplite, sctp, dccp, icmp, raw or other", Default: TCP.String(),
 		Words: []string{"tcp", "udp", "udplite", "sctp", "dccp", "icmp", "raw", "other"}}
-	flagDualStack = &ObjectFlag{Name: "dual-stack", Usage: "socket: at :: it takes IPv4 as well", Form: FlagSwitch}
+	flagDualStack = &Flag{Name: "dual-stack", Usage: "socket: at :: it takes IPv4 as well", Form: FlagSwitch}
 )
 
-func (bindKind) flags() []*ObjectFlag {
-	return []*ObjectFlag{flagAddress, flagPort, flagAutomatic, flagProtocol, flagDualStack}
+func (bindKind) flags() []*Flag {
+	return []*Flag{flagAddress, flagPort, flagAutomatic, flagProtocol, flagDualStack}
 }
 
-func (connectKind) flags() []*ObjectFlag { return []*ObjectFlag{flagAddress, flagPort, flagProtocol} }
+func (connectKind) flags() []*Flag { return []*Flag{flagAddress, flagPort, flagProtocol} }
 
 func (bindKind) object(d *Description) (Object, error) { return describedSocket(d) }
 
@@ -98,7 +98,7 @@ func describedSocket(d *Description) (Object, error) {
 		return nil, invalid(flagProtocol, err)
 	}
 	if !protocol.HasPorts() {
-		for _, flag := range []*ObjectFlag{flagPort, flagAutomatic} {
+		for _, flag := range []*Flag{flagPort, flagAutomatic} {
 			if d.has(flag) {
 				return nil, fmt.Errorf("--%s does not apply to %v, which has no ports; leave it out", flag.Name, protocol)
 			}

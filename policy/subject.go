@@ -5,7 +5,53 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"go.yaml.in/yaml/v3"
 )
+
+// Subject selects processes: either Everyone, or those that match every kind
+// of selector that is given; the values of one kind are alternatives. The zero
+// value selects nobody and is refused by [Validate].
+type Subject struct {
+	// Everyone selects every process; the other fields must be empty then.
+	Everyone bool `json:"everyone,omitempty"`
+	// Binaries are path patterns (see [PathPattern]) of the program that the
+	// process was started from, or of the script that it runs.
+	Binaries []string `json:"binaries,omitempty"`
+	// Descendants selects the processes that descend from one of Binaries
+	// as well, whatever they have started since.
+	Descendants bool `json:"descendants,omitempty"`
+	// Users selects by the real user id. Names are resolved by [ResolveNames].
+	Users IDs `json:"users,omitzero"`
+	// Cgroups are paths of control groups (v2), each with all below it, see
+	// [ParseCgroupPattern]. The group counts that the process was in when it
+	// started its program.
+	Cgroups []string `json:"cgroups,omitempty"`
+	// Processes are running processes, each with all that descends from it,
+	// whatever they start. One that has ended selects nobody by itself.
+	Processes []ProcessID `json:"processes,omitempty"`
+}
+
+// Process is what a decision needs to know of the acting process.
+type Process struct {
+	// Binary is the absolute path from which the program was started.
+	Binary string
+	// Script is the script that the program was started to run, if any.
+	Script string
+	// Ancestors are the programs and scripts that the process and its
+	// ancestors ran before.
+	Ancestors []string
+	// IDs are the process itself and those that it descends from.
+	IDs []ProcessID
+	// UID is the real user id.
+	UID uint32
+	// Cgroup is the path of the control group.
+	Cgroup string
+	// Unknown says that program and ancestors could not be identified: a
+	// rule that names them may or may not concern it (docs/semantics.md,
+	// rule 6).
+	Unknown bool
+}
 
 // SubjectRank says how specific a subject's match is; a greater rank is more
 // specific. It is SubjectEveryone plus the bits of the selectors that match, so
@@ -228,13 +274,109 @@ func checkList(what string, values []string, check func(string) error) error {
 	return errors.Join(errs...)
 }
 
+// subjectField is a field of a subject as YAML has it: a list or, without values, true.
+type subjectField struct {
+	key    string
+	values []string
+}
+
+// fields returns the fields that the subject has, with their values as YAML.
+func (s Subject) fields() []subjectField {
+	var fields []subjectField
+	add := func(key string, values []string) {
+		if len(values) > 0 {
+			fields = append(fields, subjectField{key, values})
+		}
+	}
+	add("binaries", quoted(s.Binaries))
+	if s.Descendants {
+		fields = append(fields, subjectField{key: "descendants"})
+	}
+	add("users", s.Users.values())
+	add("cgroups", quoted(s.Cgroups))
+	add("processes", processTexts(s.Processes))
+	return fields
+}
+
 // String returns the subject as flow-style YAML.
 func (s Subject) String() string {
 	var f flow
-	f.list("binaries", quoted(s.Binaries))
-	f.flag("descendants", s.Descendants)
-	f.list("users", s.Users.values())
-	f.list("cgroups", quoted(s.Cgroups))
-	f.list("processes", processTexts(s.Processes))
+	for _, field := range s.fields() {
+		f.list(field.key, field.values)
+		f.flag(field.key, field.values == nil)
+	}
 	return f.String()
+}
+
+func (d *decoder) subject(n *yaml.Node) Subject {
+	const example = "subject: {} for every process or subject: {binaries: [...]}"
+	before := d.Problems()
+	subject, ok := d.Mapping(n, "subject", example, "binaries", "descendants", "users", "cgroups", "processes")
+	if !ok {
+		return Subject{}
+	}
+	if len(subject) == 0 {
+		// An unknown field is an error of its own, so this is {}.
+		return Subject{Everyone: true}
+	}
+	var s Subject
+	if value, ok := subject["binaries"]; ok {
+		s.Binaries = d.unique(value, "binaries", "binary", checkBinary)
+	}
+	if value, ok := subject["descendants"]; ok {
+		s.Descendants, _ = d.Boolean(value, "descendants")
+	}
+	if value, ok := subject["users"]; ok {
+		s.Users = d.ids(value, "users")
+	}
+	if value, ok := subject["cgroups"]; ok {
+		s.Cgroups = d.unique(value, "cgroups", "cgroup", checkCgroup)
+	}
+	if value, ok := subject["processes"]; ok {
+		s.Processes = d.processes(value)
+	}
+	if d.Problems() == before {
+		d.Check(n, s.validate())
+	}
+	return s
+}
+
+// The flags of explain that describe a process.
+var (
+	flagBinary   = &Flag{Name: "binary", Usage: "process: the `path` of its program; by default one that no policy names", NotUnknown: true}
+	flagScript   = &Flag{Name: "script", Usage: "process: the `path` of the script that the program runs", NotUnknown: true}
+	flagAncestor = &Flag{Name: "ancestor", Usage: "process: the `path` of a program or script that it descends from (can be repeated)", Form: FlagRepeated, NotUnknown: true}
+	flagUID      = &Flag{Name: "uid", Usage: "process: its real user, a `name` or number", Default: "0"}
+	flagCgroup   = &Flag{Name: "cgroup", Usage: "process: the `path` of its control group, such as /system.slice/nginx.service", NotUnknown: true}
+	flagUnknown  = &Flag{Name: "unknown", Usage: "process: it cannot be identified", Form: FlagSwitch}
+)
+
+// ProcessFlags returns the flags that describe a process.
+func ProcessFlags() []*Flag {
+	return []*Flag{flagBinary, flagScript, flagAncestor, flagUID, flagCgroup, flagUnknown}
+}
+
+// DescribeProcess returns the process that the flags describe.
+func DescribeProcess(d Description) (Process, error) {
+	p := Process{
+		Binary: d.text(flagBinary), Script: d.text(flagScript), Ancestors: d.list(flagAncestor), Cgroup: d.text(flagCgroup), Unknown: d.has(flagUnknown),
+	}
+	for _, path := range []struct {
+		flag    *Flag
+		example string
+	}{
+		{flagBinary, "/usr/sbin/sshd"}, {flagScript, "/usr/local/bin/backup.sh"},
+		{flagAncestor, "/usr/sbin/sshd"}, {flagCgroup, "/system.slice/nginx.service"},
+	} {
+		for _, value := range d.list(path.flag) {
+			if err := CheckCleanPath(value, path.example); err != nil {
+				return p, fmt.Errorf("--%s %w", path.flag.Name, err)
+			}
+		}
+	}
+	var err error
+	if p.UID, err = ParseAccount(d.text(flagUID), d.Users); err != nil {
+		return p, fmt.Errorf("--uid %w", err)
+	}
+	return p, nil
 }

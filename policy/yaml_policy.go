@@ -120,39 +120,6 @@ func (d *decoder) mode(n *yaml.Node) Mode {
 	return ModeEnforce
 }
 
-func (d *decoder) subject(n *yaml.Node) Subject {
-	const example = "subject: {} for every process or subject: {binaries: [...]}"
-	before := d.Problems()
-	subject, ok := d.Mapping(n, "subject", example, "binaries", "descendants", "users", "cgroups", "processes")
-	if !ok {
-		return Subject{}
-	}
-	if len(subject) == 0 {
-		// An unknown field is an error of its own, so this is {}.
-		return Subject{Everyone: true}
-	}
-	var s Subject
-	if value, ok := subject["binaries"]; ok {
-		s.Binaries = d.unique(value, "binaries", "binary", checkBinary)
-	}
-	if value, ok := subject["descendants"]; ok {
-		s.Descendants, _ = d.Boolean(value, "descendants")
-	}
-	if value, ok := subject["users"]; ok {
-		s.Users = d.ids(value, "users")
-	}
-	if value, ok := subject["cgroups"]; ok {
-		s.Cgroups = d.unique(value, "cgroups", "cgroup", checkCgroup)
-	}
-	if value, ok := subject["processes"]; ok {
-		s.Processes = d.processes(value)
-	}
-	if d.Problems() == before {
-		d.Check(n, s.validate())
-	}
-	return s
-}
-
 // unique decodes a list of strings, each of which is checked and there once.
 func (d *decoder) unique(n *yaml.Node, key, what string, check func(string) error) []string {
 	var values []string

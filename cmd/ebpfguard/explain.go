@@ -17,7 +17,6 @@ import (
 type explainFlags struct {
 	files     []string
 	operation string
-	process   processFlags
 	output    output
 	pid       uint32
 	daemon    remote
@@ -86,15 +85,15 @@ that the kernel may choose.`,
 	f.StringVar(&flags.operation, "operation", "", "the `operation`: "+strings.Join(names, ", "))
 	_ = cmd.RegisterFlagCompletionFunc("operation", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 	outputFlag(f, &flags.output, "the `format`: text or json", outputText, outputJSON)
-	flags.process.add(f)
-	addObjectFlags(cmd)
+	addDescription(cmd, policy.ProcessFlags())
+	addDescription(cmd, policy.ObjectFlags())
 	f.Uint32Var(&flags.pid, "pid", 0, "process: the running one of this `number`, as /proc tells the daemon")
 	flags.daemon.add(cmd)
-	for _, known := range []string{"binary", "script", "ancestor", "cgroup", "uid", "unknown"} {
-		cmd.MarkFlagsMutuallyExclusive(known, "pid")
-	}
-	for _, known := range []string{"binary", "script", "ancestor", "cgroup"} {
-		cmd.MarkFlagsMutuallyExclusive(known, "unknown")
+	for _, flag := range policy.ProcessFlags() {
+		cmd.MarkFlagsMutuallyExclusive(flag.Name, "pid")
+		if flag.NotUnknown {
+			cmd.MarkFlagsMutuallyExclusive(flag.Name, "unknown")
+		}
 	}
 	return cmd
 }
@@ -117,7 +116,7 @@ func (f *explainFlags) explain(cmd *cobra.Command) error {
 		}
 	}
 	// What can be said without the policies first.
-	process, err := f.process.process(f.users)
+	process, err := policy.DescribeProcess(policy.Description{Given: givenOf(given, policy.ProcessFlags()), Users: f.users, Groups: f.groups})
 	if err != nil {
 		return &usageError{err}
 	}
@@ -148,8 +147,8 @@ func (f *explainFlags) explain(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	object, err := policy.Describe(operation, policy.Description{
-		Given: objectFlags(given), Process: process, Users: f.users, Groups: f.groups,
+	object, err := policy.DescribeObject(operation, policy.Description{
+		Given: givenOf(given, policy.ObjectFlags()), Process: process, Users: f.users, Groups: f.groups,
 	})
 	if err != nil {
 		return &usageError{err}
@@ -178,7 +177,7 @@ func (f *explainFlags) policies(answer *pb.ExplainResponse) ([]policy.Policy, er
 }
 
 // aboutObject reports whether a flag about an object is given.
-func aboutObject(given *pflag.FlagSet) bool { return len(objectFlags(given)) > 0 }
+func aboutObject(given *pflag.FlagSet) bool { return len(givenOf(given, policy.ObjectFlags())) > 0 }
 
 // fits reports whether the flags about the object are those of the operation.
 func fits(operation policy.Operation, given *pflag.FlagSet) error {

@@ -9,10 +9,10 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// addObjectFlags adds the flags that describe the object of an operation.
-func addObjectFlags(cmd *cobra.Command) {
+// addDescription adds the flags that describe a process or an object.
+func addDescription(cmd *cobra.Command, flags []*policy.Flag) {
 	f := cmd.Flags()
-	for _, flag := range policy.ObjectFlags() {
+	for _, flag := range flags {
 		switch flag.Form {
 		case policy.FlagSwitch:
 			f.Bool(flag.Name, false, flag.Usage)
@@ -33,18 +33,19 @@ func addObjectFlags(cmd *cobra.Command) {
 	}
 }
 
-// objectFlags returns the values of the flags that describe an object and are given.
-func objectFlags(given *pflag.FlagSet) map[string][]string {
+// givenOf returns those of the flags that are given, with their values.
+func givenOf(given *pflag.FlagSet, flags []*policy.Flag) map[string][]string {
 	values := map[string][]string{}
-	given.Visit(func(f *pflag.Flag) {
-		if len(policy.FlagOwners(f.Name)) == 0 {
-			return
+	for _, flag := range flags {
+		f := given.Lookup(flag.Name)
+		if !f.Changed {
+			continue
 		}
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			values[f.Name] = list.GetSlice()
 		} else {
 			values[f.Name] = []string{f.Value.String()}
 		}
-	})
+	}
 	return values
 }
