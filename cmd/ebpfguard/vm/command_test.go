@@ -28,7 +28,7 @@ import (
 const command = "/usr/bin/ebpfguard"
 
 // patience is much more than an emulated machine needs to verify the programs.
-const patience = 2 * time.Minute
+const patience = 10 * time.Minute
 
 func canEnforce(t *testing.T) bool {
 	t.Helper()
