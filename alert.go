@@ -22,6 +22,9 @@ type Alert interface {
 	Context() AlertContext
 	// WithContext returns the alert with another context.
 	WithContext(AlertContext) Alert
+	// Object returns what the alert is about. Objects of the same type can be
+	// compared by ==.
+	Object() any
 	// String returns the alert as a line of text.
 	String() string
 }

@@ -22,6 +22,9 @@ func (a BprmCheckSecurityAlert) WithContext(c AlertContext) Alert {
 	return a
 }
 
+// Object returns the ProgramObject.
+func (a BprmCheckSecurityAlert) Object() any { return a.ProgramObject }
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a BprmCheckSecurityAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.ProgramObject) }
 

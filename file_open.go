@@ -24,6 +24,9 @@ func (a FileOpenAlert) WithContext(c AlertContext) Alert {
 	return a
 }
 
+// Object returns the FileObject.
+func (a FileOpenAlert) Object() any { return a.FileObject }
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a FileOpenAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.FileObject) }
 

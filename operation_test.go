@@ -56,6 +56,9 @@ func testAlert(t *testing.T, o *operation, name string) {
 	if other := alert.WithContext(AlertContext{ID: "7"}); reflect.TypeOf(other) != reflect.TypeOf(alert) || other.Context().ID != "7" {
 		t.Errorf("WithContext returns %#v", other)
 	}
+	if !reflect.TypeOf(alert.Object()).Comparable() {
+		t.Errorf("Object returns a %T, which cannot be compared", alert.Object())
+	}
 	if text := alert.String(); !strings.Contains(text, "deny "+string(o.name)) {
 		t.Errorf("its text is %q", text)
 	}

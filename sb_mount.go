@@ -24,6 +24,9 @@ func (a SbMountAlert) WithContext(c AlertContext) Alert {
 	return a
 }
 
+// Object returns the MountObject.
+func (a SbMountAlert) Object() any { return a.MountObject }
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a SbMountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.MountObject) }
 

@@ -21,6 +21,9 @@ func (a SbRemountAlert) WithContext(c AlertContext) Alert {
 	return a
 }
 
+// Object returns the MountObject.
+func (a SbRemountAlert) Object() any { return a.MountObject }
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a SbRemountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.MountObject) }
 

@@ -20,6 +20,9 @@ func (a SbUmountAlert) WithContext(c AlertContext) Alert {
 	return a
 }
 
+// Object returns the MountObject.
+func (a SbUmountAlert) Object() any { return a.MountObject }
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a SbUmountAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.MountObject) }
 

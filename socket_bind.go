@@ -21,6 +21,9 @@ func (a SocketBindAlert) WithContext(c AlertContext) Alert {
 	return a
 }
 
+// Object returns the SocketObject.
+func (a SocketBindAlert) Object() any { return a.SocketObject }
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a SocketBindAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.SocketObject) }
 

@@ -21,6 +21,9 @@ func (a SocketConnectAlert) WithContext(c AlertContext) Alert {
 	return a
 }
 
+// Object returns the SocketObject.
+func (a SocketConnectAlert) Object() any { return a.SocketObject }
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a SocketConnectAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.SocketObject) }
 

@@ -25,6 +25,9 @@ func (a TaskFixSetuidAlert) WithContext(c AlertContext) Alert {
 	return a
 }
 
+// Object returns the CredentialsObject.
+func (a TaskFixSetuidAlert) Object() any { return a.CredentialsObject }
+
 // MarshalJSON returns the alert as docs/alerts.md describes it.
 func (a TaskFixSetuidAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.CredentialsObject) }
 

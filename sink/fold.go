@@ -27,36 +27,8 @@ func keyOf(alert ebpfguard.Alert) foldKey {
 	c := alert.Context()
 	return foldKey{
 		c.Operation, c.Hook, c.Verdict, c.Undecided, c.Policy, c.Rule, c.Revision,
-		c.PID, c.StartTime, c.Binary, objectOf(alert),
+		c.PID, c.StartTime, c.Binary, alert.Object(),
 	}
-}
-
-// objectOf returns the object of an alert as a value that can be compared.
-func objectOf(alert ebpfguard.Alert) any {
-	switch a := alert.(type) {
-	case ebpfguard.FileOpenAlert:
-		return a.FileObject
-	case ebpfguard.BprmCheckSecurityAlert:
-		return a.ProgramObject
-	case ebpfguard.SbMountAlert:
-		return a.MountObject
-	case ebpfguard.SbRemountAlert:
-		return a.MountObject
-	case ebpfguard.SbUmountAlert:
-		return a.MountObject
-	case ebpfguard.TaskFixSetuidAlert:
-		return a.CredentialsObject
-	case ebpfguard.SocketBindAlert:
-		return a.SocketObject
-	case ebpfguard.SocketConnectAlert:
-		return a.SocketObject
-	}
-	// One that this package does not know: slower, and as exact.
-	data, err := alert.WithContext(ebpfguard.AlertContext{}).MarshalJSON()
-	if err != nil {
-		return new(int) // equal to nothing else
-	}
-	return string(data)
 }
 
 // folder folds identical alerts. All windows are equally long, so that the

@@ -123,6 +123,7 @@ type oddAlert struct {
 func (a oddAlert) MarshalJSON() ([]byte, error) {
 	return fmt.Appendf(nil, `{"object":%q,"pid":%d}`, a.object, a.PID), nil
 }
+func (a oddAlert) Object() any    { return a.object }
 func (a oddAlert) String() string { return a.object }
 func (a oddAlert) WithContext(c ebpfguard.AlertContext) ebpfguard.Alert {
 	a.AlertContext = c

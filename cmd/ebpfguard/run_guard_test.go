@@ -110,7 +110,9 @@ type fakeAlert string
 func (a fakeAlert) MarshalJSON() ([]byte, error) {
 	return []byte(`{"alert":"` + string(a) + `"}`), nil
 }
-func (a fakeAlert) Context() ebpfguard.AlertContext                    { return ebpfguard.AlertContext{} }
+func (a fakeAlert) Context() ebpfguard.AlertContext { return ebpfguard.AlertContext{} }
+func (a fakeAlert) Object() any                     { return a }
+
 func (a fakeAlert) WithContext(ebpfguard.AlertContext) ebpfguard.Alert { return a }
 func (a fakeAlert) String() string                                     { return "alert " + string(a) }
 

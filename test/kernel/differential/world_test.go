@@ -155,14 +155,7 @@ func pathsOf(set []policy.Policy, operation policy.Operation) []string {
 				continue
 			}
 			for _, pattern := range append(append([]policy.Pattern{}, r.Allow...), r.Deny...) {
-				switch pattern := pattern.(type) {
-				case policy.FilePattern:
-					paths = append(paths, pattern.Paths...)
-				case policy.ProgramPattern:
-					paths = append(paths, pattern.Paths...)
-				case policy.MountPattern:
-					paths = append(paths, pattern.Targets...)
-				}
+				paths = append(paths, policy.PathsOf(pattern)...)
 			}
 		}
 	}

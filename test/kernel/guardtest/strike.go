@@ -107,7 +107,7 @@ func Replacement(always policy.Policy, i int) []policy.Policy {
 		other.Subject = policy.Subject{Users: policy.IDs{Ranges: []policy.IDRange{{First: 1 + uint32(i), Last: 10_000}}}}
 	}
 	for _, rule := range always.Rules {
-		rule.Deny, rule.Allow = []policy.Pattern{all(rule.Operation)}, rule.Deny
+		rule.Deny, rule.Allow = []policy.Pattern{policy.Everything(rule.Operation)}, rule.Deny
 		other.Rules = append(other.Rules, rule)
 	}
 	for j := range i % 20 {
@@ -119,21 +119,6 @@ func Replacement(always policy.Policy, i int) []policy.Policy {
 		return []policy.Policy{always, other}
 	}
 	return []policy.Policy{other, always}
-}
-
-// all returns the pattern for everything.
-func all(o policy.Operation) policy.Pattern {
-	switch o {
-	case policy.FileOpen:
-		return policy.FilePattern{All: true}
-	case policy.BprmCheckSecurity:
-		return policy.ProgramPattern{All: true}
-	case policy.SbMount:
-		return policy.MountPattern{All: true}
-	case policy.TaskFixSetuid:
-		return policy.CredentialsPattern{All: true}
-	}
-	return policy.SocketPattern{All: true}
 }
 
 // strikes is how often a batch has everything.
