@@ -14,6 +14,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -142,7 +143,7 @@ func TestExitStatus(t *testing.T) {
 }
 
 func TestEveryKernel(t *testing.T) {
-	for _, k := range Kernels {
+	for _, k := range Of(runtime.GOARCH) {
 		t.Run(k.Name, func(t *testing.T) {
 			exit, _, messages, err := boot(t, "7", func(c *Config) { c.Kernel = k })
 			if err != nil || exit != 7 {
@@ -220,7 +221,7 @@ func TestHangIsKilled(t *testing.T) {
 }
 
 func TestModuleLoads(t *testing.T) {
-	for _, k := range Kernels {
+	for _, k := range Of(runtime.GOARCH) {
 		t.Run(k.Name, func(t *testing.T) {
 			exit, out, messages, err := boot(t, "modules", func(c *Config) { c.Kernel, c.Modules = k, []string{"sctp"} })
 			if err != nil || exit != 0 || !strings.Contains(out, "sctp ") {
