@@ -5,7 +5,7 @@
  * The class follows from the subject and the revision alone, so that a new policy set
  * needs no walk over the tasks: a task whose class is of another revision looks it up
  * anew. Policies may end, so a class holds until the next deadline of its revision. A
- * decision after that looks it up anew as well (begin_by, judge.h); nothing of ours has
+ * decision after that looks it up anew as well (begin_by, row.h); nothing of ours has
  * to run for that.
  */
 #ifndef EBPFGUARD_CLASS_H

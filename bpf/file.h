@@ -49,20 +49,14 @@ __noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
 	__u64 named = classes & CLASSES_UNDERNEATH ? REST_NAMED : 0;
 	__u64 rests[3] = {rest_of(0, 0, 0) | named, rest_of(1, 0, 0) | named,
 			  rest_of(2, 0, 0) | named};
-	void *tables = tables_in(SLOT_ACTIVE);
-	const struct revision *revision;
-	const struct operation *operation;
 	struct scratch *scratch = current_scratch();
+	struct judgement judgement;
 	__u32 traits = 0;
 
-	if (!tables || !scratch)
-		return UNDECIDED_DENY;
-	revision = revision_of(tables);
-	operation = operation_of(tables, id);
-	if (!revision || !operation)
-		return UNDECIDED_DENY;
-	if (revision->number != begun >> 32)
-		return RETRY;
+	if (!scratch)
+		return begun >> 32 << 32 | UNDECIDED_DENY;
+	if (!fetch(&judgement, id, begun))
+		return judgement.answer;
 	if (id != OPERATION_FILE_OPEN) {
 		if (classes & (CLASSES_SHM | CLASSES_DELETED | CLASSES_FILELESS))
 			traits = TRAIT_FILELESS;
@@ -72,14 +66,11 @@ __noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
 		scratch->object.flags = flags_of_uses(id, uses) | traits;
 	}
 	scratch->kept.classes = classes;
-	scratch->kept.verdicts[0] =
-		verdict_of_names(tables, operation, begun & ROW_MASK, classes, rests[0]);
-	scratch->kept.verdicts[1] =
-		verdict_of_names(tables, operation, begun & ROW_MASK, classes, rests[1]);
-	scratch->kept.verdicts[2] =
-		verdict_of_names(tables, operation, begun & ROW_MASK, classes, rests[2]);
+	scratch->kept.verdicts[0] = verdict_of_names(&judgement, classes, rests[0]);
+	scratch->kept.verdicts[1] = verdict_of_names(&judgement, classes, rests[1]);
+	scratch->kept.verdicts[2] = verdict_of_names(&judgement, classes, rests[2]);
 	scratch->kept.begun = begun;
-	return begun >> 32 << 32 | strictest_of(&scratch->kept, uses);
+	return judgement.number | strictest_of(&scratch->kept, uses);
 }
 
 /*
@@ -110,19 +101,16 @@ __noinline __u64 judge_once(__u32 id, __u64 begun, __u32 uses)
 /* judge_file judges uses of scratch->object. */
 static __always_inline __u64 judge_file(enum operation_id id, __u32 uses)
 {
-	__u64 answer = RETRY;
-	int i;
+	int try;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == RETRY; i++)
-		answer = judge_once(id, begin(id), i == MAX_TRIES - 1 ? uses | LAST : uses);
-	return answer;
+	return JUDGE(try, id, judge_once, try == LAST_TRY ? uses | LAST : uses);
 }
 
 /* decide_dentry judges a change of a file and concludes. */
 static __always_inline int decide_dentry(enum hook_id hook, __u64 mnt, __u64 dentry)
 {
 	if (!set_object(current_scratch(), mnt, dentry, 0, ACCESS_WRITE))
-		return decide_without_memory(OPERATION_FILE_OPEN, hook);
+		return decide_undecided(OPERATION_FILE_OPEN, hook);
 	return conclude(judge_file(OPERATION_FILE_OPEN, ACCESS_WRITE), OPERATION_FILE_OPEN, hook,
 			NULL);
 }

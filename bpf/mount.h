@@ -64,87 +64,11 @@ static __always_inline __u32 flags_of_mount(struct vfsmount *mnt)
 	return result;
 }
 
-/* The automata for single names. */
-enum { SOURCE = 1, TYPE = 2 };
-
-/* The source of an object that could not be found out. */
-#define SOURCE_UNKNOWN 1
-
-/* read_string reads the object's source or type into scratch->name; false
- * when it is longer than a name or cannot be read. */
-__noinline int read_string(__u32 automaton)
-{
-	struct scratch *scratch = current_scratch();
-	const void *string;
-	long length;
-
-	if (!scratch)
-		return false;
-	string = automaton == SOURCE ? (void *)scratch->object.source : scratch->object.type;
-	if ((__u64)string == SOURCE_UNKNOWN)
-		return false;
-	scratch->name_length = 0;
-	if (!string)
-		return true;
-	length = bpf_probe_read_kernel_str(scratch->name, MAX_NAME + 1, string);
-	if (length <= 0 || length > MAX_NAME)
-		return false;
-	scratch->name_length = length - 1;
-	return true;
-}
-
-/* class_of_string returns the class of the object's source or type. */
-__noinline __u32 class_of_string(__u32 id, __u32 automaton)
-{
-	void *tables = tables_in(SLOT_ACTIVE);
-	const struct operation *operation;
-	struct scratch *scratch = current_scratch();
-	__u64 start;
-
-	if (!tables || !scratch)
-		return NO_CLASS;
-	operation = operation_of(tables, id);
-	if (!operation)
-		return NO_CLASS;
-	start = number_of(automaton == SOURCE ? operation->automata[1] : operation->automata[2]);
-	if (!read_string(automaton))
-		return automaton == SOURCE ? operation->unknown_source : NO_CLASS;
-	if (!scratch->name_length)
-		return 0;
-	return step(SLOT_ACTIVE, start) >> 32 & CLASS_MASK;
-}
-
-/* class_of_flags returns which of the operation's sets of flags a mount has
- * any of. */
-__noinline __u32 class_of_flags(__u32 id, __u32 flags)
-{
-	void *tables = tables_in(SLOT_ACTIVE);
-	const struct operation *operation;
-	__u32 class = 0, i;
-
-	if (!tables)
-		return 0;
-	operation = operation_of(tables, id);
-	if (!operation)
-		return 0;
-	for (i = 0; i < MAX_MASKS; i++) {
-		__u32 mask;
-
-		if (i >= operation->mask_count)
-			break;
-		mask = word_at(tables, operation->masks + i);
-		if (flags & mask)
-			class |= 1 << i;
-	}
-	return class;
-}
-
 /* judge_mount_once judges scratch->object as a mount, once. */
 __noinline __u64 judge_mount_once(__u32 id, __u64 begun, __u32 last)
 {
 	struct scratch *scratch = current_scratch();
-	__u32 source, type, flags;
-	__u64 classes;
+	__u64 classes, rest;
 
 	if (is_final(begun))
 		return early_answer(begun);
@@ -153,12 +77,11 @@ __noinline __u64 judge_mount_once(__u32 id, __u64 begun, __u32 last)
 	classes = object_classes(id);
 	if (classes & CLASSES_RETRY && !last)
 		return RETRY;
-	source = class_of_string(id, SOURCE);
-	type = class_of_string(id, TYPE);
-	if (source == NO_CLASS || type == NO_CLASS)
+	rest = rest_of_keys(id, (struct key[]){AUTOMATON(SOURCE), AUTOMATON(TYPE),
+					       FLAGS(scratch->object.flags)});
+	if (rest == NOT_FOUND)
 		return begun >> 32 << 32 | UNDECIDED_DENY;
-	flags = class_of_flags(id, scratch->object.flags);
-	return names_verdict(id, begun, classes, rest_of(source, type, flags));
+	return names_verdict(id, begun, classes, rest);
 }
 
 /* set_mount makes a mount scratch->object; false when there is no memory. */
@@ -183,12 +106,9 @@ static __always_inline bool set_mount(struct scratch *scratch, __u64 mnt, __u64 
 /* decide_mount judges scratch->object and concludes. */
 static __always_inline int decide_mount(enum operation_id id, enum hook_id hook)
 {
-	__u64 answer = RETRY;
-	int i;
+	int try;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == RETRY; i++)
-		answer = judge_mount_once(id, begin(id), i == MAX_TRIES - 1);
-	return conclude(answer, id, hook, NULL);
+	return conclude(JUDGE(try, id, judge_mount_once, try == LAST_TRY), id, hook, NULL);
 }
 
 static __always_inline const char *type_of(struct super_block *sb)

@@ -85,6 +85,19 @@ static __always_inline __u64 rest_of(__u32 c1, __u32 c2, __u32 c3)
 	return c1 | (__u64)c2 << 24 | (__u64)c3 << 48;
 }
 
+/* rest_of_keys is rest_of for three keys, of which none is in a table of intervals;
+ * NOT_FOUND when one has no class. */
+static __always_inline __u64 rest_of_keys(__u32 id, const struct key *keys)
+{
+	__u64 c1 = class_of_key(NULL, NULL, id, &keys[0]);
+	__u64 c2 = class_of_key(NULL, NULL, id, &keys[1]);
+	__u64 c3 = class_of_key(NULL, NULL, id, &keys[2]);
+
+	if (c1 == NOT_FOUND || c2 == NOT_FOUND || c3 == NOT_FOUND)
+		return NOT_FOUND;
+	return rest_of(c1, c2, c3);
+}
+
 /* only_named returns a verdict if its rule names the object. */
 static __always_inline __u32 only_named(__u32 verdict)
 {
@@ -94,15 +107,15 @@ static __always_inline __u32 only_named(__u32 verdict)
 }
 
 /* verdict_of_names returns the strictest verdict over the names of an object. */
-static __always_inline __u32 verdict_of_names(void *tables, const struct operation *operation,
-					      __u32 row, __u64 classes, __u64 rest)
+static __always_inline __u32 verdict_of_names(const struct judgement *judgement, __u64 classes,
+					      __u64 rest)
 {
 	__u32 first = classes & CLASS_MASK, second = classes >> SECOND_SHIFT & CLASS_MASK;
 	__u32 c1 = rest & 0xffffff, c2 = rest >> 24 & 0xffffff, c3 = rest >> 48 & 0x7fff;
 	__u32 verdict, other;
 
 	if (classes & CLASSES_UNKNOWN) {
-		first = operation->unknown;
+		first = judgement->operation->unknown;
 		second = 0;
 	}
 	/* A name that no policy names counts only if it is the only one. */
@@ -110,11 +123,11 @@ static __always_inline __u32 verdict_of_names(void *tables, const struct operati
 		first = second;
 		second = 0;
 	}
-	verdict = verdict_at(tables, operation, row, first, c1, c2, c3);
+	verdict = verdict_of(judgement, first, c1, c2, c3);
 	if (rest & REST_NAMED)
 		verdict = only_named(verdict);
 	if (second) {
-		other = verdict_at(tables, operation, row, second, c1, c2, c3);
+		other = verdict_of(judgement, second, c1, c2, c3);
 		if (rest & REST_NAMED)
 			other = only_named(other);
 		verdict = stricter(verdict, other);
@@ -129,20 +142,11 @@ static __always_inline __u32 verdict_of_names(void *tables, const struct operati
  */
 __noinline __u64 names_verdict(__u32 id, __u64 begun, __u64 classes, __u64 rest)
 {
-	void *tables = tables_in(SLOT_ACTIVE);
-	const struct revision *revision;
-	const struct operation *operation;
+	struct judgement judgement;
 
-	if (!tables)
-		return UNDECIDED_DENY;
-	revision = revision_of(tables);
-	operation = operation_of(tables, id);
-	if (!revision || !operation)
-		return UNDECIDED_DENY;
-	if (revision->number != begun >> 32)
-		return RETRY;
-	return begun >> 32 << 32 |
-	       verdict_of_names(tables, operation, begun & ROW_MASK, classes, rest);
+	if (!fetch(&judgement, id, begun))
+		return judgement.answer;
+	return judgement.number | verdict_of_names(&judgement, classes, rest);
 }
 
 /* set_object makes a file scratch->object; false when there is no memory. */

@@ -62,6 +62,25 @@ __noinline int judge_packed(__u32 id, __u32 family, __u32 total)
 	return true;
 }
 
+/* judge_all_packed judges packed addresses, once. */
+static __always_inline __u64 judge_all_packed(enum operation_id id, __u64 begun,
+					      struct scratch *scratch, struct sock *sk,
+					      __u32 family, const void *addresses, __u32 total)
+{
+	int i;
+
+	/* Looking the task up made use of scratch->name. */
+	bpf_probe_read_kernel(scratch->name, mask_length(total), addresses);
+	scratch->answer = NO_RULE_ALLOW;
+	scratch->strictest_at = 0;
+	scratch->next_at = 0;
+	scratch->port = id == OPERATION_SOCKET_BIND ? sk->__sk_common.skc_num : 0;
+	for (i = 0; i < MAX_PACKED / (int)sizeof(struct sockaddr_in); i++)
+		if (!judge_packed(id, family, total))
+			break; /* all are judged */
+	return scratch->answer;
+}
+
 /* decide_packed judges packed addresses and concludes. */
 static __always_inline int decide_packed(struct sock *sk, enum operation_id id,
 					 const void *addresses, __u32 total)
@@ -69,11 +88,11 @@ static __always_inline int decide_packed(struct sock *sk, enum operation_id id,
 	struct scratch *scratch = current_scratch();
 	struct socket_object *object;
 	__u16 family;
-	__u64 socket;
-	int i, try;
+	__u64 socket, answer;
+	int try;
 
 	if (!scratch)
-		return decide_without_memory(id, HOOK_SCTP_BIND_CONNECT);
+		return decide_undecided(id, HOOK_SCTP_BIND_CONNECT);
 	object = &scratch->socket;
 	socket = socket_of(sk);
 	family = family_of(socket);
@@ -87,23 +106,11 @@ static __always_inline int decide_packed(struct sock *sk, enum operation_id id,
 		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, RETRY, object);
 	}
 	scratch->sk = (__u64)sk;
-	scratch->answer = RETRY;
-	for (try = 0; try < MAX_TRIES && (__u32)scratch->answer == RETRY; try++) {
-		/* Looking the task up makes use of scratch->name. */
-		begin(id);
-		bpf_probe_read_kernel(scratch->name, mask_length(total), addresses);
-		scratch->answer = NO_RULE_ALLOW;
-		scratch->strictest_at = 0;
-		scratch->next_at = 0;
-		scratch->port = id == OPERATION_SOCKET_BIND ? sk->__sk_common.skc_num : 0;
-		for (i = 0; i < MAX_PACKED / (int)sizeof(struct sockaddr_in); i++)
-			if (!judge_packed(id, family, total))
-				break; /* all are judged */
-	}
+	answer = JUDGE(try, id, judge_all_packed, scratch, sk, family, addresses, total);
 	read_packed(object, sk, id, family, scratch, scratch->strictest_at, total);
 	if (!object->port)
 		object->port = scratch->port;
-	return conclude(scratch->answer, id, HOOK_SCTP_BIND_CONNECT, object);
+	return conclude(answer, id, HOOK_SCTP_BIND_CONNECT, object);
 }
 
 #endif

@@ -19,35 +19,25 @@
 __noinline __u32 judge_automatic(__u32 id, __u64 revision_and_row, __u32 address, __u32 protocol,
 				 __u32 range)
 {
-	const struct revision *revision;
-	const struct operation *operation;
-	void *tables = tables_in(SLOT_ACTIVE);
-	const struct tables *intervals;
-	__u32 strictest = 0, at, count;
+	struct judgement judgement;
+	__u32 strictest = 0;
+	const struct table *ports;
 	__u64 index;
 	int i;
 
-	if (!tables)
-		return UNDECIDED_DENY;
-	revision = revision_of(tables);
-	operation = operation_of(tables, id);
-	intervals = tables_of(tables, id);
-	if (!revision || !operation || !intervals)
-		return UNDECIDED_DENY;
-	if (revision->number != revision_and_row >> 32)
-		return RETRY;
-	at = intervals->tables[TABLE_PORTS].at;
-	count = intervals->tables[TABLE_PORTS].count;
-	index = index_of(at, count, range >> 16);
+	if (!fetch_intervals(&judgement, id, revision_and_row))
+		return judgement.answer;
+	ports = &judgement.intervals->tables[TABLE_PORTS];
+	index = index_of(ports->at, ports->count, range >> 16);
 	for (i = 0; i < MAX_PORT_INTERVALS; i++, index++) {
-		const struct interval *interval = interval_at(tables, at, index);
+		const struct interval *interval = interval_at(judgement.tables, ports->at, index);
 
 		if (!interval)
 			return UNDECIDED_DENY;
-		if (i && (index >= count || interval->start > (range & 0xffff)))
+		if (i && (index >= ports->count || interval->start > (range & 0xffff)))
 			return strictest;
-		strictest = stricter(strictest, verdict_at(tables, operation, revision_and_row,
-							   address, interval->class, protocol, 0));
+		strictest = stricter(strictest,
+				     verdict_of(&judgement, address, interval->class, protocol, 0));
 	}
 	return UNDECIDED_DENY; /* too many to look at */
 }
@@ -62,14 +52,6 @@ struct packed_object {
 };
 _Static_assert(sizeof(struct packed_object) == sizeof(__u64), "one number");
 
-/* One question about a socket: who asks, and where the answers are. */
-struct judgement {
-	void *tables;
-	const struct operation *operation;
-	__u64 number; /* of the revision << 32 */
-	__u32 id, row;
-};
-
 static __always_inline __u32 judge_address(const struct judgement *judgement, __u64 address,
 					   __u32 port, __u32 protocol,
 					   const struct packed_object *object)
@@ -78,8 +60,7 @@ static __always_inline __u32 judge_address(const struct judgement *judgement, __
 
 	if (address == NOT_FOUND)
 		return UNDECIDED_DENY;
-	verdict = verdict_at(judgement->tables, judgement->operation, judgement->row, address, port,
-			     protocol, 0);
+	verdict = verdict_of(judgement, address, port, protocol, 0);
 	any_port = verdict & FLAG_ANY_PORT;
 	verdict &= ~FLAG_ANY_PORT; /* or what no rule concerns would look like another thing */
 	if (!any_port || object->port || !has_ports(object->protocol))
@@ -93,63 +74,42 @@ static __always_inline __u32 judge_address(const struct judgement *judgement, __
 }
 
 /* socket_verdict returns the verdict on a socket's address, port and protocol. */
-static __always_inline __u32 socket_verdict(const struct judgement *judgement,
-					    const struct tables *intervals, __u64 first,
+static __always_inline __u32 socket_verdict(const struct judgement *judgement, __u64 first,
 					    __u64 second, const struct packed_object *object)
 {
-	__u64 protocol, port, address;
+	__u32 number = has_ports(object->protocol) ? object->port : NO_PORT;
+	__u64 protocol = class_of(judgement, (struct key)DIRECT(TABLE_PROTOCOLS, object->protocol));
+	__u64 port = class_of(judgement, (struct key)INTERVAL(TABLE_PORTS, number)), address;
 	__u32 verdict = 0, verdict4;
 
-	protocol = word_at(judgement->tables,
-			   intervals->tables[TABLE_PROTOCOLS].at + object->protocol);
-	port = class_in_intervals(judgement->tables, intervals->tables[TABLE_PORTS].at,
-				  intervals->tables[TABLE_PORTS].count,
-				  has_ports(object->protocol) ? object->port : NO_PORT);
 	if (protocol == NOT_FOUND || port == NOT_FOUND)
 		return UNDECIDED_DENY;
 	if (object->family == 6) {
-		address = class_in_intervals6(
-			judgement->tables, intervals->tables[TABLE_ADDRESSES6].at,
-			intervals->tables[TABLE_ADDRESSES6].count, first, second);
+		address =
+			class_of(judgement, (struct key)INTERVAL6(TABLE_ADDRESSES6, first, second));
 		verdict = judge_address(judgement, address, port, protocol, object);
 		if (!object->dual_stack || verdict == RETRY)
 			return verdict;
 	}
 	/* The last word of [::] reads as 0.0.0.0. */
-	address = class_in_intervals(judgement->tables, intervals->tables[TABLE_ADDRESSES4].at,
-				     intervals->tables[TABLE_ADDRESSES4].count,
-				     bpf_ntohl(second >> 32));
+	address = class_of(judgement,
+			   (struct key)INTERVAL(TABLE_ADDRESSES4, bpf_ntohl(second >> 32)));
 	verdict4 = judge_address(judgement, address, port, protocol, object);
 	return verdict4 == RETRY ? RETRY : stricter(verdict, verdict4);
 }
 
 /*
- * judge_socket returns the verdict on a socket's address, port and protocol,
- * or RETRY, and the revision that decided: revision << 32 | verdict. The
- * address comes in two halves in network byte order.
+ * judge_socket judges a socket's address, port and protocol, once: revision << 32 |
+ * verdict, or RETRY. The address comes in two halves in network byte order.
  */
 __noinline __u64 judge_socket(__u32 id, __u64 begun, __u64 first, __u64 second, __u64 packed)
 {
-	struct judgement judgement = {.id = id};
-	const struct revision *revision;
-	const struct tables *intervals;
+	struct judgement judgement;
 	__u32 verdict;
 
-	if (is_final(begun))
-		return early_answer(begun);
-	judgement.row = begun;
-	judgement.number = begun >> 32 << 32;
-	judgement.tables = tables_in(SLOT_ACTIVE);
-	if (!judgement.tables)
-		return judgement.number | UNDECIDED_DENY;
-	revision = revision_of(judgement.tables);
-	judgement.operation = operation_of(judgement.tables, id);
-	intervals = tables_of(judgement.tables, id);
-	if (!revision || !judgement.operation || !intervals)
-		return judgement.number | UNDECIDED_DENY;
-	if (revision->number != begun >> 32)
-		return RETRY;
-	verdict = socket_verdict(&judgement, intervals, first, second, (void *)&packed);
+	if (!fetch_intervals(&judgement, id, begun))
+		return judgement.answer;
+	verdict = socket_verdict(&judgement, first, second, (void *)&packed);
 	return is_active(begun) ? judgement.number | verdict : RETRY;
 }
 
@@ -192,10 +152,10 @@ static __always_inline __u64 ask(enum operation_id id, __u64 begun,
 static __always_inline int decide_socket(enum operation_id id, enum hook_id hook, __u64 answer,
 					 const struct socket_object *object)
 {
-	int i;
+	int try;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == RETRY; i++)
-		answer = ask(id, begin(id), object);
+	if ((__u32)answer == RETRY)
+		answer = JUDGE(try, id, ask, object);
 	return conclude(answer, id, hook, object);
 }
 

@@ -121,9 +121,29 @@ static __always_inline int conclude(__u64 answer, enum operation_id id, enum hoo
 	return -EPERM;
 }
 
-static __always_inline int decide_without_memory(enum operation_id id, enum hook_id hook)
+static __always_inline int decide_undecided(enum operation_id id, enum hook_id hook)
 {
-	return conclude(without_memory(id), id, hook, NULL);
+	return conclude(undecided(id), id, hook, NULL);
+}
+
+/* decide_number judges an operation on a number by `once` (judge.h) and concludes. The
+ * alert tells the number as its flags. */
+static __always_inline int decide_number(enum operation_id id, enum hook_id hook,
+					 __u64 (*once)(__u32, __u64, __u32), __u32 number)
+{
+	struct scratch *scratch;
+	__u64 answer;
+	int try;
+
+	answer = JUDGE(try, id, once, number);
+	if ((__u32)answer == NO_RULE_ALLOW)
+		return 0;
+	scratch = current_scratch();
+	if (scratch) { /* without memory the alert is lost, the verdict stands */
+		__builtin_memset(&scratch->object, 0, sizeof(scratch->object));
+		scratch->object.flags = number;
+	}
+	return conclude(answer, id, hook, NULL);
 }
 
 #endif

@@ -117,7 +117,7 @@ static __always_inline __u64 judge_use(void *map, enum operation_id id, struct f
 	scratch = current_scratch();
 	if (!set_object(scratch, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
 			(__u64)file->f_inode, flags_of_uses(id, uses)))
-		return without_memory(id);
+		return undecided(id);
 	return judge_and_keep(map, id, file, scratch, uses);
 }
 

@@ -89,9 +89,9 @@ static __always_inline int decide_open(struct sock *sk, enum hook_id hook, bool 
 {
 	enum operation_id id = OPERATION_SOCKET_CONNECT;
 	struct socket_object object;
-	__u64 answer = RETRY;
+	__u64 answer;
 	__u16 family;
-	int i;
+	int try;
 
 	if (!sk ||
 	    (is_unrestricted(OPERATION_SOCKET_CONNECT) && is_unrestricted(OPERATION_SOCKET_BIND)))
@@ -111,8 +111,7 @@ static __always_inline int decide_open(struct sock *sk, enum hook_id hook, bool 
 			return 0;
 		id = OPERATION_SOCKET_BIND;
 	}
-	for (i = 0; i < MAX_TRIES && (__u32)answer == RETRY; i++)
-		answer = ask(id, begin(id), &object);
+	answer = JUDGE(try, id, ask, &object);
 	if (spares_open(answer))
 		return 0;
 	if ((__u32)answer >> VERDICT_SHIFT == VERDICT_AUDIT && is_told(sk, hook))

@@ -62,7 +62,7 @@ static __always_inline int decide_call(const char *source, const struct path *pa
 		source = NULL;
 	if (!set_mount(current_scratch(), (__u64)path->mnt, (__u64)path->dentry, result, source,
 		       type))
-		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_SB_MOUNT);
+		return decide_undecided(OPERATION_SB_MOUNT, HOOK_SB_MOUNT);
 	return decide_mount(OPERATION_SB_MOUNT, HOOK_SB_MOUNT);
 }
 
@@ -97,7 +97,7 @@ int BPF_PROG(sb_kern_mount, struct super_block *sb, int ret)
 		       MOUNT_NEW | options_of(BPF_CORE_READ(sb, s_flags) & MS_RDONLY, false, false,
 					      false),
 		       NULL, type_of(sb)))
-		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_SB_KERN_MOUNT);
+		return decide_undecided(OPERATION_SB_MOUNT, HOOK_SB_KERN_MOUNT);
 	return decide_mount(OPERATION_SB_MOUNT, HOOK_SB_KERN_MOUNT);
 }
 
@@ -138,7 +138,7 @@ int BPF_PROG(move_mount, const struct path *from, const struct path *to, int ret
 	}
 	scratch = current_scratch();
 	if (!set_mount(scratch, (__u64)to->mnt, (__u64)to->dentry, kind, NULL, type))
-		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_MOVE_MOUNT);
+		return decide_undecided(OPERATION_SB_MOUNT, HOOK_MOVE_MOUNT);
 	/* What is moved or shown is named by its path, as in mount(2). */
 	if (shown)
 		source = write_source(shown, (__u64)BPF_CORE_READ(from, dentry))
@@ -155,7 +155,7 @@ int BPF_PROG(sb_pivotroot, const struct path *old, const struct path *new, int r
 		return ret;
 	if (!set_mount(current_scratch(), (__u64) new->mnt, (__u64) new->dentry, MOUNT_PIVOT, NULL,
 		       NULL))
-		return decide_without_memory(OPERATION_SB_MOUNT, HOOK_SB_PIVOTROOT);
+		return decide_undecided(OPERATION_SB_MOUNT, HOOK_SB_PIVOTROOT);
 	return decide_mount(OPERATION_SB_MOUNT, HOOK_SB_PIVOTROOT);
 }
 

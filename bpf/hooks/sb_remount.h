@@ -23,7 +23,7 @@ int BPF_PROG(remount_call, const char *source, const struct path *path, const ch
 		return 0; /* judged as sb_mount */
 	kind = flags_of_call(flags) | (flags & MS_BIND ? MOUNT_BIND : 0);
 	if (!set_mount(scratch, (__u64)path->mnt, (__u64)path->dentry, kind, source, type_of(sb)))
-		return decide_without_memory(OPERATION_SB_REMOUNT, HOOK_SB_MOUNT);
+		return decide_undecided(OPERATION_SB_REMOUNT, HOOK_SB_MOUNT);
 	ret = decide_mount(OPERATION_SB_REMOUNT, HOOK_SB_MOUNT);
 	remember_judged(scratch, ret || flags & MS_BIND ? 0 : as_number(sb));
 	return ret;
@@ -42,7 +42,7 @@ int BPF_PROG(sb_remount, struct super_block *sb, void *options, int ret)
 	/* The hook does not tell what is asked for: it may become either. */
 	if (!set_mount(scratch, (__u64)mnt, (__u64)BPF_CORE_READ(mnt, mnt_root),
 		       MOUNT_RO | options_of(false, false, false, false), NULL, type_of(sb)))
-		return decide_without_memory(OPERATION_SB_REMOUNT, HOOK_SB_REMOUNT);
+		return decide_undecided(OPERATION_SB_REMOUNT, HOOK_SB_REMOUNT);
 	return decide_mount(OPERATION_SB_REMOUNT, HOOK_SB_REMOUNT);
 }
 

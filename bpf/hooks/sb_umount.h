@@ -18,7 +18,7 @@ int BPF_PROG(sb_umount, struct vfsmount *mnt, int flags, int ret)
 		kind |= MOUNT_FORCE;
 	if (!set_mount(current_scratch(), (__u64)mnt, (__u64)BPF_CORE_READ(mnt, mnt_root), kind,
 		       NULL, type_of(BPF_CORE_READ(mnt, mnt_sb))))
-		return decide_without_memory(OPERATION_SB_UMOUNT, HOOK_SB_UMOUNT);
+		return decide_undecided(OPERATION_SB_UMOUNT, HOOK_SB_UMOUNT);
 	return decide_mount(OPERATION_SB_UMOUNT, HOOK_SB_UMOUNT);
 }
 

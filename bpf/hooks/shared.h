@@ -41,7 +41,7 @@ static __always_inline int decide_mapped(struct file *file, enum operation_id id
 	if (!set_object(current_scratch(), (__u64)BPF_CORE_READ(file, f_path.mnt),
 			(__u64)BPF_CORE_READ(file, f_path.dentry),
 			(__u64)BPF_CORE_READ(file, f_inode), flags_of_uses(id, use)))
-		return decide_without_memory(id, HOOK_FILE_MPROTECT);
+		return decide_undecided(id, HOOK_FILE_MPROTECT);
 	return conclude(judge_file(id, use), id, HOOK_FILE_MPROTECT, NULL);
 }
 

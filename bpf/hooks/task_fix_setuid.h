@@ -14,53 +14,28 @@
 
 #include "../verdict.h"
 
-/* judge_ids judges one id that changes: from_uid << 32 | from_gid, to_uid << 32
- * | to_gid, of which one is NO_ID. It returns revision << 32 | verdict. */
-__noinline __u64 judge_ids(__u64 begun, __u64 from, __u64 to)
+/* judge_ids judges one id that changes, once: from_uid << 32 | from_gid, to_uid << 32 |
+ * to_gid, of which one is NO_ID. */
+__noinline __u64 judge_ids(__u32 id, __u64 begun, __u64 from, __u64 to)
 {
-	__u64 number = begun >> 32 << 32, classes[4];
-	void *tables = tables_in(SLOT_ACTIVE);
-	const struct revision *revision;
-	const struct operation *operation;
-	const struct tables *intervals;
+	struct key keys[MAX_KEYS] = {
+		INTERVAL(TABLE_FROM_UIDS, from >> 32),
+		INTERVAL(TABLE_FROM_GIDS, from),
+		INTERVAL(TABLE_TO_UIDS, to >> 32),
+		INTERVAL(TABLE_TO_GIDS, to),
+	};
 
-	if (is_final(begun))
-		return early_answer(begun);
-	if (!tables)
-		return number | UNDECIDED_DENY;
-	revision = revision_of(tables);
-	operation = operation_of(tables, OPERATION_TASK_FIX_SETUID);
-	intervals = tables_of(tables, OPERATION_TASK_FIX_SETUID);
-	if (!revision || !operation || !intervals)
-		return number | UNDECIDED_DENY;
-	if (revision->number != begun >> 32)
-		return RETRY;
-	classes[0] = class_in_intervals(tables, intervals->tables[TABLE_FROM_UIDS].at,
-					intervals->tables[TABLE_FROM_UIDS].count, from >> 32);
-	classes[1] = class_in_intervals(tables, intervals->tables[TABLE_FROM_GIDS].at,
-					intervals->tables[TABLE_FROM_GIDS].count, from);
-	classes[2] = class_in_intervals(tables, intervals->tables[TABLE_TO_UIDS].at,
-					intervals->tables[TABLE_TO_UIDS].count, to >> 32);
-	classes[3] = class_in_intervals(tables, intervals->tables[TABLE_TO_GIDS].at,
-					intervals->tables[TABLE_TO_GIDS].count, to);
-	if (!is_active(begun))
-		return RETRY;
-	if (classes[0] == NOT_FOUND || classes[1] == NOT_FOUND || classes[2] == NOT_FOUND ||
-	    classes[3] == NOT_FOUND)
-		return number | UNDECIDED_DENY;
-	return number |
-	       verdict_at(tables, operation, begun, classes[0], classes[1], classes[2], classes[3]);
+	return judge_keys(id, begun, keys);
 }
 
 /* decide_id judges one id that changes and concludes. */
 static __always_inline int decide_id(__u32 hook, __u32 means, __u64 from, __u64 to)
 {
-	__u64 answer = RETRY;
 	struct scratch *scratch;
-	int i;
+	__u64 answer;
+	int try;
 
-	for (i = 0; i < MAX_TRIES && (__u32)answer == RETRY; i++)
-		answer = judge_ids(begin(OPERATION_TASK_FIX_SETUID), from, to);
+	answer = JUDGE(try, OPERATION_TASK_FIX_SETUID, judge_ids, from, to);
 	if ((__u32)answer == NO_RULE_ALLOW)
 		return 0;
 	scratch = current_scratch();
@@ -216,13 +191,8 @@ int BPF_PROG(task_fix_setgroups, struct cred *new, const struct cred *old, int r
 			return -EPERM;
 	}
 	/* More than can be judged: as any group, if a rule could refuse one. */
-	if (group_at(new, MAX_GROUPS) != NO_ID) {
-		__u64 begun = begin_judgement(OPERATION_TASK_FIX_SETUID);
-
-		if (!(begun & ROW_ALLOWED))
-			return conclude(begun >> 32 << 32 | UNDECIDED_DENY,
-					OPERATION_TASK_FIX_SETUID, HOOK_TASK_FIX_SETGROUPS, NULL);
-	}
+	if (group_at(new, MAX_GROUPS) != NO_ID)
+		return decide_undecided(OPERATION_TASK_FIX_SETUID, HOOK_TASK_FIX_SETGROUPS);
 	return 0;
 }
 

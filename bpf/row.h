@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Where a judgement begins: the row of the current task in the active revision, which is
+ * everything that does not depend on the object. */
+#ifndef EBPFGUARD_ROW_H
+#define EBPFGUARD_ROW_H
+
+#include "class.h"
+
+/* What begin_judgement returns in its lower half instead of a row. */
+#define ROW_RETRY 0x7ffffffe /* the task has to be looked up: begin() */
+#define ROW_DAMAGED 0x7fffffff
+
+/* refresh_class looks up what the current task is in the active revision. */
+__noinline int refresh_class(void)
+{
+	struct subject *subject = current_subject();
+	struct scratch *scratch = current_scratch();
+
+	/* Without memory the judgements fail, closed. */
+	if (subject && scratch)
+		classify(subject, scratch, SLOT_ACTIVE, current_uid());
+	return 0;
+}
+
+/* active_revision returns what is active (maps.h), also while that is replaced; 0 when
+ * nothing ever was. */
+static __always_inline __u64 active_revision(void)
+{
+	__u64 now = active_word();
+	const struct revision *revision;
+	void *tables;
+
+	if (now)
+		return now;
+	tables = tables_in(SLOT_ACTIVE);
+	revision = tables ? revision_of(tables) : NULL;
+	return revision ? (__u64)revision->number << 32 | revision->concerned : 0;
+}
+
+/*
+ * begin_by looks up everything that does not depend on the object. It returns the
+ * number of the revision << 32 | row of the subject, with ROW_ALLOWED when
+ * nothing can be refused. Unless what it returns is final, the subject is there.
+ */
+static __always_inline __u64 begin_by(__u32 id, struct subject **subject)
+{
+	__u64 now = active_revision(), number = now >> 32 << 32;
+	struct task_struct *task;
+
+	*subject = NULL;
+	if (!now)
+		return ROW_DAMAGED;
+	if (!(now >> id & 1))
+		return number | ROW_ALLOWED;
+	task = current_task();
+	*subject = task_get(&tasks, task);
+	if (!*subject || (*subject)->class >> 32 != now >> 32 || (*subject)->uid != uid_of(task))
+		return ROW_RETRY;
+	if (now & ACTIVE_TIMED && bpf_ktime_get_boot_ns() >= (*subject)->until)
+		return ROW_RETRY;
+	return number | (*subject)->rows[id & (OPERATIONS - 1)];
+}
+
+static __always_inline __u64 begin_judgement(__u32 id)
+{
+	struct subject *subject;
+
+	return begin_by(id, &subject);
+}
+
+/* begin is begin_judgement for a task that may have to be looked up first. */
+static __always_inline __u64 begin(__u32 id)
+{
+	__u64 begun = begin_judgement(id);
+
+	if ((__u32)begun != ROW_RETRY)
+		return begun;
+	refresh_class();
+	return begin_judgement(id);
+}
+
+/* is_unrestricted reports whether the current task can be refused nothing. */
+static __always_inline bool is_unrestricted(__u32 id)
+{
+	return begin_judgement(id) & ROW_ALLOWED;
+}
+
+/* is_active reports whether a revision is the active one. If it was before and
+ * still is, everything that was looked up in between is of it: global functions
+ * fetch the tables anew. */
+static __always_inline bool is_active(__u64 begun)
+{
+	void *tables = tables_in(SLOT_ACTIVE);
+	const struct revision *revision = tables ? revision_of(tables) : NULL;
+
+	return revision && revision->number == begun >> 32;
+}
+
+/* is_final reports whether nothing has to be known of the object. */
+static __always_inline bool is_final(__u64 begun)
+{
+	return (__u32)begun >= ROW_RETRY;
+}
+
+#endif
