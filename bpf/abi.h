@@ -261,7 +261,7 @@ struct operation {
 	/* Automata: [0] over paths (a mount's target), [1] over the source and
 	 * [2] over the type of a mount, each of which is one name. */
 	struct state automata[3];
-	/* Class of a path that nobody could find out. */
+	/* Class of a path that could not be found out. */
 	__u32 unknown;
 	/* mask_count words: class of a set of flags is the number whose bit i says
 	 * that it has any of masks[i]. */
@@ -460,7 +460,7 @@ struct subject {
 	/* The class holds until then, if policies end: a deadline. */
 	__u64 until;
 	struct socket_cache socket_caches[SOCKET_CACHES];
-	/* The user to whom the class belongs. */
+	/* The user that the class is for. */
 	__u32 uid;
 	__u32 flags; /* enum subject_flags */
 	/* The control group whose names the text begins with. */
@@ -478,7 +478,7 @@ struct subject {
 	__u8 text[MAX_TEXT + MAX_LABEL + 1];
 };
 
-/* What exec_length is when nobody knows what the file is called. */
+/* What exec_length is when the name of the file is unknown. */
 enum { EXEC_UNKNOWN = 0xffff };
 
 enum subject_flags {

@@ -3,8 +3,8 @@
  * What a reader of alerts wants to know of the processes besides: who started them,
  * and with which arguments. An alert names the process and its ancestors by pid and
  * start time, which no other process ever has; what these run is told once, when
- * they start it, in a buffer of its own. So nobody has to read /proc while the
- * processes come and go.
+ * they start it, in a buffer of its own. So there is no need to read /proc while
+ * the processes come and go.
  *
  * Nothing here decides anything, and nothing of it runs unless it was asked for.
  */
@@ -65,7 +65,7 @@ static __always_inline __u32 append_arguments(struct alert_buffer *buffer, struc
 	return bpf_probe_read_user(&buffer->paths[at], size, (void *)start) ? 0 : size;
 }
 
-/* Attached only when somebody wants to know. The program has been started: it runs
+/* Attached only when it was asked for. The program has been started: it runs
  * nothing of its own yet. */
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(sched_process_exec, struct task_struct *traced)

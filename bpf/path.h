@@ -17,8 +17,8 @@
 
 /* What is known of a chain. */
 enum chain_flags {
-	/* No memory, more components than MAX_COMPONENTS, or a dentry that hangs
-	 * in the air (opened by handle): nobody knows where the file lies. */
+	/* No memory, more components than MAX_COMPONENTS, or a dentry that is connected
+	 * to nothing (opened by handle): it is unknown where the file lies. */
 	CHAIN_UNKNOWN = 1 << 0,
 	/* There is no such path for others: the mount is detached, internal to
 	 * the kernel (memfd, overlayfs's own), or in the mount namespace of an

@@ -2,7 +2,7 @@
 /*
  * SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF",
  * 2012; 1-3 is the variant that hash tables use). The key is random for each
- * load, so nobody can construct two paths that collide. Go's side is
+ * load, so that two paths which collide cannot be constructed. Go's side is
  * internal/compile/siphash.go; a test compares the two in a real kernel.
  */
 #ifndef EBPFGUARD_SIPHASH_H

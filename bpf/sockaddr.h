@@ -105,7 +105,7 @@ static __always_inline bool is_zero(const __u32 *words)
 
 /* object_finish settles what follows from address and port, and reports whether the
  * state of the socket decided. `automatic` is what automatic_of() returned, if the port
- * is 0; `listen_follows` says that socket_listen asks before anybody can connect. */
+ * is 0; `listen_follows` says that socket_listen judges before a peer can connect. */
 static __always_inline bool object_finish(struct socket_object *object, struct sock *sk,
 					  __u32 automatic, bool listen_follows)
 {
@@ -120,7 +120,7 @@ static __always_inline bool object_finish(struct socket_object *object, struct s
 	if (object->family != 6 || !is_zero((__u32 *)object->address))
 		return false;
 	/* [::] takes IPv4 too unless IPV6_V6ONLY is set. Another thread may clear that
-	 * until the port is taken, so it only counts where somebody asks again. */
+	 * until the port is taken, so it only counts where socket_listen judges again. */
 	listens = object->protocol == PROTOCOL_TCP || object->protocol == PROTOCOL_SCTP ||
 		  object->protocol == PROTOCOL_DCCP;
 	object->dual_stack = !(listen_follows && listens &&

@@ -9,7 +9,7 @@
  * started after fork and exec are covered and before anything is enforced;
  * a task that still has no label identifies itself at its first decision.
  *
- * What remains open: a copy of a program is another program, and somebody who
+ * What remains open: a copy of a program is another program, and a process that
  * may write to a program's file or directory may put another program there
  * (docs/threat-model.md).
  */
@@ -111,7 +111,7 @@ static __always_inline struct subject *label(struct task_struct *task, struct su
 }
 
 /* current_subject returns the subject of the current task; one that has none is
- * identified now. NULL, a process that nobody knows, when there is no memory. */
+ * identified now. NULL, an unknown process, when there is no memory. */
 static __always_inline struct subject *current_subject(void)
 {
 	struct subject *subject = task_get(&tasks, current_task());

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * Reading a revision of tables (abi.h). A pointer to tables is not handed to
- * global functions (5.10 allows them numbers only), so each of those fetches
- * the revision anew; whoever calls several of them compares the revision's
- * number before and after, see verdict.h.
+ * Reading a revision of tables (abi.h). Global functions take numbers only (5.10), no
+ * pointer to tables, so each of them fetches the revision anew. A caller of several
+ * compares the revision's number before and after (is_active, row.h).
  */
 #ifndef EBPFGUARD_TABLES_H
 #define EBPFGUARD_TABLES_H
@@ -165,8 +164,8 @@ static __always_inline const struct state *value_in(void *tables, __u32 dictiona
 /* A state as a number: accept << 32 | number. Found ones are never 0. */
 #define NO_STATE 0
 
-/* find looks a key up in the dictionary of a revision. A damaged table is
- * found out by whoever looks the verdict up. */
+/* find looks a key up in the dictionary of a revision. Looking the
+ * verdict up finds out that a table is damaged. */
 __noinline __u64 find(__u32 slot, __u64 key)
 {
 	void *tables = tables_in(slot);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * What is kept of directories: the states of both runs below one, so that a file that
- * nobody has used yet is judged by its own name, without a walk to the root.
+ * was never used before is judged by its own name, without a walk to the root.
  *
  * Where a directory lies is told by its chain: a hash of the dentries up to the root,
  * with their names' hashes, inodes and counts of renames, and of the mounts on the way.

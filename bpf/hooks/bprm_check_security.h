@@ -10,9 +10,9 @@
  * Exec of a file on overlayfs opens the real file, too (file_open with
  * __FMODE_EXEC), which is known by its own identity.
  *
- * argc 0: since 5.18 the kernel gives such a program an empty argument before
- * anybody is asked (fs/exec.c, do_execveat_common), so that there is nothing
- * left to refuse.
+ * argc 0: since 5.18 the kernel gives such a program an empty argument before it
+ * asks any hook (fs/exec.c, do_execveat_common), so that there is nothing left to
+ * refuse.
  */
 #ifndef EBPFGUARD_HOOKS_BPRM_CHECK_SECURITY_H
 #define EBPFGUARD_HOOKS_BPRM_CHECK_SECURITY_H
@@ -36,7 +36,7 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 }
 
 /* is_underneath reports whether overlayfs opens a file of its own: under its own
- * path, or since 6.6 under that of a mount that nobody sees. A memfd has none of
+ * path, or since 6.6 under that of a mount in no namespace. A memfd has none of
  * either. */
 static __always_inline bool is_underneath(struct file *file)
 {

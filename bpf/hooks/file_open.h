@@ -2,12 +2,12 @@
 /*
  * file_open: a file is read, written, executed or changed.
  *
- * Here are hooks on open files; shared.h in this folder has those that programs
- * are judged at as well, file_open_path.h those on names and attributes. A file is judged when it is opened, also by io_uring, by
- * handle, by exec and by overlayfs for its own files; when its descriptor comes
- * over a Unix socket; when it is mapped to be executed; when it is truncated or
- * its flags are changed through a descriptor. A descriptor that was opened
- * before the policy came is only judged by rules with `revoke`, at each use
+ * Here are hooks on open files; shared.h in this folder has those that programs are
+ * judged at as well, file_open_path.h those on names and attributes. A file is judged
+ * when it is opened, also by io_uring, by handle, by exec and by overlayfs for its own
+ * files; when its descriptor comes over a Unix socket; when it is mapped to be executed;
+ * when it is truncated or its flags are changed through a descriptor. A descriptor that
+ * was opened before the policy came is only judged by rules with `revoke`, at each use
  * (file_permission): that program is attached while there are such rules.
  *
  * Not judged: pages that are mapped already; descriptors taken over with

@@ -4,10 +4,10 @@
  * already. Only rules with `revoke` count, and these programs are attached while
  * there are such rules.
  *
- * A socket that has a peer is judged by socket_connect as if it connected to that
- * peer now, whoever of the two connected, each time it sends or receives. One
+ * Each time a socket that has a peer sends or receives, it is judged by
+ * socket_connect as if it connected to that peer now, whichever side connected. One
  * without a peer is judged by socket_bind as if it took its address and port now,
- * when it receives or accepts; to whom it sends is judged by the address given.
+ * when it receives or accepts; when it sends, the address that is given is judged.
  *
  *  - socket_sendmsg and socket_recvmsg: send(2), recv(2) and all their kin, read(2)
  *    and write(2), io_uring. A stream leaves the address that is given with a
@@ -22,7 +22,7 @@
  * Not judged: a call that waits for data already, until it returns; an SCTP socket
  * with several associations, which has no peer of its own; the inner sockets of KCM;
  * SMC, by rules that name addresses or ports; what io_uring receives without copying
- * (6.15), which asks nobody.
+ * (6.15), which asks no hook.
  */
 #ifndef EBPFGUARD_HOOKS_OPEN_SOCKETS_H
 #define EBPFGUARD_HOOKS_OPEN_SOCKETS_H

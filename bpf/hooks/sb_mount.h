@@ -4,12 +4,12 @@
  *
  * mount(2) asks sb_mount for everything: new filesystems, bind mounts, moves,
  * propagation, remounts. The new mount API asks sb_kern_mount when fsmount(2)
- * makes a mount that is nowhere yet, and move_mount when it gets its place; of
- * open_tree(2) nobody is asked before that. sb_remount is asked by
- * fsconfig(2)'s reconfigure as well. pivot_root(2) asks sb_pivotroot.
+ * makes a mount that is nowhere yet, and move_mount when it gets its place;
+ * open_tree(2) asks no hook before that. sb_remount is asked by fsconfig(2)'s
+ * reconfigure as well. pivot_root(2) asks sb_pivotroot.
  *
- * mount_setattr(2) and the mounts that the kernel makes itself (automounts) ask
- * nobody on any kernel (docs/hooks.md).
+ * Not judged: mount_setattr(2) and the mounts that the kernel makes itself
+ * (automounts), for which no kernel has a hook (docs/hooks.md).
  */
 #ifndef EBPFGUARD_HOOKS_SB_MOUNT_H
 #define EBPFGUARD_HOOKS_SB_MOUNT_H
