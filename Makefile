@@ -69,6 +69,11 @@ vm: bin/$(ARCH)/ebpfguard ## one kernel test on one kernel (TEST=TestSocketBind 
 test-full: ## make test, with all random comparisons and repetitions on every kernel: an hour more
 	@$(MAKE) --no-print-directory test VM_ENV='-env EBPFGUARD_TEST_FULL=1'
 
+.PHONY: test-toy
+test-toy: ## add an operation by the list of docs/architecture.md, and see a kernel enforce it
+	@scripts/install-tools vm generate
+	$(GO) test -count=1 -tags vm_runner ./test/toyoperation
+
 # The package is tested on a Debian with systemd; the upgrade is one to the same files with another version. A second
 # machine boots with the files in place. The tour has a machine of its own, which has never seen the package.
 DEB_TEST = CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 15m -tags vm_deb
