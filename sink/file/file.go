@@ -88,8 +88,13 @@ func (f *Writer) Write(line []byte) (int, error) {
 		n, err := file.Write(line)
 		f.mu.Lock()
 		current := f.file == file
-		if current {
+		switch {
+		case current:
 			f.size += int64(n)
+		case !f.closed: // Reopen may have looked at the size before the line was there
+			if info, statErr := f.file.Stat(); statErr == nil {
+				f.size = info.Size()
+			}
 		}
 		again := !current && !f.closed && n == 0 && errors.Is(err, os.ErrClosed)
 		f.mu.Unlock()
