@@ -208,7 +208,7 @@ func TestMitigateErrors(t *testing.T) {
 		wantStatus(t, err, codes.InvalidArgument, "includes process "+fmt.Sprint(os.Getpid()))
 	}
 	i.want()
-	// What is only told does no harm; what somebody wrote is as good as a profile.
+	// What is only told does no harm; a policy that somebody wrote counts like a profile.
 	for _, fine := range []*pb.MitigateRequest{
 		{Profile: kill, Ttl: minute(), Subject: everyone, Audit: true, Name: "a"},
 		{Yaml: strings.Replace(bind("x", 70), "  subject: {}\n", "", 1), Ttl: minute(), Subject: own, Name: "b"},

@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// fileState is as good as the system allows; the daemon runs on Linux only.
+// fileState tells what the system can; the daemon runs on Linux only.
 func fileState(path string) string {
 	s, err := os.Stat(path)
 	if err != nil {

@@ -166,7 +166,7 @@ type splitter struct {
 	// rest gets what no program wrote.
 	rest io.Writer
 
-	// ended counts the programs that have ended; running tells whether another one has begun.
+	// ended counts the programs that have ended; running reports whether another one has begun.
 	ended   int
 	running bool
 	began   time.Duration
@@ -204,7 +204,7 @@ func partial(text []byte) int {
 	return 0
 }
 
-// pass gives the first bytes that are held to whoever they are for.
+// pass gives the first bytes that are held to their receiver.
 func (s *splitter) pass(n int) error {
 	text := s.held[:n]
 	s.held = s.held[n:]

@@ -79,7 +79,7 @@ func writeSlowest(w io.Writer, r *result) {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.0fs", d.Seconds()) }
 
-// writeFailures repeats why tests failed: whoever has only the end of a long log can tell.
+// writeFailures repeats why tests failed: so that the end of a long log tells it.
 func writeFailures(w io.Writer, results []*result) {
 	for _, r := range results {
 		for _, key := range r.order {
