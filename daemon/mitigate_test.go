@@ -1,11 +1,9 @@
 package daemon
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,33 +15,10 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/internal/shelltest"
 	"github.com/ebpfguard/ebpfguard/daemon/mitigate"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
-
-// shell runs a shell that says when it is ready.
-func shell(t *testing.T, script string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", script)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := cmd.StdinPipe(); err != nil { // it waits for that
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatalf("%v after %q", err, line)
-	}
-	return cmd
-}
 
 func forProcess(pid int) *pb.MitigateRequest_Process {
 	return &pb.MitigateRequest_Process{Process: &pb.ProcessSubject{Pid: uint32(pid)}}
@@ -76,7 +51,7 @@ func TestMitigate(t *testing.T) {
 	w.write("f.yaml", bind("f", 1))
 	i := w.start()
 	now := withClock(i)
-	cmd := shell(t, "echo; read x; exit")
+	cmd := shelltest.Start(t, "echo; read x; exit")
 	r, err := i.Mitigate(t.Context(), &pb.MitigateRequest{
 		Profile: pb.MitigateRequest_PROFILE_NO_NETWORK, Ttl: minute(), Subject: forProcess(cmd.Process.Pid), Message: "why",
 	})
@@ -160,7 +135,7 @@ func TestMitigationEnds(t *testing.T) {
 func TestMitigateErrors(t *testing.T) {
 	w := newWorld(t)
 	i := w.start()
-	cmd := shell(t, "echo; read x; exit")
+	cmd := shelltest.Start(t, "echo; read x; exit")
 	const noNetwork, kill, noExec = pb.MitigateRequest_PROFILE_NO_NETWORK, pb.MitigateRequest_PROFILE_KILL, pb.MitigateRequest_PROFILE_NO_EXEC
 	everyone := &pb.MitigateRequest_Everyone{Everyone: true}
 	own := forProcess(cmd.Process.Pid)
@@ -236,7 +211,7 @@ func TestMitigateErrors(t *testing.T) {
 func TestNoMatchWarning(t *testing.T) {
 	w := newWorld(t)
 	i := w.start()
-	cmd := shell(t, "echo; read x; exit")
+	cmd := shelltest.Start(t, "echo; read x; exit")
 	file := func(name string, mode os.FileMode, content string) string {
 		path := filepath.Join(w.dir, name)
 		if err := os.WriteFile(path, []byte(content), mode); err != nil {
@@ -316,7 +291,7 @@ func TestNoMatchWarning(t *testing.T) {
 func TestKill(t *testing.T) {
 	w := newWorld(t)
 	i := w.start()
-	cmd := shell(t, "echo; read x; exit")
+	cmd := shelltest.Start(t, "echo; read x; exit")
 	r, err := i.Mitigate(t.Context(), &pb.MitigateRequest{
 		Profile: pb.MitigateRequest_PROFILE_KILL, Ttl: minute(), Subject: forProcess(cmd.Process.Pid), Name: "k",
 	})

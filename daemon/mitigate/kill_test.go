@@ -9,39 +9,16 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/ebpfguard/ebpfguard/daemon/internal/shelltest"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// shell runs a shell that says when it is ready.
-func shell(t *testing.T, script string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", script)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := cmd.StdinPipe(); err != nil { // it waits for that
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
-		t.Fatalf("%v after %q", err, line)
-	}
-	return cmd
-}
-
 // TestKill expects that a process and all that descends from it is gone, and nobody else.
 func TestKill(t *testing.T) {
 	dir := t.TempDir()
-	bystander := shell(t, "echo; read x; exit")
-	cmd := shell(t, "sleep 1000 & (sleep 1000 & sleep 1000) & trap '' TERM; echo; while :; do sleep 1000; done")
+	bystander := shelltest.Start(t, "echo; read x; exit")
+	cmd := shelltest.Start(t, "sleep 1000 & (sleep 1000 & sleep 1000) & trap '' TERM; echo; while :; do sleep 1000; done")
 	self, err := procfs.Stat(uint32(cmd.Process.Pid))
 	if err != nil {
 		t.Fatal(err)

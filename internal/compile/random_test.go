@@ -187,7 +187,7 @@ func compare(t *testing.T, seed uint64, g *Revision, set []policy.Policy, r poli
 	if got.Rule() >= 0 {
 		rule = g.Rules[got.Rule()]
 	}
-	if want.Verdict == policy.Allow { // nobody is told which rule allowed
+	if want.Verdict == policy.Allow { // no alert names the rule that allowed
 		rule = Rule{want.Policy, want.Rule}
 	}
 	wantRevoke := want.Revoke && want.Verdict != policy.Allow

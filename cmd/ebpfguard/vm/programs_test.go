@@ -375,7 +375,7 @@ func prepareSystem(t *testing.T) {
 	} {
 		undo(t, c)
 	}
-	// Somebody to connect to.
+	// A server to connect to.
 	listener, err := net.Listen("tcp4", "0.0.0.0:9000")
 	if err != nil {
 		t.Fatal(err)

@@ -167,7 +167,7 @@ type pinger struct {
 	out *bufio.Reader
 }
 
-// connect starts a process that connects to somebody who answers.
+// connect starts a process that connects to a server that answers.
 func connect(t *testing.T) *pinger {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")

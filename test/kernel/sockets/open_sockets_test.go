@@ -13,7 +13,7 @@ import (
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
 
-// echo answers whoever connects; it returns where.
+// echo serves TCP connections with what they send, and returns its address.
 func echo(t *testing.T) netip.AddrPort {
 	t.Helper()
 	l, err := net.Listen("tcp4", "127.0.0.1:0")

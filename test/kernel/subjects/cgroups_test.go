@@ -101,7 +101,7 @@ func testCgroups(t *testing.T, g *guardtest.FileGuard) {
 		g.Refused(t, d, "open", secret, "r")
 	})
 	t.Run("too deep or too long to tell", func(t *testing.T) {
-		// Whoever may make groups below its own cannot leave a policy by that, however
+		// A process that may make groups below its own cannot leave a policy by that, however
 		// often it starts a program.
 		deep, long := "/web/deepest"+strings.Repeat("/d", 70), "/web/longest"+strings.Repeat("/"+strings.Repeat("l", 200), 6)
 		for _, path := range []string{deep, long} {

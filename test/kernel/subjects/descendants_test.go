@@ -28,7 +28,7 @@ func testDescendants(t *testing.T, g *guardtest.FileGuard) {
 		return d
 	}
 
-	t.Run("whoever it starts", func(t *testing.T) {
+	t.Run("all that it starts", func(t *testing.T) {
 		g.Enforce(t, ofOne)
 		g.Refused(t, start(t, one), "open", secret, "r")
 		g.Refused(t, start(t, one, two), "open", secret, "r")

@@ -11,7 +11,7 @@ import (
 )
 
 // testScripts names scripts. A script is a program where the kernel starts its
-// interpreter, not where somebody else reads it.
+// interpreter, not where another program reads it.
 func testScripts(t *testing.T, g *guardtest.FileGuard) {
 	dir := t.TempDir()
 	secret := guardtest.WriteFile(t, dir+"/secret", "")

@@ -38,10 +38,10 @@ func ending(p policy.Policy, until uint64) policy.Policy {
 	return p
 }
 
-// TestUntil applies policies that end. Nobody does anything when they do.
+// TestUntil applies policies that end by themselves: no process of the guard acts then.
 func TestUntil(t *testing.T) {
 	g := guardtest.NewFileGuard(t)
-	t.Run("whoever", func(t *testing.T) { testEnds(t, g) })
+	t.Run("a denial", func(t *testing.T) { testEnds(t, g) })
 	t.Run("an exception", func(t *testing.T) { testExceptionEnds(t, g) })
 	t.Run("one after the other", func(t *testing.T) { testEndInTurn(t, g) })
 	t.Run("while sets are replaced", func(t *testing.T) { testEndsUnderPolicies(t, g) })
