@@ -149,8 +149,8 @@ func (credentialsKind) everything() Pattern { return CredentialsPattern{All: tru
 
 func (credentialsKind) check(Pattern) error { return nil }
 
-func (credentialsKind) keys() []string {
-	return []string{"from uids", "from gids", "to uids", "to gids"}
+func (credentialsKind) keys() (names, kinds []string) {
+	return []string{"from uids", "from gids", "to uids", "to gids"}, nil
 }
 
 // Numbers implements [NumberPattern].
@@ -167,6 +167,11 @@ func (c Credentials) Numbers() []uint32 {
 		return []uint32{c.FromUID, c.FromGID, NoNumber, c.To}
 	}
 	return []uint32{c.FromUID, c.FromGID, c.To, NoNumber}
+}
+
+// unresolved reports whether the pattern has names of users or groups.
+func (p CredentialsPattern) unresolved() bool {
+	return len(p.From.UIDs.Names)+len(p.From.GIDs.Names)+len(p.To.UIDs.Names)+len(p.To.GIDs.Names) > 0
 }
 
 func (p CredentialsPattern) resolve(r *nameResolver) Pattern {

@@ -33,6 +33,8 @@ type entry struct {
 	uncertain    bool
 	revoke       bool
 	policy, rule int
+	// names is how many keys name the object, see [Operation.NameKeys].
+	names int
 }
 
 // judge decides about the objects of one operation and process.
@@ -68,6 +70,7 @@ func newJudge(set []Policy, r Request) judge {
 // matches or may match, of which the function tells by the policy's index.
 func entriesFor(set []Policy, operation Operation, match func(i int) (SubjectRank, certainty)) []entry {
 	var entries []entry
+	names := operation.NameKeys()
 	for i, p := range set {
 		rank, certain := match(i)
 		if certain == no {
@@ -77,7 +80,7 @@ func entriesFor(set []Policy, operation Operation, match func(i int) (SubjectRan
 			if rule.Operation != operation {
 				continue
 			}
-			e := entry{rank: rank, uncertain: certain == maybe, policy: i, rule: j}
+			e := entry{rank: rank, uncertain: certain == maybe, policy: i, rule: j, names: names}
 			add := func(patterns []Pattern) {
 				for _, pattern := range patterns {
 					if pattern != nil {
@@ -164,8 +167,9 @@ func (j judge) literal(o Object) judgement {
 // match it.
 func (e entry) candidate(o Object) (Candidate, bool) {
 	s, certain := e.pattern.matches(o)
+	object, kind := s.Split(e.names)
 	c := Candidate{
-		Object: s, Subject: e.rank, Verdict: e.verdict, Policy: e.policy, Rule: e.rule,
+		Object: object, Kind: kind, Subject: e.rank, Verdict: e.verdict, Policy: e.policy, Rule: e.rule,
 		Uncertain: e.uncertain || certain == maybe, Revoke: e.revoke, NamesObject: NamesObject(e.pattern),
 	}
 	if open, ok := o.(openObject); ok && certain != no {

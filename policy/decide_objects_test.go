@@ -99,7 +99,7 @@ func TestDecideFileOpen(t *testing.T) {
 		{"unknown name: no denial can apply", set(f("p", patterns{paths("/a")}, nil)), nginx, read(Names{Unknown: true}), "allow"},
 		{"unknown name: an exception may not apply", set(f("p", patterns{paths("/a")}, patterns{allFiles})), nginx, read(Names{Unknown: true}), "?deny p"},
 		{"unknown name: what no path is needed for is certain", set(f("p", patterns{FilePattern{Access: Read}}, patterns{allFiles})), nginx, read(Names{Unknown: true}), "allow p"},
-		{"unknown name: the subject that is certainly more specific", set(f("p", nil, patterns{FilePattern{Access: Read}}), f("q", nil, patterns{paths("/a")}), ruleOf("n", Subject{Binaries: []string{nginx.Binary}}, FileOpen, patterns{FilePattern{Access: Read}}, nil)), nginx, read(Names{Unknown: true}), "allow n"},
+		{"unknown name: a path that may be named overrides the subject", set(f("p", nil, patterns{FilePattern{Access: Read}}), f("q", nil, patterns{paths("/a")}), ruleOf("n", Subject{Binaries: []string{nginx.Binary}}, FileOpen, patterns{FilePattern{Access: Read}}, nil)), nginx, read(Names{Unknown: true}), "?deny q"},
 		{"unknown name beside a known one", set(f("p", nil, patterns{paths("/a")})), nginx, read(Names{Path: "/b", Unknown: true}), "?deny p"},
 
 		{"kill > deny", set(f("deny", nil, patterns{paths("/a")}), f("kill", nil, patterns{paths("/a")}).withVerdict(Kill)), nginx, read(file("/a")), "kill kill"},

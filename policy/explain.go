@@ -150,11 +150,26 @@ func (c *comparison) findWinner() {
 	for i, candidate := range c.candidates {
 		d := c.decision
 		if candidate.Policy == d.Policy && candidate.Rule == d.Rule && candidate.Verdict == d.Verdict && c.override(i) < 0 {
-			if c.winner < 0 || candidate.Subject > c.candidates[c.winner].Subject {
+			if c.winner < 0 || candidate.before(c.candidates[c.winner]) {
 				c.winner = i
 			}
 		}
 	}
+}
+
+// narrower returns the index of a candidate that is more specific about the kind
+// than candidate i, with as specific a subject as the winner's; -1 if there is none.
+func (c *comparison) narrower(i int) int {
+	found := -1
+	for k, other := range c.candidates {
+		if other.Uncertain || c.override(k) >= 0 || other.Subject != c.candidates[c.winner].Subject || !other.Kind.moreSpecificThan(c.candidates[i].Kind) {
+			continue
+		}
+		if found < 0 || k == c.winner {
+			found = k
+		}
+	}
+	return found
 }
 
 // override returns the index of a candidate that is more specific about the
@@ -185,7 +200,7 @@ func (c *comparison) reason(i int) string {
 	}
 	if k := c.override(i); k >= 0 {
 		other := c.candidates[k]
-		return fmt.Sprintf("less specific than %s (%s)", c.name(k), strings.Join(c.lessSpecificIn(candidate, other), ", "))
+		return fmt.Sprintf("less specific than %s (%s)", c.name(k), c.lessSpecificIn(candidate, candidate.Object, other.Object))
 	}
 	if c.winner < 0 {
 		return mayNot
@@ -194,6 +209,9 @@ func (c *comparison) reason(i int) string {
 	switch {
 	case !c.uncertain() && candidate.Subject < winner.Subject:
 		return fmt.Sprintf("its subject is less specific than that of %s", c.name(c.winner))
+	case !c.uncertain() && c.narrower(i) >= 0:
+		k := c.narrower(i)
+		return fmt.Sprintf("its kind is less specific than that of %s (%s)", c.name(k), c.lessSpecificIn(candidate, candidate.Kind, c.candidates[k].Kind))
 	case candidate.Verdict < winner.Verdict:
 		return fmt.Sprintf("%v wins over %v", winner.Verdict, candidate.Verdict)
 	case candidate.Uncertain && candidate.Verdict == Allow:
@@ -211,15 +229,17 @@ func (c *comparison) name(i int) string {
 	return fmt.Sprintf("policy %q rule %d", c.set[candidate.Policy].Name, candidate.Rule)
 }
 
-// lessSpecificIn names the keys in which a is less specific than b.
-func (c *comparison) lessSpecificIn(a, b Candidate) []string {
+// lessSpecificIn names the keys in which a specificity of a candidate is less than
+// another.
+func (c *comparison) lessSpecificIn(candidate Candidate, a, b Specificity) string {
+	names, kinds := find(c.set[candidate.Policy].Rules[candidate.Rule].Operation).keys()
 	var keys []string
-	for i, name := range find(c.set[a.Policy].Rules[a.Rule].Operation).keys() {
-		if a.Object[i] < b.Object[i] {
+	for i, name := range slices.Concat(names, kinds) {
+		if a[i] < b[i] {
 			keys = append(keys, name)
 		}
 	}
-	return keys
+	return strings.Join(keys, ", ")
 }
 
 // String returns the explanation for a person to read.

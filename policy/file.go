@@ -184,7 +184,7 @@ func (fileKind) everything() Pattern { return FilePattern{All: true} }
 
 func (fileKind) check(Pattern) error { return nil }
 
-func (fileKind) keys() []string { return []string{"paths", "access"} }
+func (fileKind) keys() (names, kinds []string) { return []string{"paths"}, []string{"access"} }
 
 func (p FilePattern) paths() []string { return p.Paths }
 

@@ -49,7 +49,9 @@ type mountKind struct {
 
 func (mountKind) everything() Pattern { return MountPattern{All: true} }
 
-func (mountKind) keys() []string { return []string{"targets", "sources", "types", "flags"} }
+func (mountKind) keys() (names, kinds []string) {
+	return []string{"targets", "sources"}, []string{"types", "flags"}
+}
 
 func (p MountPattern) paths() []string { return p.Targets }
 

@@ -68,8 +68,9 @@ type kind interface {
 	// check returns what keeps a valid pattern of that type from matching any
 	// object of the operation.
 	check(Pattern) error
-	// keys names the keys of the [Specificity], in their order.
-	keys() []string
+	// keys names the keys of the [Specificity], in their order: first those that
+	// name the object, then those that tell of which kind the operation is.
+	keys() (names, kinds []string)
 
 	// fields returns the fields of a pattern set in YAML, and an example of one.
 	fields() (names []string, example string)
@@ -128,6 +129,16 @@ func (o Operation) Known() bool { return find(o) != nil }
 func (o Operation) Revokes() bool {
 	known := find(o)
 	return known != nil && known.revokes
+}
+
+// NameKeys returns how many keys of a [Specificity] name the object; those after
+// them tell of which kind the operation is.
+func (o Operation) NameKeys() int {
+	if known := find(o); known != nil {
+		names, _ := known.keys()
+		return len(names)
+	}
+	return len(Specificity{})
 }
 
 // Everything returns the pattern that selects all objects of the operation, nil if

@@ -107,7 +107,11 @@ func (programKind) everything() Pattern { return ProgramPattern{All: true} }
 
 func (programKind) check(Pattern) error { return nil }
 
-func (programKind) keys() []string { return []string{"paths", "fileless and no_args"} }
+// Both traits say which program is meant, so an exception for a path does not lift a
+// denial of what is fileless.
+func (programKind) keys() (names, kinds []string) {
+	return []string{"paths", "fileless and no_args"}, nil
+}
 
 func (p ProgramPattern) paths() []string { return p.Paths }
 

@@ -28,8 +28,8 @@ func TestEveryOperationIsWhole(t *testing.T) {
 			if err := all.validate(); err != nil || all.String() != "all" {
 				t.Errorf("everything is %v, %v; want all", all, err)
 			}
-			if n := len(o.keys()); n == 0 || n > len(Specificity{}) {
-				t.Errorf("keys names %d keys of the specificity", n)
+			if names, kinds := o.keys(); len(names) == 0 || len(names)+len(kinds) > len(Specificity{}) {
+				t.Errorf("keys names %d and %d keys of the specificity", len(names), len(kinds))
 			}
 			names, example := o.fields()
 			text := fmt.Sprintf("apiVersion: %s\nkind: Policy\nmetadata: {name: p}\nspec:\n  subject: {}\n  rules: [{operation: %s, deny: {%s}}]\n", APIVersion, o.name, example)

@@ -20,6 +20,9 @@ import (
 //     longest prefix), port (see [PortSpecificity]; of the narrowest range) and
 //     protocol (1 when named).
 //
+// Access, type, flags and protocol tell of which kind the operation is, the others
+// name the object: see [Specificity.Split].
+//
 // Of several values of a key that match, the most specific counts.
 type Specificity [4]uint32
 
@@ -46,6 +49,14 @@ func AddressSpecificity(p netip.Prefix) uint32 {
 	return uint32(1 + p.Bits()) // Bits is -1 for an invalid prefix
 }
 
+// Split returns the specificity in the keys that name the object, of which there
+// are so many (see [Operation.NameKeys]), and in those that tell the kind.
+func (s Specificity) Split(names int) (object, kind Specificity) {
+	copy(object[:names], s[:names])
+	copy(kind[names:], s[names:])
+	return object, kind
+}
+
 // moreSpecificThan reports whether s is at least as specific as other in every
 // key and more specific in one. Two specificities can be incomparable.
 func (s Specificity) moreSpecificThan(other Specificity) bool {
@@ -60,10 +71,12 @@ func (s Specificity) moreSpecificThan(other Specificity) bool {
 // Candidate is a pattern that matches the object or may match it, in a rule whose
 // subject matches the process or may match it.
 type Candidate struct {
-	// Object is how specific the match is or, if it is not certain, how
-	// specific it is at most.
+	// Object is how specifically the pattern names the object or, if it is not
+	// certain to match, how specifically at most.
 	Object  Specificity
 	Subject SubjectRank
+	// Kind is how specific the pattern is about the kind of the operation.
+	Kind Specificity
 	// Verdict is what the pattern asks for: Allow for a pattern of an allow
 	// set; for one of a deny set the rule's verdict or, in a policy in
 	// ModeAudit, Audit.
@@ -111,9 +124,10 @@ func NoRule() Decision { return Decision{Verdict: Allow, Policy: -1, Rule: -1} }
 
 // Resolve decides between the candidates for a known process:
 //
-//   - a candidate drops out when another one is more specific about the object,
-//     that is at least as specific in every key and more specific in one;
+//   - a candidate drops out when another one names the object more specifically,
+//     that is at least as specifically in every key and more specifically in one;
 //   - of those left the ones with the most specific subject stay;
+//   - of those one drops out when another one is more specific about the kind;
 //   - of those the strictest verdict wins.
 //
 // Of several candidates with the winning verdict the one with the lowest
@@ -121,13 +135,22 @@ func NoRule() Decision { return Decision{Verdict: Allow, Policy: -1, Rule: -1} }
 // address only if all of them do, so neither the verdict nor what it names
 // depends on the order of the policies.
 func Resolve(candidates []Candidate) Decision {
+	left := undominated(candidates, candidates, Candidate.object)
+	left = greatest(left, func(c Candidate) SubjectRank { return c.Subject })
+	left = undominated(left, left, Candidate.kind)
+	return merge(greatest(left, func(c Candidate) Verdict { return c.Verdict }))
+}
+
+func (c Candidate) object() Specificity { return c.Object }
+
+func (c Candidate) kind() Specificity { return c.Kind }
+
+// greatest returns the candidates for which the value is greatest.
+func greatest[T cmp.Ordered](candidates []Candidate, value func(Candidate) T) []Candidate {
 	var best []Candidate
-	for _, c := range undominated(candidates, candidates) {
+	for _, c := range candidates {
 		if len(best) > 0 {
-			order := cmp.Or(
-				cmp.Compare(c.Subject, best[0].Subject),
-				cmp.Compare(c.Verdict, best[0].Verdict),
-			)
+			order := cmp.Compare(value(c), value(best[0]))
 			if order < 0 {
 				continue
 			}
@@ -137,7 +160,7 @@ func Resolve(candidates []Candidate) Decision {
 		}
 		best = append(best, c)
 	}
-	return merge(best)
+	return best
 }
 
 // ResolveUnknown decides between the candidates for a process or an object that
@@ -156,8 +179,9 @@ func ResolveUnknown(candidates []Candidate) Decision {
 		}
 	}
 	decision := Resolve(certain)
-	if len(uncertain) == 0 {
-		return decision
+	certain = distinct(undominated(certain, certain, Candidate.object))
+	if !slices.ContainsFunc(uncertain, func(c Candidate) bool { return !c.surpassed(certain) }) {
+		return decision // whatever applies, the same wins
 	}
 	// Whatever applies, the winner is among the candidates left or, if none
 	// of them applies, there is none: the decision names a value only if it
@@ -189,33 +213,71 @@ func ResolveUnknown(candidates []Candidate) Decision {
 }
 
 // possible returns the candidates that win in some case. A candidate never does
-// if a certain one is more specific about the object, or if a certain one that
-// nothing can override has a more specific subject.
+// if a certain one
+//
+//   - names the object more specifically; or
+//   - names it as specifically, and comes first by its subject or kind: what
+//     overrides that one overrides both; or
+//   - is one that nothing can override, and comes first by its subject or kind.
+//
+// The certain ones are those that no other certain one overrides.
 func possible(candidates, certain, uncertain []Candidate) []Candidate {
-	left := undominated(candidates, certain)
 	// Less specific than one of the uncertain is what may be overridden.
-	safe := SubjectRank(0)
-	for _, c := range undominated(undominated(certain, certain), uncertain) {
-		safe = max(safe, c.Subject)
+	safe := undominated(certain, uncertain, Candidate.object)
+	safe = greatest(safe, func(c Candidate) SubjectRank { return c.Subject })
+	return slices.DeleteFunc(slices.Clone(candidates), func(c Candidate) bool {
+		return c.surpassed(certain) || slices.ContainsFunc(safe, func(other Candidate) bool { return other.before(c) })
+	})
+}
+
+// distinct returns one of the candidates of each object, subject and kind.
+func distinct(candidates []Candidate) []Candidate {
+	type place struct {
+		object, kind Specificity
+		subject      SubjectRank
 	}
-	return slices.DeleteFunc(left, func(c Candidate) bool { return c.Subject < safe })
+	seen := make(map[place]bool)
+	var left []Candidate
+	for _, c := range candidates {
+		if p := (place{c.Object, c.Kind, c.Subject}); !seen[p] {
+			seen[p] = true
+			left = append(left, c)
+		}
+	}
+	return left
+}
+
+// surpassed reports whether one of the others, which apply, names the object more
+// specifically, or as specifically and comes first by its subject or kind. Then the
+// candidate neither wins nor overrides what that one does not.
+func (c Candidate) surpassed(others []Candidate) bool {
+	return slices.ContainsFunc(others, func(other Candidate) bool {
+		return other.Object.moreSpecificThan(c.Object) || other.Object == c.Object && other.before(c)
+	})
+}
+
+// before reports whether a candidate comes first by its subject, or as the more
+// specific kind for the same subject.
+func (c Candidate) before(other Candidate) bool {
+	return c.Subject > other.Subject || c.Subject == other.Subject && c.Kind.moreSpecificThan(other.Kind)
 }
 
 // undominated returns the candidates for which none of the others is more
-// specific about the object.
-func undominated(candidates, others []Candidate) []Candidate {
+// specific about the object, or about the kind.
+func undominated(candidates, others []Candidate, about func(Candidate) Specificity) []Candidate {
 	// What is less specific than any of the others is less specific than
 	// one that is itself undominated, and of those there are few.
 	var most []Specificity
 	for _, other := range others {
-		if slices.ContainsFunc(most, func(s Specificity) bool { return s == other.Object || s.moreSpecificThan(other.Object) }) {
+		specificity := about(other)
+		if slices.ContainsFunc(most, func(s Specificity) bool { return s == specificity || s.moreSpecificThan(specificity) }) {
 			continue
 		}
-		most = append(slices.DeleteFunc(most, other.Object.moreSpecificThan), other.Object)
+		most = append(slices.DeleteFunc(most, specificity.moreSpecificThan), specificity)
 	}
 	var left []Candidate
 	for _, c := range candidates {
-		if !slices.ContainsFunc(most, func(s Specificity) bool { return s.moreSpecificThan(c.Object) }) {
+		if !slices.ContainsFunc(most, func(s Specificity) bool { return s.moreSpecificThan(about(c)) }) {
 			left = append(left, c)
 		}
 	}

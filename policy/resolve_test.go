@@ -61,6 +61,27 @@ func TestResolve(t *testing.T) {
 			{Object: Specificity{9, 0, 0}, Subject: one, Verdict: Allow, Policy: 0},
 			{Object: Specificity{0, 65536, 0}, Subject: all, Verdict: Deny, Policy: 1},
 		}, Decision{Verdict: Allow, Policy: 0}},
+		{"the subject wins over the kind", []Candidate{
+			{Object: Specificity{5}, Subject: one, Verdict: Allow, Policy: 0},
+			{Object: Specificity{5}, Subject: all, Kind: Specificity{0, 1}, Verdict: Deny, Policy: 1},
+		}, Decision{Verdict: Allow, Policy: 0}},
+		{"the object wins over the kind", []Candidate{
+			{Object: Specificity{6}, Subject: all, Verdict: Deny, Policy: 0},
+			{Object: Specificity{5}, Subject: all, Kind: Specificity{0, 1}, Verdict: Allow, Policy: 1},
+		}, Decision{Verdict: Deny, Policy: 0}},
+		{"the kind wins over the verdict", []Candidate{
+			{Object: Specificity{5}, Subject: all, Verdict: Kill, Policy: 0},
+			{Object: Specificity{5}, Subject: all, Kind: Specificity{0, 1}, Verdict: Allow, Policy: 1},
+		}, Decision{Verdict: Allow, Policy: 1}},
+		{"incomparable kinds both stay, deny wins", []Candidate{
+			{Subject: all, Kind: Specificity{0, 0, 1}, Verdict: Deny, Policy: 0},
+			{Subject: all, Kind: Specificity{0, 0, 0, 1}, Verdict: Allow, Policy: 1},
+		}, Decision{Verdict: Deny, Policy: 0}},
+		{"the kind of one with a less specific subject does not matter", []Candidate{
+			{Subject: all, Kind: Specificity{0, 0, 1, 1}, Verdict: Allow, Policy: 0},
+			{Subject: one, Verdict: Allow, Policy: 1},
+			{Subject: one, Kind: Specificity{0, 0, 1}, Verdict: Deny, Policy: 2},
+		}, Decision{Verdict: Deny, Policy: 2}},
 		{"audit wins over allow", []Candidate{
 			{Subject: all, Verdict: Allow, Policy: 0},
 			{Subject: all, Verdict: Audit, Policy: 1},
@@ -124,6 +145,14 @@ func TestResolveUnknown(t *testing.T) {
 			{Subject: one, Uncertain: true, Verdict: Deny, Policy: 0},
 			{Object: Specificity{0, 1, 0}, Subject: all, Verdict: Allow, Policy: 1},
 		}, Decision{Verdict: Allow, Policy: 1}},
+		{"a certain allow of a more specific kind overrides a denial of no greater subject", []Candidate{
+			{Subject: one, Uncertain: true, Verdict: Deny, Policy: 0},
+			{Kind: Specificity{0, 1, 0}, Subject: one, Verdict: Allow, Policy: 1},
+		}, Decision{Verdict: Allow, Policy: 1}},
+		{"but not one whose subject may be more specific", []Candidate{
+			{Subject: one, Uncertain: true, Verdict: Deny, Policy: 0},
+			{Kind: Specificity{0, 1, 0}, Subject: all, Verdict: Allow, Policy: 1},
+		}, Decision{Verdict: Deny, Policy: 0, Undecided: true}},
 		{"an allow that may apply overrides nothing", []Candidate{
 			{Subject: all, Verdict: Deny, Policy: 0},
 			{Object: Specificity{0, 1, 0}, Subject: one, Uncertain: true, Verdict: Allow, Policy: 1},
@@ -150,7 +179,8 @@ func randomCandidates(r *rand.Rand) []Candidate {
 	candidates := make([]Candidate, r.IntN(6))
 	for i := range candidates {
 		candidates[i] = Candidate{
-			Object:       Specificity{r.Uint32N(3), r.Uint32N(3), r.Uint32N(2)},
+			Object:       Specificity{r.Uint32N(3), r.Uint32N(2)},
+			Kind:         Specificity{0, 0, r.Uint32N(2), r.Uint32N(2)},
 			Subject:      SubjectRank(1 + r.IntN(3)),
 			Verdict:      Verdict(1 + r.IntN(4)),
 			Policy:       r.IntN(3),

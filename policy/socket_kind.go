@@ -23,7 +23,9 @@ func (socketKind) everything() Pattern { return SocketPattern{All: true} }
 
 func (socketKind) check(Pattern) error { return nil }
 
-func (socketKind) keys() []string { return []string{"addresses", "ports", "protocols"} }
+func (socketKind) keys() (names, kinds []string) {
+	return []string{"addresses", "ports"}, []string{"protocols"}
+}
 
 func (socketKind) fields() ([]string, string) {
 	return []string{"ports", "addresses", "addresses_from", "protocols"}, "ports: [...]"

@@ -110,7 +110,7 @@ func (w *warner) operation(o Operation) {
 		case denies && w.rule(o, i, j):
 			w.warn(i, j, fmt.Sprintf("the rule has no effect: everything that it matches gets the same verdict without it%s; remove it or make its patterns more specific", w.because(i, j)))
 		case denies:
-			w.patterns(o, i, j)
+			w.vain(o, i, j, w.patterns(o, i, j))
 			w.evadable(i, j)
 		}
 	})
@@ -156,9 +156,11 @@ func (w *warner) rule(o Operation, i, j int) bool {
 	return w.idle(o, all)
 }
 
-// patterns warns about the single patterns of a rule that have no effect.
-func (w *warner) patterns(o Operation, i, j int) {
+// patterns warns about the single patterns of a rule that have no effect, and
+// returns which it warned about.
+func (w *warner) patterns(o Operation, i, j int) map[patternIndex]bool {
 	rule := w.set[i].Rules[j]
+	warned := make(map[patternIndex]bool)
 	for _, list := range []struct {
 		name     string
 		deny     bool
@@ -177,7 +179,9 @@ func (w *warner) patterns(o Operation, i, j int) {
 			}
 			twice := count[text] > 1
 			count[text]--
-			idle := w.idle(o, []patternIndex{{i, j, list.deny, k}})
+			index := patternIndex{i, j, list.deny, k}
+			idle := w.idle(o, []patternIndex{index})
+			warned[index] = twice || idle
 			switch {
 			case twice:
 				w.warn(i, j, fmt.Sprintf("%s lists %s twice; remove one", list.name, abbreviate(text)))
@@ -186,6 +190,7 @@ func (w *warner) patterns(o Operation, i, j int) {
 			}
 		}
 	}
+	return warned
 }
 
 // because names the rule that decides without patterns of a rule, which were just

@@ -17,7 +17,9 @@ const maxWork = 1 << 30
 // names one key matches by that alone; both are looked at once, not in every
 // cell.
 type matrix struct {
-	entries    []entry
+	entries []entry
+	// names is how many of the keys name the object.
+	names      int
 	dimensions []dimension
 	row        *row
 	// lists are the row's candidates of the keys after the first, by key and
@@ -218,8 +220,9 @@ func (m *matrix) resolve(candidates []candidate) policy.Decision {
 	list := make([]policy.Candidate, len(candidates))
 	for i, c := range candidates {
 		e := &m.entries[c.pattern]
+		object, kind := c.specificity.Split(m.names)
 		list[i] = policy.Candidate{
-			Object: c.specificity, Subject: m.row.ranks[e.policy], Verdict: e.verdict,
+			Object: object, Kind: kind, Subject: m.row.ranks[e.policy], Verdict: e.verdict,
 			Policy: e.policy, Rule: e.rule, Uncertain: c.uncertain,
 			NamesObject: e.namesObject, Revoke: e.revoke,
 		}

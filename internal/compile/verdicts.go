@@ -89,7 +89,7 @@ func (s *subjects) rowsOf(operations map[int]*operation, united bool) error {
 
 // verdicts makes the verdict table of an operation.
 func (c *compiler) verdicts(o *operation) error {
-	m := &matrix{entries: o.entries, dimensions: o.dimensions}
+	m := &matrix{entries: o.entries, names: o.name.NameKeys(), dimensions: o.dimensions}
 	judge := o.judge
 	if judge == nil {
 		judge = c.judgeAll

@@ -98,10 +98,60 @@ func (r Random) Set() []policy.Policy {
 			}
 			set = append(set, p)
 		}
+		if len(set) > 1 && r.chance(40) {
+			r.rival(set)
+		}
 		if policy.Validate(set) == nil {
 			return set
 		}
 	}
+}
+
+// rival adds rules about the same names to two of the policies, of which one names
+// the kind of the operation too: which of them wins is up to the subjects first.
+func (r Random) rival(set []policy.Policy) {
+	o := pick(r, r.Operations...)
+	plain, narrow := r.kinds(o, r.Pattern(o))
+	if plain == nil {
+		return
+	}
+	rules := []policy.Rule{{Operation: o, Deny: []policy.Pattern{narrow}}, {Operation: o, Allow: []policy.Pattern{plain}}}
+	if r.chance(50) {
+		rules = []policy.Rule{{Operation: o, Deny: []policy.Pattern{plain}}, {Operation: o, Allow: []policy.Pattern{narrow}}}
+	}
+	first := r.IntN(len(set))
+	for i, rule := range rules {
+		p := &set[(first+i)%len(set)]
+		p.Rules = append(p.Rules, rule)
+	}
+}
+
+// kinds returns a pattern without keys that tell the kind, and with some; nil for an
+// operation that has no such keys.
+func (r Random) kinds(o policy.Operation, pattern policy.Pattern) (plain, narrow policy.Pattern) {
+	switch p := pattern.(type) {
+	case policy.FilePattern:
+		p.All, p.Access = len(p.Paths) == 0, 0
+		q := p
+		q.All, q.Access = false, pick(r, policy.Read, policy.Write, policy.Exec, policy.Read|policy.Write)
+		return p, q
+	case policy.MountPattern:
+		p.All, p.Types, p.Flags = len(p.Sources)+len(p.Targets) == 0, nil, 0
+		q := p
+		q.All = false
+		if r.chance(50) {
+			q.Types = []string{pick(r, "ext4", "tmpfs", "proc", "overlay")}
+		} else {
+			q.Flags = (policy.MountReadWrite | policy.MountSUID | policy.MountDetach) & policy.MountFlagsOf(o)
+		}
+		return p, q
+	case policy.SocketPattern:
+		p.All, p.Protocols = len(p.Addresses)+len(p.Ports) == 0, nil
+		q := p
+		q.All, q.Protocols = false, []policy.Protocol{pick(r, policy.TCP, policy.UDP)}
+		return p, q
+	}
+	return nil, nil
 }
 
 func (r Random) rule() policy.Rule {

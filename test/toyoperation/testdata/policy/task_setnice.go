@@ -67,7 +67,7 @@ type nicenessKind struct{}
 
 func (nicenessKind) everything() Pattern           { return NicenessPattern{All: true} }
 func (nicenessKind) check(Pattern) error           { return nil }
-func (nicenessKind) keys() []string                { return []string{"levels"} }
+func (nicenessKind) keys() (names, kinds []string) { return []string{"levels"}, nil }
 func (nicenessKind) fields() ([]string, string)    { return []string{"levels"}, "levels: [25-39]" }
 func (nicenessKind) notes(Object, Object) []string { return nil }
 
