@@ -228,8 +228,8 @@ struct deadline {
  */
 struct subjects {
 	struct state programs, cgroups;
-	/* Classes of programs: unions[a * program_classes + b] is the class of what
-	 * is both, or NO_CLASS. */
+	/* Classes of programs: of the first n, which unions[0] is,
+	 * unions[1 + a * n + b] is the class of what is both, or NO_CLASS. */
 	__u32 program_classes, unions;
 	/* A program's marks, 2 words a class, the lower first. */
 	__u32 program_marks;

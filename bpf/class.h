@@ -20,14 +20,19 @@
 #define DEADLINE_STEPS 9
 _Static_assert(1 << DEADLINE_STEPS > MAX_DEADLINES + 1, "the first is at 0");
 
-/* unite returns the class of what is of both classes. */
+/* unite returns the class of what is of both classes, NO_CLASS where none is known. */
 static __always_inline __u32 unite(void *tables, const struct subjects *subjects, __u32 a, __u32 b)
 {
-	if (!b || a == b || a == NO_CLASS)
+	__u32 n;
+
+	if (!b || a == b)
 		return a;
 	if (!a)
 		return b;
-	return word_at(tables, subjects->unions + a * subjects->program_classes + b);
+	n = word_at(tables, subjects->unions);
+	if (a >= n || b >= n)
+		return NO_CLASS;
+	return word_at(tables, subjects->unions + 1 + a * n + b);
 }
 
 static __always_inline __u32 class_of_file(__u32 slot, __u64 key)
@@ -91,7 +96,7 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 	struct scratch *scratch = current_scratch();
 	const struct revision *revision;
 	const struct subjects *subjects;
-	__u32 program, set = 0, time, user, cgroup, cgroup_end, script_end, at;
+	__u32 program, script = 0, set = 0, time, user, cgroup, cgroup_end, script_end, at;
 	__u64 marks;
 
 	if (!tables || !scratch)
@@ -114,12 +119,14 @@ __noinline __u64 classify_spare(__u32 slot, __u32 uid)
 				run_text(scratch, slot, number_of(subjects->programs), script_end,
 					 script_end + scratch->spare.program_length));
 	if (scratch->spare.script)
-		program = unite(tables, subjects, program,
-				class_of_file(slot, scratch->spare.script));
+		script = class_of_file(slot, scratch->spare.script);
 	if (scratch->spare.script_length)
-		program = unite(tables, subjects, program,
-				run_text(scratch, slot, number_of(subjects->programs), cgroup_end,
-					 script_end));
+		script = unite(tables, subjects, script,
+			       run_text(scratch, slot, number_of(subjects->programs), cgroup_end,
+					script_end));
+	/* Each of the two by itself first: what is both has a class, but not what is
+	 * that and a third one. */
+	program = unite(tables, subjects, program, script);
 	if (program >= subjects->program_classes)
 		goto unknown;
 	if (subjects->flags & SUBJECTS_MARKS) {

@@ -179,7 +179,11 @@ func (m machine) classify(p policy.Process, now uint64) uint32 {
 			case class == 0:
 				class = other
 			default:
-				class = m.words[s.Unions+class*s.ProgramClasses+other]
+				if n := m.words[s.Unions]; class >= n || other >= n {
+					class = abi.NoClass
+				} else {
+					class = m.words[s.Unions+1+class*n+other]
+				}
 			}
 		}
 		return class

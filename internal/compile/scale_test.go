@@ -104,9 +104,9 @@ var scales = []struct {
 		}
 		return set
 	}},
-	{"150_binaries_of_100_paths", func() []policy.Policy {
+	{"40_binaries_of_100_paths", func() []policy.Policy {
 		var set []policy.Policy
-		for i := range 150 {
+		for i := range 40 {
 			var patterns []policy.Pattern
 			for j := range 100 {
 				patterns = append(patterns, policy.FilePattern{Paths: []string{manyPath(i*100 + j)}})

@@ -15,10 +15,14 @@ import (
 // Limits of the classes of processes.
 const (
 	maxProcessClasses = 1 << 20
-	// optionalClasses is up to how many classes things are told apart that
-	// could be unknown as well: many marks at once, and two programs at once.
-	optionalClasses   = 1 << 18
-	maxProgramClasses = 1 << 10
+	// optionalClasses is up to how many classes many marks at once are told
+	// apart, which could be unknown as well.
+	optionalClasses = 1 << 19
+	// maxPrograms bounds the programs that policies tell apart.
+	maxPrograms = 1 << 10
+	// fewPrograms is up to how many classes of programs any number of programs at
+	// once are told apart, and not only two.
+	fewPrograms = 1 << 7
 )
 
 // How a program matches the binaries of a policy: the specificity of a term.
@@ -48,10 +52,7 @@ type subjects struct {
 	programs, userClasses, cgroupClasses []int32
 	programColumns, cgroupColumns        *columns
 	unions                               []uint32
-	// named is how many of the programs are named by policies; the others are
-	// two of these at once, and room is how many there can be in all.
-	named, room               int
-	programStart, cgroupStart abi.State
+	programStart, cgroupStart            abi.State
 }
 
 // selectors are the different lists of values of one kind of selector. Policies
@@ -166,16 +167,17 @@ func (s *subjects) finish(space *space, markSets int) error {
 	}
 	s.programColumns, s.cgroupColumns = programs.columns, cgroups.columns
 	s.programs, s.cgroupClasses = singles(programs.classes), singles(cgroups.classes)
-	if n := len(s.programs); n > maxProgramClasses {
-		return fmt.Errorf("%w: the policies' binaries tell apart %d kinds of programs; %d are possible, put binaries into one policy or name directories", ErrTooLarge, n, maxProgramClasses)
-	}
 	others := len(s.userClasses) * len(s.cgroupClasses) * len(s.deadlines)
-	room := maxProcessClasses / others
-	if !s.marks.choose(room/len(s.programs), optionalClasses/others/len(s.programs), markSets) {
-		return fmt.Errorf("%w: the subjects tell apart %d kinds of programs, %d of descendants, %d of users and %d of cgroups, at %d times; together %d are possible, put several subjects into one policy",
-			ErrTooLarge, len(s.programs), 1+bits.OnesCount64(s.marks.all), len(s.userClasses), len(s.cgroupClasses), len(s.deadlines), maxProcessClasses)
+	named := len(s.programs)
+	if named > maxPrograms {
+		return fmt.Errorf("%w: the policies' binaries tell apart %d kinds of programs; %d are possible, put binaries into one policy or name directories", ErrTooLarge, named, maxPrograms)
 	}
-	s.named, s.room = len(s.programs), min(maxProgramClasses, max(len(s.programs), optionalClasses/others/len(s.marks.sets)))
+	s.unite(maxProcessClasses / others)
+	room := maxProcessClasses / others
+	if s.programColumns.overflow || len(s.programs) > room || !s.marks.choose(room/len(s.programs), optionalClasses/others/len(s.programs), markSets) {
+		return fmt.Errorf("%w: the subjects tell apart %d kinds of programs (any two of %d, since one may be a script and the other its interpreter), %d of descendants, %d of users and %d of cgroups, at %d times; together %d are possible, put several subjects into one policy",
+			ErrTooLarge, 1+named*(named-1)/2, named-1, 1+bits.OnesCount64(s.marks.all), len(s.userClasses), len(s.cgroupClasses), len(s.deadlines), maxProcessClasses)
+	}
 	for i, set := range s.marks.sets {
 		space.dictionary.add(space.key.marks(set), abi.State{Number: uint32(i)})
 	}
@@ -197,29 +199,41 @@ func singles(classes [][]int32) []int32 {
 	return list
 }
 
-// unite decides which classes of programs there are: those that are named and,
-// if united, as far as there is room those of what is two of them at once, such
-// as a script and its interpreter. What has no class is unknown.
-func (s *subjects) unite(united bool) {
+// unite makes the classes of what is two of the named programs at once, such as a
+// script and its interpreter, and of more than two while these are few. There are at
+// most room and one.
+func (s *subjects) unite(room int) {
 	c := s.programColumns
-	s.programs = s.programs[:s.named]
+	named := len(s.programs)
 	ids := make(map[int32]uint32, len(s.programs))
 	for i, column := range s.programs {
 		ids[column] = uint32(i)
 	}
-	for a := 0; united && a < len(s.programs); a++ {
-		for b := 1; b < s.named && len(s.programs) < s.room; b++ {
-			column := c.merge(s.programs[a], s.programs[b])
-			if _, ok := ids[column]; !ok {
-				ids[column] = uint32(len(s.programs))
-				s.programs = append(s.programs, column)
-			}
+	add := func(a, b int32) {
+		column := c.merge(a, b)
+		if _, ok := ids[column]; !ok {
+			ids[column] = uint32(len(s.programs))
+			s.programs = append(s.programs, column)
 		}
 	}
+	united := named
+	for a := 1; a < named && len(s.programs) <= room; a++ {
+		for b := a + 1; b < named && len(s.programs) <= room; b++ {
+			add(s.programs[a], s.programs[b])
+		}
+	}
+	if len(s.programs) <= fewPrograms {
+		for a := named; a < len(s.programs) && len(s.programs) <= min(room, fewPrograms); a++ {
+			for b := 1; b < named; b++ {
+				add(s.programs[a], s.programs[b])
+			}
+		}
+		united = len(s.programs)
+	}
+	s.unions = append(make([]uint32, 0, 1+united*united), uint32(united))
 	var both []term
-	s.unions = make([]uint32, 0, len(s.programs)*len(s.programs))
-	for _, a := range s.programs {
-		for _, b := range s.programs {
+	for _, a := range s.programs[:united] {
+		for _, b := range s.programs[:united] {
 			both = mergeTerms(both[:0], c.terms[a], c.terms[b])
 			class := uint32(abi.NoClass)
 			if column, ok := c.find(both); ok {

@@ -29,15 +29,9 @@ type operation struct {
 	byClass []uint32
 }
 
-// decide makes the rows and verdicts of the operations. Processes of two classes
-// at once have rows of their own only while there is room for that; without, they
-// are unknown, which fails closed.
+// decide makes the rows and verdicts of the operations.
 func (c *compiler) decide(operations map[int]*operation) error {
-	err := c.subjects.rowsOf(operations, true)
-	if err != nil {
-		err = c.subjects.rowsOf(operations, false)
-	}
-	if err != nil {
+	if err := c.subjects.rowsOf(operations); err != nil {
 		return err
 	}
 	for id := range abi.Operations {
@@ -69,8 +63,7 @@ func (c *compiler) appendRows(operations map[int]*operation) {
 }
 
 // rowsOf finds the rows of the operations.
-func (s *subjects) rowsOf(operations map[int]*operation, united bool) error {
-	s.unite(united)
+func (s *subjects) rowsOf(operations map[int]*operation) error {
 	for id := range abi.Operations {
 		o, ok := operations[id]
 		if !ok {
@@ -80,7 +73,7 @@ func (s *subjects) rowsOf(operations map[int]*operation, united bool) error {
 		if o.rows, err = s.rows(o.entries, o.name); err != nil {
 			return err
 		}
-		if err := check(o, len(o.rows.list)); err != nil {
+		if err := check(o, len(o.rows.list), len(s.binaries.ids)); err != nil {
 			return err
 		}
 	}
@@ -147,9 +140,12 @@ func (c *compiler) judgeAll(words []uint32, m *matrix) []uint32 {
 }
 
 // check returns an error if there would be too many verdicts.
-func check(o *operation, rows int) error {
+func check(o *operation, rows, lists int) error {
 	cells := uint64(rows)
 	parts := []string{fmt.Sprintf("%d kinds of processes", rows)}
+	if lists > 1 {
+		parts[0] += fmt.Sprintf(" (any two of %d programs or lists of binaries, since one may be a script and the other its interpreter)", lists)
+	}
 	for _, d := range o.dimensions {
 		if d.overflow {
 			return fmt.Errorf("%w: the rules for %s overlap too much in %s; put patterns of several rules into one", ErrTooLarge, o.name, d.kinds)

@@ -3,10 +3,12 @@
 package subjects
 
 import (
+	"fmt"
 	"os"
 	"testing"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
 
@@ -57,4 +59,50 @@ func testScripts(t *testing.T, g *guardtest.FileGuard) {
 			t.Errorf("alert %v", alert)
 		}
 	})
+	t.Run("sixty binaries", func(t *testing.T) { testManyScripts(t, g, dir) })
+}
+
+// testManyScripts has 60 policies that name a program or script each, and runs
+// scripts by interpreters: any two of the 60 are told apart from each by itself.
+func testManyScripts(t *testing.T, g *guardtest.FileGuard, dir string) {
+	one, two := guardtest.WriteFile(t, dir+"/one", ""), guardtest.WriteFile(t, dir+"/two", "")
+	name := func(i int) string { return fmt.Sprintf("%s/many/b%d", dir, i) }
+	set := []policy.Policy{guardtest.DenyFiles("everyone", ebpfguard.Everyone(), two)}
+	for i := range 60 {
+		subject, p := ebpfguard.Binaries(name(i)), policy.Policy{}
+		switch i % 3 {
+		case 0:
+			p = guardtest.DenyFiles("p", subject, one)
+		case 1:
+			p = guardtest.AllowFiles("p", subject, one, two)
+		case 2:
+			p = guardtest.DenyFiles("p", subject, one, two)
+		}
+		p.Name = fmt.Sprintf("p%d", i)
+		set = append(set, p)
+	}
+	interpreters := []int{0, 28, 59}
+	scripts := []int{1, 2, 3, 27, 29, 30, 56, 57, 58}
+	for _, i := range interpreters {
+		guardtest.CopyProgram(t, name(i))
+	}
+	g.Enforce(t, set...)
+	for _, i := range interpreters {
+		for _, s := range scripts {
+			script := name(s)
+			os.Remove(script)
+			guardtest.WriteFile(t, script, "#!"+name(i)+"\n")
+			d := guardtest.StartDoer(t, script)
+			for _, path := range []string{one, two} {
+				process := policy.Process{Binary: name(i), Script: script}
+				want := policy.Decide(set, policy.Request{Process: process, Operation: policy.FileOpen, Object: policy.File{Names: policy.Names{Path: path}, Access: policy.Read}})
+				if want.Verdict == policy.Allow {
+					d.Passed(t, "open", path, "r")
+				} else if alert := g.Refused(t, d, "open", path, "r"); alert.Undecided || alert.Policy != set[want.Policy].Name {
+					t.Errorf("%d for %d: %v, want %s", i, s, alert, set[want.Policy].Name)
+				}
+			}
+			d.Stop()
+		}
+	}
 }

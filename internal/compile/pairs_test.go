@@ -1,0 +1,91 @@
+package compile
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/ebpfguard/ebpfguard/internal/abi"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// manyBinaries returns a policy for each of so many binaries, of which some deny and
+// some lift what others deny, and one for everyone.
+func manyBinaries(n int) []policy.Policy {
+	port := func(i int) policy.SocketPattern {
+		return policy.SocketPattern{Ports: []policy.PortRange{{First: uint16(i), Last: uint16(i)}}}
+	}
+	set := []policy.Policy{{Name: "everyone", Subject: policy.Subject{Everyone: true}, Rules: []policy.Rule{deny(policy.SocketConnect, port(1), port(2))}}}
+	for i := range n {
+		rule := policy.Rule{Operation: policy.SocketConnect, Deny: []policy.Pattern{port(10 + i%7)}}
+		switch i % 3 {
+		case 1:
+			rule = policy.Rule{Operation: policy.SocketConnect, Allow: []policy.Pattern{port(1), port(10 + i%5)}}
+		case 2:
+			rule.Deny, rule.Verdict = []policy.Pattern{policy.SocketPattern{All: true}}, policy.Kill
+		}
+		set = append(set, policy.Policy{Name: fmt.Sprintf("p%d", i), Subject: policy.Subject{Binaries: []string{fmt.Sprintf("/usr/bin/b%d", i)}}, Rules: []policy.Rule{rule}})
+	}
+	return set
+}
+
+// TestPairsOfPrograms has every program run every other one as its script: the
+// process is judged as both, and never as one that could not be identified.
+func TestPairsOfPrograms(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 8, 44, 45, 60, 200} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			set := manyBinaries(n)
+			m := mustCompile(t, set, Options{Number: 1, Key: testKey})
+			step := 1 + n/100 // of very many some
+			for a := 0; a < n; a++ {
+				for b := 0; b < n; b += step {
+					p := policy.Process{Binary: fmt.Sprintf("/usr/bin/b%d", a), Script: fmt.Sprintf("/usr/bin/b%d", b)}
+					class := m.classify(p, 0)
+					for _, port := range []uint16{1, 2, 10, 13, 16, 99} {
+						object := policy.Socket{Address: netip.MustParseAddr("10.0.0.1"), Port: port, Protocol: policy.TCP}
+						want := policy.Decide(set, policy.Request{Process: p, Operation: policy.SocketConnect, Object: object})
+						got := m.judge(abi.OperationSocketConnect, class, object, nil)
+						if got.Verdict() != uint8(want.Verdict) || got.Undecided() {
+							t.Fatalf("%s for %s to port %d: %v, undecided %v; want %v", p.Binary, p.Script, port, got.Verdict(), got.Undecided(), want)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestTooManyPairs: pairs for which there is no room are an error, which tells the
+// number, and not processes that nobody can identify.
+func TestTooManyPairs(t *testing.T) {
+	users := manyBinaries(300)
+	for i := range 40 {
+		users = append(users, policy.Policy{Name: fmt.Sprintf("u%d", i), Rules: []policy.Rule{deny(policy.SocketConnect, policy.SocketPattern{All: true})},
+			Subject: policy.Subject{Users: policy.IDs{Ranges: []policy.IDRange{{First: uint32(i), Last: uint32(i)}}}}})
+	}
+	var paths []policy.Policy
+	for i := range 150 {
+		var patterns []policy.Pattern
+		for j := range 100 {
+			patterns = append(patterns, ofPaths(manyPath(i*100+j)))
+		}
+		paths = append(paths, policy.Policy{Name: fmt.Sprintf("p%d", i), Subject: policy.Subject{Binaries: []string{fmt.Sprintf("/b%d", i)}}, Rules: []policy.Rule{deny(policy.FileOpen, patterns...)}})
+	}
+	for name, test := range map[string]struct {
+		set  []policy.Policy
+		want string
+	}{
+		"users": {users, "45151 kinds of programs (any two of 300"},
+		"paths": {paths, "11326 kinds of processes (any two of 150 programs or lists"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := Compile(test.set, Options{Number: 1, Key: testKey})
+			if !errors.Is(err, ErrTooLarge) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %s", err, test.want)
+			}
+			t.Log(err)
+		})
+	}
+}
