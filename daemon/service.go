@@ -14,6 +14,7 @@ import (
 	"github.com/ebpfguard/ebpfguard"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
+	"github.com/ebpfguard/ebpfguard/internal/machine"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -61,10 +62,9 @@ func (s *service) Apply(_ context.Context, request *pb.ApplyRequest) (*pb.ApplyR
 		return nil, err
 	}
 	response := &pb.ApplyResponse{Changes: changes}
-	for _, w := range policy.Warnings(next.all()) {
-		if indexOf(set, w.Policy) >= 0 {
-			response.Warnings = append(response.Warnings, w.String())
-		}
+	warnings := slices.DeleteFunc(policy.Warnings(next.all()), func(w policy.Warning) bool { return indexOf(set, w.Policy) < 0 })
+	for _, w := range append(warnings, machine.Warnings(set)...) {
+		response.Warnings = append(response.Warnings, w.String())
 	}
 	return response, nil
 }

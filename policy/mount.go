@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -124,4 +125,19 @@ func (p MountPattern) matches(o Object) (Specificity, certainty) {
 		s[flagsKey] = 1
 	}
 	return s, certain
+}
+
+// contradiction tells why no mount matches all keys: a bind mount, a move, a change of
+// propagation and pivot_root have no type, and the last two no source.
+func (p MountPattern) contradiction(o Operation) string {
+	const text = "matches nothing: all keys of a pattern must match, and what has these flags has no %s; leave one of them out"
+	const propagation = MountShared | MountPrivate | MountSlave | MountUnbindable | MountPivot
+	switch {
+	case o != SbMount || p.Flags == 0:
+	case len(p.Types) > 0 && p.Flags&^(propagation|MountBind|MountMove) == 0:
+		return fmt.Sprintf(text, "type")
+	case len(p.Sources) > 0 && p.Flags&^propagation == 0:
+		return fmt.Sprintf(text, "source")
+	}
+	return ""
 }

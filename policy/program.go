@@ -2,6 +2,8 @@ package policy
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
@@ -116,6 +118,17 @@ func (programKind) keys() (names, kinds []string) {
 func (p ProgramPattern) paths() []string { return p.Paths }
 
 func (p ProgramPattern) namesObject() bool { return p.Fileless || len(p.Paths) > 0 }
+
+// contradiction tells why hardly any program matches all keys: fileless is what no
+// path leads to, but for what lies below /dev/shm.
+func (p ProgramPattern) contradiction(Operation) string {
+	if !p.Fileless || len(p.Paths) == 0 || slices.ContainsFunc(p.Paths, func(text string) bool { return pathsOverlap(text, "/dev/shm/") }) {
+		return ""
+	}
+	alone := p
+	alone.Fileless = false
+	return fmt.Sprintf("matches nothing: all keys of a pattern must match, and a program that no file of the system holds has no path; write two patterns: [{fileless: true}, %v]", alone)
+}
 
 func (p Program) names() Names { return p.Names }
 

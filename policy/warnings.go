@@ -113,6 +113,7 @@ func (w *warner) operation(o Operation) {
 			w.vain(o, i, j, w.patterns(o, i, j))
 			w.evadable(i, j)
 		}
+		w.contradictory(i, j)
 	})
 }
 
@@ -122,6 +123,20 @@ func (w *warner) evadable(i, j int) {
 		if p, ok := pattern.(interface{ evasion() string }); ok && p.evasion() != "" {
 			w.warn(i, j, fmt.Sprintf("deny %s %s", abbreviate(pattern.String()), p.evasion()))
 			return
+		}
+	}
+}
+
+// contradictory warns about patterns whose keys hardly any object can match at once.
+func (w *warner) contradictory(i, j int) {
+	rule := w.set[i].Rules[j]
+	for k, pattern := range slices.Concat(rule.Deny, rule.Allow) {
+		list := "deny"
+		if k >= len(rule.Deny) {
+			list = "allow"
+		}
+		if p, ok := pattern.(interface{ contradiction(Operation) string }); ok && p.contradiction(rule.Operation) != "" {
+			w.warn(i, j, fmt.Sprintf("%s %s %s", list, abbreviate(pattern.String()), p.contradiction(rule.Operation)))
 		}
 	}
 }

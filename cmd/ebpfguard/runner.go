@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/machine"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
@@ -161,7 +162,7 @@ func (r *runner) load() ([]policy.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, warning := range policy.Warnings(set) {
+	for _, warning := range append(policy.Warnings(set), machine.Warnings(set)...) {
 		fmt.Fprintln(r.stderr, warning)
 	}
 	if r.flags.audit {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebpfguard/ebpfguard/internal/machine"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -21,10 +22,12 @@ func newValidateCommand() *cobra.Command {
 		Long: `Check policies without a kernel and without privileges.
 
 Prints how many policies and rules there are, how many addresses each file of
-addresses_from gave, and a warning for each rule that can have no effect and for
-each user or group that does not exist on this machine. If anything is wrong, it
-prints each problem with its file, line and column to the standard error, and the
-exit code is 1. A directory stands for its *.yaml and *.yml files, - for the
+addresses_from gave, and a warning for what is probably not meant: a rule that can
+have no effect, a directory that is named like a file, a path, program, control
+group, user or group that does not exist on this machine. Warnings do not change
+the exit code, since the policies may be for another machine. If anything is wrong,
+it prints each problem with its file, line and column to the standard error, and
+the exit code is 1. A directory stands for its *.yaml and *.yml files, - for the
 standard input.`,
 		Example: `  ebpfguard validate /etc/ebpfguard/policies
   ebpfguard validate -p ssh.yaml -p web.yaml --output json`,
@@ -99,7 +102,7 @@ func validate(w io.Writer, paths []string, format output) error {
 	for _, p := range set {
 		result.Rules += len(p.Rules)
 	}
-	warnings := append(policy.Warnings(set), unknownNames(set)...)
+	warnings := slices.Concat(policy.Warnings(set), machine.Warnings(set), unknownNames(set))
 	for _, warning := range warnings {
 		result.Warnings = append(result.Warnings, finding(warning))
 	}

@@ -208,7 +208,7 @@ func (r *Reader) Mapping(n *yaml.Node, what, example string, known ...string) (F
 			lines[name] = n.Content[i].Line
 			if !slices.Contains(known, name) {
 				r.unknownField(n.Content[i], what, name, known)
-				if meant := nearest(name, known); meant != "" {
+				if meant := Nearest(name, known); meant != "" {
 					r.misspelt[field{n, meant}] = true
 				}
 				continue

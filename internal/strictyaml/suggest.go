@@ -8,7 +8,7 @@ import (
 // Suggest returns advice for a name that is none of the known ones: the one
 // that was probably meant or else all of them.
 func Suggest(name string, known []string) string {
-	if best := nearest(name, known); best != "" {
+	if best := Nearest(name, known); best != "" {
 		return fmt.Sprintf("did you mean %s?", best)
 	}
 	switch len(known) {
@@ -20,8 +20,8 @@ func Suggest(name string, known []string) string {
 	return "choose from " + strings.Join(known, ", ")
 }
 
-// nearest returns the known name that was probably meant, empty if none was.
-func nearest(name string, known []string) string {
+// Nearest returns the known name that was probably meant, empty if none was.
+func Nearest(name string, known []string) string {
 	best, distance := "", 3
 	for _, k := range known {
 		if d := editDistance(strings.ToLower(name), k); d < distance && d < min(len(k), len(name)) {
