@@ -120,6 +120,41 @@ func (d *Daemon) reloadDirectory() error {
 	return nil
 }
 
+// lockAll takes the locks for a change that may bring policies of the directory along, and returns what
+// gives them back.
+func (d *Daemon) lockAll() (unlock func()) {
+	d.reading.Lock()
+	d.mu.Lock()
+	return func() {
+		d.mu.Unlock()
+		d.reading.Unlock()
+	}
+}
+
+// retryDirectory adds the policies of a directory that could not come into force before, because a
+// policy had the name of one of them: its removal and their beginning are one step, so that the name
+// is never without a policy. It also returns what to do when that is in force. The caller holds both
+// locks.
+func (d *Daemon) retryDirectory(next sets) (sets, func()) {
+	if !d.directory.failed {
+		return next, func() {}
+	}
+	dir := d.configuration().Policies
+	print := directoryFingerprint(dir)
+	set, err := loadDirectory(dir)
+	with := next
+	with.files = set
+	if err != nil || with.unique() != nil || policy.Validate(with.all()) != nil || d.guard.Check(with.at(d.now()).inForce()) != nil || d.checkFiles(d.sets.all(), with.all()) != nil {
+		return next, func() {}
+	}
+	return with, func() {
+		d.directory = directory{files: print, lists: fingerprint(addressFiles(set))}
+		d.keepLastGood(set)
+		d.solved(problemDirectory)
+		d.log.Info("the policies of the directory are in force", "policies", len(set), "revision", d.revision)
+	}
+}
+
 // pollDirectory reads the directory if it has changed, or was wrong.
 func (d *Daemon) pollDirectory() {
 	d.reading.Lock()
@@ -142,6 +177,9 @@ func (d *Daemon) replaceFiles(set []policy.Policy) error {
 	}
 	changes := compare(d.sets.files, set)
 	if changed(changes) || d.stale {
+		if err := d.checkFiles(d.sets.all(), next.all()); err != nil {
+			return err
+		}
 		if err := d.publish(next); err != nil {
 			return err
 		}

@@ -29,7 +29,7 @@ func (s *service) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*p
 		return nil, err
 	}
 	if caller, ok := rpc.CallerPID(ctx); ok {
-		if err := mitigate.CheckLockout(caller, p); err != nil {
+		if err := mitigate.CheckLockout(caller, p); err != nil && !request.GetForce() {
 			return nil, err
 		}
 	}
@@ -39,7 +39,7 @@ func (s *service) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*p
 	if kills {
 		warning = mitigate.NoMatchWarning(p.Subject)
 	}
-	m, err := d.putMitigation(p, profile, request)
+	m, err := d.putMitigation(ctx, p, profile, request)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func (s *service) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*p
 }
 
 // putMitigation puts a mitigation in force under its name.
-func (d *Daemon) putMitigation(p policy.Policy, profile string, request *pb.MitigateRequest) (*pb.Mitigation, error) {
+func (d *Daemon) putMitigation(ctx context.Context, p policy.Policy, profile string, request *pb.MitigateRequest) (*pb.Mitigation, error) {
 	ttl := request.GetTtl()
 	if ttl == nil {
 		return nil, rpc.Invalid("the request has no ttl; set one from %v to 30 days", shortestTTL)
@@ -95,12 +95,21 @@ func (d *Daemon) putMitigation(p policy.Policy, profile string, request *pb.Miti
 	default:
 		return nil, status.Errorf(codes.FailedPrecondition, "the policy %q%s exists already; choose another name", p.Name, from(owned))
 	}
-	p.Until = d.now() + uint64(ttl.AsDuration())
-	next.mitigations = append(next.mitigations, p)
-	if err := policy.Validate(next.all()); err != nil {
+	others := next.mitigations
+	with := func(until uint64) sets {
+		p.Until = until
+		next.mitigations = append(slices.Clone(others), p)
+		return next
+	}
+	if err := policy.Validate(with(d.now() + uint64(ttl.AsDuration())).all()); err != nil {
 		return nil, rpc.Invalid("%v", err)
 	}
-	if err := d.publish(next); err != nil {
+	if !request.GetForce() {
+		if err := d.checkMitigation(ctx, next); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.publishFor(ttl.AsDuration(), with); err != nil {
 		return nil, guardError(err)
 	}
 	return d.mitigation(p), nil
@@ -112,8 +121,7 @@ func (s *service) Lift(_ context.Context, request *pb.LiftRequest) (*pb.LiftResp
 		return nil, rpc.Invalid("name at least one mitigation, or ask for all")
 	}
 	d := s.d
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.lockAll()()
 	if err := d.checkRunning(); err != nil {
 		return nil, err
 	}
@@ -129,9 +137,11 @@ func (s *service) Lift(_ context.Context, request *pb.LiftRequest) (*pb.LiftResp
 	next := d.sets
 	next.mitigations = slices.DeleteFunc(slices.Clone(next.mitigations), func(p policy.Policy) bool { return slices.Contains(lifted, p.Name) })
 	if len(lifted) > 0 {
+		next, retried := d.retryDirectory(next)
 		if err := d.publish(next); err != nil {
 			return nil, guardError(err)
 		}
+		retried()
 		d.log.Warn("lifted mitigations", "names", lifted, "revision", d.revision)
 	}
 	return &pb.LiftResponse{Lifted: lifted}, nil

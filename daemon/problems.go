@@ -32,6 +32,13 @@ func (d *Daemon) problem(about string, err error) {
 	}
 }
 
+// isProblem reports whether something is wrong about this.
+func (d *Daemon) isProblem(about string) bool {
+	d.stateMu.Lock()
+	defer d.stateMu.Unlock()
+	return d.problems[about] != ""
+}
+
 // solved notes that something is well again.
 func (d *Daemon) solved(about string) {
 	d.stateMu.Lock()

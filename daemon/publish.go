@@ -18,9 +18,9 @@ const tidyTime = 15 * time.Second
 
 // publish puts the policies in force, all or none. The caller holds mu.
 func (d *Daemon) publish(next sets) error {
-	next.mitigations = unexpired(next.mitigations, d.now())
+	next = next.at(d.now())
 	d.publishing.Store(time.Now().UnixNano())
-	changes, err := d.guard.Apply(next.all())
+	changes, err := d.guard.Apply(next.inForce())
 	d.publishing.Store(0)
 	d.tidy.Reset(tidyTime)
 	if changes.Revision != 0 {
@@ -40,28 +40,33 @@ func (d *Daemon) publish(next sets) error {
 	return nil
 }
 
-// expire removes expired mitigations. The kernel has ended them already; what is
-// left is to free their names and tables.
+// expire removes expired mitigations, and takes back a change that nobody confirmed. The kernel has
+// done so already; what is left is to free names and tables.
 func (d *Daemon) expire() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ended {
 		return
 	}
-	left := unexpired(d.sets.mitigations, d.now())
-	if len(left) == len(d.sets.mitigations) {
+	next := d.sets.at(d.now())
+	unconfirmed := d.sets.trial != nil && next.trial == nil
+	if len(next.mitigations) == len(d.sets.mitigations) && !unconfirmed {
 		d.schedule()
 		return
 	}
-	next := d.sets
-	next.mitigations = left
-	ended := without(d.sets.mitigations, left)
+	ended := without(d.sets.mitigations, next.mitigations)
 	if err := d.publish(next); err != nil {
-		d.problem(problemExpiry, fmt.Errorf("expired mitigations cannot be cleaned up: %w", err))
+		d.problem(problemExpiry, fmt.Errorf("what has expired cannot be cleaned up: %w", err))
 		d.expiry.Reset(10 * time.Second)
 		return
 	}
 	d.solved(problemExpiry)
+	if unconfirmed {
+		d.log.Warn("nobody confirmed the applied policies in time, so the former ones are in force again", "revision", d.revision)
+		if err := d.forgetTrial(); err != nil {
+			d.problem(problemExpiry, err)
+		}
+	}
 	for _, p := range ended {
 		d.log.Info("the mitigation expired", "name", p.Name, "revision", d.revision)
 	}
@@ -72,7 +77,11 @@ func (d *Daemon) expire() {
 func (d *Daemon) schedule() {
 	d.expiry.Stop()
 	now := d.now()
-	if end := nextEnd(d.sets.mitigations); end != 0 {
+	end := nextEnd(d.sets.mitigations)
+	if t := d.sets.trial; t != nil && (end == 0 || t.until < end) {
+		end = t.until
+	}
+	if end != 0 {
 		d.expiry.Reset(min(time.Minute, time.Duration(end-min(now, end))+10*time.Millisecond))
 	}
 }

@@ -39,7 +39,7 @@ func (d *Daemon) reconfigure(to config.Config) {
 	d.stateMu.Lock()
 	former := d.config
 	next := former
-	next.Policies, next.Debounce, next.OnExit, next.LogLevel = to.Policies, to.Debounce, to.OnExit, to.LogLevel
+	next.Policies, next.Debounce, next.OnExit, next.LogLevel, next.AllowLockout = to.Policies, to.Debounce, to.OnExit, to.LogLevel, to.AllowLockout
 	d.config = next
 	if former.Policies != next.Policies || former.Debounce != next.Debounce {
 		close(d.watched)

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +24,7 @@ type service struct {
 }
 
 // Apply implements [pb.GuardServiceServer].
-func (s *service) Apply(_ context.Context, request *pb.ApplyRequest) (*pb.ApplyResponse, error) {
+func (s *service) Apply(ctx context.Context, request *pb.ApplyRequest) (*pb.ApplyResponse, error) {
 	name := request.GetName()
 	if name == "" {
 		name = "request"
@@ -40,9 +39,12 @@ func (s *service) Apply(_ context.Context, request *pb.ApplyRequest) (*pb.ApplyR
 	if err := checkPersistable(set); err != nil {
 		return nil, rpc.Invalid("%v", err)
 	}
+	within, err := checkConfirm(request)
+	if err != nil {
+		return nil, err
+	}
 	d := s.d
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.lockAll()()
 	for _, p := range set {
 		switch origin, owned := d.sets.origin(p.Name); origin {
 		case pb.Origin_ORIGIN_FILE:
@@ -57,11 +59,14 @@ func (s *service) Apply(_ context.Context, request *pb.ApplyRequest) (*pb.ApplyR
 	} else {
 		next.applied = merge(d.sets.applied, set)
 	}
-	changes, err := d.change(next, request.GetDryRun())
+	changes, err := d.change(ctx, next, changeOptions{
+		dryRun: request.GetDryRun(), force: request.GetForce(), within: within,
+		how: "allow what is needed, set mode: audit to see what would be refused, try it with --confirm 2m, which takes it back by itself unless you confirm it, or add --force",
+	})
 	if err != nil {
 		return nil, err
 	}
-	response := &pb.ApplyResponse{Changes: changes}
+	response := &pb.ApplyResponse{Changes: changes, Unconfirmed: d.unconfirmed()}
 	warnings := slices.DeleteFunc(policy.Warnings(next.all()), func(w policy.Warning) bool { return indexOf(set, w.Policy) < 0 })
 	for _, w := range append(warnings, machine.Warnings(set)...) {
 		response.Warnings = append(response.Warnings, w.String())
@@ -83,13 +88,12 @@ func merge(set, with []policy.Policy) []policy.Policy {
 }
 
 // Delete implements [pb.GuardServiceServer].
-func (s *service) Delete(_ context.Context, request *pb.DeleteRequest) (*pb.DeleteResponse, error) {
+func (s *service) Delete(ctx context.Context, request *pb.DeleteRequest) (*pb.DeleteResponse, error) {
 	if len(request.GetNames()) == 0 {
 		return nil, rpc.Invalid("the request names no policy; name at least one")
 	}
 	d := s.d
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	defer d.lockAll()()
 	next := d.sets
 	for _, name := range request.GetNames() {
 		switch origin, p := d.sets.origin(name); origin {
@@ -103,7 +107,9 @@ func (s *service) Delete(_ context.Context, request *pb.DeleteRequest) (*pb.Dele
 			return nil, notFound(name)
 		}
 	}
-	changes, err := d.change(next, request.GetDryRun())
+	changes, err := d.change(ctx, next, changeOptions{
+		dryRun: request.GetDryRun(), force: request.GetForce(), how: "keep the exception, or delete what refuses as well; --force deletes it nevertheless",
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -114,11 +120,22 @@ func notFound(name string) error {
 	return status.Errorf(codes.NotFound, "there is no policy %q; ebpfguard get lists those in force", name)
 }
 
+// changeOptions say how applied policies change.
+type changeOptions struct {
+	dryRun bool
+	// force changes them even if that locks out; how says what else can be done.
+	force bool
+	how   string
+	// within, if not 0, is how long the change waits to be confirmed.
+	within time.Duration
+}
+
 // change puts in force what was applied, and remembers it before. The caller holds mu.
-func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
-	if err := d.checkRunning(); err != nil {
+func (d *Daemon) change(ctx context.Context, next sets, o changeOptions) (*pb.Changes, error) {
+	if err := errors.Join(d.checkRunning(), d.checkTrial()); err != nil {
 		return nil, err
 	}
+	next = next.at(d.now())
 	before, after := d.sets.applied, next.applied
 	changes := compare(before, after)
 	changes.Revision = d.revision
@@ -126,24 +143,42 @@ func (d *Daemon) change(next sets, dryRun bool) (*pb.Changes, error) {
 		return nil, rpc.Invalid("%v", err)
 	}
 	if !changed(changes) && !d.stale {
+		if !o.dryRun && d.isProblem(problemApplied) { // the file is not what it should be
+			if err := d.store.write(appliedFile, after); err != nil {
+				return nil, saveError(err)
+			}
+			d.solved(problemApplied)
+		}
 		return changes, nil
+	}
+	next, retried := d.retryDirectory(next)
+	if !o.force {
+		if err := d.answerLockout(ctx, d.sets.all(), next.all(), o.within != 0, o.how); err != nil {
+			return nil, err
+		}
 	}
 	var err error
 	if changes.Diff, err = policy.Diff(before, after); err != nil {
 		return nil, status.Errorf(codes.Internal, "compare the policies: %v", err)
 	}
-	if dryRun {
+	if o.dryRun {
 		return changes, d.dryRun(next)
+	}
+	if o.within != 0 {
+		err := d.try(next, o.within)
+		if err == nil {
+			retried()
+		}
+		changes.Revision = d.revision
+		return changes, err
 	}
 	if err := d.store.write(appliedFile, after); err != nil {
 		return nil, saveError(err)
 	}
 	if err := d.publish(next); err != nil {
-		if again := d.store.write(appliedFile, before); again != nil {
-			err = errors.Join(err, fmt.Errorf("the file could not be restored, so the next start tries the new policies: %w", again))
-		}
-		return nil, guardError(err)
+		return nil, guardError(errors.Join(err, d.restore(before)))
 	}
+	retried()
 	d.solved(problemApplied)
 	changes.Revision = d.revision
 	d.log.Info("applied policies changed", "revision", d.revision, "added", changes.GetAdded(), "changed", changes.GetChanged(), "removed", changes.GetRemoved())

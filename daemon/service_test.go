@@ -89,9 +89,34 @@ func TestApplyErrors(t *testing.T) {
 	if _, err := i.Delete(ctx, &pb.DeleteRequest{Names: []string{"a"}}); err != nil {
 		t.Fatal(err)
 	}
-	i.d.pollDirectory()
-	i.want("a", "f")
+	// The file's takes its place in the same step.
+	if names := w.guard.names(); names != "[a f]" {
+		t.Errorf("in force are %s", names)
+	}
+	if origin, p := i.d.owned().origin("a"); origin != pb.Origin_ORIGIN_FILE || !strings.Contains(string(policy.Format([]policy.Policy{p})), "5") {
+		t.Errorf("a is owned by %v: %v", origin, p)
+	}
 	i.wantProblem("")
+	// So it is with a mitigation, and not when the file is wrong besides.
+	if _, err := i.Mitigate(ctx, &pb.MitigateRequest{Yaml: strings.Replace(bind("x", 70), "  subject: {}\n", "", 1), Ttl: minute(), Subject: &pb.MitigateRequest_User{User: "7"}, Name: "m"}); err != nil {
+		t.Fatal(err)
+	}
+	w.write("m.yaml", bind("m", 6))
+	i.wantProblem("same name as a mitigation")
+	if _, err := i.Lift(ctx, &pb.LiftRequest{Names: []string{"m"}}); err != nil {
+		t.Fatal(err)
+	}
+	if names := w.guard.names(); names != "[a f m]" {
+		t.Errorf("in force are %s", names)
+	}
+	i.apply(bind("z", 8))
+	w.write("z.yaml", bind("z", 70000))
+	i.wantProblem("port 70000")
+	if _, err := i.Delete(ctx, &pb.DeleteRequest{Names: []string{"z"}}); err != nil {
+		t.Fatal(err)
+	}
+	i.want("a", "f", "m")
+	i.wantProblem("port 70000")
 }
 
 // TestApplyCannotBeRemembered expects that what would be forgotten is not in force.

@@ -11,6 +11,8 @@ import (
 // sets are the policies by who owns them. What is in force is all of them.
 type sets struct {
 	files, applied, mitigations []policy.Policy
+	// trial is set while the applied policies wait to be confirmed.
+	trial *trial
 }
 
 func (s sets) all() []policy.Policy { return slices.Concat(s.files, s.applied, s.mitigations) }
@@ -30,7 +32,11 @@ func (s sets) origin(name string) (pb.Origin, policy.Policy) {
 
 // unique returns an error when two owners have a policy of the same name.
 func (s sets) unique() error {
-	for _, p := range s.applied {
+	applied := s.applied
+	if s.trial != nil {
+		applied = slices.Concat(applied, s.trial.former)
+	}
+	for _, p := range applied {
 		if i := indexOf(s.files, p.Name); i >= 0 {
 			return fmt.Errorf("policy %q of %s has the same name as an applied policy; run ebpfguard delete %s, or rename one of them", p.Name, s.files[i].Source, p.Name)
 		}

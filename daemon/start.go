@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -19,23 +20,37 @@ func (d *Daemon) start() (err error) {
 		d.log.Info("took over enforcement", "revision", takeover.Revision, "policies", len(takeover.Policies),
 			"programs_renewed", takeover.Renewed, "migrated", takeover.Migrated, "alerts_lost", takeover.Lost)
 	}
+	unconfirmed, err := d.store.read(unconfirmedFile)
+	if err != nil {
+		d.log.Warn("it cannot be read which policies waited to be confirmed", "error", err)
+	}
 	var next sets
 	var lasting []policy.Policy
-	next.mitigations, lasting = splitMitigations(takeover.Policies, d.now())
+	left := settle(takeover.Policies, unconfirmed)
+	next.mitigations, lasting = splitMitigations(left, d.now())
 	dir := d.config.Policies
 	d.directory.files = directoryFingerprint(dir)
 	files, filesErr := loadDirectory(dir)
 	applied, appliedErr := d.store.read(appliedFile)
 	if appliedErr != nil {
-		if !adopted {
-			return appliedErr
-		}
-		applied = without(lasting, files)
-		d.problem(problemApplied, fmt.Errorf("the applied policies cannot be read, so those that were in force stay: %w", appliedErr))
+		applied = d.replaceBroken(appliedErr, adopted, without(lasting, files))
 	}
 	next.files, next.applied = files, applied
 	if filesErr == nil {
+		former := left // what was in force
+		if !adopted {
+			former = slices.Concat(applied, next.mitigations)
+		}
+		filesErr = d.checkFiles(former, next.all())
+	}
+	if filesErr == nil {
 		filesErr = d.startWith(next)
+	}
+	if len(unconfirmed) > 0 {
+		d.log.Warn("a change waited to be confirmed when the former daemon ended, and was taken back", "policies", names(unconfirmed))
+		if err := d.forgetTrial(); err != nil {
+			d.problem(problemApplied, err)
+		}
 	}
 	if filesErr == nil {
 		d.directory.lists = fingerprint(addressFiles(files))
@@ -56,6 +71,28 @@ func (d *Daemon) start() (err error) {
 	d.sets, d.stale, d.revision = next, true, takeover.Revision
 	d.schedule()
 	return nil
+}
+
+// replaceBroken keeps a file of applied policies aside that cannot be read, and returns what takes
+// their place: what was in force, or nothing. The policies of the directory matter more than that the
+// daemon starts with all or not at all.
+func (d *Daemon) replaceBroken(reason error, adopted bool, former []policy.Policy) []policy.Policy {
+	what := "NONE of them are in force until you apply them again"
+	if adopted {
+		what = "those that were in force stay"
+	}
+	kept, err := d.store.setAside(appliedFile)
+	if err == nil && adopted {
+		err = d.store.write(appliedFile, former)
+	}
+	if err == nil {
+		reason = fmt.Errorf("%w; the broken file is kept as %s", reason, kept)
+	}
+	d.problem(problemApplied, errors.Join(fmt.Errorf("the applied policies cannot be read, and %s: %w", what, reason), err))
+	if !adopted {
+		return nil
+	}
+	return former
 }
 
 // startWith puts the first policies in force.

@@ -143,19 +143,38 @@ func TestStartWithBrokenState(t *testing.T) {
 	if origin, _ := i.d.owned().origin("a"); origin != pb.Origin_ORIGIN_APPLIED {
 		t.Errorf("a is owned by %v", origin)
 	}
-	i.apply(bind("b", 3)) // which mends it
-	i.wantProblem("")
-	set, err := policy.Load(path)
-	if err != nil || len(set) != 2 {
-		t.Errorf("%v, remembered %v", err, set)
+	remembered := func(want int) {
+		t.Helper()
+		set, err := policy.Load(path)
+		if err != nil || len(set) != want {
+			t.Errorf("%v, remembered %v", err, set)
+		}
 	}
+	remembered(1) // what was in force
+	if data, err := os.ReadFile(path + ".broken"); err != nil || string(data) != "a: b\n" {
+		t.Errorf("%v, the broken file has %q", err, data)
+	}
+	i.apply(bind("a", 2)) // which changes nothing, and is enough
+	i.wantProblem("")
+	i.apply(bind("b", 3))
+	remembered(2)
 	if err := os.WriteFile(path, []byte("a: b\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// Without pins the directory's policies are in force, and the loss is told.
 	w.boot(i)
-	if _, err := w.try(nil); err == nil || !strings.Contains(err.Error(), "fix or remove the file") {
-		t.Errorf("it starts, or ends with %v", err)
+	i = w.start()
+	i.want("f")
+	i.wantProblem("NONE of them are in force until you apply them again")
+	i.wantProblem("applied.yaml.broken")
+	if !strings.Contains(w.log.String(), "level=ERROR msg=\"the applied policies cannot be read") {
+		t.Errorf("messages: %s", w.log)
 	}
+	i.apply(bind("a", 2))
+	i.wantProblem("")
+	remembered(1)
+	w.boot(i)
+	w.start().want("a", "f")
 }
 
 func TestOnExit(t *testing.T) {

@@ -56,6 +56,7 @@ func (d *Daemon) enforced(s *pb.StatusResponse) error {
 		return err
 	}
 	set := d.sets.all()
+	s.Unconfirmed = d.unconfirmed()
 	s.Revision, s.Policies, s.Mitigations = d.revision, uint32(len(set)), uint32(len(d.sets.mitigations))
 	if !d.publishedAt.IsZero() {
 		s.Applied = timestamppb.New(d.publishedAt)

@@ -49,9 +49,19 @@ func (s store) read(name string) ([]policy.Policy, error) {
 	}
 	set, err := policy.Parse(path, data)
 	if err != nil {
-		return nil, fmt.Errorf("state: %w; fix or remove the file", err)
+		return nil, fmt.Errorf("state: %w", err)
 	}
 	return set, nil
+}
+
+// setAside renames the file of a set and returns its new name; an earlier one of that name is gone.
+func (s store) setAside(name string) (string, error) {
+	path := filepath.Join(string(s), name)
+	kept := path + ".broken"
+	if err := os.Rename(path, kept); err != nil {
+		return "", fmt.Errorf("state: %w", err)
+	}
+	return kept, syncDirectory(string(s))
 }
 
 // write replaces a set, so that after a crash or a loss of power the old one or the

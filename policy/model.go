@@ -42,6 +42,9 @@ type Policy struct {
 	// Until, if not 0, is when the policy ends: from then on, in nanoseconds of
 	// CLOCK_BOOTTIME, its subject selects nobody. The kernel ends it by itself.
 	Until uint64 `json:"until,omitempty"`
+	// From, if not 0, is when the policy begins, on the same clock: before, its subject selects nobody.
+	// With Until in another policy it is how a set goes back to what it was by itself.
+	From uint64 `json:"from,omitempty"`
 	// Source tells where the policy was read, as file:line:column; empty
 	// for a policy made in Go.
 	Source string `json:"source,omitempty"`

@@ -85,8 +85,8 @@ func (s Subject) selectsProcess(p Process) bool {
 	return false
 }
 
-// over reports whether the policy has ended.
-func (p Policy) over(now uint64) bool { return p.Until != 0 && p.Until <= now }
+// over reports whether the policy has ended, or has not begun.
+func (p Policy) over(now uint64) bool { return p.Until != 0 && p.Until <= now || p.From > now }
 
 // processTexts returns the processes as YAML.
 func processTexts(processes []ProcessID) []string {

@@ -51,6 +51,19 @@ func TestUntil(t *testing.T) {
 			t.Errorf("at %d: %v, want %v", now, got.Verdict, want)
 		}
 	}
+	// One that begins when the other ends.
+	later := everyone("l", nil, patterns{ports(23)})
+	later.From = 1000
+	for now, want := range map[uint64]Verdict{0: Allow, 999: Allow, 1000: Deny, 1 << 63: Deny} {
+		request := Request{Operation: SocketBind, Object: tcp("1.2.3.4:23"), Now: now}
+		if got := Decide(set(denied, later), request); got.Verdict != want {
+			t.Errorf("at %d: %v by what begins at 1000, want %v", now, got.Verdict, want)
+		}
+	}
+	later.Until = 1000
+	if err := Validate(set(later)); err == nil {
+		t.Error("a policy that ends when it begins is valid")
+	}
 	unknown := Request{Process: Process{Unknown: true}, Operation: SocketBind, Object: tcp("1.2.3.4:22"), Now: 1000}
 	denied.Subject = Subject{Processes: []ProcessID{{10, tick}}}
 	if got := Decide(set(denied), unknown); got.Verdict != Allow {

@@ -94,6 +94,9 @@ func (p Policy) validate() []error {
 		add(fmt.Errorf("unknown mode %v; use ModeEnforce or ModeAudit", p.Mode))
 	}
 	add(p.Subject.validate())
+	if p.Until != 0 && p.From >= p.Until {
+		add(fmt.Errorf("the policy begins at %d and ends at %d, so it is never in force; let it begin earlier", p.From, p.Until))
+	}
 	if len(p.Rules) == 0 {
 		add(errors.New("the policy has no rules; add one"))
 	}

@@ -79,12 +79,12 @@ func subjectsFor(set []Policy, o Operation) []subjects {
 	return result
 }
 
-// timesOf returns the times that stand for all others: before any policy ends, and
+// timesOf returns the times that stand for all others: before any policy ends or begins, and
 // when each does.
 func timesOf(set []Policy) []uint64 {
 	times := []uint64{0}
 	for _, p := range set {
-		times = append(times, p.Until)
+		times = append(times, p.Until, p.From)
 	}
 	slices.Sort(times)
 	return slices.Compact(times)

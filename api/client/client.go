@@ -136,6 +136,11 @@ func (c *Client) Apply(ctx context.Context, request *pb.ApplyRequest) (*pb.Apply
 	return call(ctx, c, c.service.Apply, request)
 }
 
+// Confirm keeps what was applied with a time to confirm it, or takes it back.
+func (c *Client) Confirm(ctx context.Context, request *pb.ConfirmRequest) (*pb.ConfirmResponse, error) {
+	return call(ctx, c, c.service.Confirm, request)
+}
+
 // Delete removes policies that were applied, all at once.
 func (c *Client) Delete(ctx context.Context, request *pb.DeleteRequest) (*pb.DeleteResponse, error) {
 	return call(ctx, c, c.service.Delete, request)

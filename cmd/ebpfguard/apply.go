@@ -8,8 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
@@ -20,6 +22,7 @@ func newApplyCommand() *cobra.Command {
 	var daemon remote
 	var files []string
 	var request pb.ApplyRequest
+	var confirm duration
 	cmd := &cobra.Command{
 		Use:   "apply -f FILE|DIR|- ...",
 		Short: "Add policies to a running daemon, or replace them by name",
@@ -30,10 +33,19 @@ the new ones. If anything is wrong, nothing changes. Applied policies stay in
 force when the daemon or the machine restarts, until you delete them. To change a
 policy of the policy directory, change its file.
 
+Policies that would lock you out are refused: by which the command ebpfguard,
+systemctl, a login, your shell or the daemon would be refused what they need.
+--confirm applies them for a while: unless you run 'ebpfguard confirm' in time, the
+kernel takes the change back, even if no daemon runs then.
+
 A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 		Example: `  # What would change? Then change it.
   ebpfguard apply -f ssh.yaml --dry-run
   ebpfguard apply -f ssh.yaml
+
+  # Take it back after two minutes, unless I can still confirm it
+  ebpfguard apply -f ssh.yaml --confirm 2m
+  ebpfguard confirm
 
   # Replace all applied policies by these
   ebpfguard apply -f policies/ --replace
@@ -50,6 +62,9 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 			if len(files) == 0 {
 				return usagef("no policy is given; name a file or directory with -f")
 			}
+			if cmd.Flags().Changed("confirm") {
+				request.ConfirmWithin = durationpb.New(time.Duration(confirm))
+			}
 			var err error
 			if request.Name, request.Yaml, err = readPolicies(cmd.InOrStdin(), files); err != nil {
 				return err
@@ -60,7 +75,10 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 					return err
 				}
 				printWarnings(cmd.ErrOrStderr(), response.Warnings)
-				return printChanges(cmd.OutOrStdout(), response.Changes, request.DryRun)
+				if err := printChanges(cmd.OutOrStdout(), response.Changes, request.DryRun); err != nil {
+					return err
+				}
+				return printUnconfirmed(cmd.OutOrStdout(), response.Unconfirmed)
 			})
 		},
 	}
@@ -68,6 +86,8 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 	f := cmd.Flags()
 	f.StringArrayVarP(&files, "file", "f", nil, "read policies from `FILE|DIR|-` (can be repeated)")
 	f.BoolVar(&request.Replace, "replace", false, "also remove applied policies that are not given now")
+	f.Var(&confirm, "confirm", "take the change back after this `duration`, such as 2m, unless 'ebpfguard confirm' comes before")
+	f.BoolVar(&request.Force, "force", false, "apply the policies even if they lock you out")
 	f.BoolVar(&request.DryRun, "dry-run", false, "print what would change, or why it would be refused, and change nothing")
 	return cmd
 }

@@ -11,7 +11,7 @@ import (
 
 func newDeleteCommand() *cobra.Command {
 	var daemon remote
-	dryRun := false
+	dryRun, force := false, false
 	cmd := &cobra.Command{
 		Use:   "delete NAME ...",
 		Short: "Remove policies that were applied",
@@ -27,7 +27,7 @@ mitigate lift'.`,
 				return usagef("no policy is named; 'ebpfguard get' lists those in force")
 			}
 			return daemon.change(cmd, func(ctx context.Context, guard *client.Client) error {
-				response, err := guard.Delete(ctx, &pb.DeleteRequest{Names: names, DryRun: dryRun})
+				response, err := guard.Delete(ctx, &pb.DeleteRequest{Names: names, DryRun: dryRun, Force: force})
 				if err != nil {
 					return err
 				}
@@ -37,6 +37,7 @@ mitigate lift'.`,
 		ValidArgsFunction: daemon.complete(namesOf(pb.Origin_ORIGIN_APPLIED)),
 	}
 	daemon.add(cmd)
+	cmd.Flags().BoolVar(&force, "force", false, "remove them even if that locks you out: an exception may be what lets you work")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be removed, and remove nothing")
 	return cmd
 }

@@ -97,7 +97,7 @@ Exit codes:
 		{"alone", "Without a daemon:", []*cobra.Command{newCheckCommand(), newValidateCommand(), newExplainCommand(), newRunCommand()}},
 		{"daemon", "The daemon:", []*cobra.Command{newDaemonCommand(), newDownCommand()}},
 		{"steer", "Ask and steer a running daemon:", []*cobra.Command{newStatusCommand(), newAlertsCommand(), newTopCommand(), newGetCommand(),
-			newApplyCommand(), newDeleteCommand(), newMitigateCommand()}},
+			newApplyCommand(), newConfirmCommand(), newDeleteCommand(), newMitigateCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
 		for _, cmd := range group.commands {

@@ -28,7 +28,7 @@ type mitigateFlags struct {
 	start                         uint64
 	binary, cgroup, user, profile string
 	file, name, message           string
-	everyone, audit               bool
+	everyone, audit, force        bool
 	ttl                           duration
 }
 
@@ -114,6 +114,7 @@ func (m *mitigateFlags) add(cmd *cobra.Command) {
 	f.StringVarP(&m.file, "file", "f", "", "use the rules of the policy in `FILE`, which has no subject; - for the standard input")
 	f.Var(&m.ttl, "ttl", "how long it lasts, from 1s to 30d: a `duration` such as 90s, 10m, 2h or 7d")
 	f.BoolVar(&m.audit, "audit", false, "only report what would be forbidden")
+	f.BoolVar(&m.force, "force", false, "forbid it even if that locks you out until the mitigation ends")
 	f.StringVar(&m.name, "name", "", "the `name` of the mitigation (default: the profile and a number)")
 	f.StringVar(&m.message, "message", "", "a `text` for its alerts, such as the number of the incident")
 }
@@ -140,7 +141,7 @@ func (m *mitigateFlags) request(cmd *cobra.Command) (*pb.MitigateRequest, error)
 	case m.ttl <= 0:
 		return nil, usagef("no --ttl is given; add one such as 10m")
 	}
-	r := &pb.MitigateRequest{Profile: profiles[m.profile], Ttl: durationpb.New(time.Duration(m.ttl)), Name: m.name, Message: m.message, Audit: m.audit}
+	r := &pb.MitigateRequest{Profile: profiles[m.profile], Ttl: durationpb.New(time.Duration(m.ttl)), Name: m.name, Message: m.message, Audit: m.audit, Force: m.force}
 	switch given[0] {
 	case "--pid":
 		if m.pid == 0 {

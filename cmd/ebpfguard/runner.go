@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/daemon/lockout"
 	"github.com/ebpfguard/ebpfguard/internal/machine"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/sink/setup"
@@ -170,7 +171,22 @@ func (r *runner) load() ([]policy.Policy, error) {
 			set[i].Mode = policy.ModeAudit
 		}
 	}
-	return set, nil
+	return set, r.checkLockout(set)
+}
+
+// checkLockout warns of policies that lock out while this command runs, for its end is theirs. It
+// refuses those that kill process 1 or this command.
+func (r *runner) checkLockout(set []policy.Policy) error {
+	refused, err := lockout.Check(lockout.Options{}, nil, set)
+	switch {
+	case err != nil:
+		r.log.Debug("cannot find out whether the policies lock out", "error", err)
+	case lockout.Fatal(refused):
+		return fmt.Errorf("they would end this machine or this command: %s; allow what is needed", lockout.Describe(refused))
+	case len(refused) > 0:
+		fmt.Fprintf(r.stderr, "warning: until this command ends: %s; SIGINT (Ctrl-C) ends it\n", lockout.Describe(refused))
+	}
+	return nil
 }
 
 // attach attaches the operations that the policies need. What is attached

@@ -71,6 +71,9 @@ func describeStatus(s *pb.StatusResponse, now time.Time) string {
 	for _, problem := range s.Problems {
 		b.WriteString(wrapFrom("! ", printable(problem)) + "\n")
 	}
+	if u := s.Unconfirmed; u != nil {
+		b.WriteString("\n" + wrapFrom("? ", fmt.Sprintf("the applied policies are taken back in %s; keep them with 'ebpfguard confirm'", span(u.Left.AsDuration()))) + "\n")
+	}
 	b.WriteString("\n")
 	since := ""
 	if s.Applied.IsValid() {

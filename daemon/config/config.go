@@ -36,6 +36,8 @@ type Config struct {
 	AllowGaps   bool
 	AlertBuffer setup.Size
 	Enrich      bool
+	// AllowLockout takes policies of the directory that would lock out, see package lockout.
+	AllowLockout bool
 	// Outputs take the alerts.
 	Outputs []setup.Spec
 	// FoldWindow is how long identical alerts are folded; not at all if zero.

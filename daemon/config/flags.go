@@ -24,6 +24,7 @@ func (c *Config) Flags() *pflag.FlagSet {
 	f.StringVar(&c.State, "state", c.State, "save applied policies in `DIR`; empty to forget them at the end")
 	f.Var(setup.Choice(&c.OnExit, Keep, Remove), "on-exit", "keep or remove pinned enforcement when the daemon ends")
 	f.BoolVar(&c.AllowGaps, "allow-gaps", c.AllowGaps, "enforce what this kernel can, even if it cannot enforce all of the policies")
+	f.BoolVar(&c.AllowLockout, "allow-lockout", c.AllowLockout, "enforce policies of the directory even if they keep you from logging in or from changing policies")
 	f.BoolVar(&c.Enrich, "enrich", c.Enrich, "add arguments, ancestors, users, units and containers to alerts")
 	f.Var(&c.AlertBuffer, "alert-buffer", "the size of the kernel's buffer for alerts")
 	f.Var(OutputsValue(&c.Outputs), "outputs", "write alerts to `OUTPUT`, such as '{type: file, path: /var/log/alerts.json}' (can be repeated); none for no output")

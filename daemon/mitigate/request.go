@@ -45,7 +45,7 @@ func Policy(request *pb.MitigateRequest) (p policy.Policy, profile string, err e
 	if p.Subject, err = subjectOf(request); err != nil {
 		return p, "", err
 	}
-	return p, profile, checkSelfProtection(p)
+	return p, profile, checkSelfProtection(p, request.GetForce())
 }
 
 // subjectOf returns the subject that a request names.
@@ -79,12 +79,13 @@ func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
 
 // checkSelfProtection refuses what would take the machine, or the means to lift the mitigation: to
 // kill, or keep from starting programs, the first process, this one or what it descends from.
-func checkSelfProtection(p policy.Policy) error {
+// Force lets it keep them from starting programs, but not kill.
+func checkSelfProtection(p policy.Policy, force bool) error {
 	if err := policy.Validate([]policy.Policy{withName(p)}); err != nil {
 		return rpc.Invalid("%v", err)
 	}
 	fatal := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool {
-		return r.Verdict == policy.Kill || r.Operation == policy.BprmCheckSecurity && matchesAll(r)
+		return r.Verdict == policy.Kill || !force && r.Operation == policy.BprmCheckSecurity && matchesAll(r)
 	})
 	line, err := procfs.Lineage(uint32(os.Getpid()))
 	if err != nil {

@@ -8,26 +8,26 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// deadlinesOf returns when the policies of the set end, sorted, after 0. Each one makes
+// deadlinesOf returns when the policies of the set end and begin, sorted, after 0. Each one makes
 // as many classes of processes again.
 func deadlinesOf(set []policy.Policy) ([]uint64, error) {
 	deadlines := []uint64{0}
 	for _, p := range set {
-		deadlines = append(deadlines, p.Until)
+		deadlines = append(deadlines, p.Until, p.From)
 	}
 	slices.Sort(deadlines)
 	deadlines = slices.Compact(deadlines)
 	if n := len(deadlines) - 1; n > abi.MaxDeadlines {
-		return nil, fmt.Errorf("%w: the policies end at %d different times; %d are possible, let several end at the same time and remove policies that have ended", ErrTooLarge, n, abi.MaxDeadlines)
+		return nil, fmt.Errorf("%w: the policies end or begin at %d different times; %d are possible, let several end at the same time and remove policies that have ended", ErrTooLarge, n, abi.MaxDeadlines)
 	}
 	return deadlines, nil
 }
 
-// projectTime tells which policies are left at a time.
+// projectTime tells which policies are in force at a time.
 func (s *subjects) projectTime(time uint64, policies []int) []byte {
 	seen := make([]byte, len(policies))
 	for i, p := range policies {
-		if until := s.set[p].Until; until == 0 || until > time {
+		if one := s.set[p]; (one.Until == 0 || one.Until > time) && one.From <= time {
 			seen[i] = 1
 		}
 	}

@@ -93,6 +93,9 @@ func (r Random) Set() []policy.Policy {
 			if len(r.Times) > 0 && r.chance(40) {
 				p.Until = pick(r, r.Times...)
 			}
+			if len(r.Times) > 0 && r.chance(20) {
+				p.From = pick(r, r.Times...)
+			}
 			for range 1 + r.IntN(2) {
 				p.Rules = append(p.Rules, r.rule())
 			}

@@ -91,6 +91,8 @@ const (
 	StatusResponse_STATE_ENFORCING StatusResponse_State = 1
 	// STATE_DEGRADED: enforcing, but something is wrong; problems says what.
 	StatusResponse_STATE_DEGRADED StatusResponse_State = 2
+	// STATE_STARTING: not everything is in force yet; what a former daemon pinned is.
+	StatusResponse_STATE_STARTING StatusResponse_State = 3
 )
 
 // Enum value maps for StatusResponse_State.
@@ -99,11 +101,13 @@ var (
 		0: "STATE_UNSPECIFIED",
 		1: "STATE_ENFORCING",
 		2: "STATE_DEGRADED",
+		3: "STATE_STARTING",
 	}
 	StatusResponse_State_value = map[string]int32{
 		"STATE_UNSPECIFIED": 0,
 		"STATE_ENFORCING":   1,
 		"STATE_DEGRADED":    2,
+		"STATE_STARTING":    3,
 	}
 )
 
@@ -131,7 +135,7 @@ func (x StatusResponse_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StatusResponse_State.Descriptor instead.
 func (StatusResponse_State) EnumDescriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{13, 0}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{16, 0}
 }
 
 // Profile is what is forbidden.
@@ -196,7 +200,7 @@ func (x MitigateRequest_Profile) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MitigateRequest_Profile.Descriptor instead.
 func (MitigateRequest_Profile) EnumDescriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{21, 0}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24, 0}
 }
 
 // Policy is a policy in force.
@@ -307,7 +311,15 @@ type ApplyRequest struct {
 	// loading programs and tables into the kernel shows. It changes nothing.
 	DryRun bool `protobuf:"varint,3,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
 	// name of what the yaml was read from, for messages such as NAME:3:7; "request" if empty.
-	Name          string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	// force applies policies that would lock out: by which the guard's own commands, process 1, logins
+	// or the caller's session would be refused what they need. Without it the call fails.
+	Force bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
+	// confirm_within, if set, takes the change back by itself after this time, from 1 s to a day,
+	// unless Confirm is called before. The kernel does it, also when the daemon does not run. Until then
+	// the policies that were there before stay in force beside the new ones, and a daemon that starts
+	// takes the change back. Such a change may lock out.
+	ConfirmWithin *durationpb.Duration `protobuf:"bytes,6,opt,name=confirm_within,json=confirmWithin,proto3" json:"confirm_within,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -370,11 +382,27 @@ func (x *ApplyRequest) GetName() string {
 	return ""
 }
 
+func (x *ApplyRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *ApplyRequest) GetConfirmWithin() *durationpb.Duration {
+	if x != nil {
+		return x.ConfirmWithin
+	}
+	return nil
+}
+
 type ApplyResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Changes *Changes               `protobuf:"bytes,1,opt,name=changes,proto3" json:"changes,omitempty"`
 	// warnings say what is odd about the policies, one line each.
-	Warnings      []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// unconfirmed is set when the change has to be confirmed.
+	Unconfirmed   *Unconfirmed `protobuf:"bytes,3,opt,name=unconfirmed,proto3" json:"unconfirmed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -423,6 +451,155 @@ func (x *ApplyResponse) GetWarnings() []string {
 	return nil
 }
 
+func (x *ApplyResponse) GetUnconfirmed() *Unconfirmed {
+	if x != nil {
+		return x.Unconfirmed
+	}
+	return nil
+}
+
+// Unconfirmed is a change that is taken back by itself unless it is confirmed.
+type Unconfirmed struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ends          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=ends,proto3" json:"ends,omitempty"`
+	Left          *durationpb.Duration   `protobuf:"bytes,2,opt,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unconfirmed) Reset() {
+	*x = Unconfirmed{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unconfirmed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unconfirmed) ProtoMessage() {}
+
+func (x *Unconfirmed) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unconfirmed.ProtoReflect.Descriptor instead.
+func (*Unconfirmed) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Unconfirmed) GetEnds() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Ends
+	}
+	return nil
+}
+
+func (x *Unconfirmed) GetLeft() *durationpb.Duration {
+	if x != nil {
+		return x.Left
+	}
+	return nil
+}
+
+type ConfirmRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// rollback takes the change back at once.
+	Rollback      bool `protobuf:"varint,1,opt,name=rollback,proto3" json:"rollback,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmRequest) Reset() {
+	*x = ConfirmRequest{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmRequest) ProtoMessage() {}
+
+func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmRequest) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ConfirmRequest) GetRollback() bool {
+	if x != nil {
+		return x.Rollback
+	}
+	return false
+}
+
+type ConfirmResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Changes       *Changes               `protobuf:"bytes,1,opt,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmResponse) Reset() {
+	*x = ConfirmResponse{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmResponse) ProtoMessage() {}
+
+func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmResponse) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ConfirmResponse) GetChanges() *Changes {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
 // Changes lists what changed, by the names of policies.
 type Changes struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -440,7 +617,7 @@ type Changes struct {
 
 func (x *Changes) Reset() {
 	*x = Changes{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +629,7 @@ func (x *Changes) String() string {
 func (*Changes) ProtoMessage() {}
 
 func (x *Changes) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +642,7 @@ func (x *Changes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changes.ProtoReflect.Descriptor instead.
 func (*Changes) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{3}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Changes) GetRevision() uint32 {
@@ -513,15 +690,17 @@ func (x *Changes) GetDiff() string {
 type DeleteRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// names of policies that were applied; all must be there.
-	Names         []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
-	DryRun        bool     `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	Names  []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	DryRun bool     `protobuf:"varint,2,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// force is as in ApplyRequest: what is removed may be an exception that keeps from locking out.
+	Force         bool `protobuf:"varint,3,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +712,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +725,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{4}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeleteRequest) GetNames() []string {
@@ -563,6 +742,13 @@ func (x *DeleteRequest) GetDryRun() bool {
 	return false
 }
 
+func (x *DeleteRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 type DeleteResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Changes       *Changes               `protobuf:"bytes,1,opt,name=changes,proto3" json:"changes,omitempty"`
@@ -572,7 +758,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -584,7 +770,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -597,7 +783,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{5}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeleteResponse) GetChanges() *Changes {
@@ -615,7 +801,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -627,7 +813,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -640,7 +826,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{6}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{9}
 }
 
 type ListResponse struct {
@@ -653,7 +839,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +851,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +864,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{7}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListResponse) GetPolicies() []*Policy {
@@ -704,7 +890,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +902,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +915,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{8}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetRequest) GetName() string {
@@ -748,7 +934,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +946,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +959,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{9}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetResponse) GetPolicy() *Policy {
@@ -802,7 +988,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +1000,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +1013,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{10}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchRequest) GetOperations() []string {
@@ -881,7 +1067,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -893,7 +1079,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -906,7 +1092,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{11}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *WatchResponse) GetEvent() isWatchResponse_Event {
@@ -983,7 +1169,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1181,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1194,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{12}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{15}
 }
 
 type StatusResponse struct {
@@ -1035,13 +1221,15 @@ type StatusResponse struct {
 	Alerts          *AlertCounters         `protobuf:"bytes,18,opt,name=alerts,proto3" json:"alerts,omitempty"`
 	// resident_bytes is the memory of the daemon.
 	ResidentBytes uint64 `protobuf:"varint,19,opt,name=resident_bytes,json=residentBytes,proto3" json:"resident_bytes,omitempty"`
+	// unconfirmed is set while a change waits to be confirmed.
+	Unconfirmed   *Unconfirmed `protobuf:"bytes,20,opt,name=unconfirmed,proto3" json:"unconfirmed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1241,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1254,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{13}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StatusResponse) GetState() StatusResponse_State {
@@ -1202,6 +1390,13 @@ func (x *StatusResponse) GetResidentBytes() uint64 {
 	return 0
 }
 
+func (x *StatusResponse) GetUnconfirmed() *Unconfirmed {
+	if x != nil {
+		return x.Unconfirmed
+	}
+	return nil
+}
+
 // OperationCounters count decisions of rules since enforcement began, including the time before
 // this daemon started. An operation that no pattern matches is allowed and not counted.
 type OperationCounters struct {
@@ -1226,7 +1421,7 @@ type OperationCounters struct {
 
 func (x *OperationCounters) Reset() {
 	*x = OperationCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1433,7 @@ func (x *OperationCounters) String() string {
 func (*OperationCounters) ProtoMessage() {}
 
 func (x *OperationCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1446,7 @@ func (x *OperationCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationCounters.ProtoReflect.Descriptor instead.
 func (*OperationCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{14}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *OperationCounters) GetOperation() string {
@@ -1339,7 +1534,7 @@ type RuleCounters struct {
 
 func (x *RuleCounters) Reset() {
 	*x = RuleCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1351,7 +1546,7 @@ func (x *RuleCounters) String() string {
 func (*RuleCounters) ProtoMessage() {}
 
 func (x *RuleCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1364,7 +1559,7 @@ func (x *RuleCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCounters.ProtoReflect.Descriptor instead.
 func (*RuleCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{15}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RuleCounters) GetPolicy() string {
@@ -1423,7 +1618,7 @@ type AlertCounters struct {
 
 func (x *AlertCounters) Reset() {
 	*x = AlertCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1435,7 +1630,7 @@ func (x *AlertCounters) String() string {
 func (*AlertCounters) ProtoMessage() {}
 
 func (x *AlertCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1448,7 +1643,7 @@ func (x *AlertCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertCounters.ProtoReflect.Descriptor instead.
 func (*AlertCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{16}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AlertCounters) GetRead() uint64 {
@@ -1493,7 +1688,7 @@ type SinkCounters struct {
 
 func (x *SinkCounters) Reset() {
 	*x = SinkCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1700,7 @@ func (x *SinkCounters) String() string {
 func (*SinkCounters) ProtoMessage() {}
 
 func (x *SinkCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1713,7 @@ func (x *SinkCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkCounters.ProtoReflect.Descriptor instead.
 func (*SinkCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{17}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SinkCounters) GetName() string {
@@ -1566,7 +1761,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1578,7 +1773,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1591,7 +1786,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{18}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ExplainRequest) GetPid() uint32 {
@@ -1612,7 +1807,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +1819,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +1832,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{19}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExplainResponse) GetProcess() *Process {
@@ -1676,7 +1871,7 @@ type Process struct {
 
 func (x *Process) Reset() {
 	*x = Process{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1688,7 +1883,7 @@ func (x *Process) String() string {
 func (*Process) ProtoMessage() {}
 
 func (x *Process) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1701,7 +1896,7 @@ func (x *Process) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Process.ProtoReflect.Descriptor instead.
 func (*Process) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{20}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Process) GetPid() uint32 {
@@ -1795,14 +1990,16 @@ type MitigateRequest struct {
 	// message is copied into its alerts.
 	Message string `protobuf:"bytes,10,opt,name=message,proto3" json:"message,omitempty"`
 	// audit forbids nothing and raises alerts for what would be forbidden.
-	Audit         bool `protobuf:"varint,11,opt,name=audit,proto3" json:"audit,omitempty"`
+	Audit bool `protobuf:"varint,11,opt,name=audit,proto3" json:"audit,omitempty"`
+	// force is as in ApplyRequest.
+	Force         bool `protobuf:"varint,12,opt,name=force,proto3" json:"force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MitigateRequest) Reset() {
 	*x = MitigateRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1814,7 +2011,7 @@ func (x *MitigateRequest) String() string {
 func (*MitigateRequest) ProtoMessage() {}
 
 func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1827,7 +2024,7 @@ func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateRequest.ProtoReflect.Descriptor instead.
 func (*MitigateRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{21}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *MitigateRequest) GetProfile() MitigateRequest_Profile {
@@ -1924,6 +2121,13 @@ func (x *MitigateRequest) GetAudit() bool {
 	return false
 }
 
+func (x *MitigateRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
 type isMitigateRequest_Subject interface {
 	isMitigateRequest_Subject()
 }
@@ -1974,7 +2178,7 @@ type ProcessSubject struct {
 
 func (x *ProcessSubject) Reset() {
 	*x = ProcessSubject{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1986,7 +2190,7 @@ func (x *ProcessSubject) String() string {
 func (*ProcessSubject) ProtoMessage() {}
 
 func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1999,7 +2203,7 @@ func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessSubject.ProtoReflect.Descriptor instead.
 func (*ProcessSubject) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ProcessSubject) GetPid() uint32 {
@@ -2028,7 +2232,7 @@ type MitigateResponse struct {
 
 func (x *MitigateResponse) Reset() {
 	*x = MitigateResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2040,7 +2244,7 @@ func (x *MitigateResponse) String() string {
 func (*MitigateResponse) ProtoMessage() {}
 
 func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2053,7 +2257,7 @@ func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateResponse.ProtoReflect.Descriptor instead.
 func (*MitigateResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{23}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MitigateResponse) GetMitigation() *Mitigation {
@@ -2087,7 +2291,7 @@ type Mitigation struct {
 
 func (x *Mitigation) Reset() {
 	*x = Mitigation{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2099,7 +2303,7 @@ func (x *Mitigation) String() string {
 func (*Mitigation) ProtoMessage() {}
 
 func (x *Mitigation) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2112,7 +2316,7 @@ func (x *Mitigation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mitigation.ProtoReflect.Descriptor instead.
 func (*Mitigation) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Mitigation) GetName() string {
@@ -2168,7 +2372,7 @@ type LiftRequest struct {
 
 func (x *LiftRequest) Reset() {
 	*x = LiftRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2180,7 +2384,7 @@ func (x *LiftRequest) String() string {
 func (*LiftRequest) ProtoMessage() {}
 
 func (x *LiftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2193,7 +2397,7 @@ func (x *LiftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftRequest.ProtoReflect.Descriptor instead.
 func (*LiftRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{25}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *LiftRequest) GetNames() []string {
@@ -2219,7 +2423,7 @@ type LiftResponse struct {
 
 func (x *LiftResponse) Reset() {
 	*x = LiftResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2231,7 +2435,7 @@ func (x *LiftResponse) String() string {
 func (*LiftResponse) ProtoMessage() {}
 
 func (x *LiftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2244,7 +2448,7 @@ func (x *LiftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftResponse.ProtoReflect.Descriptor instead.
 func (*LiftResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *LiftResponse) GetLifted() []string {
@@ -2268,25 +2472,36 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x05rules\x18\x06 \x03(\v2 .ebpfguard.v1alpha1.RuleCountersR\x05rules\x12>\n" +
 	"\n" +
 	"mitigation\x18\a \x01(\v2\x1e.ebpfguard.v1alpha1.MitigationR\n" +
-	"mitigation\"i\n" +
+	"mitigation\"\xc1\x01\n" +
 	"\fApplyRequest\x12\x12\n" +
 	"\x04yaml\x18\x01 \x01(\tR\x04yaml\x12\x18\n" +
 	"\areplace\x18\x02 \x01(\bR\areplace\x12\x17\n" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12\x12\n" +
-	"\x04name\x18\x04 \x01(\tR\x04name\"b\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x14\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\x12@\n" +
+	"\x0econfirm_within\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\rconfirmWithin\"\xa5\x01\n" +
 	"\rApplyResponse\x125\n" +
 	"\achanges\x18\x01 \x01(\v2\x1b.ebpfguard.v1alpha1.ChangesR\achanges\x12\x1a\n" +
-	"\bwarnings\x18\x02 \x03(\tR\bwarnings\"\xa1\x01\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12A\n" +
+	"\vunconfirmed\x18\x03 \x01(\v2\x1f.ebpfguard.v1alpha1.UnconfirmedR\vunconfirmed\"l\n" +
+	"\vUnconfirmed\x12.\n" +
+	"\x04ends\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04ends\x12-\n" +
+	"\x04left\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04left\",\n" +
+	"\x0eConfirmRequest\x12\x1a\n" +
+	"\brollback\x18\x01 \x01(\bR\brollback\"H\n" +
+	"\x0fConfirmResponse\x125\n" +
+	"\achanges\x18\x01 \x01(\v2\x1b.ebpfguard.v1alpha1.ChangesR\achanges\"\xa1\x01\n" +
 	"\aChanges\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\rR\brevision\x12\x14\n" +
 	"\x05added\x18\x02 \x03(\tR\x05added\x12\x18\n" +
 	"\achanged\x18\x03 \x03(\tR\achanged\x12\x18\n" +
 	"\aremoved\x18\x04 \x03(\tR\aremoved\x12\x1c\n" +
 	"\tunchanged\x18\x05 \x03(\tR\tunchanged\x12\x12\n" +
-	"\x04diff\x18\x06 \x01(\tR\x04diff\">\n" +
+	"\x04diff\x18\x06 \x01(\tR\x04diff\"T\n" +
 	"\rDeleteRequest\x12\x14\n" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x17\n" +
-	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"G\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x14\n" +
+	"\x05force\x18\x03 \x01(\bR\x05force\"G\n" +
 	"\x0eDeleteResponse\x125\n" +
 	"\achanges\x18\x01 \x01(\v2\x1b.ebpfguard.v1alpha1.ChangesR\achanges\"\r\n" +
 	"\vListRequest\"b\n" +
@@ -2316,7 +2531,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"subscribed\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04textB\a\n" +
 	"\x05event\"\x0f\n" +
-	"\rStatusRequest\"\xba\x06\n" +
+	"\rStatusRequest\"\x91\a\n" +
 	"\x0eStatusResponse\x12>\n" +
 	"\x05state\x18\x01 \x01(\x0e2(.ebpfguard.v1alpha1.StatusResponse.StateR\x05state\x12\x1a\n" +
 	"\bproblems\x18\x02 \x03(\tR\bproblems\x12\x18\n" +
@@ -2339,11 +2554,13 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"operations\x12E\n" +
 	"\rrule_counters\x18\x11 \x03(\v2 .ebpfguard.v1alpha1.RuleCountersR\fruleCounters\x129\n" +
 	"\x06alerts\x18\x12 \x01(\v2!.ebpfguard.v1alpha1.AlertCountersR\x06alerts\x12%\n" +
-	"\x0eresident_bytes\x18\x13 \x01(\x04R\rresidentBytes\"G\n" +
+	"\x0eresident_bytes\x18\x13 \x01(\x04R\rresidentBytes\x12A\n" +
+	"\vunconfirmed\x18\x14 \x01(\v2\x1f.ebpfguard.v1alpha1.UnconfirmedR\vunconfirmed\"[\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSTATE_ENFORCING\x10\x01\x12\x12\n" +
-	"\x0eSTATE_DEGRADED\x10\x02\"\xaf\x02\n" +
+	"\x0eSTATE_DEGRADED\x10\x02\x12\x12\n" +
+	"\x0eSTATE_STARTING\x10\x03\"\xaf\x02\n" +
 	"\x11OperationCounters\x12\x1c\n" +
 	"\toperation\x18\x01 \x01(\tR\toperation\x12\x1a\n" +
 	"\battached\x18\x02 \x01(\bR\battached\x12\x18\n" +
@@ -2392,7 +2609,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\aunknown\x18\b \x01(\bR\aunknown\x12\x12\n" +
 	"\x04comm\x18\t \x01(\tR\x04comm\x12\x12\n" +
 	"\x04ppid\x18\n" +
-	" \x01(\rR\x04ppid\"\xab\x04\n" +
+	" \x01(\rR\x04ppid\"\xc1\x04\n" +
 	"\x0fMitigateRequest\x12E\n" +
 	"\aprofile\x18\x01 \x01(\x0e2+.ebpfguard.v1alpha1.MitigateRequest.ProfileR\aprofile\x12\x12\n" +
 	"\x04yaml\x18\x02 \x01(\tR\x04yaml\x12+\n" +
@@ -2405,7 +2622,8 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x04name\x18\t \x01(\tR\x04name\x12\x18\n" +
 	"\amessage\x18\n" +
 	" \x01(\tR\amessage\x12\x14\n" +
-	"\x05audit\x18\v \x01(\bR\x05audit\"\x98\x01\n" +
+	"\x05audit\x18\v \x01(\bR\x05audit\x12\x14\n" +
+	"\x05force\x18\f \x01(\bR\x05force\"\x98\x01\n" +
 	"\aProfile\x12\x17\n" +
 	"\x13PROFILE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12PROFILE_NO_NETWORK\x10\x01\x12\x15\n" +
@@ -2439,9 +2657,10 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vORIGIN_FILE\x10\x01\x12\x12\n" +
 	"\x0eORIGIN_APPLIED\x10\x02\x12\x15\n" +
-	"\x11ORIGIN_MITIGATION\x10\x032\xd7\x05\n" +
+	"\x11ORIGIN_MITIGATION\x10\x032\xab\x06\n" +
 	"\fGuardService\x12L\n" +
-	"\x05Apply\x12 .ebpfguard.v1alpha1.ApplyRequest\x1a!.ebpfguard.v1alpha1.ApplyResponse\x12O\n" +
+	"\x05Apply\x12 .ebpfguard.v1alpha1.ApplyRequest\x1a!.ebpfguard.v1alpha1.ApplyResponse\x12R\n" +
+	"\aConfirm\x12\".ebpfguard.v1alpha1.ConfirmRequest\x1a#.ebpfguard.v1alpha1.ConfirmResponse\x12O\n" +
 	"\x06Delete\x12!.ebpfguard.v1alpha1.DeleteRequest\x1a\".ebpfguard.v1alpha1.DeleteResponse\x12I\n" +
 	"\x04List\x12\x1f.ebpfguard.v1alpha1.ListRequest\x1a .ebpfguard.v1alpha1.ListResponse\x12F\n" +
 	"\x03Get\x12\x1e.ebpfguard.v1alpha1.GetRequest\x1a\x1f.ebpfguard.v1alpha1.GetResponse\x12N\n" +
@@ -2464,7 +2683,7 @@ func file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP() []byte {
 }
 
 var file_ebpfguard_v1alpha1_guard_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_ebpfguard_v1alpha1_guard_proto_goTypes = []any{
 	(Origin)(0),                   // 0: ebpfguard.v1alpha1.Origin
 	(StatusResponse_State)(0),     // 1: ebpfguard.v1alpha1.StatusResponse.State
@@ -2472,79 +2691,90 @@ var file_ebpfguard_v1alpha1_guard_proto_goTypes = []any{
 	(*Policy)(nil),                // 3: ebpfguard.v1alpha1.Policy
 	(*ApplyRequest)(nil),          // 4: ebpfguard.v1alpha1.ApplyRequest
 	(*ApplyResponse)(nil),         // 5: ebpfguard.v1alpha1.ApplyResponse
-	(*Changes)(nil),               // 6: ebpfguard.v1alpha1.Changes
-	(*DeleteRequest)(nil),         // 7: ebpfguard.v1alpha1.DeleteRequest
-	(*DeleteResponse)(nil),        // 8: ebpfguard.v1alpha1.DeleteResponse
-	(*ListRequest)(nil),           // 9: ebpfguard.v1alpha1.ListRequest
-	(*ListResponse)(nil),          // 10: ebpfguard.v1alpha1.ListResponse
-	(*GetRequest)(nil),            // 11: ebpfguard.v1alpha1.GetRequest
-	(*GetResponse)(nil),           // 12: ebpfguard.v1alpha1.GetResponse
-	(*WatchRequest)(nil),          // 13: ebpfguard.v1alpha1.WatchRequest
-	(*WatchResponse)(nil),         // 14: ebpfguard.v1alpha1.WatchResponse
-	(*StatusRequest)(nil),         // 15: ebpfguard.v1alpha1.StatusRequest
-	(*StatusResponse)(nil),        // 16: ebpfguard.v1alpha1.StatusResponse
-	(*OperationCounters)(nil),     // 17: ebpfguard.v1alpha1.OperationCounters
-	(*RuleCounters)(nil),          // 18: ebpfguard.v1alpha1.RuleCounters
-	(*AlertCounters)(nil),         // 19: ebpfguard.v1alpha1.AlertCounters
-	(*SinkCounters)(nil),          // 20: ebpfguard.v1alpha1.SinkCounters
-	(*ExplainRequest)(nil),        // 21: ebpfguard.v1alpha1.ExplainRequest
-	(*ExplainResponse)(nil),       // 22: ebpfguard.v1alpha1.ExplainResponse
-	(*Process)(nil),               // 23: ebpfguard.v1alpha1.Process
-	(*MitigateRequest)(nil),       // 24: ebpfguard.v1alpha1.MitigateRequest
-	(*ProcessSubject)(nil),        // 25: ebpfguard.v1alpha1.ProcessSubject
-	(*MitigateResponse)(nil),      // 26: ebpfguard.v1alpha1.MitigateResponse
-	(*Mitigation)(nil),            // 27: ebpfguard.v1alpha1.Mitigation
-	(*LiftRequest)(nil),           // 28: ebpfguard.v1alpha1.LiftRequest
-	(*LiftResponse)(nil),          // 29: ebpfguard.v1alpha1.LiftResponse
-	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 31: google.protobuf.Duration
+	(*Unconfirmed)(nil),           // 6: ebpfguard.v1alpha1.Unconfirmed
+	(*ConfirmRequest)(nil),        // 7: ebpfguard.v1alpha1.ConfirmRequest
+	(*ConfirmResponse)(nil),       // 8: ebpfguard.v1alpha1.ConfirmResponse
+	(*Changes)(nil),               // 9: ebpfguard.v1alpha1.Changes
+	(*DeleteRequest)(nil),         // 10: ebpfguard.v1alpha1.DeleteRequest
+	(*DeleteResponse)(nil),        // 11: ebpfguard.v1alpha1.DeleteResponse
+	(*ListRequest)(nil),           // 12: ebpfguard.v1alpha1.ListRequest
+	(*ListResponse)(nil),          // 13: ebpfguard.v1alpha1.ListResponse
+	(*GetRequest)(nil),            // 14: ebpfguard.v1alpha1.GetRequest
+	(*GetResponse)(nil),           // 15: ebpfguard.v1alpha1.GetResponse
+	(*WatchRequest)(nil),          // 16: ebpfguard.v1alpha1.WatchRequest
+	(*WatchResponse)(nil),         // 17: ebpfguard.v1alpha1.WatchResponse
+	(*StatusRequest)(nil),         // 18: ebpfguard.v1alpha1.StatusRequest
+	(*StatusResponse)(nil),        // 19: ebpfguard.v1alpha1.StatusResponse
+	(*OperationCounters)(nil),     // 20: ebpfguard.v1alpha1.OperationCounters
+	(*RuleCounters)(nil),          // 21: ebpfguard.v1alpha1.RuleCounters
+	(*AlertCounters)(nil),         // 22: ebpfguard.v1alpha1.AlertCounters
+	(*SinkCounters)(nil),          // 23: ebpfguard.v1alpha1.SinkCounters
+	(*ExplainRequest)(nil),        // 24: ebpfguard.v1alpha1.ExplainRequest
+	(*ExplainResponse)(nil),       // 25: ebpfguard.v1alpha1.ExplainResponse
+	(*Process)(nil),               // 26: ebpfguard.v1alpha1.Process
+	(*MitigateRequest)(nil),       // 27: ebpfguard.v1alpha1.MitigateRequest
+	(*ProcessSubject)(nil),        // 28: ebpfguard.v1alpha1.ProcessSubject
+	(*MitigateResponse)(nil),      // 29: ebpfguard.v1alpha1.MitigateResponse
+	(*Mitigation)(nil),            // 30: ebpfguard.v1alpha1.Mitigation
+	(*LiftRequest)(nil),           // 31: ebpfguard.v1alpha1.LiftRequest
+	(*LiftResponse)(nil),          // 32: ebpfguard.v1alpha1.LiftResponse
+	(*durationpb.Duration)(nil),   // 33: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
 }
 var file_ebpfguard_v1alpha1_guard_proto_depIdxs = []int32{
 	0,  // 0: ebpfguard.v1alpha1.Policy.origin:type_name -> ebpfguard.v1alpha1.Origin
-	18, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
-	27, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	6,  // 3: ebpfguard.v1alpha1.ApplyResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
-	6,  // 4: ebpfguard.v1alpha1.DeleteResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
-	3,  // 5: ebpfguard.v1alpha1.ListResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
-	3,  // 6: ebpfguard.v1alpha1.GetResponse.policy:type_name -> ebpfguard.v1alpha1.Policy
-	1,  // 7: ebpfguard.v1alpha1.StatusResponse.state:type_name -> ebpfguard.v1alpha1.StatusResponse.State
-	30, // 8: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	30, // 9: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
-	17, // 10: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
-	18, // 11: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
-	19, // 12: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
-	20, // 13: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
-	23, // 14: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
-	3,  // 15: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
-	2,  // 16: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
-	31, // 17: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
-	25, // 18: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
-	27, // 19: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	30, // 20: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
-	31, // 21: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
-	4,  // 22: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
-	7,  // 23: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
-	9,  // 24: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
-	11, // 25: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
-	13, // 26: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
-	15, // 27: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
-	21, // 28: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
-	24, // 29: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
-	28, // 30: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
-	5,  // 31: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
-	8,  // 32: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
-	10, // 33: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
-	12, // 34: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
-	14, // 35: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
-	16, // 36: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
-	22, // 37: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
-	26, // 38: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
-	29, // 39: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
-	31, // [31:40] is the sub-list for method output_type
-	22, // [22:31] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	21, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
+	30, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	33, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
+	9,  // 4: ebpfguard.v1alpha1.ApplyResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	6,  // 5: ebpfguard.v1alpha1.ApplyResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
+	34, // 6: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
+	33, // 7: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
+	9,  // 8: ebpfguard.v1alpha1.ConfirmResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	9,  // 9: ebpfguard.v1alpha1.DeleteResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	3,  // 10: ebpfguard.v1alpha1.ListResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
+	3,  // 11: ebpfguard.v1alpha1.GetResponse.policy:type_name -> ebpfguard.v1alpha1.Policy
+	1,  // 12: ebpfguard.v1alpha1.StatusResponse.state:type_name -> ebpfguard.v1alpha1.StatusResponse.State
+	34, // 13: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	34, // 14: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
+	20, // 15: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
+	21, // 16: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
+	22, // 17: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
+	6,  // 18: ebpfguard.v1alpha1.StatusResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
+	23, // 19: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
+	26, // 20: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
+	3,  // 21: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
+	2,  // 22: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
+	33, // 23: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
+	28, // 24: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
+	30, // 25: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	34, // 26: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
+	33, // 27: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
+	4,  // 28: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
+	7,  // 29: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
+	10, // 30: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
+	12, // 31: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
+	14, // 32: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
+	16, // 33: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
+	18, // 34: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
+	24, // 35: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
+	27, // 36: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
+	31, // 37: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
+	5,  // 38: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
+	8,  // 39: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
+	11, // 40: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
+	13, // 41: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
+	15, // 42: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
+	17, // 43: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
+	19, // 44: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
+	25, // 45: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
+	29, // 46: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
+	32, // 47: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
+	38, // [38:48] is the sub-list for method output_type
+	28, // [28:38] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_ebpfguard_v1alpha1_guard_proto_init() }
@@ -2552,12 +2782,12 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 	if File_ebpfguard_v1alpha1_guard_proto != nil {
 		return
 	}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[11].OneofWrappers = []any{
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[14].OneofWrappers = []any{
 		(*WatchResponse_Json)(nil),
 		(*WatchResponse_Lost)(nil),
 		(*WatchResponse_Subscribed)(nil),
 	}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[21].OneofWrappers = []any{
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[24].OneofWrappers = []any{
 		(*MitigateRequest_Process)(nil),
 		(*MitigateRequest_Binary)(nil),
 		(*MitigateRequest_Cgroup)(nil),
@@ -2570,7 +2800,7 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ebpfguard_v1alpha1_guard_proto_rawDesc), len(file_ebpfguard_v1alpha1_guard_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   27,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

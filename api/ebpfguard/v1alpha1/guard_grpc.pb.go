@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	GuardService_Apply_FullMethodName    = "/ebpfguard.v1alpha1.GuardService/Apply"
+	GuardService_Confirm_FullMethodName  = "/ebpfguard.v1alpha1.GuardService/Confirm"
 	GuardService_Delete_FullMethodName   = "/ebpfguard.v1alpha1.GuardService/Delete"
 	GuardService_List_FullMethodName     = "/ebpfguard.v1alpha1.GuardService/List"
 	GuardService_Get_FullMethodName      = "/ebpfguard.v1alpha1.GuardService/Get"
@@ -44,6 +45,8 @@ const (
 type GuardServiceClient interface {
 	// Apply adds policies or replaces them by name, in one step.
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
+	// Confirm keeps what was applied with confirm_within, or takes it back at once.
+	Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error)
 	// Delete removes policies that were applied, in one step.
 	Delete(ctx context.Context, in *DeleteRequest, opts ...grpc.CallOption) (*DeleteResponse, error)
 	// List returns the policies in force.
@@ -75,6 +78,16 @@ func (c *guardServiceClient) Apply(ctx context.Context, in *ApplyRequest, opts .
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ApplyResponse)
 	err := c.cc.Invoke(ctx, GuardService_Apply_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *guardServiceClient) Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ConfirmResponse)
+	err := c.cc.Invoke(ctx, GuardService_Confirm_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -181,6 +194,8 @@ func (c *guardServiceClient) Lift(ctx context.Context, in *LiftRequest, opts ...
 type GuardServiceServer interface {
 	// Apply adds policies or replaces them by name, in one step.
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
+	// Confirm keeps what was applied with confirm_within, or takes it back at once.
+	Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error)
 	// Delete removes policies that were applied, in one step.
 	Delete(context.Context, *DeleteRequest) (*DeleteResponse, error)
 	// List returns the policies in force.
@@ -210,6 +225,9 @@ type UnimplementedGuardServiceServer struct{}
 
 func (UnimplementedGuardServiceServer) Apply(context.Context, *ApplyRequest) (*ApplyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Apply not implemented")
+}
+func (UnimplementedGuardServiceServer) Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Confirm not implemented")
 }
 func (UnimplementedGuardServiceServer) Delete(context.Context, *DeleteRequest) (*DeleteResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Delete not implemented")
@@ -270,6 +288,24 @@ func _GuardService_Apply_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(GuardServiceServer).Apply(ctx, req.(*ApplyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GuardService_Confirm_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfirmRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GuardServiceServer).Confirm(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GuardService_Confirm_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GuardServiceServer).Confirm(ctx, req.(*ConfirmRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -421,6 +457,10 @@ var GuardService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Apply",
 			Handler:    _GuardService_Apply_Handler,
+		},
+		{
+			MethodName: "Confirm",
+			Handler:    _GuardService_Confirm_Handler,
 		},
 		{
 			MethodName: "Delete",

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ebpfguard/ebpfguard/api/client"
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+)
+
+func newConfirmCommand() *cobra.Command {
+	var daemon remote
+	var request pb.ConfirmRequest
+	cmd := &cobra.Command{
+		Use:   "confirm",
+		Short: "Keep what was applied with --confirm, before it is taken back",
+		Long: `Keep what was applied with --confirm, before it is taken back.
+
+'ebpfguard apply --confirm 2m' puts policies in force for two minutes. Until you
+confirm them, the policies that were there before stay in force too, and come back
+alone after that time. If the daemon starts again before, it takes the change back.`,
+		Example: `  ebpfguard apply -f ssh.yaml --confirm 2m
+  ebpfguard confirm
+
+  # It was not good
+  ebpfguard confirm --rollback`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return daemon.change(cmd, func(ctx context.Context, guard *client.Client) error {
+				response, err := guard.Confirm(ctx, &request)
+				if err != nil {
+					return err
+				}
+				return printChanges(cmd.OutOrStdout(), response.Changes, false)
+			})
+		},
+	}
+	daemon.add(cmd)
+	cmd.Flags().BoolVar(&request.Rollback, "rollback", false, "take the change back at once")
+	return cmd
+}
+
+// printUnconfirmed says until when a change has to be confirmed.
+func printUnconfirmed(w io.Writer, u *pb.Unconfirmed) error {
+	if u == nil {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "keep it with: ebpfguard confirm\notherwise it is taken back in %s, at %s\n", span(u.Left.AsDuration()),
+		u.Ends.AsTime().Local().Format("15:04:05"))
+	return err
+}

@@ -1,0 +1,86 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/ebpfguard/ebpfguard/daemon/config"
+	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
+	"github.com/ebpfguard/ebpfguard/daemon/lockout"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// lockoutError says what policies would refuse that is needed.
+type lockoutError struct{ refused []lockout.Refusal }
+
+func (e *lockoutError) Error() string {
+	return "this would lock you out of this machine: " + lockout.Describe(e.refused)
+}
+
+// checkLockout returns a [*lockoutError] for policies that would newly lock out.
+func (d *Daemon) checkLockout(caller uint32, former, next []policy.Policy) error {
+	c := d.configuration()
+	o := lockout.Options{Caller: caller, Changes: []string{c.Socket}, Reads: []string{c.Policies, "/sys/kernel/btf/vmlinux"}}
+	if c.Pins != "" {
+		o.Changes = append(o.Changes, c.Pins, filepath.Join(c.Pins, "maps"))
+	}
+	if c.State != "" {
+		o.Changes = append(o.Changes, filepath.Join(c.State, appliedFile))
+	}
+	if _, err := os.Stat(config.DefaultFile); err == nil {
+		o.Reads = append(o.Reads, config.DefaultFile)
+	}
+	refused, err := lockout.Check(o, former, next)
+	if err != nil {
+		// What the policies say is not wrong; whoever applies them hears what could not be found out.
+		d.log.Warn("cannot find out whether the policies lock out", "error", err)
+		return nil
+	}
+	if len(refused) > 0 {
+		return &lockoutError{refused}
+	}
+	return nil
+}
+
+// answerLockout is checkLockout for a call, with how to go on. A change that is taken back by itself may
+// lock out, but not kill what nothing brings back.
+func (d *Daemon) answerLockout(ctx context.Context, former, next []policy.Policy, unconfirmed bool, how string) error {
+	caller, _ := rpc.CallerPID(ctx)
+	if err := d.checkLockout(caller, former, next); err != nil && (!unconfirmed || fatal(err)) {
+		return status.Errorf(codes.FailedPrecondition, "nothing changed: %v; %s", err, how)
+	}
+	return nil
+}
+
+// fatal reports whether an error is about what not even time brings back.
+func fatal(err error) bool {
+	var locked *lockoutError
+	return errors.As(err, &locked) && lockout.Fatal(locked.refused)
+}
+
+// checkFiles returns why the policies of the directory must not come into force: what is in force
+// already does not count.
+func (d *Daemon) checkFiles(former, next []policy.Policy) error {
+	if d.configuration().AllowLockout {
+		return nil
+	}
+	if err := d.checkLockout(0, former, next); err != nil {
+		return fmt.Errorf("%w; allow what is needed, set mode: audit to see what would be refused, or set allow_lockout: true in the configuration", err)
+	}
+	return nil
+}
+
+// checkMitigation refuses a mitigation that locks out. Whoever names a process by its number means
+// that one, be it a shell of one's own.
+func (d *Daemon) checkMitigation(ctx context.Context, next sets) error {
+	if last := next.mitigations[len(next.mitigations)-1]; len(last.Subject.Processes) > 0 {
+		ctx = context.Background()
+	}
+	return d.answerLockout(ctx, d.sets.all(), next.all(), false, "choose another subject, forbid less, set audit (--audit) to see what would be refused, or add --force: it ends by itself")
+}
