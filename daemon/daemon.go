@@ -54,7 +54,10 @@ type Daemon struct {
 	pipeline *sink.Pipeline
 	outputs  *setup.Outputs
 	adopted  bool
-	reloads  chan struct{}
+	// reloads are asked for; who waits for one is answered.
+	reloads chan chan<- error
+	// up says that everything is in force and the service answers.
+	up atomic.Bool
 
 	// reading is held while the policy directory is read, before mu.
 	reading   sync.Mutex
@@ -105,7 +108,7 @@ func New(c config.Config, options Options) (*Daemon, error) {
 	}
 	d := &Daemon{
 		options: options, log: options.Log, store: store(c.State), config: c, now: bootTime,
-		problems: problems{}, reloads: make(chan struct{}, 1), watched: make(chan struct{}),
+		problems: problems{}, reloads: make(chan chan<- error, 1), watched: make(chan struct{}),
 	}
 	d.expiry = time.AfterFunc(time.Hour, d.expire)
 	d.expiry.Stop()
@@ -128,7 +131,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		return err
 	}
 	// First, for this fails if another daemon runs.
-	server, err := rpc.Listen(rpc.Options{Socket: c.Socket, Group: c.Group, Log: d.log})
+	server, err := rpc.Listen(rpc.Options{Socket: c.Socket, Group: c.Group, Log: d.log, Starting: func() bool { return !d.up.Load() }})
 	if err != nil {
 		return err
 	}
@@ -145,13 +148,10 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 			}
 		})
 	}
-	served := false
-	defer func() {
-		if !served { // it removes its socket
-			cancel(nil)
-			_ = server.Serve(ctx, &service{d: d})
-		}
-	}()
+	// It answers from here on, that it is starting.
+	until("serving the API", func(ctx context.Context) error { return server.Serve(ctx, &service{d: d}) })
+	d.notify("STATUS=starting: loading programs and policies")
+	defer func() { d.notifyFailure(err) }()
 
 	guard, err := d.options.Open(ebpfguard.Options{
 		PinPath: c.Pins, ReplacePins: d.options.ReplacePins, AllowGaps: c.AllowGaps,
@@ -184,8 +184,8 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 			return metrics.Serve(ctx, listener, metrics.NewHandler(d.status))
 		})
 	}
-	served = true
-	until("serving the API", func(ctx context.Context) error { return server.Serve(ctx, &service{d: d}) })
+	d.up.Store(true)
+	server.Started()
 	tasks.Go(func() { d.watchdog(ctx) })
 	if err := ready.write(d); err != nil {
 		return err
@@ -202,10 +202,13 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 				err = errors.Join(failed, err)
 			}
 			return err
-		case <-d.reloads:
+		case answer := <-d.reloads:
 			d.notifyReloading()
-			d.reload()
+			err := d.reload()
 			d.notifyReady()
+			if answer != nil {
+				answer <- err
+			}
 		}
 	}
 }

@@ -30,6 +30,20 @@ func (d *Daemon) notifyReloading() {
 	d.notify(systemd.SdNotifyReloading, systemd.SdNotifyMonotonicUsec())
 }
 
+// notifyFailure sends why the daemon ends, which systemctl status shows then.
+func (d *Daemon) notifyFailure(err error) {
+	if err != nil {
+		NotifyFailure(err)
+	}
+}
+
+// NotifyFailure tells systemd, if that started this process, why it ends: systemctl status shows it
+// (sd_notify(3)).
+func NotifyFailure(err error) {
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	_, _ = systemd.SdNotify(false, "STATUS=ended: "+text) // it is in the log as well
+}
+
 // notifyStatus sends the line that systemctl status shows. The caller may hold mu.
 func (d *Daemon) notifyStatus() { go func() { d.notify(d.statusLine()) }() }
 

@@ -1,11 +1,17 @@
 package daemon
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
 	"strings"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/daemon/config"
 )
 
@@ -13,25 +19,58 @@ import (
 // alerts, as SIGHUP does. It does not wait for that.
 func (d *Daemon) Reload() {
 	select {
-	case d.reloads <- struct{}{}:
+	case d.reloads <- nil:
 	default: // it is going to
 	}
 }
 
-func (d *Daemon) reload() {
+// Reload implements [pb.GuardServiceServer].
+func (s *service) Reload(ctx context.Context, _ *pb.ReloadRequest) (*pb.ReloadResponse, error) {
+	answer := make(chan error, 1)
+	var err error
+	select {
+	case s.d.reloads <- answer:
+		select {
+		case err = <-answer:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	switch {
+	case err == nil:
+		return &pb.ReloadResponse{}, nil
+	case ctx.Err() != nil:
+		return nil, status.FromContextError(err).Err()
+	}
+	return nil, status.Error(codes.FailedPrecondition, err.Error())
+}
+
+// reload returns what of it was refused, so that the former stays.
+func (d *Daemon) reload() error {
+	var errs []error
 	if err := d.outputs.Reopen(); err != nil {
+		errs = append(errs, fmt.Errorf("a file of alerts was not reopened; alerts still go to the old one: %w", err))
 		d.log.Error("a file of alerts was not reopened; alerts still go to the old one", "error", err)
 	}
 	if d.options.Configure != nil {
 		if c, err := d.options.Configure(); err != nil {
-			d.problem(problemConfig, fmt.Errorf("the configuration was NOT reloaded, the previous one stays: %w", err))
+			err = fmt.Errorf("the configuration was NOT reloaded, the previous one stays: %w", err)
+			d.problem(problemConfig, err)
+			errs = append(errs, err)
 		} else {
 			d.solved(problemConfig)
 			d.reconfigure(c)
 		}
 	}
-	_ = d.reloadDirectory() // it becomes a problem
-	d.log.Info("reloaded")
+	if err := d.reloadDirectory(); err != nil {
+		errs = append(errs, fmt.Errorf("the policies of the directory are NOT in force, the previous ones stay in force: %w", err))
+	}
+	if len(errs) == 0 {
+		d.log.Info("reloaded")
+	}
+	return errors.Join(errs...)
 }
 
 // reconfigure takes over what can change while the daemon runs.

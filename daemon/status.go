@@ -31,6 +31,10 @@ func (d *Daemon) status(context.Context) (*pb.StatusResponse, error) {
 		Started: timestamppb.New(d.started), Adopted: d.adopted, PinPath: c.Pins,
 		PolicyDirectory: c.Policies, ResidentBytes: procfs.ResidentBytes(),
 	}
+	if !d.up.Load() {
+		s.State = pb.StatusResponse_STATE_STARTING
+		return s, nil
+	}
 	if err := d.enforced(s); err != nil {
 		return nil, err
 	}

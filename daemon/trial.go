@@ -18,8 +18,8 @@ import (
 )
 
 // trial is a change of the applied policies that is taken back at a time unless it is confirmed.
-// Until then the kernel has both: what is new ends at that time, and what was there before begins
-// then. So it needs nobody who runs.
+// The kernel has both until then: what is new ends at that time, and what was there before begins then.
+// So nobody has to run.
 type trial struct {
 	// former are the applied policies that come back.
 	former []policy.Policy

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"net"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"google.golang.org/grpc"
@@ -31,9 +32,12 @@ const maxMessage = 64 << 20
 // operating system said.
 var ErrNoDaemon = errors.New("no daemon answers")
 
+// starting begins what the daemon says while it starts.
+const starting = "the daemon is starting"
+
 // Error is what the daemon answered. [status.Code] of it tells which kind it is: codes
 // InvalidArgument, NotFound, FailedPrecondition or PermissionDenied; Unimplemented when the
-// daemon is of another version, ResourceExhausted for what is too large.
+// daemon is of another version, ResourceExhausted for what is too large, Unavailable while it starts.
 type Error struct {
 	Code codes.Code
 	// Message says what is wrong and what to do.
@@ -111,6 +115,8 @@ func (c *Client) explain(err error) error {
 		return nil
 	case !ok:
 		return err
+	case s.Code() == codes.Unavailable && strings.HasPrefix(s.Message(), starting):
+		return &Error{s.Code(), s.Message()}
 	case s.Code() == codes.Unavailable:
 		return &unreachable{text: "the daemon has ended; what it pinned stays in force, see 'systemctl status ebpfguard'"}
 	case s.Code() == codes.Unimplemented:
@@ -139,6 +145,11 @@ func (c *Client) Apply(ctx context.Context, request *pb.ApplyRequest) (*pb.Apply
 // Confirm keeps what was applied with a time to confirm it, or takes it back.
 func (c *Client) Confirm(ctx context.Context, request *pb.ConfirmRequest) (*pb.ConfirmResponse, error) {
 	return call(ctx, c, c.service.Confirm, request)
+}
+
+// Reload reads the configuration and the policy directory again.
+func (c *Client) Reload(ctx context.Context, request *pb.ReloadRequest) (*pb.ReloadResponse, error) {
+	return call(ctx, c, c.service.Reload, request)
 }
 
 // Delete removes policies that were applied, all at once.

@@ -56,7 +56,7 @@ alerts. SIGTERM and SIGINT end the daemon.
 			configure := func() (config.Config, error) { return config.Load(file, flags) }
 			c, err := configure()
 			if err != nil {
-				return fmt.Errorf("daemon: the configuration cannot be used:\n%w", err)
+				return refuseConfig(fmt.Errorf("daemon: the configuration cannot be used:\n%w", err))
 			}
 			options.Level = new(slog.LevelVar)
 			options.Level.Set(c.LogLevel)
@@ -75,12 +75,24 @@ alerts. SIGTERM and SIGINT end the daemon.
 	return cmd
 }
 
+// refuseConfig tells systemd why the daemon does not start.
+func refuseConfig(err error) error {
+	daemon.NotifyFailure(err)
+	return &configError{err}
+}
+
 func newLog(w io.Writer, format config.LogFormat, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
-	if format == config.LogJSON {
-		return slog.New(slog.NewJSONHandler(w, options))
+	handler := func(w io.Writer) slog.Handler {
+		if format == config.LogJSON {
+			return slog.NewJSONHandler(w, options)
+		}
+		return slog.NewTextHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	if writesToJournal(w) {
+		return slog.New(newJournalHandler(w, handler))
+	}
+	return slog.New(handler(w))
 }
 
 // gcPercent trades processor time for memory: what the daemon keeps is small, what it
@@ -96,7 +108,7 @@ func runDaemon(c config.Config, options daemon.Options) error {
 	}
 	d, err := daemon.New(c, options)
 	if err != nil {
-		return fmt.Errorf("daemon: %w", err)
+		return refuseConfig(fmt.Errorf("daemon: %w", err))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

@@ -20,6 +20,8 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitConfig is EX_CONFIG of sysexits.h, with which systemd does not start the daemon again.
+	exitConfig = 78
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -41,7 +43,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "ebpfguard: %v\nrun '%s --help' for usage\n", err, command.CommandPath())
 		return exitUsage
 	}
-	fmt.Fprintf(stderr, "ebpfguard: %v\n", err)
+	text := fmt.Sprintf("ebpfguard: %v\n", err)
+	if writesToJournal(stderr) {
+		text = withPriority(priorityError, text)
+	}
+	fmt.Fprint(stderr, text)
+	var configuration *configError
+	if errors.As(err, &configuration) {
+		return exitConfig
+	}
 	return exitFailed
 }
 
@@ -54,7 +64,8 @@ func newRootCommand() *cobra.Command {
 Exit codes:
   0  done, also when explain found a denial or validate printed warnings
   1  failed: for example a policy is wrong, or this kernel cannot enforce it
-  2  wrong usage`,
+  2  wrong usage
+ 78  the configuration of the daemon is wrong`,
 		Version: version(debug.ReadBuildInfo()),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -95,7 +106,7 @@ Exit codes:
 		commands  []*cobra.Command
 	}{
 		{"alone", "Without a daemon:", []*cobra.Command{newCheckCommand(), newValidateCommand(), newExplainCommand(), newRunCommand()}},
-		{"daemon", "The daemon:", []*cobra.Command{newDaemonCommand(), newDownCommand()}},
+		{"daemon", "The daemon:", []*cobra.Command{newDaemonCommand(), newReloadCommand(), newDownCommand()}},
 		{"steer", "Ask and steer a running daemon:", []*cobra.Command{newStatusCommand(), newAlertsCommand(), newTopCommand(), newGetCommand(),
 			newApplyCommand(), newConfirmCommand(), newDeleteCommand(), newMitigateCommand()}},
 	} {
@@ -167,6 +178,11 @@ func version(build *debug.BuildInfo, ok bool) string {
 
 // errReported is the failure of a command that has already printed it.
 var errReported = errors.New("failed")
+
+// configError is an error in the configuration of the daemon.
+type configError struct{ error }
+
+func (e *configError) Unwrap() error { return e.error }
 
 // usageError is an error in how the command was called.
 type usageError struct{ error }

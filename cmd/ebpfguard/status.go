@@ -23,8 +23,8 @@ func newStatusCommand() *cobra.Command {
 		Short: "Show whether all is well, what is in force and what was decided",
 		Long: `Show whether all is well, what is in force and what was decided.
 
-The first line begins with ENFORCING, or with DEGRADED if something needs
-attention. The next lines then say what it is and what to do.
+The first line begins with ENFORCING, with STARTING while the daemon starts, or
+with DEGRADED if something needs attention. The next lines then say what it is and what to do.
 
 The counters begin when enforcement begins, and outlive the daemon. An operation
 is ALLOWED by an allow pattern, AUDITED or DENIED by a deny pattern. DENIED
@@ -65,6 +65,10 @@ const hottest = 5
 func describeStatus(s *pb.StatusResponse, now time.Time) string {
 	var b strings.Builder
 	b.WriteString(headline(s) + "\n")
+	if s.State == pb.StatusResponse_STATE_STARTING {
+		fmt.Fprintf(&b, "\ndaemon    up %s, pid %d\n", span(now.Sub(s.Started.AsTime())), s.Pid)
+		return b.String()
+	}
 	if len(s.Problems) > 0 {
 		b.WriteString("\n")
 	}
@@ -108,6 +112,8 @@ func headline(s *pb.StatusResponse) string {
 			return "ENFORCING  nothing: no policies are in force; add one with 'ebpfguard apply -f FILE'"
 		}
 		return "ENFORCING  " + what
+	case pb.StatusResponse_STATE_STARTING:
+		return "STARTING   the daemon loads programs and policies; what a former daemon pinned is in force"
 	case pb.StatusResponse_STATE_DEGRADED:
 		return fmt.Sprintf("DEGRADED   %s; still enforcing %s", many(len(s.Problems), "problem", "problems"), what)
 	}

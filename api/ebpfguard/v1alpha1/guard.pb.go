@@ -135,7 +135,7 @@ func (x StatusResponse_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StatusResponse_State.Descriptor instead.
 func (StatusResponse_State) EnumDescriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{16, 0}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{18, 0}
 }
 
 // Profile is what is forbidden.
@@ -200,7 +200,7 @@ func (x MitigateRequest_Profile) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MitigateRequest_Profile.Descriptor instead.
 func (MitigateRequest_Profile) EnumDescriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24, 0}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26, 0}
 }
 
 // Policy is a policy in force.
@@ -1161,6 +1161,78 @@ func (*WatchResponse_Lost) isWatchResponse_Event() {}
 
 func (*WatchResponse_Subscribed) isWatchResponse_Event() {}
 
+type ReloadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadRequest) Reset() {
+	*x = ReloadRequest{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadRequest) ProtoMessage() {}
+
+func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
+func (*ReloadRequest) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{15}
+}
+
+type ReloadResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadResponse) Reset() {
+	*x = ReloadResponse{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadResponse) ProtoMessage() {}
+
+func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
+func (*ReloadResponse) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{16}
+}
+
 type StatusRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1169,7 +1241,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1253,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1266,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{15}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{17}
 }
 
 type StatusResponse struct {
@@ -1229,7 +1301,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1241,7 +1313,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1254,7 +1326,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{16}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StatusResponse) GetState() StatusResponse_State {
@@ -1421,7 +1493,7 @@ type OperationCounters struct {
 
 func (x *OperationCounters) Reset() {
 	*x = OperationCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1505,7 @@ func (x *OperationCounters) String() string {
 func (*OperationCounters) ProtoMessage() {}
 
 func (x *OperationCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1518,7 @@ func (x *OperationCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationCounters.ProtoReflect.Descriptor instead.
 func (*OperationCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{17}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OperationCounters) GetOperation() string {
@@ -1534,7 +1606,7 @@ type RuleCounters struct {
 
 func (x *RuleCounters) Reset() {
 	*x = RuleCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1618,7 @@ func (x *RuleCounters) String() string {
 func (*RuleCounters) ProtoMessage() {}
 
 func (x *RuleCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1631,7 @@ func (x *RuleCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCounters.ProtoReflect.Descriptor instead.
 func (*RuleCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{18}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RuleCounters) GetPolicy() string {
@@ -1618,7 +1690,7 @@ type AlertCounters struct {
 
 func (x *AlertCounters) Reset() {
 	*x = AlertCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1630,7 +1702,7 @@ func (x *AlertCounters) String() string {
 func (*AlertCounters) ProtoMessage() {}
 
 func (x *AlertCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1643,7 +1715,7 @@ func (x *AlertCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertCounters.ProtoReflect.Descriptor instead.
 func (*AlertCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{19}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AlertCounters) GetRead() uint64 {
@@ -1688,7 +1760,7 @@ type SinkCounters struct {
 
 func (x *SinkCounters) Reset() {
 	*x = SinkCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1772,7 @@ func (x *SinkCounters) String() string {
 func (*SinkCounters) ProtoMessage() {}
 
 func (x *SinkCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1785,7 @@ func (x *SinkCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkCounters.ProtoReflect.Descriptor instead.
 func (*SinkCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{20}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SinkCounters) GetName() string {
@@ -1761,7 +1833,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1845,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1858,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{21}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExplainRequest) GetPid() uint32 {
@@ -1807,7 +1879,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1819,7 +1891,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1832,7 +1904,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExplainResponse) GetProcess() *Process {
@@ -1871,7 +1943,7 @@ type Process struct {
 
 func (x *Process) Reset() {
 	*x = Process{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +1955,7 @@ func (x *Process) String() string {
 func (*Process) ProtoMessage() {}
 
 func (x *Process) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +1968,7 @@ func (x *Process) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Process.ProtoReflect.Descriptor instead.
 func (*Process) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{23}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Process) GetPid() uint32 {
@@ -1999,7 +2071,7 @@ type MitigateRequest struct {
 
 func (x *MitigateRequest) Reset() {
 	*x = MitigateRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2083,7 @@ func (x *MitigateRequest) String() string {
 func (*MitigateRequest) ProtoMessage() {}
 
 func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2096,7 @@ func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateRequest.ProtoReflect.Descriptor instead.
 func (*MitigateRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MitigateRequest) GetProfile() MitigateRequest_Profile {
@@ -2178,7 +2250,7 @@ type ProcessSubject struct {
 
 func (x *ProcessSubject) Reset() {
 	*x = ProcessSubject{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +2262,7 @@ func (x *ProcessSubject) String() string {
 func (*ProcessSubject) ProtoMessage() {}
 
 func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +2275,7 @@ func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessSubject.ProtoReflect.Descriptor instead.
 func (*ProcessSubject) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{25}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ProcessSubject) GetPid() uint32 {
@@ -2232,7 +2304,7 @@ type MitigateResponse struct {
 
 func (x *MitigateResponse) Reset() {
 	*x = MitigateResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2244,7 +2316,7 @@ func (x *MitigateResponse) String() string {
 func (*MitigateResponse) ProtoMessage() {}
 
 func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2257,7 +2329,7 @@ func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateResponse.ProtoReflect.Descriptor instead.
 func (*MitigateResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MitigateResponse) GetMitigation() *Mitigation {
@@ -2291,7 +2363,7 @@ type Mitigation struct {
 
 func (x *Mitigation) Reset() {
 	*x = Mitigation{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +2375,7 @@ func (x *Mitigation) String() string {
 func (*Mitigation) ProtoMessage() {}
 
 func (x *Mitigation) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +2388,7 @@ func (x *Mitigation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mitigation.ProtoReflect.Descriptor instead.
 func (*Mitigation) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{27}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Mitigation) GetName() string {
@@ -2372,7 +2444,7 @@ type LiftRequest struct {
 
 func (x *LiftRequest) Reset() {
 	*x = LiftRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2384,7 +2456,7 @@ func (x *LiftRequest) String() string {
 func (*LiftRequest) ProtoMessage() {}
 
 func (x *LiftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2397,7 +2469,7 @@ func (x *LiftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftRequest.ProtoReflect.Descriptor instead.
 func (*LiftRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{28}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LiftRequest) GetNames() []string {
@@ -2423,7 +2495,7 @@ type LiftResponse struct {
 
 func (x *LiftResponse) Reset() {
 	*x = LiftResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2435,7 +2507,7 @@ func (x *LiftResponse) String() string {
 func (*LiftResponse) ProtoMessage() {}
 
 func (x *LiftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2448,7 +2520,7 @@ func (x *LiftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftResponse.ProtoReflect.Descriptor instead.
 func (*LiftResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{29}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *LiftResponse) GetLifted() []string {
@@ -2531,6 +2603,8 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"subscribed\x12\x12\n" +
 	"\x04text\x18\x03 \x01(\tR\x04textB\a\n" +
 	"\x05event\"\x0f\n" +
+	"\rReloadRequest\"\x10\n" +
+	"\x0eReloadResponse\"\x0f\n" +
 	"\rStatusRequest\"\x91\a\n" +
 	"\x0eStatusResponse\x12>\n" +
 	"\x05state\x18\x01 \x01(\x0e2(.ebpfguard.v1alpha1.StatusResponse.StateR\x05state\x12\x1a\n" +
@@ -2657,13 +2731,14 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vORIGIN_FILE\x10\x01\x12\x12\n" +
 	"\x0eORIGIN_APPLIED\x10\x02\x12\x15\n" +
-	"\x11ORIGIN_MITIGATION\x10\x032\xab\x06\n" +
+	"\x11ORIGIN_MITIGATION\x10\x032\xfc\x06\n" +
 	"\fGuardService\x12L\n" +
 	"\x05Apply\x12 .ebpfguard.v1alpha1.ApplyRequest\x1a!.ebpfguard.v1alpha1.ApplyResponse\x12R\n" +
 	"\aConfirm\x12\".ebpfguard.v1alpha1.ConfirmRequest\x1a#.ebpfguard.v1alpha1.ConfirmResponse\x12O\n" +
 	"\x06Delete\x12!.ebpfguard.v1alpha1.DeleteRequest\x1a\".ebpfguard.v1alpha1.DeleteResponse\x12I\n" +
 	"\x04List\x12\x1f.ebpfguard.v1alpha1.ListRequest\x1a .ebpfguard.v1alpha1.ListResponse\x12F\n" +
-	"\x03Get\x12\x1e.ebpfguard.v1alpha1.GetRequest\x1a\x1f.ebpfguard.v1alpha1.GetResponse\x12N\n" +
+	"\x03Get\x12\x1e.ebpfguard.v1alpha1.GetRequest\x1a\x1f.ebpfguard.v1alpha1.GetResponse\x12O\n" +
+	"\x06Reload\x12!.ebpfguard.v1alpha1.ReloadRequest\x1a\".ebpfguard.v1alpha1.ReloadResponse\x12N\n" +
 	"\x05Watch\x12 .ebpfguard.v1alpha1.WatchRequest\x1a!.ebpfguard.v1alpha1.WatchResponse0\x01\x12O\n" +
 	"\x06Status\x12!.ebpfguard.v1alpha1.StatusRequest\x1a\".ebpfguard.v1alpha1.StatusResponse\x12R\n" +
 	"\aExplain\x12\".ebpfguard.v1alpha1.ExplainRequest\x1a#.ebpfguard.v1alpha1.ExplainResponse\x12U\n" +
@@ -2683,7 +2758,7 @@ func file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP() []byte {
 }
 
 var file_ebpfguard_v1alpha1_guard_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_ebpfguard_v1alpha1_guard_proto_goTypes = []any{
 	(Origin)(0),                   // 0: ebpfguard.v1alpha1.Origin
 	(StatusResponse_State)(0),     // 1: ebpfguard.v1alpha1.StatusResponse.State
@@ -2703,75 +2778,79 @@ var file_ebpfguard_v1alpha1_guard_proto_goTypes = []any{
 	(*GetResponse)(nil),           // 15: ebpfguard.v1alpha1.GetResponse
 	(*WatchRequest)(nil),          // 16: ebpfguard.v1alpha1.WatchRequest
 	(*WatchResponse)(nil),         // 17: ebpfguard.v1alpha1.WatchResponse
-	(*StatusRequest)(nil),         // 18: ebpfguard.v1alpha1.StatusRequest
-	(*StatusResponse)(nil),        // 19: ebpfguard.v1alpha1.StatusResponse
-	(*OperationCounters)(nil),     // 20: ebpfguard.v1alpha1.OperationCounters
-	(*RuleCounters)(nil),          // 21: ebpfguard.v1alpha1.RuleCounters
-	(*AlertCounters)(nil),         // 22: ebpfguard.v1alpha1.AlertCounters
-	(*SinkCounters)(nil),          // 23: ebpfguard.v1alpha1.SinkCounters
-	(*ExplainRequest)(nil),        // 24: ebpfguard.v1alpha1.ExplainRequest
-	(*ExplainResponse)(nil),       // 25: ebpfguard.v1alpha1.ExplainResponse
-	(*Process)(nil),               // 26: ebpfguard.v1alpha1.Process
-	(*MitigateRequest)(nil),       // 27: ebpfguard.v1alpha1.MitigateRequest
-	(*ProcessSubject)(nil),        // 28: ebpfguard.v1alpha1.ProcessSubject
-	(*MitigateResponse)(nil),      // 29: ebpfguard.v1alpha1.MitigateResponse
-	(*Mitigation)(nil),            // 30: ebpfguard.v1alpha1.Mitigation
-	(*LiftRequest)(nil),           // 31: ebpfguard.v1alpha1.LiftRequest
-	(*LiftResponse)(nil),          // 32: ebpfguard.v1alpha1.LiftResponse
-	(*durationpb.Duration)(nil),   // 33: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
+	(*ReloadRequest)(nil),         // 18: ebpfguard.v1alpha1.ReloadRequest
+	(*ReloadResponse)(nil),        // 19: ebpfguard.v1alpha1.ReloadResponse
+	(*StatusRequest)(nil),         // 20: ebpfguard.v1alpha1.StatusRequest
+	(*StatusResponse)(nil),        // 21: ebpfguard.v1alpha1.StatusResponse
+	(*OperationCounters)(nil),     // 22: ebpfguard.v1alpha1.OperationCounters
+	(*RuleCounters)(nil),          // 23: ebpfguard.v1alpha1.RuleCounters
+	(*AlertCounters)(nil),         // 24: ebpfguard.v1alpha1.AlertCounters
+	(*SinkCounters)(nil),          // 25: ebpfguard.v1alpha1.SinkCounters
+	(*ExplainRequest)(nil),        // 26: ebpfguard.v1alpha1.ExplainRequest
+	(*ExplainResponse)(nil),       // 27: ebpfguard.v1alpha1.ExplainResponse
+	(*Process)(nil),               // 28: ebpfguard.v1alpha1.Process
+	(*MitigateRequest)(nil),       // 29: ebpfguard.v1alpha1.MitigateRequest
+	(*ProcessSubject)(nil),        // 30: ebpfguard.v1alpha1.ProcessSubject
+	(*MitigateResponse)(nil),      // 31: ebpfguard.v1alpha1.MitigateResponse
+	(*Mitigation)(nil),            // 32: ebpfguard.v1alpha1.Mitigation
+	(*LiftRequest)(nil),           // 33: ebpfguard.v1alpha1.LiftRequest
+	(*LiftResponse)(nil),          // 34: ebpfguard.v1alpha1.LiftResponse
+	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
 }
 var file_ebpfguard_v1alpha1_guard_proto_depIdxs = []int32{
 	0,  // 0: ebpfguard.v1alpha1.Policy.origin:type_name -> ebpfguard.v1alpha1.Origin
-	21, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
-	30, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	33, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
+	23, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
+	32, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	35, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
 	9,  // 4: ebpfguard.v1alpha1.ApplyResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
 	6,  // 5: ebpfguard.v1alpha1.ApplyResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
-	34, // 6: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
-	33, // 7: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
+	36, // 6: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
+	35, // 7: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
 	9,  // 8: ebpfguard.v1alpha1.ConfirmResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
 	9,  // 9: ebpfguard.v1alpha1.DeleteResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
 	3,  // 10: ebpfguard.v1alpha1.ListResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
 	3,  // 11: ebpfguard.v1alpha1.GetResponse.policy:type_name -> ebpfguard.v1alpha1.Policy
 	1,  // 12: ebpfguard.v1alpha1.StatusResponse.state:type_name -> ebpfguard.v1alpha1.StatusResponse.State
-	34, // 13: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	34, // 14: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
-	20, // 15: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
-	21, // 16: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
-	22, // 17: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
+	36, // 13: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	36, // 14: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
+	22, // 15: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
+	23, // 16: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
+	24, // 17: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
 	6,  // 18: ebpfguard.v1alpha1.StatusResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
-	23, // 19: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
-	26, // 20: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
+	25, // 19: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
+	28, // 20: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
 	3,  // 21: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
 	2,  // 22: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
-	33, // 23: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
-	28, // 24: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
-	30, // 25: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	34, // 26: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
-	33, // 27: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
+	35, // 23: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
+	30, // 24: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
+	32, // 25: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	36, // 26: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
+	35, // 27: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
 	4,  // 28: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
 	7,  // 29: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
 	10, // 30: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
 	12, // 31: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
 	14, // 32: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
-	16, // 33: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
-	18, // 34: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
-	24, // 35: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
-	27, // 36: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
-	31, // 37: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
-	5,  // 38: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
-	8,  // 39: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
-	11, // 40: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
-	13, // 41: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
-	15, // 42: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
-	17, // 43: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
-	19, // 44: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
-	25, // 45: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
-	29, // 46: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
-	32, // 47: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
-	38, // [38:48] is the sub-list for method output_type
-	28, // [28:38] is the sub-list for method input_type
+	18, // 33: ebpfguard.v1alpha1.GuardService.Reload:input_type -> ebpfguard.v1alpha1.ReloadRequest
+	16, // 34: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
+	20, // 35: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
+	26, // 36: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
+	29, // 37: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
+	33, // 38: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
+	5,  // 39: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
+	8,  // 40: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
+	11, // 41: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
+	13, // 42: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
+	15, // 43: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
+	19, // 44: ebpfguard.v1alpha1.GuardService.Reload:output_type -> ebpfguard.v1alpha1.ReloadResponse
+	17, // 45: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
+	21, // 46: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
+	27, // 47: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
+	31, // 48: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
+	34, // 49: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
+	39, // [39:50] is the sub-list for method output_type
+	28, // [28:39] is the sub-list for method input_type
 	28, // [28:28] is the sub-list for extension type_name
 	28, // [28:28] is the sub-list for extension extendee
 	0,  // [0:28] is the sub-list for field type_name
@@ -2787,7 +2866,7 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 		(*WatchResponse_Lost)(nil),
 		(*WatchResponse_Subscribed)(nil),
 	}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[24].OneofWrappers = []any{
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[26].OneofWrappers = []any{
 		(*MitigateRequest_Process)(nil),
 		(*MitigateRequest_Binary)(nil),
 		(*MitigateRequest_Cgroup)(nil),
@@ -2800,7 +2879,7 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ebpfguard_v1alpha1_guard_proto_rawDesc), len(file_ebpfguard_v1alpha1_guard_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   30,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

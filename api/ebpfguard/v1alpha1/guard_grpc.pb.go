@@ -27,6 +27,7 @@ const (
 	GuardService_Delete_FullMethodName   = "/ebpfguard.v1alpha1.GuardService/Delete"
 	GuardService_List_FullMethodName     = "/ebpfguard.v1alpha1.GuardService/List"
 	GuardService_Get_FullMethodName      = "/ebpfguard.v1alpha1.GuardService/Get"
+	GuardService_Reload_FullMethodName   = "/ebpfguard.v1alpha1.GuardService/Reload"
 	GuardService_Watch_FullMethodName    = "/ebpfguard.v1alpha1.GuardService/Watch"
 	GuardService_Status_FullMethodName   = "/ebpfguard.v1alpha1.GuardService/Status"
 	GuardService_Explain_FullMethodName  = "/ebpfguard.v1alpha1.GuardService/Explain"
@@ -41,7 +42,9 @@ const (
 // GuardService controls a running daemon. Calls that change something need root or the daemon's
 // user; the others are also open to the socket's group. A call that fails changes nothing. Status
 // codes: INVALID_ARGUMENT for a wrong policy or request, NOT_FOUND, FAILED_PRECONDITION for what
-// the kernel cannot enforce or a file owns, PERMISSION_DENIED.
+// the kernel cannot enforce, what a file owns or what would lock out, PERMISSION_DENIED. While the
+// daemon starts only Status answers, with STATE_STARTING; the other calls fail with UNAVAILABLE. The
+// socket also serves grpc.health.v1, for which a daemon that starts is NOT_SERVING.
 type GuardServiceClient interface {
 	// Apply adds policies or replaces them by name, in one step.
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
@@ -53,6 +56,9 @@ type GuardServiceClient interface {
 	List(ctx context.Context, in *ListRequest, opts ...grpc.CallOption) (*ListResponse, error)
 	// Get returns one policy.
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
+	// Reload reads the configuration and the policy directory again, as SIGHUP does. It fails with
+	// FAILED_PRECONDITION when anything of it was refused and the former stays.
+	Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error)
 	// Watch sends alerts from now on until the call is cancelled.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 	// Status returns what is in force and what was decided.
@@ -118,6 +124,16 @@ func (c *guardServiceClient) Get(ctx context.Context, in *GetRequest, opts ...gr
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetResponse)
 	err := c.cc.Invoke(ctx, GuardService_Get_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *guardServiceClient) Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReloadResponse)
+	err := c.cc.Invoke(ctx, GuardService_Reload_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +206,9 @@ func (c *guardServiceClient) Lift(ctx context.Context, in *LiftRequest, opts ...
 // GuardService controls a running daemon. Calls that change something need root or the daemon's
 // user; the others are also open to the socket's group. A call that fails changes nothing. Status
 // codes: INVALID_ARGUMENT for a wrong policy or request, NOT_FOUND, FAILED_PRECONDITION for what
-// the kernel cannot enforce or a file owns, PERMISSION_DENIED.
+// the kernel cannot enforce, what a file owns or what would lock out, PERMISSION_DENIED. While the
+// daemon starts only Status answers, with STATE_STARTING; the other calls fail with UNAVAILABLE. The
+// socket also serves grpc.health.v1, for which a daemon that starts is NOT_SERVING.
 type GuardServiceServer interface {
 	// Apply adds policies or replaces them by name, in one step.
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
@@ -202,6 +220,9 @@ type GuardServiceServer interface {
 	List(context.Context, *ListRequest) (*ListResponse, error)
 	// Get returns one policy.
 	Get(context.Context, *GetRequest) (*GetResponse, error)
+	// Reload reads the configuration and the policy directory again, as SIGHUP does. It fails with
+	// FAILED_PRECONDITION when anything of it was refused and the former stays.
+	Reload(context.Context, *ReloadRequest) (*ReloadResponse, error)
 	// Watch sends alerts from now on until the call is cancelled.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	// Status returns what is in force and what was decided.
@@ -237,6 +258,9 @@ func (UnimplementedGuardServiceServer) List(context.Context, *ListRequest) (*Lis
 }
 func (UnimplementedGuardServiceServer) Get(context.Context, *GetRequest) (*GetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedGuardServiceServer) Reload(context.Context, *ReloadRequest) (*ReloadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reload not implemented")
 }
 func (UnimplementedGuardServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
 	return status.Error(codes.Unimplemented, "method Watch not implemented")
@@ -364,6 +388,24 @@ func _GuardService_Get_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _GuardService_Reload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReloadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GuardServiceServer).Reload(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GuardService_Reload_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GuardServiceServer).Reload(ctx, req.(*ReloadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _GuardService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(WatchRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -473,6 +515,10 @@ var GuardService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Get",
 			Handler:    _GuardService_Get_Handler,
+		},
+		{
+			MethodName: "Reload",
+			Handler:    _GuardService_Reload_Handler,
 		},
 		{
 			MethodName: "Status",

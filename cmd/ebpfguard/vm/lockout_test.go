@@ -96,10 +96,10 @@ func TestLockout(t *testing.T) {
 		if time.Since(began) < within && !lockedOut() {
 			t.Error("the change is not in force")
 		}
-		wantDenied(t, 4001)
-		wantDenied(t, 4002)
-		if time.Since(began) < within {
+		if time.Since(began) < within-time.Second {
 			wantDenied(t, 4003)
+			wantAllowed(t, 4001)
+			wantAllowed(t, 4002)
 		}
 		for lockedOut() {
 			if time.Since(put) > within+3*time.Second {

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"google.golang.org/grpc/health"
 )
 
 // Options say where to serve, and who may call.
@@ -22,6 +24,8 @@ type Options struct {
 	// Group, if not empty, is the name or number of the group whose members may read:
 	// ask for status, policies and alerts.
 	Group string
+	// Starting, if not nil, tells that only the status can be asked yet.
+	Starting func() bool
 	// Log hears of calls that were refused and of defects.
 	Log *slog.Logger
 }
@@ -30,6 +34,7 @@ type Options struct {
 type Server struct {
 	options  Options
 	listener *net.UnixListener
+	health   *health.Server
 	// group is the number of the group that may read, noGroup for none.
 	group uint32
 }
@@ -42,7 +47,11 @@ const answerTime = 5 * time.Second
 // Listen makes the socket, for the owner only or with a group for that, too. One on
 // which a daemon answers is an error, one that was left behind is replaced.
 func Listen(options Options) (_ *Server, err error) {
-	s := &Server{options: options, group: noGroup}
+	s := &Server{options: options, group: noGroup, health: health.NewServer()}
+	if options.Starting == nil {
+		s.options.Starting = func() bool { return false }
+	}
+	s.tellHealth()
 	if options.Group != "" {
 		if s.group, err = groupNumber(options.Group); err != nil {
 			return nil, err

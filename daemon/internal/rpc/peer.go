@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
@@ -83,6 +84,7 @@ func (peerCredentials) OverrideServerName(string) error { return nil }
 var reading = []string{
 	pb.GuardService_List_FullMethodName, pb.GuardService_Get_FullMethodName, pb.GuardService_Watch_FullMethodName,
 	pb.GuardService_Status_FullMethodName, pb.GuardService_Explain_FullMethodName,
+	healthpb.Health_Check_FullMethodName, healthpb.Health_List_FullMethodName, healthpb.Health_Watch_FullMethodName,
 	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
 }

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/status"
@@ -35,10 +37,12 @@ func (s *Server) Serve(ctx context.Context, service pb.GuardServiceServer) error
 		grpc.UnaryInterceptor(s.unary), grpc.StreamInterceptor(s.stream),
 	)
 	pb.RegisterGuardServiceServer(server, service)
+	healthpb.RegisterHealthServer(server, s.health)
 	reflection.Register(server)
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(ended)
+		s.health.Shutdown()
 		hard := time.AfterFunc(endTime, server.Stop)
 		defer hard.Stop()
 		server.GracefulStop()
@@ -55,8 +59,32 @@ func (s *Server) Serve(ctx context.Context, service pb.GuardServiceServer) error
 	return nil
 }
 
+// Started says that the daemon has started, so that all calls are answered.
+func (s *Server) Started() { s.tellHealth() }
+
+// tellHealth tells who asks by grpc.health.v1 whether the daemon has started.
+func (s *Server) tellHealth() {
+	now := healthpb.HealthCheckResponse_SERVING
+	if s.options.Starting() {
+		now = healthpb.HealthCheckResponse_NOT_SERVING
+	}
+	s.health.SetServingStatus("", now)
+	s.health.SetServingStatus(pb.GuardService_ServiceDesc.ServiceName, now)
+}
+
+// checkStarted refuses calls that cannot be answered yet.
+func (s *Server) checkStarted(method string) error {
+	if !s.options.Starting() || method == pb.GuardService_Status_FullMethodName || !strings.HasPrefix(method, "/"+pb.GuardService_ServiceDesc.ServiceName+"/") {
+		return nil
+	}
+	return status.Error(codes.Unavailable, "the daemon is starting: it loads programs and policies, which takes seconds; ask again when 'ebpfguard status' says so. What a former daemon pinned is in force")
+}
+
 func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
 	if err := s.authorize(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
+	if err := s.checkStarted(info.FullMethod); err != nil {
 		return nil, err
 	}
 	defer s.contain(info.FullMethod, &err)
@@ -65,6 +93,9 @@ func (s *Server) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 
 func (s *Server) stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	if err := s.authorize(stream.Context(), info.FullMethod); err != nil {
+		return err
+	}
+	if err := s.checkStarted(info.FullMethod); err != nil {
 		return err
 	}
 	defer s.contain(info.FullMethod, &err)
