@@ -108,6 +108,7 @@ func (d *Daemon) reloadDirectory() error {
 	d.directory.files = directoryFingerprint(dir) // before reading: what changes meanwhile is read again
 	set, err := loadDirectory(dir)
 	d.directory.lists = fingerprint(addressFiles(set))
+	d.tellModes(dir)
 	if err == nil {
 		err = d.replaceFiles(set)
 	}
@@ -118,6 +119,15 @@ func (d *Daemon) reloadDirectory() error {
 	}
 	d.solved(problemDirectory)
 	return nil
+}
+
+// tellModes notes whether others may change the policies of the directory.
+func (d *Daemon) tellModes(dir string) {
+	if err := checkModes(dir); err != nil {
+		d.problem(problemModes, err)
+		return
+	}
+	d.solved(problemModes)
 }
 
 // lockAll takes the locks for a change that may bring policies of the directory along, and returns what

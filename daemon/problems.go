@@ -16,6 +16,7 @@ const (
 	problemApplied   = "applied"
 	problemPublish   = "publish"
 	problemExpiry    = "expiry"
+	problemModes     = "modes"
 	problemConfig    = "configuration"
 	problemAlerts    = "alerts"
 )

@@ -31,6 +31,7 @@ func (d *Daemon) start() (err error) {
 	dir := d.config.Policies
 	d.directory.files = directoryFingerprint(dir)
 	files, filesErr := loadDirectory(dir)
+	d.tellModes(dir)
 	applied, appliedErr := d.store.read(appliedFile)
 	if appliedErr != nil {
 		applied = d.replaceBroken(appliedErr, adopted, without(lasting, files))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ebpfguard/ebpfguard/internal/regular"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -15,6 +16,9 @@ const (
 	appliedFile  = "applied.yaml"
 	lastGoodFile = "last-good.yaml"
 )
+
+// maxState bounds a file of the state directory in bytes.
+const maxState = 256 << 20
 
 // store keeps policy sets in a directory; the empty one keeps nothing.
 type store string
@@ -40,7 +44,7 @@ func (s store) read(name string) ([]policy.Policy, error) {
 		return nil, nil
 	}
 	path := filepath.Join(string(s), name)
-	data, err := os.ReadFile(path)
+	data, err := regular.ReadFile(path, maxState)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
+	"regexp"
 	"slices"
+	"strings"
 
+	"github.com/ebpfguard/ebpfguard/internal/regular"
 	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
@@ -26,7 +28,7 @@ const maxListed = 16_000_000
 // address is an error too, since nothing could be told apart from a broken
 // download.
 func LoadAddresses(path string) ([]netip.Prefix, error) {
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("load addresses: %w; check the path and its permissions", err)
 	}
@@ -85,6 +87,9 @@ func parseListed(text string) (netip.Prefix, error) {
 			return normalPrefix(p).Masked(), nil
 		}
 		return netip.Prefix{}, checkPrefix(p)
+	}
+	if !mayBeShown(text) {
+		return netip.Prefix{}, errors.New("the line is no address (and is not shown, since any file can be named); write one address or CIDR a line, such as 10.0.0.0/8")
 	}
 	return ParseAddress(text)
 }
@@ -190,3 +195,19 @@ func (p SocketPattern) comment() string {
 	}
 	return fmt.Sprintf("addresses_from has %d addresses, sha256 %x", len(p.Listed), sum.Sum(nil)[:8])
 }
+
+// notAddress are characters that addresses, and names that somebody could take for one, do not have.
+var notAddress = regexp.MustCompile(`[^0-9A-Za-z./;-]`)
+
+// mayBeShown reports whether a message may quote a line: who may read the daemon's status need not be
+// allowed to read any file that a policy names, such as /etc/shadow. It must be an address but for its
+// end, or the name of a host.
+func mayBeShown(text string) bool {
+	if _, err := netip.ParseAddr(text); err == nil || strings.Trim(text, "0123456789abcdefABCDEF.:/") == "" {
+		return len(text) <= maxQuoted
+	}
+	return len(text) <= maxQuoted && !notAddress.MatchString(text) && (strings.Contains(text, ".") || len(text) < 4)
+}
+
+// maxQuoted is how long a line is at most that is quoted: no key fits.
+const maxQuoted = 48

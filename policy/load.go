@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ebpfguard/ebpfguard/internal/regular"
 )
 
 // maxFile bounds the size of a policy file in bytes.
@@ -36,7 +38,10 @@ func Load(paths ...string) ([]Policy, error) {
 				continue
 			}
 			loaded[filepath.Clean(file)] = true
-			policies, err := loadFile(file, lists)
+			policies, err := loadFile(file, file != path, lists)
+			if err != nil && leadsOutside(path, file) {
+				err = fmt.Errorf("%s cannot be used; what is wrong is not shown, because it is a link out of its directory; run 'ebpfguard validate' on the file that it leads to", file)
+			}
 			if err != nil {
 				errs = append(errs, err)
 			}
@@ -80,12 +85,28 @@ func filesOf(path string) ([]string, error) {
 	return files, nil
 }
 
-func loadFile(path string, lists lists) ([]Policy, error) {
+// leadsOutside reports whether a file of a directory is a link to a file elsewhere: who may make links
+// there, or hear what is wrong, need not be allowed to read that.
+func leadsOutside(dir, file string) bool {
+	if file == dir {
+		return false
+	}
+	folder, err1 := filepath.EvalSymlinks(dir)
+	real, err2 := filepath.EvalSymlinks(file)
+	return err1 == nil && err2 == nil && !strings.HasPrefix(real, strings.TrimSuffix(folder, "/")+"/")
+}
+
+// loadFile reads a file, which may be a named pipe only if it was named itself.
+func loadFile(path string, listed bool, lists lists) ([]Policy, error) {
 	name, input := path, io.Reader(os.Stdin)
 	if path == "-" {
 		name = "<stdin>"
 	} else {
-		file, err := os.Open(path)
+		open := os.Open
+		if listed {
+			open = regular.Open
+		}
+		file, err := open(path)
 		if err != nil {
 			return nil, fmt.Errorf("load policies: %w; check the path and its permissions", err)
 		}

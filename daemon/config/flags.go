@@ -4,11 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/spf13/pflag"
 
+	"github.com/ebpfguard/ebpfguard/internal/regular"
 	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
 
@@ -37,6 +37,9 @@ func (c *Config) Flags() *pflag.FlagSet {
 	return f
 }
 
+// maxFile bounds the size of the file in bytes.
+const maxFile = 16 << 20
+
 // Load reads a configuration: what the flags that were set say, else what the file
 // says, else the default. Without a path it reads [DefaultFile] if that is there.
 // The error joins all problems.
@@ -45,7 +48,7 @@ func Load(path string, flags *pflag.FlagSet) (Config, error) {
 	if name == "" {
 		name = DefaultFile
 	}
-	data, err := os.ReadFile(name)
+	data, err := regular.ReadFile(name, maxFile)
 	switch {
 	case err == nil:
 		if c, err = Parse(name, data); err != nil {

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ebpfguard/ebpfguard/internal/regular"
 )
 
 // program is a file that can be started, and what starting it opens.
@@ -56,7 +58,7 @@ func lookUp(path string) (program, bool) {
 
 // interpreterOf returns what runs a script; empty for what is none.
 func interpreterOf(path string) string {
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return ""
 	}
@@ -77,9 +79,14 @@ func linked(path string) (loader string, libraries []string) {
 	seen := map[string]bool{}
 	queue := []string{path}
 	for len(queue) > 0 {
-		file, err := elf.Open(queue[0])
+		opened, err := regular.Open(queue[0])
 		queue = queue[1:]
 		if err != nil {
+			continue
+		}
+		file, err := elf.NewFile(opened)
+		if err != nil {
+			_ = opened.Close()
 			continue
 		}
 		if loader == "" {
@@ -87,7 +94,7 @@ func linked(path string) (loader string, libraries []string) {
 		}
 		names, _ := file.ImportedLibraries()
 		folders, _ := file.DynString(elf.DT_RUNPATH)
-		_ = file.Close()
+		_ = opened.Close()
 		for _, name := range names {
 			if seen[name] {
 				continue

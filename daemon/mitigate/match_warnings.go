@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
+	"github.com/ebpfguard/ebpfguard/internal/regular"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -60,6 +61,8 @@ func noMatchForBinary(text string, s selector) string {
 		return missing("file", text)
 	case err != nil: // nothing is known
 		return ""
+	case !file.IsDir() && !file.Mode().IsRegular():
+		return fmt.Sprintf("%s is not a regular file and no program, so this mitigation matches nothing; look who replaced it", text)
 	case file.IsDir():
 		return fmt.Sprintf("%s is a directory and not a program, so this mitigation matches nothing; write %s/ for the programs in it", text, text)
 	case file.Mode()&0o111 == 0:
@@ -74,7 +77,7 @@ func noMatchForBinary(text string, s selector) string {
 }
 
 func isScript(path string) bool {
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return false
 	}
