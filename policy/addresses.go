@@ -196,17 +196,17 @@ func (p SocketPattern) comment() string {
 	return fmt.Sprintf("addresses_from has %d addresses, sha256 %x", len(p.Listed), sum.Sum(nil)[:8])
 }
 
-// notAddress are characters that addresses, and names that somebody could take for one, do not have.
-var notAddress = regexp.MustCompile(`[^0-9A-Za-z./;-]`)
+// shown are lines that are no addresses and can be no secrets either: the names of hosts, and words.
+var shown = regexp.MustCompile(`^([0-9A-Za-z-]+\.[0-9A-Za-z./;-]*|[A-Za-z]{1,12})$`)
 
 // mayBeShown reports whether a message may quote a line: who may read the daemon's status need not be
-// allowed to read any file that a policy names, such as /etc/shadow. It must be an address but for its
-// end, or the name of a host.
+// allowed to read any file that a policy names, such as /etc/shadow. It must be almost an address, or
+// the name of a host, or a word.
 func mayBeShown(text string) bool {
 	if _, err := netip.ParseAddr(text); err == nil || strings.Trim(text, "0123456789abcdefABCDEF.:/") == "" {
 		return len(text) <= maxQuoted
 	}
-	return len(text) <= maxQuoted && !notAddress.MatchString(text) && (strings.Contains(text, ".") || len(text) < 4)
+	return len(text) <= maxQuoted && shown.MatchString(text)
 }
 
 // maxQuoted is how long a line is at most that is quoted: no key fits.
