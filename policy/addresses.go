@@ -21,12 +21,12 @@ import (
 // maxListed bounds how many lines a file of addresses may have.
 const maxListed = 16_000_000
 
-// LoadAddresses reads a file of addresses: one address or CIDR a line; blank lines
-// and what follows a '#' do not count. It returns each prefix once, masked, with
-// v4-mapped ones as IPv4, sorted by address and then by length. The error names
-// the file and line of each problem, of the first hundred; a file without any
-// address is an error too, since nothing could be told apart from a broken
-// download.
+// LoadAddresses reads a file of addresses: one address or CIDR a line; blank lines,
+// what follows a '#' or ';', and a byte-order mark do not count. It returns each
+// prefix once, masked, with v4-mapped ones as IPv4, sorted by address and then by
+// length. The error names the file and line of each problem, of the first hundred. A
+// file without any address is none: feeds become empty, and an error would hold back
+// every other change. It matches nothing, and [Warnings] tells.
 func LoadAddresses(path string) ([]netip.Prefix, error) {
 	file, err := regular.Open(path)
 	if err != nil {
@@ -37,7 +37,7 @@ func LoadAddresses(path string) ([]netip.Prefix, error) {
 }
 
 func readAddresses(name string, r io.Reader) ([]netip.Prefix, error) {
-	var list []netip.Prefix
+	list := []netip.Prefix{} // not nil, which means that nothing was loaded
 	var errs []error
 	fail := func(line int, err error) {
 		errs = append(errs, &Error{Source: fmt.Sprintf("%s:%d", name, line), Rule: -1, Err: err})
@@ -47,7 +47,14 @@ func readAddresses(name string, r io.Reader) ([]netip.Prefix, error) {
 	for lines.Scan() && len(errs) < strictyaml.MaxProblems {
 		line++
 		text := lines.Bytes()
-		if i := bytes.IndexByte(text, '#'); i >= 0 {
+		if line == 1 {
+			text = bytes.TrimPrefix(text, []byte(byteOrderMark))
+			if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+				fail(line, errors.New("the file is UTF-16; save it as UTF-8"))
+				break
+			}
+		}
+		if i := bytes.IndexAny(text, "#;"); i >= 0 {
 			text = text[:i]
 		}
 		if text = bytes.TrimSpace(text); len(text) == 0 {
@@ -70,14 +77,14 @@ func readAddresses(name string, r io.Reader) ([]netip.Prefix, error) {
 		}
 		fail(line+1, err)
 	}
-	if len(list) == 0 && len(errs) == 0 {
-		fail(1, errors.New("the file contains no address; add one or do not name the file"))
-	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
 	return sortPrefixes(list), nil
 }
+
+// byteOrderMark is what some editors begin files with.
+const byteOrderMark = "\uFEFF"
 
 // parseListed returns the prefix of a line. Unlike in a policy, bits after the
 // prefix are ignored: lists are made by programs.
@@ -178,9 +185,13 @@ type listedPattern interface {
 }
 
 func (p SocketPattern) standAlone() Pattern {
-	if len(p.AddressesFrom) > 0 {
-		p.Addresses = sortPrefixes(slices.Concat(p.Addresses, p.Listed))
-		p.AddressesFrom, p.Listed = nil, nil
+	if len(p.AddressesFrom) == 0 {
+		return p
+	}
+	p.Addresses = sortPrefixes(slices.Concat(p.Addresses, p.Listed))
+	p.AddressesFrom, p.Listed = nil, nil
+	if len(p.Addresses) == 0 { // no address, and not any
+		p.AddressesFrom, p.Listed = []string{}, []netip.Prefix{}
 	}
 	return p
 }

@@ -19,7 +19,7 @@ import (
 )
 
 func TestReadAddresses(t *testing.T) {
-	const text = "# a list\n\n10.0.0.1\r\n  10.1.2.3/8 # masked\n::ffff:192.168.0.0/112\n2001:DB8::1/32\n::1\n10.0.0.1/32\n0.0.0.0/0\n::ffff:10.0.0.1\n"
+	const text = "\uFEFF; Spamhaus DROP List\r\n# a list\n\n10.0.0.1\r\n  10.1.2.3/8 # masked\n::ffff:192.168.0.0/112\n2001:DB8::1/32\n::1 ; SBL1\n10.0.0.1/32;SBL2 # x\n0.0.0.0/0\n::ffff:10.0.0.1\n"
 	got, err := readAddresses("list", strings.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
@@ -32,12 +32,11 @@ func TestReadAddresses(t *testing.T) {
 		t.Error(err)
 	}
 	for text, want := range map[string]string{
-		"":                      `list:1: the file contains no address; add one or do not name the file`,
-		"# nothing\n":           `list:1: the file contains no address; add one or do not name the file`,
 		"10.0.0.1\nexample.org": `list:2: "example.org" is no address; write an address or CIDR such as 10.0.0.0/8 or ::1`,
-		"10.0.0.1;\n10.0.0.0/33\nfe80::1%eth0": `list:1: "10.0.0.1;" is no address; write an address or CIDR such as 10.0.0.0/8 or ::1
+		"10.0.0.1,\n10.0.0.0/33\nfe80::1%eth0": `list:1: "10.0.0.1," is no address; write an address or CIDR such as 10.0.0.0/8 or ::1
 list:2: the length of "10.0.0.0/33" is wrong; write a number from 0 to 32 after the slash
 list:3: address "fe80::1%eth0" has a zone, which policies cannot match; remove the % and what follows`,
+		"\xff\xfe1\x00":                            `list:1: the file is UTF-16; save it as UTF-8`,
 		"::ffff:0.0.0.0/90":                        `list:1: ::ffff:0.0.0.0/90 is an IPv4 address with a prefix shorter than 96 bits; write 0.0.0.0/0 for every IPv4 address or ::/0 for every IPv6 address`,
 		"1.1.1.1\n" + strings.Repeat("a", 100_000): `list:2: the line is too long for an address; check that this is a file of addresses`,
 	} {
@@ -52,6 +51,56 @@ list:3: address "fe80::1%eth0" has a zone, which policies cannot match; remove t
 	_, err = readAddresses("list", strings.NewReader(strings.Repeat("x\n", 1000)))
 	if n := len(strictyaml.Unjoin(err)); n != strictyaml.MaxProblems {
 		t.Errorf("%d problems", n)
+	}
+}
+
+// TestNoAddress: a feed that has become empty matches nothing, and is no error. It
+// stays what it is in every form that policies are kept in.
+func TestNoAddress(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"empty": "", "comments": "# nothing\n; today\r\n\n", "mark": "\uFEFF"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(dir, "p.yaml")
+	const text = "apiVersion: ebpfguard.io/v1alpha1\nkind: Policy\nmetadata: {name: p}\nspec:\n  subject: {}\n  rules:\n" +
+		"  - operation: socket_connect\n    deny: {addresses_from: [empty, comments, mark]}\n  - operation: socket_bind\n    deny: {addresses_from: [empty], ports: [22]}\n"
+	set, err := Parse(file, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	forms := map[string][]Policy{"parsed": set, "cloned": Clone(set)}
+	state, err := EncodeState(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if forms["state"], err = DecodeState(state); err != nil {
+		t.Fatal(err)
+	}
+	if forms["formatted"], err = Parse(file, Format(set)); err != nil {
+		t.Fatal(err)
+	}
+	marshalled, err := Marshal(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if forms["marshalled"], err = Parse("elsewhere", marshalled); err != nil {
+		t.Fatalf("%v\n%s", err, marshalled)
+	}
+	for name, set := range forms {
+		if err := Validate(set); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, o := range []Operation{SocketConnect, SocketBind} {
+			if d := Decide(set, Request{Operation: o, Object: tcp("10.0.0.1:22")}); d.Verdict != Allow {
+				t.Errorf("%s: %v", name, d)
+			}
+		}
+		warnings := Warnings(set)
+		if len(warnings) != 2 || !strings.Contains(warnings[0].Text, "contain no address now; if that is not meant") {
+			t.Errorf("%s: %v", name, warnings)
+		}
 	}
 }
 

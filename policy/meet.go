@@ -116,6 +116,7 @@ func (p SocketPattern) meet(other Pattern) meeting {
 	var m meeting
 	q := other.(SocketPattern)
 	addKey(&m, addressKey, slices.Concat(p.Addresses, p.Listed), slices.Concat(q.Addresses, q.Listed), netip.Prefix.Overlaps, AddressSpecificity, AddressSpecificity)
+	m.apart = m.apart || p.contradiction("") != "" || q.contradiction("") != ""
 	ports := func(a, b PortRange) bool { return a.First <= b.Last && b.First <= a.Last }
 	addKey(&m, portKey, p.Ports, q.Ports, ports, PortSpecificity, PortSpecificity)
 	one := func(Protocol) uint32 { return 1 }

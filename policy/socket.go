@@ -29,9 +29,11 @@ type SocketPattern struct {
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
 	// AddressesFrom names the files whose prefixes are in Listed, as
 	// [LoadAddresses] returns them, sorted and each one once. It is for
-	// people; what counts is Listed, which is part of the key addresses.
-	AddressesFrom []string       `json:"addresses_from,omitempty"`
-	Listed        []netip.Prefix `json:"listed,omitempty"`
+	// people; what counts is Listed, which is part of the key addresses. Both
+	// can be empty without being nil: then the pattern names addresses, of
+	// which there are none, and matches nothing.
+	AddressesFrom []string       `json:"addresses_from,omitzero"`
+	Listed        []netip.Prefix `json:"listed,omitzero"`
 	Protocols     []Protocol     `json:"protocols,omitempty"`
 }
 
@@ -69,7 +71,7 @@ func (p SocketPattern) matches(o Object) (Specificity, certainty) {
 	if p.All {
 		return s, yes
 	}
-	if p.namesAddresses() {
+	if p.NamesAddresses() {
 		s[addressKey] = p.matchAddress(socket.Address)
 		if s[addressKey] == 0 {
 			return s, no
@@ -97,9 +99,17 @@ func (p SocketPattern) matches(o Object) (Specificity, certainty) {
 	return s, yes
 }
 
-// namesAddresses reports whether the pattern names addresses, be it none of them.
-func (p SocketPattern) namesAddresses() bool {
-	return len(p.Addresses) > 0 || len(p.AddressesFrom) > 0 || len(p.Listed) > 0
+// NamesAddresses reports whether the pattern names addresses, be it none of them.
+func (p SocketPattern) NamesAddresses() bool {
+	return len(p.Addresses) > 0 || p.AddressesFrom != nil || len(p.Listed) > 0
+}
+
+// contradiction tells that files of addresses have none.
+func (p SocketPattern) contradiction(Operation) string {
+	if !p.NamesAddresses() || len(p.Addresses)+len(p.Listed) > 0 {
+		return ""
+	}
+	return "matches nothing: the files of addresses_from contain no address now; if that is not meant, check what writes them"
 }
 
 // matchAddress returns the specificity of the longest prefix that contains the
@@ -129,7 +139,7 @@ func (p SocketPattern) eachPrefix(f func(netip.Prefix)) {
 
 // isZero reports whether the pattern names nothing.
 func (p SocketPattern) isZero() bool {
-	return !p.All && len(p.Ports) == 0 && !p.namesAddresses() && len(p.Protocols) == 0
+	return !p.All && len(p.Ports) == 0 && !p.NamesAddresses() && len(p.Protocols) == 0
 }
 
 // validate returns what is wrong with the pattern itself.
@@ -138,12 +148,12 @@ func (p SocketPattern) validate() error {
 	if p.isZero() {
 		errs = append(errs, errors.New("the pattern names nothing; write all to select every socket"))
 	}
-	if p.All && (len(p.Ports) > 0 || p.namesAddresses() || len(p.Protocols) > 0) {
+	if p.All && (len(p.Ports) > 0 || p.NamesAddresses() || len(p.Protocols) > 0) {
 		errs = append(errs, errors.New("all cannot be combined with ports, addresses or protocols; leave out one or the other"))
 	}
 	errs = append(errs,
 		checkEmpty("ports", p.Ports), checkEmpty("addresses", p.Addresses), checkEmpty("protocols", p.Protocols),
-		checkEmpty("addresses_from", p.AddressesFrom), p.checkListed())
+		p.checkListed())
 	for _, r := range p.Ports {
 		if r.First > r.Last {
 			errs = append(errs, fmt.Errorf("port range %v is empty; write %d-%d", r, r.Last, r.First))
@@ -165,7 +175,7 @@ func (p SocketPattern) validate() error {
 // checkListed returns what is wrong with the addresses of files.
 func (p SocketPattern) checkListed() error {
 	switch {
-	case len(p.Listed) == 0 && len(p.AddressesFrom) > 0:
+	case p.Listed == nil && len(p.AddressesFrom) > 0:
 		return errors.New("the addresses of addresses_from are not loaded; set Listed to what LoadAddresses returns")
 	case len(p.Listed) > 0 && len(p.AddressesFrom) == 0:
 		return errors.New("the pattern has Listed, which is for the addresses of files; name the files in AddressesFrom or use Addresses")
@@ -220,7 +230,7 @@ func (r PortRange) Contains(port uint16) bool { return r.First <= port && port <
 // socketState has the addresses of files in a form that suits a million of them.
 type socketState struct {
 	socketFields
-	Listed packedPrefixes `json:"listed,omitempty"`
+	Listed packedPrefixes `json:"listed,omitzero"`
 }
 
 // socketFields is SocketPattern without its methods.

@@ -105,6 +105,7 @@ func (w *warner) operation(o Operation) {
 	w.eachRule(o, func(i, j int) {
 		rule := w.set[i].Rules[j]
 		switch {
+		case w.contradictory(i, j):
 		case !denies && len(rule.Allow) > 0:
 			w.warn(i, j, "the rule has no effect: no rule denies "+string(o)+", so this allow lifts nothing; add a denial or remove the rule")
 		case denies && w.rule(o, i, j):
@@ -113,7 +114,6 @@ func (w *warner) operation(o Operation) {
 			w.vain(o, i, j, w.patterns(o, i, j))
 			w.evadable(i, j)
 		}
-		w.contradictory(i, j)
 	})
 }
 
@@ -127,18 +127,23 @@ func (w *warner) evadable(i, j int) {
 	}
 }
 
-// contradictory warns about patterns whose keys hardly any object can match at once.
-func (w *warner) contradictory(i, j int) {
+// contradictory warns about patterns whose keys hardly any object can match at once,
+// and reports whether the rule has no others.
+func (w *warner) contradictory(i, j int) bool {
 	rule := w.set[i].Rules[j]
-	for k, pattern := range slices.Concat(rule.Deny, rule.Allow) {
+	found := 0
+	patterns := slices.Concat(rule.Deny, rule.Allow)
+	for k, pattern := range patterns {
 		list := "deny"
 		if k >= len(rule.Deny) {
 			list = "allow"
 		}
 		if p, ok := pattern.(interface{ contradiction(Operation) string }); ok && p.contradiction(rule.Operation) != "" {
 			w.warn(i, j, fmt.Sprintf("%s %s %s", list, abbreviate(pattern.String()), p.contradiction(rule.Operation)))
+			found++
 		}
 	}
+	return found > 0 && found == len(patterns)
 }
 
 // eachRule calls f for each rule of the operation, last first, so that of two

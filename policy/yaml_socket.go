@@ -31,6 +31,11 @@ func (d *decoder) socketPattern(set strictyaml.Fields) Pattern {
 		d.Check(item, err)
 		p.Addresses = append(p.Addresses, prefix)
 	}
+	if n, ok := set["addresses_from"]; ok && n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+		// What Marshal writes of files without any address.
+		p.AddressesFrom, p.Listed = []string{}, []netip.Prefix{}
+		delete(set, "addresses_from")
+	}
 	for item, text := range d.Texts(set, "addresses_from", "a file name") {
 		p.AddressesFrom = append(p.AddressesFrom, text)
 		listed, err := d.addressesFrom(text)
@@ -38,7 +43,7 @@ func (d *decoder) socketPattern(set strictyaml.Fields) Pattern {
 		if p.Listed == nil {
 			p.Listed = listed // shared with other patterns that name the file
 		} else {
-			p.Listed = sortPrefixes(slices.Concat(p.Listed, listed))
+			p.Listed = sortPrefixes(append(slices.Clone(p.Listed), listed...))
 		}
 	}
 	for item, text := range d.Texts(set, "protocols", "a protocol") {
@@ -194,6 +199,9 @@ func (p SocketPattern) String() string {
 	var f flow
 	f.list("ports", ports)
 	f.list("addresses", addresses)
+	if p.AddressesFrom != nil && len(p.AddressesFrom) == 0 {
+		f.keys = append(f.keys, "addresses_from: []")
+	}
 	f.list("addresses_from", quoted(p.AddressesFrom))
 	f.list("protocols", names)
 	return f.String()

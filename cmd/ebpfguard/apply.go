@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,7 +143,7 @@ func absoluteLists(set []policy.Policy) error {
 					if !ok {
 						continue
 					}
-					s.AddressesFrom = append([]string(nil), s.AddressesFrom...)
+					s.AddressesFrom = slices.Clone(s.AddressesFrom)
 					for j, name := range s.AddressesFrom {
 						if !filepath.IsAbs(name) {
 							s.AddressesFrom[j] = filepath.Join(folder, name)

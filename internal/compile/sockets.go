@@ -42,7 +42,7 @@ func (c *compiler) prepareSockets(name policy.Operation, entries []entry) (finis
 	for i := range entries {
 		e := &entries[i]
 		p := e.pattern.(policy.SocketPattern)
-		e.names(addressKey, len(p.Addresses)+len(p.Listed)+len(p.AddressesFrom) > 0)
+		e.names(addressKey, p.NamesAddresses())
 		e.names(portKey, len(p.Ports) > 0)
 		e.names(protocolKey, len(p.Protocols) > 0)
 	}
