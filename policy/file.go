@@ -166,7 +166,7 @@ func (j judge) accesses(f File) judgement {
 
 func (d *decoder) filePattern(set strictyaml.Fields) FilePattern {
 	p := FilePattern{Paths: d.paths(set, "paths", "path")}
-	for item, text := range d.Texts(set, "access", "an access") {
+	for item, text := range d.Texts(set, "access", "an access", wrong(ParseAccess)) {
 		access, err := ParseAccess(text)
 		d.Check(item, err)
 		if p.Access&access != 0 {

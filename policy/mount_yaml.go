@@ -16,17 +16,17 @@ func (mountKind) fields() ([]string, string) {
 
 func (k mountKind) decode(d *decoder, set strictyaml.Fields) Pattern {
 	var p MountPattern
-	for item, text := range d.Texts(set, "sources", "a source") {
+	for item, text := range d.Texts(set, "sources", "a source", wrong(ParseSourcePattern)) {
 		_, err := ParseSourcePattern(text)
 		d.Check(item, err)
 		p.Sources = append(p.Sources, text)
 	}
 	p.Targets = d.paths(set, "targets", "target")
-	for item, text := range d.Texts(set, "types", "a type") {
+	for item, text := range d.Texts(set, "types", "a type", checkType) {
 		d.Check(item, checkType(text))
 		p.Types = append(p.Types, text)
 	}
-	for item, text := range d.Texts(set, "flags", "a flag") {
+	for item, text := range d.Texts(set, "flags", "a flag", wrong(ParseMountFlag)) {
 		flag, err := ParseMountFlag(text)
 		if err == nil {
 			err = k.check(MountPattern{Flags: flag})

@@ -174,7 +174,7 @@ func nameNotes(from, to Names) []string {
 // paths decodes a list of path patterns.
 func (d *decoder) paths(set strictyaml.Fields, key, what string) []string {
 	var paths []string
-	for item, text := range d.Texts(set, key, "a "+what) {
+	for item, text := range d.Texts(set, key, "a "+what, wrong(ParsePathPattern)) {
 		_, err := parsePathPattern(what, text)
 		d.Check(item, err)
 		paths = append(paths, text)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -124,12 +125,28 @@ func checkPathText(what, text string) error {
 // absoluteExample returns what is probably meant by a path that is not absolute,
 // as the end of a sentence, empty if nobody knows.
 func absoluteExample(what, text string) string {
+	for _, home := range []string{"~", "$HOME", "${HOME}"} {
+		if rest, ok := strings.CutPrefix(text, home); ok && (rest == "" || rest[0] == '/') {
+			if rest == "" || rest == "/" {
+				return ", such as /root/, or /home/ of every user"
+			}
+			if IsLikelyDirectory(rest) {
+				rest += "/"
+			}
+			return fmt.Sprintf(", such as /root%s, or /home/*%s of every user", shorten(rest), shorten(rest))
+		}
+	}
 	clean := path.Clean("/" + text)
+	_, address, isURL := strings.Cut(text, "://")
 	switch {
-	case text == "~" || strings.HasPrefix(text, "~/"):
-		return fmt.Sprintf(", such as /root%s, or /home/*%s of every user", shorten(text[1:]), shorten(text[1:]))
+	case isURL && path.IsAbs(address):
+		return ", such as " + shorten(address)
+	case strings.HasPrefix(text, "~root/"):
+		return ", such as /root" + shorten(text[5:])
 	case strings.HasPrefix(text, "~"):
 		return ", such as /home/" + shorten(text[1:])
+	case strings.Contains(text, "$"), strings.HasPrefix(text, "%"):
+		return ", without variables, which are not replaced"
 	case strings.Trim(text, "*") == "":
 		return ", such as /"
 	case strings.HasPrefix(text, "."), strings.ContainsAny(text, `\:`), clean == "/":
@@ -143,6 +160,19 @@ func absoluteExample(what, text string) string {
 		clean += "/"
 	}
 	return ", such as " + shorten(clean)
+}
+
+// likelyDirectories are names that directories have, and files hardly.
+var likelyDirectories = []string{
+	".ssh", ".gnupg", ".aws", ".kube", ".docker", ".config", ".cache", ".local", ".mozilla", ".password-store",
+	"bin", "sbin", "lib", "lib64", "etc", "log", "logs", "ssl", "private", "tmp", "home", "opt", "srv", "usr", "var", "run", "root", "boot",
+}
+
+// IsLikelyDirectory reports whether a path has the name of a directory rather than
+// that of a file, and no slash that says so.
+func IsLikelyDirectory(text string) bool {
+	base := path.Base(text)
+	return !strings.HasSuffix(text, "/") && (slices.Contains(likelyDirectories, base) || len(base) > 2 && strings.HasSuffix(base, ".d"))
 }
 
 // check returns what is wrong with the components of the pattern, which is

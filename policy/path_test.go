@@ -61,7 +61,7 @@ func TestParsePathPatternErrors(t *testing.T) {
 		"":                                     `path "" is empty; write an absolute path such as /usr/sbin/sshd`,
 		"a/b":                                  `path "a/b" is not absolute; write the whole path, such as /a/b`,
 		"*":                                    `path "*" is not absolute; write the whole path, such as /`,
-		"~/.ssh":                               `path "~/.ssh" is not absolute; write the whole path, such as /root/.ssh, or /home/*/.ssh of every user`,
+		"~/.ssh":                               `path "~/.ssh" is not absolute; write the whole path, such as /root/.ssh/, or /home/*/.ssh/ of every user`,
 		"~me/a":                                `path "~me/a" is not absolute; write the whole path, such as /home/me/a`,
 		"etc/ssl/":                             `path "etc/ssl/" is not absolute; write the whole path, such as /etc/ssl/`,
 		"*.pem":                                `path "*.pem" is not absolute; write the whole path, such as /**/*.pem`,

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
@@ -43,6 +44,9 @@ var protocols = []struct {
 	{Raw, "raw", false},
 }
 
+// protocolNumbers are the protocols by their number in /etc/protocols.
+var protocolNumbers = map[int]Protocol{1: ICMP, 6: TCP, 17: UDP, 33: DCCP, 58: ICMP, 132: SCTP, 136: UDPLite, 255: Raw, 262: TCP}
+
 // String returns the protocol as YAML spells it.
 func (p Protocol) String() string {
 	for _, known := range protocols {
@@ -75,6 +79,12 @@ func ParseProtocol(name string) (Protocol, error) {
 			return known.protocol, nil
 		}
 		names[i] = known.name
+	}
+	if number, err := strconv.Atoi(name); err == nil {
+		if known, ok := protocolNumbers[number]; ok {
+			return 0, fmt.Errorf("protocol %d is called %v; write %v", number, known, known)
+		}
+		return 0, fmt.Errorf("protocol %d has no name in policies; leave protocols out to select all, or choose from %s", number, strings.Join(names, ", "))
 	}
 	switch strings.ToLower(name) {
 	case "mptcp", "smc":

@@ -3,9 +3,9 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"os/user"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // ErrUnknownName says that this system has no user or group with a name. The error
@@ -80,7 +80,12 @@ func (r *nameResolver) ids(kind string, ids IDs) IDs {
 	for _, name := range ids.Names {
 		id, err := lookup(name)
 		if errors.Is(err, ErrUnknownName) {
-			r.fail(fmt.Errorf("%s %q %w; create it, write its number or remove it", kind, name, ErrUnknownName))
+			// Only a cause that is not plain follows the name.
+			if _, why, ok := strings.Cut(err.Error(), ErrUnknownName.Error()+": "); ok {
+				r.fail(fmt.Errorf("%s %q %w: %s; create it, write its number or remove it", kind, name, ErrUnknownName, why))
+			} else {
+				r.fail(fmt.Errorf("%s %q %w; create it, write its number or remove it", kind, name, ErrUnknownName))
+			}
 			continue
 		}
 		if err != nil {
@@ -98,33 +103,6 @@ func (r *nameResolver) ids(kind string, ids IDs) IDs {
 
 func (r *nameResolver) fail(err error) {
 	r.errs = append(r.errs, &Error{Source: r.source, Policy: r.policy, Rule: r.rule, Err: err})
-}
-
-// SystemNames returns the functions for [ResolveNames] that look names up in this
-// system's databases of users and groups, once each. The errors for names that
-// those do not have wrap [ErrUnknownName].
-func SystemNames() (users, groups func(name string) (uint32, error)) {
-	users = remembered(func(name string) (string, error) {
-		u, err := user.Lookup(name)
-		if errors.As(err, new(user.UnknownUserError)) {
-			return "", fmt.Errorf("user %q %w", name, ErrUnknownName)
-		}
-		if err != nil {
-			return "", err
-		}
-		return u.Uid, nil
-	})
-	groups = remembered(func(name string) (string, error) {
-		g, err := user.LookupGroup(name)
-		if errors.As(err, new(user.UnknownGroupError)) {
-			return "", fmt.Errorf("group %q %w", name, ErrUnknownName)
-		}
-		if err != nil {
-			return "", err
-		}
-		return g.Gid, nil
-	})
-	return users, groups
 }
 
 // remembered returns a function that asks for each name once. It is not safe for

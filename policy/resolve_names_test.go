@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -77,4 +79,50 @@ func TestSystemNames(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestGetent has a name that only another source than /etc knows: a getent of its own
+// stands for one that asks it.
+func TestGetent(t *testing.T) {
+	for name, test := range map[string]struct {
+		script string
+		want   string // the id, or the end of the error
+	}{
+		"known":     {"[ $1-$2 = passwd-ldapuser ] && echo 'ldapuser:x:5000:5001::/:/bin/sh'", "5000"},
+		"not known": {"exit 2", `user "ldapuser" is unknown; create it, write its number or remove it`},
+		"broken":    {"exit 1", `user "ldapuser" is unknown: getent passwd failed: exit status 1; create it, write its number or remove it`},
+		"nonsense":  {"echo ldapuser:x:-1", `user "ldapuser" is unknown: getent passwd: the answer has no id; create it, write its number or remove it`},
+		"none":      {"", `user "ldapuser" is unknown: only the files of /etc were read, since getent, which asks LDAP and SSSD too, is not installed; create it, write its number or remove it`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Setenv("PATH", dir)
+			if test.script != "" {
+				if err := os.WriteFile(dir+"/getent", []byte("#!/bin/sh\n"+test.script+"\n"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			users, groups := SystemNames()
+			set, err := ResolveNames([]Policy{{Name: "p", Subject: Subject{Users: IDs{Names: []string{"ldapuser"}}}}}, users, groups)
+			got := ""
+			if err != nil {
+				got = strings.TrimPrefix(err.Error(), `policy "p": `)
+			} else {
+				got = set[0].Subject.Users.Ranges[0].String()
+			}
+			if got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
+
+func FuzzParseAccount(f *testing.F) {
+	f.Add([]byte("root:x:0:0:root:/root:/bin/bash\n"))
+	f.Add([]byte("a:b"))
+	f.Fuzz(func(t *testing.T, output []byte) {
+		if id, err := parseAccount(output); err == nil && strings.Trim(id, "0123456789") != "" {
+			t.Errorf("%q has the id %q", output, id)
+		}
+	})
 }

@@ -68,3 +68,11 @@ func newDecoder(file string, size int, lists lists) *decoder {
 	}
 	return d
 }
+
+// wrong returns a function that returns the error of parsing a text.
+func wrong[T any](parse func(string) (T, error)) func(string) error {
+	return func(text string) error {
+		_, err := parse(text)
+		return err
+	}
+}

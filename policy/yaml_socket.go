@@ -26,7 +26,7 @@ func (d *decoder) socketPattern(set strictyaml.Fields) Pattern {
 			p.Ports = append(p.Ports, r)
 		}
 	}
-	for item, text := range d.Texts(set, "addresses", "an address") {
+	for item, text := range d.Texts(set, "addresses", "an address", wrong(ParseAddress)) {
 		prefix, err := ParseAddress(text)
 		d.Check(item, err)
 		p.Addresses = append(p.Addresses, prefix)
@@ -46,7 +46,7 @@ func (d *decoder) socketPattern(set strictyaml.Fields) Pattern {
 			p.Listed = sortPrefixes(append(slices.Clone(p.Listed), listed...))
 		}
 	}
-	for item, text := range d.Texts(set, "protocols", "a protocol") {
+	for item, text := range d.Texts(set, "protocols", "a protocol", wrong(ParseProtocol)) {
 		protocol, err := ParseProtocol(text)
 		d.Check(item, err)
 		p.Protocols = append(p.Protocols, protocol)

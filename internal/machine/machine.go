@@ -20,8 +20,11 @@ const (
 	maxNames    = 3
 )
 
-// Warnings returns what in the policies does not fit this machine.
-func Warnings(set []policy.Policy) []policy.Warning { return At("").Warnings(set) }
+// Warnings returns what in the policies does not fit this machine, and what
+// denies the guard itself what it needs (see [Guard]).
+func Warnings(set []policy.Policy) []policy.Warning {
+	return append(At("").Warnings(set), Guard(set)...)
+}
 
 // Machine is where names of policies are looked up.
 type Machine struct {

@@ -82,6 +82,7 @@ func TestWarnings(t *testing.T) {
 		{"a misspelt file", files("/etc/shadwo"), `on this machine there is no /etc/shadwo; did you mean /etc/shadow?`},
 		{"a misspelt directory above", files("/etc/sll/private/"), `on this machine there is no /etc/sll/private/; did you mean /etc/ssl/private/?`},
 		{"a misspelt directory of a glob", files("/hame/*/.ssh/*"), `on this machine there is no /hame/*/.ssh/*; did you mean /home/*/.ssh/*?`},
+		{"a name of Latin-1", files("/srv/caf\u00e9"), `on this machine there is no /srv/café: names in policies are UTF-8, in which each letter beyond ASCII is two bytes or more; for a name in another encoding write ? for each such byte`},
 		{"brackets", files("/srv/[abc]"), `/srv/[abc] has no wildcard: [ ] and { } stand for themselves, and only *, ? and ** for others; write [/srv/a, /srv/b, /srv/c]`},
 		{"braces", programs("/{usr,}/bin/nc"), `/{usr,}/bin/nc has no wildcard: [ ] and { } stand for themselves, and only *, ? and ** for others; write [/usr/bin/nc, /bin/nc]`},
 		{"a range", files("/srv/[a-z]"), `/srv/[a-z] has no wildcard: [ ] and { } stand for themselves, and only *, ? and ** for others; write one path for each, or * and ? for any bytes within a name`},
@@ -151,19 +152,49 @@ func TestWarningsAreBounded(t *testing.T) {
 	}
 }
 
-// FuzzExpand finds no text that takes long or panics, and nothing is lost of one
-// without brackets.
-func FuzzExpand(f *testing.F) {
-	for _, s := range []string{"/{usr,}/bin/nc", "/srv/[abc]", "/[", "/{a,{b,c}}", "/[]{}", strings.Repeat("/[ab]", 100)} {
-		f.Add(s)
+// TestGuard has sets that deny the guard its own files, or to be started, and the same
+// with an exception.
+func TestGuard(t *testing.T) {
+	everyone, guard := policy.Subject{Everyone: true}, policy.Subject{Binaries: []string{"/usr/bin/ebpfguard"}}
+	rule := func(name string, s policy.Subject, o policy.Operation, allow, deny []policy.Pattern) policy.Policy {
+		return policy.Policy{Name: name, Subject: s, Rules: []policy.Rule{{Operation: o, Allow: allow, Deny: deny}}}
 	}
-	f.Fuzz(func(t *testing.T, text string) {
-		all := expand(text)
-		if len(all) == 0 || len(all) > maxExpanded {
-			t.Fatalf("%d paths", len(all))
-		}
-		if !strings.ContainsAny(text, "[{") && all[0] != strings.ReplaceAll(text, "//", "/") {
-			t.Errorf("%q became %q", text, all)
-		}
-	})
+	files := func(access policy.Access, paths ...string) []policy.Pattern {
+		return []policy.Pattern{policy.FilePattern{Paths: paths, Access: access}}
+	}
+	programs := func(paths ...string) []policy.Pattern {
+		return []policy.Pattern{policy.ProgramPattern{Paths: paths}}
+	}
+	all := []policy.Pattern{policy.FilePattern{All: true}}
+	pins := rule("pins", everyone, policy.FileOpen, nil, files(policy.Write, "/sys/fs/bpf/"))
+	start := rule("start", everyone, policy.BprmCheckSecurity, nil, programs("/"))
+	audited := pins
+	audited.Mode = policy.ModeAudit
+	for _, tt := range []struct {
+		name string
+		set  []policy.Policy
+		want string // policies that are warned about
+	}{
+		{"nothing", nil, ""},
+		{"its pins", []policy.Policy{pins}, "pins"},
+		{"its pins, with an exception that names no access", []policy.Policy{pins, rule("but", guard, policy.FileOpen, files(0, "/sys/fs/bpf/"), nil)}, ""},
+		{"its pins, with an exception that names less", []policy.Policy{pins, rule("but", guard, policy.FileOpen, files(0, "/sys/"), nil)}, "pins"},
+		{"its pins, audited", []policy.Policy{audited}, ""},
+		{"all files", []policy.Policy{rule("p", everyone, policy.FileOpen, files(0, "/usr/"), all)}, "p p"},
+		{"its service", []policy.Policy{rule("p", policy.Subject{Cgroups: []string{"/system.slice"}}, policy.FileOpen, nil, files(policy.Read, "/sys/"))}, "p"},
+		{"root", []policy.Policy{rule("p", policy.Subject{Users: policy.IDs{Names: []string{"root"}}}, policy.FileOpen, nil, files(policy.Write, "/var/"))}, "p"},
+		{"another program", []policy.Policy{rule("p", policy.Subject{Binaries: []string{"/usr/sbin/nginx"}}, policy.FileOpen, nil, all)}, ""},
+		{"its start", []policy.Policy{start}, "start"},
+		{"its start, with an exception", []policy.Policy{start, rule("but", everyone, policy.BprmCheckSecurity, programs("/usr/bin/ebpfguard"), nil)}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var names []string
+			for _, w := range Guard(tt.set) {
+				names = append(names, w.Policy)
+			}
+			if got := strings.Join(names, " "); got != tt.want {
+				t.Errorf("warned about %q, want %q: %v", got, tt.want, Guard(tt.set))
+			}
+		})
+	}
 }

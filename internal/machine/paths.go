@@ -24,7 +24,7 @@ func (m *Machine) rule(o policy.Operation, paths []string, f *findings) {
 				continue
 			}
 			f.add(directoryText(text, "the rule is about the directory itself, not about what is in it"), text)
-		case found.state == absent:
+		case found.state == absent && !slices.Contains(paths, text+"/"):
 			m.absent(text, literal, found, "a rule", f)
 		}
 		if o == policy.FileOpen && isSocket(text, found) {
@@ -55,7 +55,7 @@ func (m *Machine) path(text string, f *findings) (found found, literal string, o
 	}
 	if p.Kind != policy.PathGlob && strings.ContainsAny(text, "[]{}") {
 		meant := "write one path for each, or * and ? for any bytes within a name"
-		if all := expand(text); len(all) > 1 && len(all) <= 8 {
+		if all := policy.ExpandBrackets(text); len(all) > 1 && len(all) <= 8 {
 			meant = "write [" + strings.Join(all, ", ") + "]"
 		}
 		f.add("%s has no wildcard: [ ] and { } stand for themselves, and only *, ? and ** for others; "+meant, text)
@@ -76,6 +76,10 @@ func (m *Machine) absent(text, literal string, found found, what string, f *find
 	}
 	meant := m.meant(literal, found)
 	if meant == "" {
+		if bytes := latin1(literal); bytes != literal {
+			f.add("on this machine there is no %s: names in policies are UTF-8, in which each letter beyond ASCII is two bytes or more; for a name in another encoding write ? for each such byte", text)
+			return
+		}
 		f.add(nothing, text)
 		return
 	}
@@ -88,10 +92,16 @@ func (m *Machine) absent(text, literal string, found found, what string, f *find
 	f.add(fmt.Sprintf("on this machine there is no %%s; did you mean %s?", meant), text)
 }
 
-// likelyDirectories are names that directories have.
-var likelyDirectories = []string{
-	".ssh", ".gnupg", ".aws", ".kube", ".docker", ".config", ".cache", ".local", ".mozilla", ".password-store",
-	"bin", "sbin", "lib", "lib64", "etc", "log", "logs", "ssl", "private", "tmp", "home", "opt", "srv", "usr", "var", "run", "root", "boot",
+// latin1 returns the text with a byte for each letter up to U+00FF.
+func latin1(text string) string {
+	var bytes []byte
+	for _, r := range text {
+		if r > 0xff {
+			return text
+		}
+		bytes = append(bytes, byte(r))
+	}
+	return string(bytes)
 }
 
 // isDirectory reports whether a pattern without a slash at its end is, or is likely
@@ -100,11 +110,10 @@ func isDirectory(text, literal string, found found) bool {
 	if strings.HasSuffix(text, "/") || strings.HasSuffix(text, "*") {
 		return false
 	}
-	base := path.Base(text)
 	if found.state == there && literal == text {
 		return found.mode.IsDir()
 	}
-	return slices.Contains(likelyDirectories, base) || len(base) > 2 && strings.HasSuffix(base, ".d")
+	return policy.IsLikelyDirectory(text)
 }
 
 // isSocket reports whether a path is, or is likely to be, that of a Unix socket.

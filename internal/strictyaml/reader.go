@@ -306,14 +306,21 @@ func (r *Reader) Boolean(n *yaml.Node, what string) (value, ok bool) {
 }
 
 // Texts returns the strings of the list with the key, if there is one, and their
-// nodes.
-func (r *Reader) Texts(set Fields, key, what string) iter.Seq2[*yaml.Node, string] {
+// nodes. Of a number or another word that is no string, what check says of it is the
+// problem, if it says anything: with quotes it would only be the next one.
+func (r *Reader) Texts(set Fields, key, what string, check ...func(string) error) iter.Seq2[*yaml.Node, string] {
 	return func(yield func(*yaml.Node, string) bool) {
 		value, ok := set[key]
 		if !ok {
 			return
 		}
 		for _, item := range r.List(value, key) {
+			if len(check) > 0 && item.Kind == yaml.ScalarNode && !IsNull(item) && item.ShortTag() != "!!str" && item.Style&yaml.TaggedStyle == 0 {
+				if err := check[0](item.Value); err != nil {
+					r.Check(item, err)
+					continue
+				}
+			}
 			if text, ok := r.Text(item, what); ok && !yield(item, text) {
 				return
 			}

@@ -1,13 +1,13 @@
-package machine
+package policy
 
 import "strings"
 
 // maxExpanded bounds the paths that one is expanded to.
 const maxExpanded = 64
 
-// expand returns the paths that a shell would make of one with [abc] and {a,b}; the
-// path alone if it is written otherwise.
-func expand(text string) []string {
+// ExpandBrackets returns the paths that a shell would make of one with [abc] and {a,b};
+// the path alone if it is written otherwise. Policies have no such patterns.
+func ExpandBrackets(text string) []string {
 	all := expandAll(text)
 	if len(all) > maxExpanded {
 		return []string{text}
