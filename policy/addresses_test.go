@@ -33,7 +33,7 @@ func TestReadAddresses(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"10.0.0.1\nexample.org": `list:2: "example.org" is no address; write an address or CIDR such as 10.0.0.0/8 or ::1`,
-		"10.0.0.1,\n10.0.0.0/33\nfe80::1%eth0": `list:1: "10.0.0.1," is no address; write an address or CIDR such as 10.0.0.0/8 or ::1
+		"10.0.0.300\n10.0.0.0/33\nfe80::1%eth0": `list:1: "10.0.0.300" is no address; write an address or CIDR such as 10.0.0.0/8 or ::1
 list:2: the length of "10.0.0.0/33" is wrong; write a number from 0 to 32 after the slash
 list:3: address "fe80::1%eth0" has a zone, which policies cannot match; remove the % and what follows`,
 		"\xff\xfe1\x00":                            `list:1: the file is UTF-16; save it as UTF-8`,

@@ -102,7 +102,7 @@ func validate(w io.Writer, paths []string, format output) error {
 	for _, p := range set {
 		result.Rules += len(p.Rules)
 	}
-	warnings := slices.Concat(policy.Warnings(set), machine.Warnings(set), unknownNames(set))
+	warnings := slices.Concat(policy.Warnings(set), machine.Warnings(set), machine.Guard(set), unknownNames(set))
 	for _, warning := range warnings {
 		result.Warnings = append(result.Warnings, finding(warning))
 	}

@@ -20,11 +20,8 @@ const (
 	maxNames    = 3
 )
 
-// Warnings returns what in the policies does not fit this machine, and what
-// denies the guard itself what it needs (see [Guard]).
-func Warnings(set []policy.Policy) []policy.Warning {
-	return append(At("").Warnings(set), Guard(set)...)
-}
+// Warnings returns what in the policies does not fit this machine.
+func Warnings(set []policy.Policy) []policy.Warning { return At("").Warnings(set) }
 
 // Machine is where names of policies are looked up.
 type Machine struct {
