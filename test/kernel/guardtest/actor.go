@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -212,6 +213,19 @@ type Actor struct {
 	in      io.WriteCloser
 	encoder *json.Encoder
 	decoder *json.Decoder
+}
+
+// Nice gives all threads of the actor a priority, as of nice(1). A test that replaces sets meanwhile does not have to wait
+// for its turn beside actors that never pause.
+func (a *Actor) Nice(t *testing.T, nice int) {
+	t.Helper()
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", a.Command.Process.Pid))
+	Check(t, err)
+	for _, thread := range threads {
+		id, err := strconv.Atoi(thread.Name())
+		Check(t, err)
+		Check(t, unix.Setpriority(unix.PRIO_PROCESS, id, nice))
+	}
 }
 
 func start(program string) (*Actor, error) { return startWith(program, nil) }

@@ -81,6 +81,7 @@ func TestReplacedWhileUsed(t *testing.T) {
 	var wait sync.WaitGroup
 	for i := range 4 {
 		a := guardtest.StartActor(t, "/proc/self/exe")
+		a.Nice(t, 10)
 		// Port 0 takes the way that reads the tables twice.
 		what, denied := guardtest.TCP(guardtest.Lo4, []uint16{2022, 0, 2022, 2023}[i]), i%2 == 0
 		what.Times = 100
