@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ebpfguard/ebpfguard/internal/machine"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -109,8 +110,9 @@ func (d *Daemon) reloadDirectory() error {
 	set, err := loadDirectory(dir)
 	d.directory.lists = fingerprint(addressFiles(set))
 	d.tellModes(dir)
+	replaced := false
 	if err == nil {
-		err = d.replaceFiles(set)
+		replaced, err = d.replaceFiles(set)
 	}
 	d.directory.failed = err != nil
 	if err != nil {
@@ -118,7 +120,26 @@ func (d *Daemon) reloadDirectory() error {
 		return err
 	}
 	d.solved(problemDirectory)
+	if replaced {
+		d.warnOf(set)
+	}
 	return nil
+}
+
+// maxLoggedWarnings bounds the warnings about policies in the log.
+const maxLoggedWarnings = 20
+
+// warnOf logs what in the policies is probably not meant, such as a list of addresses
+// that has become empty.
+func (d *Daemon) warnOf(set []policy.Policy) {
+	warnings := append(policy.Warnings(set), machine.Warnings(set)...)
+	for i, w := range warnings {
+		if i == maxLoggedWarnings {
+			d.log.Warn("more warnings: ebpfguard validate shows them", "left", len(warnings)-i)
+			return
+		}
+		d.log.Warn(w.String())
+	}
 }
 
 // tellModes notes whether others may change the policies of the directory.
@@ -176,22 +197,23 @@ func (d *Daemon) pollDirectory() {
 	}
 }
 
-// replaceFiles puts the policies of files in force in place of the previous ones.
-func (d *Daemon) replaceFiles(set []policy.Policy) error {
+// replaceFiles puts the policies of files in force in place of the previous ones, and
+// reports whether they are others.
+func (d *Daemon) replaceFiles(set []policy.Policy) (replaced bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	next := d.sets
 	next.files = set
 	if err := next.unique(); err != nil {
-		return err
+		return false, err
 	}
 	changes := compare(d.sets.files, set)
 	if changed(changes) || d.stale {
 		if err := d.checkFiles(d.sets.all(), next.all()); err != nil {
-			return err
+			return false, err
 		}
 		if err := d.publish(next); err != nil {
-			return err
+			return false, err
 		}
 		d.log.Info("the policies of the directory are in force", "policies", len(set), "revision", d.revision,
 			"added", changes.GetAdded(), "changed", changes.GetChanged(), "removed", changes.GetRemoved())
@@ -201,7 +223,7 @@ func (d *Daemon) replaceFiles(set []policy.Policy) error {
 	if changed(changes) || !d.directory.kept {
 		d.keepLastGood(set)
 	}
-	return nil
+	return changed(changes), nil
 }
 
 // keepLastGood remembers the policies of files for a start without pins.

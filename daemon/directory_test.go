@@ -46,6 +46,21 @@ func TestDirectory(t *testing.T) {
 	i.want()
 }
 
+// TestEmptyList has a feed become empty: other changes come into force all the same, and
+// the log tells.
+func TestEmptyList(t *testing.T) {
+	w := newWorld(t)
+	w.write("list.txt", "; a feed\n192.0.2.0/24 ; SBL1\n")
+	w.write("a.yaml", strings.Replace(bind("a", 1), "{ports: [1]}", "{addresses_from: [list.txt]}", 1))
+	i := w.start()
+	i.want("a")
+	w.write("list.txt", "; nothing today\n")
+	w.write("b.yaml", bind("b", 2))
+	i.want("a", "b")
+	i.wantProblem("")
+	i.await("a warning", func() bool { return strings.Contains(w.log.String(), "contain no address now") })
+}
+
 // TestDirectoryOfLinks is how Kubernetes replaces files: all at once, by one link.
 func TestDirectoryOfLinks(t *testing.T) {
 	w := newWorld(t)
