@@ -123,6 +123,7 @@ func TestNamesOfFiles(t *testing.T) {
 		{"/etc/shadow", []string{"/etc/shadow", "/tmp/hard", "/hard", "/bind/shadow"}, []string{"/etc", "/etc/shadow2", "/etc/shadow/x", "/bind/other", "/"}},
 		{"/etc/", []string{"/etc", "/etc/x/y", "/bind/x", "/bind", "/bind/other", "/bind/shadow"}, []string{"/", "/etcx", "/tmp"}},
 		{"/bin/sh", []string{"/bin/sh", "/usr/bin/dash"}, []string{"/usr/bin/sh2", "/usr/bin", "/usr/bin/sh"}},
+		{"/srv/caf?", []string{"/srv/caf\xe9", "/srv/cafe"}, []string{"/srv/caf\u00e9", "/srv/caf"}},
 		{"/bin/*", []string{"/bin/x", "/usr/bin/x", "/usr/bin/dash"}, []string{"/usr/bin", "/usr/bin/x/y"}},
 		{"/etc/link/d/", []string{"/srv/d", "/srv/d/x", "/etc/link/d/x"}, []string{"/srv", "/srv/e"}},
 		{"/etc/link/new/x", []string{"/srv/new/x", "/etc/link/new/x"}, []string{"/srv/new"}},

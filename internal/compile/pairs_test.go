@@ -89,3 +89,25 @@ func TestTooManyPairs(t *testing.T) {
 		})
 	}
 }
+
+// TestNoAddressCompiles: a pattern of files without addresses matches nothing, and not
+// everything.
+func TestNoAddressCompiles(t *testing.T) {
+	none := policy.SocketPattern{AddressesFrom: []string{"list"}, Listed: []netip.Prefix{}}
+	for id, o := range map[int]policy.Operation{abi.OperationSocketConnect: policy.SocketConnect, abi.OperationSocketBind: policy.SocketBind} {
+		for _, other := range []policy.Pattern{nil, policy.SocketPattern{Ports: []policy.PortRange{{First: 22, Last: 22}}}} {
+			set := everyone(policy.Rule{Operation: o, Deny: []policy.Pattern{none, other}})
+			if other == nil {
+				set = everyone(deny(o, none))
+			}
+			m := mustCompile(t, set, Options{Number: 1, Key: testKey})
+			for _, port := range []uint16{0, 22, 80} {
+				object := policy.Socket{Address: netip.MustParseAddr("10.0.0.1"), Port: port, Protocol: policy.TCP}
+				want := policy.Decide(set, policy.Request{Operation: o, Object: object}).Verdict
+				if got := m.judge(id, 0, object, nil).Verdict(); got != uint8(want) || (want == policy.Deny) != (other != nil && port == 22) {
+					t.Errorf("%s to port %d: %d, Decide says %v", o, port, got, want)
+				}
+			}
+		}
+	}
+}

@@ -38,7 +38,8 @@ func (m *Machine) Warnings(set []policy.Policy) []policy.Warning {
 	var warnings []policy.Warning
 	for _, p := range set {
 		subject := findings{}
-		m.subject(p.Subject, &subject)
+		exception := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return len(r.Allow) > 0 && len(r.Deny) == 0 })
+		m.subject(p.Subject, exception, &subject)
 		warnings = append(warnings, subject.warnings(p.Source, p.Name, -1)...)
 		for i, r := range p.Rules {
 			rule := findings{}

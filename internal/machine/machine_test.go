@@ -31,6 +31,7 @@ func newRoot(t *testing.T) string {
 	}
 	for name, content := range map[string]string{
 		"etc/shadow": "", "usr/bin/python3.11": "\x7fELF", "usr/bin/nc": "\x7fELF", "opt/app-1/bin/app": "", "srv/[x]/f": "",
+		"usr/bin/bysudo": "#!/usr/bin/sudo -u x sh\n", "usr/bin/wrapper": "#! /bin/sh\nexec 2>&1\n# exec no\n  exec -a x \"$PROG\"\n",
 		"usr/bin/direct": "#!/usr/bin/python3\n", "usr/bin/byenv": "#! /usr/bin/env -S A=1 python3 -u\n", "usr/bin/empty": "",
 		"sys/fs/cgroup/cgroup.controllers": "",
 	} {
@@ -52,7 +53,7 @@ func TestWarnings(t *testing.T) {
 	root := newRoot(t)
 	const (
 		itself = ` is a directory, and the rule is about the directory itself, not about what is in it; did you mean `
-		both   = `: the rule is about both, as it is when the policy is applied; apply it again when the link has changed`
+		both   = `: the rule is about both, as the link leads now`
 		none   = `; correct it, unless it comes later or the policy is for another machine`
 	)
 	files := func(paths ...string) policy.Policy {
@@ -63,6 +64,10 @@ func TestWarnings(t *testing.T) {
 	}
 	by := func(binaries ...string) policy.Policy {
 		return policy.Policy{Subject: policy.Subject{Binaries: binaries}}
+	}
+	const ends = `, and is no longer the script: the subject does not select it; name that program, or add descendants: true`
+	except := func(s policy.Subject) policy.Policy {
+		return policy.Policy{Subject: s, Rules: []policy.Rule{{Operation: policy.SocketConnect, Allow: []policy.Pattern{policy.SocketPattern{All: true}}}}}
 	}
 	in := func(cgroups ...string) policy.Policy { return policy.Policy{Subject: policy.Subject{Cgroups: cgroups}} }
 	for _, tt := range []struct {
@@ -88,9 +93,9 @@ func TestWarnings(t *testing.T) {
 		{"a range", files("/srv/[a-z]"), `/srv/[a-z] has no wildcard: [ ] and { } stand for themselves, and only *, ? and ** for others; write one path for each, or * and ? for any bytes within a name`},
 		{"brackets that are there", files("/srv/[x]/f"), ``},
 		{"a variable", files("/home/$USER/.ssh/"), `/home/$USER/.ssh/ is no variable: $ stands for itself; write the path as it is, with * for any name, such as /home/*/.ssh/`},
-		{"a link", files("/etc/up"), `/etc/up is a link, or lies below one, and leads to /etc/shadow` + both},
-		{"below a link", files("/opt/app/bin/"), `/opt/app/bin/ is a link, or lies below one, and leads to /opt/app-1/bin` + both},
-		{"a dangling link", files("/opt/next/bin/"), `/opt/next/bin/ leads by a link to /opt/app-2, which does not exist: a rule that names it is about the link alone until the policy is applied again`},
+		{"a link", files("/etc/up"), `/etc/up leads by a link to /etc/shadow` + both},
+		{"below a link", files("/opt/app/bin/"), `/opt/app/bin/ leads by a link to /opt/app-1/bin` + both},
+		{"a dangling link", files("/opt/next/bin/"), `/opt/next/bin/ leads by a link to /opt/app-2, which does not exist: a rule that names it is about the link alone until the link leads somewhere`},
 		{"a loop", files("/opt/loop"), ``},
 		{"a socket", files("/run/docker"), `connecting to a Unix socket opens no file, so this rule does not keep processes from connecting to /run/docker; use the permissions of the socket's file or of its directory`},
 		{"a socket that is likely", files("/etc/*.sock"), `connecting to a Unix socket opens no file, so this rule does not keep processes from connecting to /etc/*.sock; use the permissions of the socket's file or of its directory`},
@@ -98,10 +103,14 @@ func TestWarnings(t *testing.T) {
 		{"programs", by("/usr/bin/nc", "/bin/nc", "/usr/bin/", "/usr/bin/direct", "/usr/bin/empty", "/usr/bin/n?"), ``},
 		{"a directory as a program", by("/opt/venv/bin"), `/opt/venv/bin is a directory, and no process runs a directory; did you mean /opt/venv/bin/?`},
 		{"no such program", by("/usr/bin/ncc"), `on this machine there is no /usr/bin/ncc; did you mean /usr/bin/nc?`},
-		{"a link to a shared program", by("/opt/venv/bin/python"), `/opt/venv/bin/python leads by a link to /usr/bin/python3.11, so the subject is every process that runs that file, by whatever name it was started: if only this name is meant, put a copy of the program there; apply the policy again when the link has changed`},
-		{"a directory behind a link", by("/opt/app/"), `/opt/app/ leads by a link to /opt/app-1: the subject is what runs from there, as it is when the policy is applied; apply it again when the link has changed`},
-		{"a script by env", by("/usr/bin/byenv"), `/usr/bin/byenv is a script that is run by /usr/bin/env, which starts python3 anew: that process runs python3, and no longer the script, so the subject does not select it; name the interpreter in the first line by its path, or add descendants: true`},
-		{"a script by env, with descendants", policy.Policy{Subject: policy.Subject{Binaries: []string{"/usr/bin/byenv"}, Descendants: true}}, ``},
+		{"a link to a shared program", by("/opt/venv/bin/python"), `/opt/venv/bin/python leads by a link to /usr/bin/python3.11, so the subject is every process that runs that file, by whatever name it was started: if only this name is meant, put a copy of the program there`},
+		{"a directory behind a link", by("/opt/app/"), `/opt/app/ leads by a link to /opt/app-1: the subject is what runs from there, as the link leads now`},
+		{"a script by env", by("/usr/bin/byenv"), ``},
+		{"a script by sudo", by("/usr/bin/bysudo"), `/usr/bin/bysudo is a script that is run by /usr/bin/sudo: the process goes on as another program` + ends},
+		{"a script by sudo, with descendants", policy.Policy{Subject: policy.Subject{Binaries: []string{"/usr/bin/bysudo"}, Descendants: true}}, ``},
+		{"a shell script with exec", by("/usr/bin/wrapper"), `/usr/bin/wrapper is a shell script with exec (line 4): from there on the process runs another program` + ends},
+		{"an exception for a script", except(policy.Subject{Binaries: []string{"/usr/bin/direct"}}), `/usr/bin/direct is a script, so the exception is one for every user who may start it: they choose the environment (PYTHONPATH, PATH), and with it what the script does; add users or cgroups to the subject`},
+		{"an exception for a script of a user", except(policy.Subject{Binaries: []string{"/usr/bin/direct"}, Users: policy.IDs{Ranges: []policy.IDRange{{}}}}), ``},
 		{"cgroups", in("/system.slice/nginx.service", "/", "/*.slice"), ``},
 		{"no such cgroup", in("/user.slice/x"), `on this machine there is no cgroup /user.slice/x now` + none},
 		{"a misspelt cgroup", in("/system.slice/ngnix.service"), `on this machine there is no cgroup /system.slice/ngnix.service; did you mean /system.slice/nginx.service?`},
@@ -197,4 +206,17 @@ func TestGuard(t *testing.T) {
 			}
 		})
 	}
+}
+
+// FuzzScript finds no beginning of a script that panics.
+func FuzzScript(f *testing.F) {
+	for _, s := range []string{"", "#!", "#! /bin/sh -e\nexec \"$@\"\n", "#!\n", "#!" + strings.Repeat("x", 300), "\x7fELF"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, script string) {
+		interpreter, line := interpreterOf(script), execLine(script)
+		if strings.ContainsAny(interpreter, " \t\n") || line < 0 || line > 1+strings.Count(script, "\n") {
+			t.Errorf("%q, line %d of %q", interpreter, line, script)
+		}
+	})
 }

@@ -31,7 +31,7 @@ func (m *Machine) rule(o policy.Operation, paths []string, f *findings) {
 			f.add("connecting to a Unix socket opens no file, so this rule does not keep processes from connecting to %s; use the permissions of the socket's file or of its directory", text)
 		}
 		if found.state == there && found.linked {
-			f.add(fmt.Sprintf("%%s is a link, or lies below one, and leads to %s: the rule is about both, as it is when the policy is applied; apply it again when the link has changed", found.real), text)
+			f.add(fmt.Sprintf("%%s leads by a link to %s: the rule is about both, as the link leads now", found.real), text)
 		}
 	}
 }
@@ -71,7 +71,7 @@ func (m *Machine) path(text string, f *findings) (found found, literal string, o
 // absent says that a path is not there.
 func (m *Machine) absent(text, literal string, found found, what string, f *findings) {
 	if found.linked {
-		f.add(fmt.Sprintf("%%s leads by a link to %s, which does not exist: %s that names it is about the link alone until the policy is applied again", path.Join(found.directory, found.missing), what), text)
+		f.add(fmt.Sprintf("%%s leads by a link to %s, which does not exist: %s that names it is about the link alone until the link leads somewhere", path.Join(found.directory, found.missing), what), text)
 		return
 	}
 	meant := m.meant(literal, found)
