@@ -104,6 +104,22 @@ func TestNoAddress(t *testing.T) {
 	}
 }
 
+// FuzzReadAddresses finds no list that panics, and whatever is read is sorted and valid.
+func FuzzReadAddresses(f *testing.F) {
+	for _, text := range []string{"", "\uFEFF; x\r\n10.0.0.0/8 ; SBL1\n::1#\n", "\xff\xfe1\x00", "::ffff:1.2.3.4/96\n1.2.3.4/33\n", ";#;\n", strings.Repeat("1.1.1.1\n", 50)} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		list, err := readAddresses("list", strings.NewReader(text))
+		if err != nil {
+			return
+		}
+		if err := (SocketPattern{AddressesFrom: []string{"list"}, Listed: list}).validate(); err != nil {
+			t.Errorf("%q: %v", text, err)
+		}
+	})
+}
+
 func TestFindListedAgainstContains(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 6))
 	for range 3000 {
