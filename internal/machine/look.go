@@ -95,7 +95,7 @@ func (m *Machine) meant(name string, f found) string {
 	entries, _ := directory.Readdirnames(maxEntries)
 	slices.Sort(entries)
 	near := strictyaml.Nearest(f.missing, entries)
-	if near == "" || f.linked {
+	if near == "" || f.linked || len(f.missing) <= shortName && !alike(f.missing, near) {
 		return ""
 	}
 	meant := path.Join(f.directory, near)
@@ -106,4 +106,23 @@ func (m *Machine) meant(name string, f found) string {
 		return ""
 	}
 	return meant
+}
+
+// shortName is up to which length two changes make another name: sed is not sudo.
+const shortName = 5
+
+// alike reports whether two names differ in one byte, or by two that changed places.
+func alike(a, b string) bool {
+	if strictyaml.EditDistance(a, b) <= 1 {
+		return true
+	}
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) - 1 {
+		if a[:i] == b[:i] && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:] {
+			return true
+		}
+	}
+	return false
 }

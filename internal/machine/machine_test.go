@@ -30,7 +30,7 @@ func newRoot(t *testing.T) string {
 		check(os.MkdirAll(filepath.Join(root, directory), 0o755))
 	}
 	for name, content := range map[string]string{
-		"etc/shadow": "", "usr/bin/python3.11": "\x7fELF", "usr/bin/nc": "\x7fELF", "opt/app-1/bin/app": "", "srv/[x]/f": "",
+		"etc/shadow": "", "usr/bin/python3.11": "\x7fELF", "usr/bin/nc": "\x7fELF", "usr/bin/sed": "\x7fELF", "opt/app-1/bin/app": "", "srv/[x]/f": "",
 		"usr/bin/bysudo": "#!/usr/bin/sudo -u x sh\n", "usr/bin/wrapper": "#! /bin/sh\nexec 2>&1\n# exec no\n  exec -a x \"$PROG\"\n",
 		"usr/bin/direct": "#!/usr/bin/python3\n", "usr/bin/byenv": "#! /usr/bin/env -S A=1 python3 -u\n", "usr/bin/empty": "",
 		"sys/fs/cgroup/cgroup.controllers": "",
@@ -85,6 +85,8 @@ func TestWarnings(t *testing.T) {
 		{"no such file", files("/etc/passwd-like"), `on this machine there is no /etc/passwd-like` + none},
 		{"no such files", files("/1", "/2", "/3", "/4", "/5"), `on this machine there is no /1, /2, /3 and 2 more` + none},
 		{"a misspelt file", files("/etc/shadwo"), `on this machine there is no /etc/shadwo; did you mean /etc/shadow?`},
+		{"a short name that is another one", by("/usr/bin/sudo"), `on this machine there is no /usr/bin/sudo` + none},
+		{"a short name with bytes exchanged", by("/usr/bin/sde"), `on this machine there is no /usr/bin/sde; did you mean /usr/bin/sed?`},
 		{"a misspelt directory above", files("/etc/sll/private/"), `on this machine there is no /etc/sll/private/; did you mean /etc/ssl/private/?`},
 		{"a misspelt directory of a glob", files("/hame/*/.ssh/*"), `on this machine there is no /hame/*/.ssh/*; did you mean /home/*/.ssh/*?`},
 		{"a name of Latin-1", files("/srv/caf\u00e9"), `on this machine there is no /srv/café: names in policies are UTF-8, in which each letter beyond ASCII is two bytes or more; for a name in another encoding write ? for each such byte`},

@@ -24,7 +24,7 @@ func Suggest(name string, known []string) string {
 func Nearest(name string, known []string) string {
 	best, distance := "", 3
 	for _, k := range known {
-		if d := editDistance(strings.ToLower(name), k); d < distance && d < min(len(k), len(name)) {
+		if d := EditDistance(strings.ToLower(name), k); d < distance && d < min(len(k), len(name)) {
 			best, distance = k, d
 		}
 	}
@@ -36,9 +36,9 @@ func Nearest(name string, known []string) string {
 	return best
 }
 
-// editDistance returns how many bytes have to be inserted, removed or replaced
+// EditDistance returns how many bytes have to be inserted, removed or replaced
 // to make b from a.
-func editDistance(a, b string) int {
+func EditDistance(a, b string) int {
 	if len(a) > 64 {
 		return len(a) // a long name is no typing mistake
 	}
