@@ -4,6 +4,7 @@
 #define EBPFGUARD_MOUNT_H
 
 #include "judged.h"
+#include "mount_data.h"
 #include "object.h"
 #include "verdict.h"
 
@@ -51,6 +52,20 @@ static __always_inline __u32 flags_of_call(unsigned long flags)
 	return result;
 }
 
+/* either_of returns the options that are in doubt where flags and data of mount(2) name
+ * these. */
+static __always_inline __u32 either_of(__u32 flags, __u32 told)
+{
+	__u32 pairs;
+
+	told |= flags;
+	told |= flags & MOUNT_NOATIME ? 0 : MARK_ATIME;
+	told |= flags & MOUNT_SYNC ? 0 : MARK_ASYNC;
+	pairs = told & told >> 1 & OPTION_PAIRS;
+	return pairs | pairs << 1 | (told & MARK_ATIME ? told & MOUNT_NOATIME : 0) |
+	       (told & MARK_ASYNC ? told & MOUNT_SYNC : 0);
+}
+
 /* flags_of_mount translates the flags that a mount has. */
 static __always_inline __u32 flags_of_mount(struct vfsmount *mnt)
 {
@@ -61,14 +76,64 @@ static __always_inline __u32 flags_of_mount(struct vfsmount *mnt)
 
 	if (flags & MNT_NOATIME)
 		result |= MOUNT_NOATIME;
+	if (super & MS_SYNCHRONOUS)
+		result |= MOUNT_SYNC;
 	return result;
+}
+
+/* Of how many options a mount may have one or the other. */
+#define CHOICES 6
+
+/* chosen returns one of the pair of flags, or the first or nothing, if that is in doubt. */
+static __always_inline __u32 chosen(__u32 either, __u32 with, __u32 without, bool first)
+{
+	return either & (first ? with : without);
+}
+
+/* flags_of_choice returns the flags of a mount if each option that is in doubt is what the
+ * bits of `choice` say. */
+static __always_inline __u32 flags_of_choice(__u32 flags, __u32 either, __u32 choice)
+{
+	return (flags & ~either) | chosen(either, MOUNT_RO, MOUNT_RW, choice & 1) |
+	       chosen(either, MOUNT_NOSUID, MOUNT_SUID, choice & 2) |
+	       chosen(either, MOUNT_NODEV, MOUNT_DEV, choice & 4) |
+	       chosen(either, MOUNT_NOEXEC, MOUNT_EXEC, choice & 8) |
+	       chosen(either, MOUNT_NOATIME, 0, choice & 16) |
+	       chosen(either, MOUNT_SYNC, 0, choice & 32);
+}
+
+/* judge_choice judges scratch->object as a mount with the options of one choice. */
+__noinline __u64 judge_choice(__u32 id, __u64 begun, __u64 classes, __u64 rest, __u32 choice)
+{
+	struct scratch *scratch = current_scratch();
+	__u32 flags;
+
+	if (!scratch)
+		return begun >> 32 << 32 | UNDECIDED_DENY;
+	flags = flags_of_choice(scratch->object.flags, scratch->object.either, choice);
+	return names_verdict(id, begun, classes, rest | (__u64)class_of_flags(id, flags) << 48);
+}
+
+/* judge_choices is the strictest verdict over all choices but the first. */
+__noinline __u64 judge_choices(__u32 id, __u64 begun, __u64 classes, __u64 rest)
+{
+	__u64 answer = begun >> 32 << 32 | NO_RULE_ALLOW, next;
+	__u32 choice;
+
+	for (choice = 1; choice < 1 << CHOICES; choice++) {
+		next = judge_choice(id, begun, classes, rest, choice);
+		if ((__u32)next == RETRY)
+			return RETRY;
+		answer = next >> 32 << 32 | stricter(answer, next);
+	}
+	return answer;
 }
 
 /* judge_mount_once judges scratch->object as a mount, once. */
 __noinline __u64 judge_mount_once(__u32 id, __u64 begun, __u32 last)
 {
 	struct scratch *scratch = current_scratch();
-	__u64 classes, rest;
+	__u64 classes, rest, answer, others;
 
 	if (is_final(begun))
 		return early_answer(begun);
@@ -77,11 +142,16 @@ __noinline __u64 judge_mount_once(__u32 id, __u64 begun, __u32 last)
 	classes = object_classes(id);
 	if (classes & CLASSES_RETRY && !last)
 		return RETRY;
-	rest = rest_of_keys(id, (struct key[]){AUTOMATON(SOURCE), AUTOMATON(TYPE),
-					       FLAGS(scratch->object.flags)});
+	rest = rest_of_keys(id, (struct key[]){AUTOMATON(SOURCE), AUTOMATON(TYPE), {}});
 	if (rest == NOT_FOUND)
 		return begun >> 32 << 32 | UNDECIDED_DENY;
-	return names_verdict(id, begun, classes, rest);
+	answer = judge_choice(id, begun, classes, rest, 0);
+	if (!scratch->object.either || (__u32)answer == RETRY)
+		return answer;
+	others = judge_choices(id, begun, classes, rest);
+	if ((__u32)others == RETRY)
+		return RETRY;
+	return answer >> 32 << 32 | stricter(answer, others);
 }
 
 /* set_mount makes a mount scratch->object; false when there is no memory. */
@@ -101,6 +171,15 @@ static __always_inline bool set_mount(struct scratch *scratch, __u64 mnt, __u64 
 		if (scratch->object.type[i] == '.')
 			scratch->object.type[i] = 0;
 	return true;
+}
+
+/* add_data makes scratch->object, a mount by mount(2), one with that data, too. */
+static __always_inline void add_data(struct scratch *scratch, const void *data)
+{
+	__u32 told = options_of_data(as_number(data));
+
+	scratch->object.either = either_of(scratch->object.flags, told);
+	scratch->object.flags |= scratch->object.either;
 }
 
 /* decide_mount judges scratch->object and concludes. */

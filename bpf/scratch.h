@@ -30,8 +30,20 @@ struct object {
 	__u64 source;
 	__u32 flags; /* as in struct alert */
 	__u32 from_uid, from_gid, to, means;
-	__u32 reserved;
+	/* Options that a mount may have or not, of a pair both; flags has them too. */
+	__u32 either;
 	__u8 type[TYPE_LENGTH];
+};
+
+/* The reading of a mount's data (mount_data.h). */
+struct mount_data {
+	/* The address of the bytes that follow. */
+	__u64 next;
+	/* The word so far and its length. */
+	__u64 word;
+	__u32 letters;
+	/* enum mount_flags and marks */
+	__u32 told;
 };
 
 /* A task's scratch space; made at its first walk. Much of it would be local
@@ -94,6 +106,7 @@ struct scratch {
 	 * (judged.h). */
 	__u64 judged;
 	__s64 judged_by;
+	struct mount_data data;
 	/* Where a mount comes from, where the kernel has no string of it. */
 	__u8 source[MAX_NAME + 1];
 };

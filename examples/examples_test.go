@@ -39,6 +39,12 @@ func mount(o policy.Operation, target string, flags policy.MountFlags, want poli
 	return attempt{by("/usr/bin/mount"), policy.Mount{Target: policy.Names{Path: target}, Flags: flags}, want, o}
 }
 
+// withData is an attempt to mount with a data string, too.
+func withData(a attempt, data string) attempt {
+	a.object = a.object.(policy.Mount).WithData(data)
+	return a
+}
+
 func become(process policy.Process, from, to uint32, want policy.Verdict) attempt {
 	return attempt{process, policy.Credentials{FromUID: from, FromGID: from, To: to}, want, policy.TaskFixSetuid}
 }
@@ -103,6 +109,9 @@ var examples = map[string][]attempt{
 	"keep-read-only.yaml": {
 		mount(policy.SbRemount, "/usr", policy.MountReadWrite, policy.Deny),
 		mount(policy.SbRemount, "/usr", policy.MountReadOnly, policy.Allow),
+		withData(mount(policy.SbRemount, "/usr", policy.MountReadOnly, policy.Deny), "rw"),
+		withData(mount(policy.SbRemount, "/usr", policy.MountReadOnly, policy.Deny), "errors=remount-ro,rw,ro"),
+		withData(mount(policy.SbRemount, "/usr", policy.MountReadOnly, policy.Allow), "errors=remount-ro"),
 		mount(policy.SbRemount, "/", policy.MountReadWrite, policy.Allow),
 	},
 	"keep-logs.yaml": {

@@ -31,6 +31,9 @@ type Mount struct {
 	// a change of propagation.
 	Type  string
 	Flags MountFlags
+	// Either are the options that it may have or not, of a pair both names; Flags has
+	// none of them. See [Mount.WithData].
+	Either MountFlags
 }
 
 // The keys of a mount's [Specificity].
@@ -64,7 +67,7 @@ func (m Mount) withNames(n Names) Object {
 }
 
 // valid reports whether the mount is one that can be judged.
-func (m Mount) valid() bool { return m.Flags&^AllMountFlags == 0 }
+func (m Mount) valid() bool { return m.Flags&^AllMountFlags == 0 && m.Either&^optionFlags == 0 }
 
 // String returns type, source, target and flags of the mount.
 func (m Mount) String() string {
@@ -79,6 +82,9 @@ func (m Mount) String() string {
 	if m.Flags != 0 {
 		parts = append(parts, "("+m.Flags.String()+")")
 	}
+	if m.Either != 0 {
+		parts = append(parts, "(or not: "+m.Either.String()+")")
+	}
 	return strings.Join(parts, " ")
 }
 
@@ -87,11 +93,12 @@ func (k mountKind) judge(j judge, o Object) (judgement, bool) {
 	if !ok || !m.valid() {
 		return judgement{}, false
 	}
-	return j.names(m), true
+	return j.choices(m), true
 }
 
 func (mountKind) notes(from, to Object) []string {
-	return nameNotes(from.(Mount).Target, to.(Mount).Target)
+	a, b := from.(Mount), to.(Mount)
+	return append(nameNotes(a.Target, b.Target), choiceNotes(a, b)...)
 }
 
 // matches reports whether the pattern selects the mount, of whose target only Path

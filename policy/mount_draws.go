@@ -93,8 +93,8 @@ func (k mountKind) randomPattern(d Draws) Pattern {
 func (k mountKind) randomObject(d Draws) Object {
 	m := Mount{Target: d.Names(), Type: choose(d, append(randomTypes, "")...)}
 	options := MountFlags(0)
-	for _, pair := range optionPairs {
-		options |= choose(d, pair[:]...)
+	for _, o := range mountOptions {
+		options |= choose(d, 0, o.with)
 	}
 	switch k.operation {
 	case SbMount:
@@ -102,13 +102,31 @@ func (k mountKind) randomObject(d Draws) Object {
 		m.Flags = choose(d, MountNew, MountBind, MountBind|MountRecursive, MountMove, MountPrivate, MountPivot)
 		if m.Flags == MountNew {
 			m.Flags |= options
-		} else {
-			m.Type = ""
+			return m.WithData(RandomMountData(d))
 		}
+		m.Type = ""
 	case SbRemount:
 		m.Source, m.Flags = choose(d, append(randomSources, "")...), options
+		return m.WithData(RandomMountData(d))
 	case SbUmount:
 		m.Flags = choose(d, 0, MountDetach, MountForce, MountDetach|MountForce)
 	}
 	return m
+}
+
+// RandomMountData returns a data string of mount(2), see [RandomPattern].
+func RandomMountData(d Draws) string {
+	if chance(d, 40) {
+		return ""
+	}
+	if chance(d, 5) {
+		return choose(d, "sep=;ro;rw", "\x06\x01rw", "a\x7f", strings.Repeat("x,", MaxMountData), "size=1m\x00rw")
+	}
+	var list []string
+	for range 1 + d.IntN(4) {
+		o := choose(d, mountOptions...)
+		list = append(list, choose(d, o.withWord, o.withoutWord, "size=1m", "", "=", "row", "r", "norw", "ro=1", "lowerdir=/rw",
+			"context=\"a", "upperdir=/a\\", "errors=remount-ro", strings.Repeat("y", d.IntN(300))))
+	}
+	return strings.Join(list, choose(d, ",", ",", ",", ",,", ";", " "))
 }

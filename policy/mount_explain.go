@@ -5,8 +5,9 @@ import "fmt"
 var (
 	flagSource = &Flag{Name: "source", Usage: "mount: the `device` or directory that is mounted, as the process names it"}
 	flagTarget = &Flag{Name: "target", Usage: "mount: the `path` where it is mounted; an empty one for a mount that is nowhere yet"}
+	flagData   = &Flag{Name: "data", Usage: "mount: the `string` of data that mount(2) is given, such as rw,size=1m"}
 	flagType   = &Flag{Name: "type", Usage: "mount: the `type` of the file system; by default one that no policy names"}
-	flagFlags  = &Flag{Name: "flags", Usage: "mount: its `flags`, such as bind or new,ro,nosuid; of what is new, rw, suid, dev and exec unless told otherwise", Form: FlagList, Words: mountFlagNames[:]}
+	flagFlags  = &Flag{Name: "flags", Usage: "mount: its `flags`, such as bind or new,ro,nosuid; of what is new, rw, suid, dev and exec unless told otherwise; two that exclude each other, such as ro,rw, stand for a mount that may be either", Form: FlagList, Words: mountFlagNames[:]}
 )
 
 func (k mountKind) flags() []*Flag {
@@ -14,7 +15,7 @@ func (k mountKind) flags() []*Flag {
 	if k.operation == SbUmount {
 		return flags
 	}
-	return append([]*Flag{flagSource}, flags...)
+	return append([]*Flag{flagSource, flagData}, flags...)
 }
 
 func (k mountKind) object(d *Description) (Object, error) {
@@ -47,10 +48,5 @@ func (k mountKind) object(d *Description) (Object, error) {
 	if k.operation == SbUmount || k.operation == SbMount && m.Flags&MountNew == 0 {
 		return m, nil // has no options of its own
 	}
-	for _, pair := range optionPairs {
-		if m.Flags&(pair[0]|pair[1]) == 0 {
-			m.Flags |= pair[0]
-		}
-	}
-	return m, nil
+	return m.WithData(d.text(flagData)), nil
 }

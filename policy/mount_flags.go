@@ -106,10 +106,5 @@ func (f MountFlags) names() []string {
 // String returns the flags as YAML spells them.
 func (f MountFlags) String() string { return strings.Join(f.names(), ", ") }
 
-// kindFlags tell what kind of mount it is; optionPairs are the options that a
-// file system or mount has one of, the default first.
+// kindFlags tell what kind of mount it is.
 const kindFlags = MountNew | MountBind | MountMove | MountShared | MountPrivate | MountSlave | MountUnbindable | MountPivot
-
-var optionPairs = [][2]MountFlags{
-	{MountReadWrite, MountReadOnly}, {MountSUID, MountNoSUID}, {MountDev, MountNoDev}, {MountExec, MountNoExec},
-}

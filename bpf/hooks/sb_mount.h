@@ -48,8 +48,9 @@ static __always_inline __u64 name_of_type(const char *type)
 }
 
 static __always_inline int decide_call(const char *source, const struct path *path,
-				       const char *type, unsigned long flags)
+				       const char *type, unsigned long flags, const void *data)
 {
+	struct scratch *scratch = current_scratch();
 	__u32 kind = kind_of_call(flags), result = kind;
 
 	/* A bind mount has the options of what it shows; only a new mount and
@@ -60,9 +61,10 @@ static __always_inline int decide_call(const char *source, const struct path *pa
 		type = NULL;
 	if (kind & (MOUNT_SHARED | MOUNT_PRIVATE | MOUNT_SLAVE | MOUNT_UNBINDABLE))
 		source = NULL;
-	if (!set_mount(current_scratch(), (__u64)path->mnt, (__u64)path->dentry, result, source,
-		       type))
+	if (!set_mount(scratch, (__u64)path->mnt, (__u64)path->dentry, result, source, type))
 		return decide_undecided(OPERATION_SB_MOUNT, HOOK_SB_MOUNT);
+	if (kind == MOUNT_NEW)
+		add_data(scratch, data);
 	return decide_mount(OPERATION_SB_MOUNT, HOOK_SB_MOUNT);
 }
 
@@ -76,7 +78,7 @@ int BPF_PROG(sb_mount, const char *source, const struct path *path, const char *
 		return ret;
 	if (flags & MS_REMOUNT)
 		return 0; /* judged as sb_remount */
-	ret = decide_call(source, path, type, flags);
+	ret = decide_call(source, path, type, flags, data);
 	scratch = current_scratch();
 	if (scratch)
 		remember_judged(scratch,
@@ -88,15 +90,17 @@ SEC("lsm/sb_kern_mount")
 int BPF_PROG(sb_kern_mount, struct super_block *sb, int ret)
 {
 	struct scratch *scratch = current_scratch();
+	unsigned long flags;
 
 	if (ret)
 		return ret;
 	if (is_judged(scratch, name_of_type(type_of(sb))))
 		return 0; /* by mount(2), allowed a moment ago */
+	/* What fsconfig(2) asked for is in the superblock; the rest, move_mount tells. */
+	flags = BPF_CORE_READ(sb, s_flags);
 	if (!set_mount(scratch, 0, 0,
-		       MOUNT_NEW | options_of(BPF_CORE_READ(sb, s_flags) & MS_RDONLY, false, false,
-					      false),
-		       NULL, type_of(sb)))
+		       MOUNT_NEW | flags_of_call(flags & (MS_RDONLY | MS_SYNCHRONOUS)), NULL,
+		       type_of(sb)))
 		return decide_undecided(OPERATION_SB_MOUNT, HOOK_SB_KERN_MOUNT);
 	return decide_mount(OPERATION_SB_MOUNT, HOOK_SB_KERN_MOUNT);
 }

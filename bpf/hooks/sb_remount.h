@@ -24,6 +24,8 @@ int BPF_PROG(remount_call, const char *source, const struct path *path, const ch
 	kind = flags_of_call(flags) | (flags & MS_BIND ? MOUNT_BIND : 0);
 	if (!set_mount(scratch, (__u64)path->mnt, (__u64)path->dentry, kind, source, type_of(sb)))
 		return decide_undecided(OPERATION_SB_REMOUNT, HOOK_SB_MOUNT);
+	if (!(flags & MS_BIND))
+		add_data(scratch, data);
 	ret = decide_mount(OPERATION_SB_REMOUNT, HOOK_SB_MOUNT);
 	remember_judged(scratch, ret || flags & MS_BIND ? 0 : as_number(sb));
 	return ret;
@@ -34,15 +36,18 @@ int BPF_PROG(sb_remount, struct super_block *sb, void *options, int ret)
 {
 	struct scratch *scratch = current_scratch();
 	struct vfsmount *mnt = (void *)any_mount(as_number(sb));
+	const __u32 in_doubt = MOUNT_RO | MOUNT_RW | MOUNT_SYNC;
 
 	if (ret)
 		return ret;
 	if (is_judged(scratch, as_number(sb)))
 		return 0; /* by mount(2), allowed a moment ago */
-	/* The hook does not tell what is asked for: it may become either. */
+	/* The hook does not tell what is asked for: it may become either. The options
+	 * of the mount, which stay, count as the more dangerous. */
 	if (!set_mount(scratch, (__u64)mnt, (__u64)BPF_CORE_READ(mnt, mnt_root),
-		       MOUNT_RO | options_of(false, false, false, false), NULL, type_of(sb)))
+		       options_of(false, false, false, false) | in_doubt, NULL, type_of(sb)))
 		return decide_undecided(OPERATION_SB_REMOUNT, HOOK_SB_REMOUNT);
+	scratch->object.either = in_doubt;
 	return decide_mount(OPERATION_SB_REMOUNT, HOOK_SB_REMOUNT);
 }
 

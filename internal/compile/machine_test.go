@@ -333,13 +333,18 @@ func (m machine) judge(id int, class uint32, object policy.Object, identity func
 		}
 		return m.judgeNames(o, row, n, object.Unknown, traits)
 	case policy.Mount:
-		flags := uint32(0)
-		for i := range o.MaskCount {
-			if m.words[o.Masks+i]&uint32(object.Flags) != 0 {
-				flags |= 1 << i
+		target, source, kind := walk(object.Target), one(o.Automata[1], object.Source), one(o.Automata[2], object.Type)
+		var v abi.Verdict
+		for _, choice := range object.Choices() {
+			flags := uint32(0)
+			for i := range o.MaskCount {
+				if m.words[o.Masks+i]&uint32(choice) != 0 {
+					flags |= 1 << i
+				}
 			}
+			v = stricter(v, m.judgeNames(o, row, target, object.Target.Unknown, source, kind, flags))
 		}
-		return m.judgeNames(o, row, walk(object.Target), object.Target.Unknown, one(o.Automata[1], object.Source), one(o.Automata[2], object.Type), flags)
+		return v
 	case policy.NumberObject:
 		var classes []uint32
 		for key, number := range object.Numbers() {

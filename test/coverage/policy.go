@@ -50,7 +50,7 @@ var policies = []struct {
   allow: {paths: [EACH:unlisted/public, EACH:unlisted/open/, ACTOR]}
   deny: all
 `},
-	{SBMount, []string{"target", "tree", "type", "source", "flags", "pivot"}, `
+	{SBMount, []string{"target", "tree", "type", "source", "flags", "pivot", "ro", "rw", "suid", "dev", "exec", "noatime", "sync"}, `
 - operation: sb_mount
   deny:
   - {targets: [EACH:target/secret, EACH:tree/tree/]}
@@ -58,12 +58,37 @@ var policies = []struct {
   - {sources: [EACH:source/secret]}
   - {targets: [EACH:flags/mnt], flags: [exec]}
   - {targets: [EACH:pivot/secret], flags: [pivot]}
+  - {targets: [EACH:ro/secret], flags: [ro]}
+  - {targets: [EACH:rw/secret], flags: [rw]}
+  - {targets: [EACH:suid/secret], flags: [suid]}
+  - {targets: [EACH:dev/secret], flags: [dev]}
+  - {targets: [EACH:exec/secret], flags: [exec]}
+  - {targets: [EACH:noatime/secret], flags: [noatime]}
+  - {targets: [EACH:sync/secret], flags: [sync]}
 `},
-	{SBRemount, []string{"target", "tree", "flags"}, `
+	// What is named may be read-only only.
+	{SBMount, []string{"only"}, `
+- operation: sb_mount
+  allow: {targets: [EACH:only/secret], flags: [ro]}
+  deny: {targets: [EACH:only/secret]}
+`},
+	{SBRemount, []string{"target", "tree", "flags", "ro", "rw", "suid", "dev", "exec", "noatime", "sync"}, `
 - operation: sb_remount
   deny:
   - {targets: [EACH:target/secret, EACH:tree/tree/]}
   - {targets: [EACH:flags/mnt], flags: [rw]}
+  - {targets: [EACH:ro/secret], flags: [ro]}
+  - {targets: [EACH:rw/secret], flags: [rw]}
+  - {targets: [EACH:suid/secret], flags: [suid]}
+  - {targets: [EACH:dev/secret], flags: [dev]}
+  - {targets: [EACH:exec/secret], flags: [exec]}
+  - {targets: [EACH:noatime/secret], flags: [noatime]}
+  - {targets: [EACH:sync/secret], flags: [sync]}
+`},
+	{SBRemount, []string{"only"}, `
+- operation: sb_remount
+  allow: {targets: [EACH:only/secret], flags: [ro]}
+  deny: {targets: [EACH:only/secret]}
 `},
 	{SBUmount, []string{"target", "tree", "flags"}, `
 - operation: sb_umount

@@ -156,7 +156,7 @@ func differs(a ebpfguard.Alert, q question) string {
 			got, target, flags = fmt.Sprintf("%q %q", a.Source, a.Type), a.Target, a.Flags&(policy.MountDetach|policy.MountForce)
 		}
 		got, want = addPath(q, o.Target, got, fmt.Sprintf("%q %q", o.Source, o.Type), target)
-		got, want = got+flags.String(), want+o.Flags.String()
+		got, want = got+flags.String(), want+(o.Flags|o.Either).String()
 	case policy.Credentials:
 		a := a.(ebpfguard.TaskFixSetuidAlert)
 		got, want = fmt.Sprint(a.FromUID, a.FromGID, a.To), fmt.Sprint(o.FromUID, o.FromGID, o.To)

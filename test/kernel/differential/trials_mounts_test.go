@@ -3,6 +3,8 @@
 package differential
 
 import (
+	"strings"
+
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -41,7 +43,7 @@ func (c *comparison) options() (uintptr, policy.MountFlags) {
 }
 
 // mountCall is a call of mount(2) that fails after it was judged.
-func mountCall(what string, operation policy.Operation, m policy.Mount, at, source, kind string, flags uintptr, fails ...unix.Errno) trial {
+func mountCall(what string, operation policy.Operation, m policy.Mount, at, source, kind, data string, flags uintptr, fails ...unix.Errno) trial {
 	return trial{what: what, asked: []question{{operation: operation, object: m}}, fails: fails, make: func(b *guardtest.Batch) int {
 		optional := func(s string) uintptr {
 			if s == "" {
@@ -49,8 +51,18 @@ func mountCall(what string, operation policy.Operation, m policy.Mount, at, sour
 			}
 			return b.Text(s)
 		}
-		return b.Call(unix.SYS_MOUNT, optional(source), b.Text(at), optional(kind), flags, b.Text("no_such_option"))
+		return b.Call(unix.SYS_MOUNT, optional(source), b.Text(at), optional(kind), flags, b.Bytes([]byte(data+"\x00")))
 	}}
+}
+
+// data returns the data of a mount, with which nothing is mounted.
+func (c *comparison) data() string {
+	const refused = "no_such_option"
+	data := policy.RandomMountData(c.r)
+	if strings.Contains(data, "\x00") { // which ends it
+		return refused + "," + data
+	}
+	return choose(c, refused+","+data, data+","+refused, refused+"=1,"+data)
 }
 
 func anywhere(spot) bool { return true }
@@ -60,7 +72,9 @@ func (c *comparison) mountNew(*player) (trial, bool) {
 	flags, options := c.options()
 	random := c.r.Mount(policy.SbMount)
 	m := policy.Mount{Source: random.Source, Target: names, Type: choose(c, "tmpfs", "proc", "overlay", "ext4", "fuse.sshfs", ""), Flags: policy.MountNew | options}
-	t := mountCall("mount", policy.SbMount, m, s.path, m.Source, m.Type, flags,
+	data := c.data()
+	m = m.WithData(data)
+	t := mountCall("mount", policy.SbMount, m, s.path, m.Source, m.Type, data, flags,
 		unix.EINVAL, unix.ENODEV, unix.ENOENT, unix.ENOTBLK, unix.ENOTDIR, unix.EACCES, unix.EBUSY)
 	if m.Type == "fuse.sshfs" {
 		m.Type = "fuse"
@@ -84,7 +98,7 @@ func (c *comparison) mountBind(*player) (trial, bool) {
 	if m.Source == "/dev" {
 		m.Source = "/dev/nothing"
 	}
-	return mountCall("bind or move", policy.SbMount, m, s.path, m.Source, "", flags, unix.ENOENT, unix.EINVAL, unix.ENOTDIR), ok
+	return mountCall("bind or move", policy.SbMount, m, s.path, m.Source, "", "no_such_option,ro", flags, unix.ENOENT, unix.EINVAL, unix.ENOTDIR), ok
 }
 
 func (c *comparison) propagate(*player) (trial, bool) {
@@ -97,7 +111,7 @@ func (c *comparison) propagate(*player) (trial, bool) {
 		flags |= unix.MS_REC
 		m.Flags |= policy.MountRecursive
 	}
-	return mountCall("propagation", policy.SbMount, m, s.path, choose(c, "none", ""), "", flags, unix.EINVAL), ok
+	return mountCall("propagation", policy.SbMount, m, s.path, choose(c, "none", ""), "", "", flags, unix.EINVAL), ok
 }
 
 func (c *comparison) pivot(*player) (trial, bool) {
@@ -117,7 +131,9 @@ func (c *comparison) remount(*player) (trial, bool) {
 		flags |= unix.MS_BIND
 		m.Flags |= policy.MountBind
 	}
-	return mountCall("remount", policy.SbRemount, m, s.path, m.Source, "", flags, unix.EINVAL), ok
+	data := c.data()
+	m = m.WithData(data)
+	return mountCall("remount", policy.SbRemount, m, s.path, m.Source, "", data, flags, unix.EINVAL), ok
 }
 
 // umount asks for the mount to expire, which fails after it was judged: it is
