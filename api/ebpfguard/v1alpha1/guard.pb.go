@@ -316,9 +316,9 @@ type ApplyRequest struct {
 	// or the caller's session would be refused what they need. Without it the call fails.
 	Force bool `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
 	// confirm_within, if set, takes the change back by itself after this time, from 1 s to a day,
-	// unless Confirm is called before. The kernel does it, also when the daemon does not run. Until then
-	// the policies that were there before stay in force beside the new ones, and a daemon that starts
-	// takes the change back. Such a change may lock out.
+	// unless Confirm is called before: what it removed or replaced is in force again. The kernel does
+	// it, also when the daemon does not run. A daemon that starts before takes the change back at once.
+	// Such a change may lock out.
 	ConfirmWithin *durationpb.Duration `protobuf:"bytes,6,opt,name=confirm_within,json=confirmWithin,proto3" json:"confirm_within,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
