@@ -7,10 +7,10 @@ import (
 	"iter"
 	"os"
 	"sync"
-	"sync/atomic"
 
 	"github.com/cilium/ebpf/ringbuf"
 
+	"github.com/ebpfguard/ebpfguard/internal/lossy"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -35,8 +35,7 @@ type stream struct {
 
 type subscription struct {
 	operation policy.Operation // empty for all
-	queue     chan Alert
-	lost      atomic.Uint64
+	queue     *lossy.Queue[Alert]
 	failure   error // why the queue was closed; nil when the manager was
 }
 
@@ -100,11 +99,7 @@ func (s *stream) deliver(alert Alert) {
 			continue
 		}
 		heard = true
-		select {
-		case sub.queue <- alert:
-		default:
-			sub.lost.Add(1)
-		}
+		sub.queue.Put(alert)
 	}
 	if !heard {
 		s.unheard[alert.Context().Operation]++
@@ -116,7 +111,7 @@ func (s *stream) lose() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for sub := range s.subscriptions {
-		sub.lost.Add(1)
+		sub.queue.Lose(1)
 	}
 }
 
@@ -127,19 +122,19 @@ func (s *stream) fail(err error) {
 	s.closed = true
 	for sub := range s.subscriptions {
 		sub.failure = err
-		close(sub.queue)
+		sub.queue.Close()
 		delete(s.subscriptions, sub)
 	}
 	s.changed.Broadcast()
 }
 
 func (s *stream) subscribe(operation policy.Operation) *subscription {
-	sub := &subscription{operation: operation, queue: make(chan Alert, queueLength)}
+	sub := &subscription{operation: operation, queue: lossy.New[Alert](queueLength)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		sub.failure = ErrClosed
-		close(sub.queue)
+		sub.queue.Close()
 		return sub
 	}
 	s.subscriptions[sub] = true
@@ -152,7 +147,7 @@ func (s *stream) unsubscribe(sub *subscription) {
 	defer s.mu.Unlock()
 	if s.subscriptions[sub] {
 		delete(s.subscriptions, sub)
-		close(sub.queue)
+		sub.queue.Close()
 	}
 	s.changed.Broadcast()
 }
@@ -183,27 +178,17 @@ func (s *stream) alerts(ctx context.Context, operation policy.Operation) iter.Se
 	return func(yield func(Alert, error) bool) {
 		defer s.unsubscribe(sub)
 		defer stop()
-		for {
-			if lost := sub.lost.Swap(0); lost > 0 && !yield(nil, &LostAlertsError{lost}) {
-				return
+		left := true
+		ended := sub.queue.Each(ctx, func(alert Alert, lost uint64) bool {
+			if lost > 0 {
+				left = yield(nil, &LostAlertsError{lost})
+			} else {
+				left = yield(alert, nil)
 			}
-			select {
-			case <-ctx.Done():
-				return
-			case alert, ok := <-sub.queue:
-				if !ok {
-					if lost := sub.lost.Swap(0); lost > 0 && !yield(nil, &LostAlertsError{lost}) {
-						return
-					}
-					if sub.failure != nil {
-						yield(nil, fmt.Errorf("reading alerts: %w", sub.failure))
-					}
-					return
-				}
-				if !yield(alert, nil) {
-					return
-				}
-			}
+			return left
+		})
+		if ended && left && sub.failure != nil {
+			yield(nil, fmt.Errorf("reading alerts: %w", sub.failure))
 		}
 	}
 }

@@ -53,6 +53,7 @@ type Daemon struct {
 	guard    Guard
 	pipeline *sink.Pipeline
 	outputs  *setup.Outputs
+	watchers watchers
 	adopted  bool
 	// reloads are asked for; who waits for one is answered.
 	reloads chan chan<- error

@@ -100,11 +100,19 @@ func ruleCounter(s ebpfguard.RuleStats) *pb.RuleCounters {
 
 // Watch implements [pb.GuardServiceServer].
 func (s *service) Watch(request *pb.WatchRequest, stream grpc.ServerStreamingServer[pb.WatchResponse]) error {
+	leave, err := s.d.watchers.enter(rpc.CallerUID(stream.Context()))
+	if err != nil {
+		return status.Error(codes.FailedPrecondition, err.Error())
+	}
+	defer leave()
 	alerts, err := s.d.pipeline.Subscribe(stream.Context(), sink.Filter{
 		Operations: request.GetOperations(), Policies: request.GetPolicies(), Verdicts: request.GetVerdicts(),
 		Severities: request.GetSeverities(), Binaries: request.GetBinaries(),
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, sink.ErrTooManySubscribers):
+		return status.Error(codes.FailedPrecondition, err.Error())
+	case err != nil:
 		return rpc.Invalid("%v", err)
 	}
 	if err := stream.Send(&pb.WatchResponse{Event: &pb.WatchResponse_Subscribed{Subscribed: true}}); err != nil {

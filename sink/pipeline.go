@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -258,7 +260,7 @@ func (p *Pipeline) emit(alert ebpfguard.Alert) {
 		o.hand(alert, c)
 	}
 	for s := range p.subscribers {
-		s.hand(alert, c)
+		s.all.Put(alert)
 	}
 }
 
@@ -269,13 +271,17 @@ func (p *Pipeline) finish(cancel context.CancelFunc) {
 		p.folder.flush(p.emit)
 	}
 	p.ended = true
-	for s := range p.subscribers {
-		close(s.queue)
-		delete(p.subscribers, s)
-	}
+	left := slices.Collect(maps.Keys(p.subscribers))
+	clear(p.subscribers)
 	p.mu.Unlock()
+	for _, s := range left {
+		s.all.Close()
+	}
 	for _, o := range p.outputs {
 		close(o.queue)
+	}
+	for _, s := range left {
+		<-s.done // it waits for nobody
 	}
 	timer := time.AfterFunc(p.options.Drain, cancel)
 	defer timer.Stop()

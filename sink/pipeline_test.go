@@ -313,6 +313,13 @@ func TestPipelineSubscribe(t *testing.T) {
 	if taken != subscriberQueue || lost != extra {
 		t.Errorf("%d taken, %d lost", taken, lost)
 	}
+	many := Filter{Policies: make([]string, maxValues+1)}
+	for i := range many.Policies {
+		many.Policies[i] = "p"
+	}
+	if _, err := p.Subscribe(t.Context(), many); err == nil || !strings.Contains(err.Error(), "the filter has 65 values; at most 64 are possible") {
+		t.Errorf("a large filter: %v", err)
+	}
 	after, err := p.Subscribe(t.Context(), Filter{})
 	if err != nil {
 		t.Fatal(err)
@@ -320,6 +327,27 @@ func TestPipelineSubscribe(t *testing.T) {
 	for range after {
 		t.Error("an alert after the end")
 	}
+}
+
+// TestManySubscribers expects an end to them, and that one that ends makes room.
+func TestManySubscribers(t *testing.T) {
+	p := newPipeline(t, Options{}, Output{Name: "s", Sink: &collector{}})
+	ctx, cancel := context.WithCancel(t.Context())
+	for range maxSubscribers {
+		if _, err := p.Subscribe(ctx, Filter{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := p.Subscribe(ctx, Filter{}); !errors.Is(err, ErrTooManySubscribers) {
+		t.Errorf("one more: %v", err)
+	}
+	cancel()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if _, err := p.Subscribe(t.Context(), Filter{}); err == nil {
+			return
+		}
+	}
+	t.Error("there is no room for another one")
 }
 
 func TestNewPipelineErrors(t *testing.T) {

@@ -2,67 +2,91 @@ package sink
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"iter"
-	"sync/atomic"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/lossy"
 )
 
 // subscriberQueue is how many alerts wait for the taker of a subscription.
 const subscriberQueue = 4096
 
+// The limits of subscriptions, which also those may make that may only read: none of them may slow the
+// others, or take all memory.
+const (
+	maxSubscribers = 128
+	maxValues      = 64
+)
+
+// ErrTooManySubscribers is wrapped when no more can follow the alerts.
+var ErrTooManySubscribers = errors.New("too many follow the alerts already")
+
+// subscriber filters in a goroutine of its own, so that it slows nobody else.
 type subscriber struct {
-	matcher matcher
-	queue   chan ebpfguard.Alert
-	lost    atomic.Uint64
+	all, chosen *lossy.Queue[ebpfguard.Alert]
+	// done is closed when all that came was filtered.
+	done chan struct{}
 }
 
-func (s *subscriber) hand(alert ebpfguard.Alert, c ebpfguard.AlertContext) {
-	if !s.matcher.match(c) {
-		return
-	}
-	select {
-	case s.queue <- alert:
-	default:
-		s.lost.Add(1)
-	}
+// filter hands on what the filter chooses.
+func (s *subscriber) filter(m matcher) {
+	defer close(s.done)
+	defer s.chosen.Close()
+	s.all.Each(context.Background(), func(alert ebpfguard.Alert, lost uint64) bool {
+		switch {
+		case lost > 0:
+			s.chosen.Lose(lost)
+		case m.match(alert.Context()):
+			s.chosen.Put(alert)
+		}
+		return true
+	})
+}
+
+// values is how many values a filter has.
+func (f Filter) values() int {
+	return len(f.Operations) + len(f.Policies) + len(f.Verdicts) + len(f.Severities) + len(f.Binaries)
 }
 
 // Subscribe returns an iterator over the alerts that the filter chooses, from now
 // on and as the sinks get them; it is for one loop. When the loop is too slow an
 // [*ebpfguard.LostAlertsError] is yielded in place of what was lost. The iteration
 // ends with the context or the pipeline; a subscription that is not looped over
-// lasts as long.
+// lasts as long. A filter has at most 64 values, and a pipeline 128 subscriptions
+// ([ErrTooManySubscribers]).
 func (p *Pipeline) Subscribe(ctx context.Context, filter Filter) (iter.Seq2[ebpfguard.Alert, error], error) {
 	m, err := filter.compile()
+	if n := filter.values(); n > maxValues {
+		err = errors.Join(fmt.Errorf("the filter has %d values; at most %d are possible, so use globs or filter what comes", n, maxValues), err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	s := &subscriber{matcher: m, queue: make(chan ebpfguard.Alert, subscriberQueue)}
+	s := &subscriber{lossy.New[ebpfguard.Alert](subscriberQueue), lossy.New[ebpfguard.Alert](subscriberQueue), make(chan struct{})}
 	p.mu.Lock()
-	if p.ended {
-		close(s.queue)
-	} else {
+	switch {
+	case p.ended:
+		s.all.Close()
+	case len(p.subscribers) >= maxSubscribers:
+		p.mu.Unlock()
+		return nil, fmt.Errorf("%w: %d; end one of them", ErrTooManySubscribers, maxSubscribers)
+	default:
 		p.subscribers[s] = true
 	}
 	p.mu.Unlock()
+	go s.filter(m)
 	stop := context.AfterFunc(ctx, func() { p.unsubscribe(s) })
 	return func(yield func(ebpfguard.Alert, error) bool) {
 		defer p.unsubscribe(s)
 		defer stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case alert, ok := <-s.queue:
-				if lost := s.lost.Swap(0); lost > 0 && !yield(nil, &ebpfguard.LostAlertsError{Count: lost}) {
-					return
-				}
-				if !ok || !yield(alert, nil) {
-					return
-				}
+		s.chosen.Each(ctx, func(alert ebpfguard.Alert, lost uint64) bool {
+			if lost > 0 {
+				return yield(nil, &ebpfguard.LostAlertsError{Count: lost})
 			}
-		}
+			return yield(alert, nil)
+		})
 	}, nil
 }
 
@@ -71,6 +95,6 @@ func (p *Pipeline) unsubscribe(s *subscriber) {
 	defer p.mu.Unlock()
 	if p.subscribers[s] {
 		delete(p.subscribers, s)
-		close(s.queue)
+		s.all.Close()
 	}
 }

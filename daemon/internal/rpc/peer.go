@@ -40,6 +40,17 @@ func CallerPID(ctx context.Context) (uint32, bool) {
 	return who.pid, ok && who.pid > 0
 }
 
+// CallerUID returns the user that a call came from; this process's for a call that came from its own
+// code.
+func CallerUID(ctx context.Context) uint32 {
+	if p, ok := peer.FromContext(ctx); ok {
+		if who, ok := p.AuthInfo.(caller); ok {
+			return who.uid
+		}
+	}
+	return uint32(os.Geteuid())
+}
+
 // peerCredentials finds out who connects. Nothing is encrypted: the socket does not leave
 // the machine.
 type peerCredentials struct{}
