@@ -20,7 +20,36 @@ func (w *warner) vain(o Operation, i, j int, warned map[patternIndex]bool) {
 		}
 		if text := w.liftsNothing(o, i, pattern); text != "" {
 			w.warn(i, j, fmt.Sprintf("allow %s has no effect: %s", abbreviate(pattern.String()), text))
+		} else if len(rule.Deny) == 0 {
+			w.beaten(o, i, j, pattern)
 		}
+	}
+}
+
+// beaten warns about a denial that an exception does not lift, although it matches
+// something of what is denied: the denial always wins. It is about rules that only
+// allow; beside a denial, an allow-list has its exceptions.
+func (w *warner) beaten(o Operation, i, j int, allow Pattern) {
+	var text string
+	w.eachRule(o, func(d, k int) {
+		rule := w.set[d].Rules[k]
+		if d == i || w.set[d].denial(rule) == Audit || w.set[i].Subject.apart(w.set[d].Subject) {
+			return
+		}
+		for _, deny := range rule.Deny {
+			w.work++
+			m, ok := meet(deny, allow)
+			if !ok || m.apart || w.work > maxWarningWork {
+				continue
+			}
+			if why := w.beats(o, m, w.set[d].Subject, w.set[i].Subject); why != "" {
+				r := referTo(w.set, d, k)
+				text = fmt.Sprintf("does not lift deny %s of policy %q rule %d%s, which always wins where both match, since %s", abbreviate(deny.String()), r.Policy, r.Rule, at(r.Source), why)
+			}
+		}
+	})
+	if text != "" { // the first in the set
+		w.warn(i, j, fmt.Sprintf("allow %s %s", abbreviate(allow.String()), text))
 	}
 }
 
