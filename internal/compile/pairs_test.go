@@ -111,3 +111,25 @@ func TestNoAddressCompiles(t *testing.T) {
 		}
 	}
 }
+
+// TestPairsTakeLittle: only pairs have classes, and not every set of programs.
+func TestPairsTakeLittle(t *testing.T) {
+	var set []policy.Policy
+	add := func(name string, s policy.Subject) {
+		set = append(set, policy.Policy{Name: name, Subject: s, Rules: []policy.Rule{deny(policy.FileOpen, ofPaths("/srv/"+name))}})
+	}
+	for i := range 10 {
+		add(fmt.Sprintf("b%d", i), policy.Subject{Binaries: []string{fmt.Sprintf("/usr/bin/b%d", i)}})
+		add(fmt.Sprintf("c%d", i), policy.Subject{Cgroups: []string{fmt.Sprintf("/c%d.slice", i)}})
+		add(fmt.Sprintf("u%d", i), policy.Subject{Users: policy.IDs{Ranges: []policy.IDRange{{First: uint32(i), Last: uint32(i)}}}})
+	}
+	g, err := Compile(set, Options{Number: 1, Key: testKey})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if size := len(g.Lines) * abi.LineWords * 4; size > 4<<20 {
+		t.Errorf("the tables take %d bytes", size)
+	} else {
+		t.Logf("the tables take %d bytes", size)
+	}
+}

@@ -20,9 +20,9 @@ const (
 	optionalClasses = 1 << 19
 	// maxPrograms bounds the programs that policies tell apart.
 	maxPrograms = 1 << 10
-	// fewPrograms is up to how many classes of programs any number of programs at
-	// once are told apart, and not only two.
-	fewPrograms = 1 << 7
+	// fewPrograms is up to how many named programs any number of them at once are
+	// told apart, and not only two.
+	fewPrograms = 6
 )
 
 // How a program matches the binaries of a policy: the specificity of a term.
@@ -222,8 +222,8 @@ func (s *subjects) unite(room int) {
 			add(s.programs[a], s.programs[b])
 		}
 	}
-	if len(s.programs) <= fewPrograms {
-		for a := named; a < len(s.programs) && len(s.programs) <= min(room, fewPrograms); a++ {
+	if named-1 <= fewPrograms {
+		for a := named; a < len(s.programs) && len(s.programs) <= room; a++ {
 			for b := 1; b < named; b++ {
 				add(s.programs[a], s.programs[b])
 			}
