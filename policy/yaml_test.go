@@ -302,3 +302,17 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestParseMarks reads what editors of other systems write: byte-order marks, also
+// where files were joined, and lines that end in CR LF.
+func TestParseMarks(t *testing.T) {
+	one := "\uFEFFapiVersion: ebpfguard.io/v1alpha1\r\nkind: Policy\r\nmetadata: {name: NAME}\r\nspec:\r\n  subject: {}\r\n  rules:\r\n  - operation: file_open\r\n    deny: {paths: [/etc/x]}\r\n"
+	set, err := Parse("p.yaml", []byte(strings.Replace(one, "NAME", "a", 1)+"\uFEFF---\r\n"+strings.Replace(one, "NAME", "b", 1)))
+	if err != nil || len(set) != 2 || set[1].Name != "b" || set[1].Rules[0].Deny[0].String() != "{paths: [/etc/x]}" {
+		t.Errorf("%v, %v", set, err)
+	}
+	_, err = Parse("p.yaml", []byte(strings.Replace(strings.Replace(one, "NAME", "a", 1), "subject", "subjects", 1)))
+	if err == nil || !strings.HasPrefix(err.Error(), "p.yaml:5:3: ") {
+		t.Errorf("the place of a problem: %v", err)
+	}
+}

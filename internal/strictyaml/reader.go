@@ -47,6 +47,8 @@ func New(file string, size int) *Reader {
 // Documents returns the root of each document that holds more than comments. Of
 // text that is not YAML it returns what comes before, and records the problem.
 func (r *Reader) Documents(data []byte) iter.Seq[*yaml.Node] {
+	// A byte-order mark begins a file, and what follows when files are joined.
+	data = bytes.ReplaceAll(data, []byte("\n\uFEFF"), []byte("\n"))
 	return func(yield func(*yaml.Node) bool) {
 		documents := yaml.NewDecoder(bytes.NewReader(data))
 		for {
