@@ -11,6 +11,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
+	"github.com/ebpfguard/ebpfguard/internal/terminal"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -186,7 +187,7 @@ func (c AlertContext) marshal(object any) ([]byte, error) {
 		},
 		object,
 	})
-	return bytes.TrimSuffix(buffer.Bytes(), []byte("\n")), err
+	return terminal.EscapeJSON(bytes.TrimSuffix(buffer.Bytes(), []byte("\n"))), err
 }
 
 // text returns the alert as a line. What a process may choose is quoted if it

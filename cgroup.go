@@ -1,9 +1,13 @@
 package ebpfguard
 
-import "sync"
+import (
+	"sync"
 
-// cgroupMount is where the unified hierarchy is mounted.
-const cgroupMount = "/sys/fs/cgroup"
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
+)
+
+// cgroupMount is where the unified hierarchy is mounted: beside those of version 1 it is elsewhere.
+var cgroupMount = sync.OnceValue(procfs.CgroupMount)
 
 // cgroupPaths finds the paths of cgroups by their ids. It keeps what it found,
 // up to maxCgroups: cgroups are rarely renamed, and their ids never used again.

@@ -34,6 +34,9 @@ func (h *Hook[P, A]) AddPolicy(p P) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	added := h.toPolicy(p)
+	if err := checkAdded(added); err != nil {
+		return fmt.Errorf("%s: %w", h.operation.name, err)
+	}
 	if added.Name == "" {
 		added.Name = m.freeName(h.operation.name)
 	}

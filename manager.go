@@ -309,6 +309,24 @@ func (m *Manager) Stats(operation policy.Operation) (Stats, error) {
 	}, nil
 }
 
+// Verify compares what the kernel enforces with the set that was applied last. Others may have changed
+// it: a process with CAP_SYS_ADMIN can open a map by its number and write it. Verify puts right what
+// differs, and returns what that was, a sentence each. It takes microseconds, and returns nothing while
+// a set is being applied.
+func (m *Manager) Verify() ([]string, error) {
+	if !m.mu.TryLock() {
+		return nil, nil
+	}
+	defer m.mu.Unlock()
+	if m.current.peek().closed {
+		return nil, ErrClosed
+	}
+	if m.object == nil {
+		return nil, nil
+	}
+	return m.object.Verify()
+}
+
 // Supported reports whether this kernel can enforce the operation: nil, or an
 // error that wraps [ErrNotSupported] and says why not.
 func (m *Manager) Supported(operation policy.Operation) error {
@@ -349,6 +367,9 @@ func (m *Manager) detach(op *operation) error {
 func (m *Manager) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.stream == nil { // the zero value enforces nothing
+		return nil
+	}
 	return m.close(false)
 }
 
@@ -358,7 +379,7 @@ func (m *Manager) Close() error {
 func (m *Manager) Remove() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.current.peek().closed {
+	if m.stream == nil || m.current.peek().closed {
 		return ErrClosed
 	}
 	return m.close(true)

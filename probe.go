@@ -94,7 +94,7 @@ func (r Report) Err() error {
 func Probe() Report {
 	r := Report{Kernel: kernelRelease(), LSMs: activeLSMs()}
 	if c := probeSystem(runtime.GOOS); c.OK {
-		r.add(probeBTF(), probeLockdown())
+		r.add(probeBTF(), probeLockdown(), probeJIT())
 	} else {
 		r.add(c)
 	}
@@ -102,7 +102,7 @@ func Probe() Report {
 		r.add(probeLSM(r.LSMs)...)
 	}
 	if r.complete() {
-		r.add(probeRingBuffer(), probeLabels(), probePaths())
+		r.add(probeRingBuffer(), probeLabels(), probePaths(), probePlace())
 	}
 	r.Enforcing = r.complete()
 	for _, op := range operations {
@@ -162,6 +162,45 @@ func probeLockdown() Check {
 		c.Remedy = "boot with lockdown=integrity"
 	}
 	return c
+}
+
+// jitSwitch is sysctl net.core.bpf_jit_enable.
+const jitSwitch = "/proc/sys/net/core/bpf_jit_enable"
+
+// probeJIT reports whether BPF programs are compiled: only those can be attached to functions.
+func probeJIT() Check { return jitCheck(os.ReadFile(jitSwitch)) }
+
+func jitCheck(value []byte, err error) Check {
+	c := Check{Name: "compiling of BPF programs (JIT)", Required: true, OK: true, Detail: "switched on"}
+	switch {
+	case err != nil: // in a network namespace of its own nobody can tell
+		c.Detail = "not known: " + jitSwitch + " cannot be read here"
+	case strings.TrimSpace(string(value)) == "0":
+		c.OK = false
+		c.Detail = "net.core.bpf_jit_enable is 0: programs that are not compiled cannot be attached"
+		c.Remedy = "run sysctl -w net.core.bpf_jit_enable=1, and look in /etc/sysctl.conf and /etc/sysctl.d for what sets it to 0 at boot"
+	}
+	return c
+}
+
+// probePlace reports whether paths in policies mean the files of the host.
+func probePlace() Check {
+	c := Check{Name: "paths of the host", OK: true, Detail: "policies name the files that this machine's first process sees"}
+	if why := foreignPlace(); why != "" {
+		c.OK, c.Detail = false, why+", so a policy's paths protect the files of this place, and those of the host by name only: by a hard link or another mount they are reached"
+		c.Remedy = "run ebpfguard on the host itself"
+	}
+	return c
+}
+
+// ForeignPlace says why the paths of policies mean other files than those of the host: this process is
+// in a container, or has another root directory. It is empty if they mean the host's, or nobody can
+// tell.
+func ForeignPlace() string {
+	if c := probePlace(); !c.OK {
+		return c.Detail + "; " + c.Remedy
+	}
+	return ""
 }
 
 // probeLSM loads a program, attaches it and looks whether it runs.

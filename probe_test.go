@@ -2,6 +2,7 @@ package ebpfguard
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 )
@@ -16,5 +17,20 @@ func TestOtherSystem(t *testing.T) {
 	}
 	if c := probeSystem("linux"); !c.OK {
 		t.Errorf("Linux: %+v", c)
+	}
+}
+
+func TestJITCheck(t *testing.T) {
+	for value, want := range map[string]bool{"0\n": false, "1\n": true, "2\n": true} {
+		c := jitCheck([]byte(value), nil)
+		if c.OK != want || !want && !strings.Contains(c.Remedy, "sysctl -w net.core.bpf_jit_enable=1") {
+			t.Errorf("%q: %+v", value, c)
+		}
+		if err := (Report{Checks: []Check{c}}).Err(); !want && !strings.Contains(err.Error(), "net.core.bpf_jit_enable is 0") {
+			t.Errorf("%q: %v", value, err)
+		}
+	}
+	if c := jitCheck(nil, os.ErrNotExist); !c.OK {
+		t.Errorf("unknown: %+v", c)
 	}
 }

@@ -12,8 +12,8 @@ type Rule[P policy.Pattern] struct {
 	Mode policy.Mode
 	// Subject is required; [Everyone] is every process.
 	Subject Subject
-	// Until, if not 0, is when the policy ends, in nanoseconds of CLOCK_BOOTTIME
-	// (see [Boottime]).
+	// Until, if not 0, is when the policy ends, in nanoseconds of CLOCK_BOOTTIME: see
+	// [EndsIn] and [EndsAt]. [Hook.AddPolicy] refuses one that has passed or is absurd.
 	Until uint64
 	// Allow and Deny select objects. An empty list selects none.
 	Allow, Deny []P

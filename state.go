@@ -54,12 +54,22 @@ type sharedState struct {
 
 // peek returns the state for what is only memory. What is in kernel may be closed
 // at any moment, unless the caller is the writer.
-func (c *current) peek() *state { return &c.now.Load().state }
+func (c *current) peek() *state {
+	if s := c.now.Load(); s != nil {
+		return &s.state
+	}
+	return &state{closed: true} // of the zero Manager
+}
 
 // take returns the state for use until [sharedState.give].
 func (c *current) take() *sharedState {
 	for {
 		s := c.now.Load()
+		if s == nil {
+			s = &sharedState{state: state{closed: true}, unused: make(chan struct{})}
+			s.readers.Store(1)
+			return s
+		}
 		// None is left when it has been replaced meanwhile: then there is another.
 		if n := s.readers.Load(); n > 0 && s.readers.CompareAndSwap(n, n+1) {
 			return s

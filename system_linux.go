@@ -30,7 +30,7 @@ func offersMountSetattr() bool {
 // (fs/kernfs/mount.c, FILEID_KERNFS).
 func cgroupPath(id uint64) (string, error) {
 	const fileIDKernfs = 0xfe
-	mount, err := unix.Open(cgroupMount, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	mount, err := unix.Open(cgroupMount(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", err
 	}
@@ -45,7 +45,7 @@ func cgroupPath(id uint64) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	path = strings.TrimPrefix(path, cgroupMount)
+	path = strings.TrimPrefix(path, cgroupMount())
 	if path == "" {
 		path = "/"
 	}

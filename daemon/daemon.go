@@ -188,6 +188,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.up.Store(true)
 	server.Started()
 	tasks.Go(func() { d.watchdog(ctx) })
+	tasks.Go(func() { d.verify(ctx) })
 	if err := ready.write(d); err != nil {
 		return err
 	}

@@ -38,4 +38,7 @@ func NewGuard(options ebpfguard.Options) (Guard, error) {
 
 type manager struct{ *ebpfguard.Manager }
 
+// ForeignPlace tells why the paths of policies do not mean the host's files.
+func (m manager) ForeignPlace() string { return ebpfguard.ForeignPlace() }
+
 func (m manager) Sequence() sink.Counter { return m.Manager.Sequence() }

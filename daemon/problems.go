@@ -16,6 +16,8 @@ const (
 	problemApplied   = "applied"
 	problemPublish   = "publish"
 	problemExpiry    = "expiry"
+	problemTampered  = "tampered"
+	problemPlace     = "place"
 	problemModes     = "modes"
 	problemConfig    = "configuration"
 	problemAlerts    = "alerts"

@@ -73,7 +73,7 @@ in force.
 			// Enforcement goes on when the reader of the alerts ends.
 			signal.Ignore(syscall.SIGPIPE)
 			r := newRunner(flags, cmd.OutOrStdout(), cmd.ErrOrStderr())
-			r.open, r.gaps = openManager(flags.allowGaps), ebpfguard.Gaps
+			r.open, r.gaps, r.place = openManager(flags.allowGaps), ebpfguard.Gaps, ebpfguard.ForeignPlace
 			r.reload, r.end = reload, end
 			// A second signal ends at once.
 			r.ending = func() { signal.Stop(end) }

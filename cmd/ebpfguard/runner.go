@@ -30,7 +30,7 @@ type guard interface {
 
 func openManager(allowGaps bool) func() (guard, error) {
 	return func() (guard, error) {
-		m, err := ebpfguard.NewManager(ebpfguard.Options{AllowGaps: allowGaps})
+		m, err := ebpfguard.NewManager(ebpfguard.Options{AllowGaps: allowGaps, Enrich: true})
 		if err != nil {
 			return nil, err
 		}
@@ -43,6 +43,7 @@ type runner struct {
 	flags  runFlags
 	open   func() (guard, error)
 	gaps   func([]policy.Policy) ([]string, error) // ebpfguard.Gaps
+	place  func() string                           // ebpfguard.ForeignPlace
 	reload <-chan os.Signal
 	end    <-chan os.Signal
 	ending func()
@@ -61,6 +62,7 @@ func newRunner(flags runFlags, stdout, stderr io.Writer) *runner {
 	return &runner{
 		flags:  flags,
 		gaps:   func([]policy.Policy) ([]string, error) { return nil, nil },
+		place:  func() string { return "" },
 		ending: func() {},
 		alerts: &alertWriter{outputs: &setup.Outputs{}},
 		ready:  readyFile(flags.ready),
@@ -170,6 +172,9 @@ func (r *runner) load() ([]policy.Policy, error) {
 		for i := range set {
 			set[i].Mode = policy.ModeAudit
 		}
+	}
+	if why := r.place(); why != "" {
+		fmt.Fprintln(r.stderr, "warning: "+why)
 	}
 	return set, r.checkLockout(set)
 }

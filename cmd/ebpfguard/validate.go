@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebpfguard/ebpfguard/internal/machine"
+	"github.com/ebpfguard/ebpfguard/internal/terminal"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -167,8 +169,13 @@ func count(n int, one, many string) string {
 }
 
 func printJSON(w io.Writer, v any) error {
-	encoder := json.NewEncoder(w)
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(v)
+	if err := encoder.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(terminal.EscapeJSON(b.Bytes()))
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
@@ -14,7 +15,7 @@ import (
 )
 
 // cgroupDir is where the unified hierarchy of control groups is mounted.
-const cgroupDir = "/sys/fs/cgroup"
+var cgroupDir = sync.OnceValue(procfs.CgroupMount)
 
 // NoMatchWarning returns why a mitigation matches no process now, if that is so: with a
 // mistyped path it would protect nothing. It may be meant for what starts later, so it is
@@ -89,7 +90,7 @@ func isScript(path string) bool {
 
 func noMatchForCgroup(path string, s selector) string {
 	if literal(path) == path && hasCgroups() {
-		if _, err := os.Stat(cgroupDir + path); errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(cgroupDir() + path); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Sprintf("there is no cgroup %s here (systemd-cgls lists them); this mitigation matches nothing until that cgroup exists", path)
 		}
 	}

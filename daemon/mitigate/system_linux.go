@@ -61,5 +61,5 @@ func (v victim) await(deadline time.Time) error {
 // hasCgroups reports whether the unified hierarchy of control groups is mounted.
 func hasCgroups() bool {
 	var mount unix.Statfs_t
-	return unix.Statfs(cgroupDir, &mount) == nil && mount.Type == unix.CGROUP2_SUPER_MAGIC
+	return unix.Statfs(cgroupDir(), &mount) == nil && mount.Type == unix.CGROUP2_SUPER_MAGIC
 }

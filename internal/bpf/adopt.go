@@ -314,6 +314,7 @@ func (o *Object) resume(active tables) error {
 		return fmt.Errorf("removing staged tables: %w", err)
 	}
 	o.active.Store(activeWord(active.header))
+	o.published = published{o.rules.tables, activeWord(active.header)}
 	return nil
 }
 

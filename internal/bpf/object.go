@@ -51,8 +51,10 @@ type Object struct {
 	// active is the word of memory that says what is in force (bpf/maps.h), notes
 	// what this process leaves to the next one.
 	active *atomic.Uint64
-	notes  *[notes]atomic.Uint64
-	memory [][]byte
+	// published is what these were set to last.
+	published published
+	notes     *[notes]atomic.Uint64
+	memory    [][]byte
 	// retained are the numbers of the revisions that are pinned.
 	retained []uint32
 	// rules are the counters of the revision in force, with its tables.
@@ -268,6 +270,6 @@ func (o *Object) Close() error {
 	for _, memory := range o.memory {
 		err = errors.Join(err, munmap(memory))
 	}
-	o.maps, o.rules, o.memory, o.active, o.notes = nil, nil, nil, nil, nil
+	o.maps, o.rules, o.memory, o.active, o.notes, o.published = nil, nil, nil, nil, nil, published{}
 	return err
 }

@@ -81,6 +81,7 @@ func (o *Object) Publish(lines []abi.Line, counters uint32, rules int, programs 
 		return false, fmt.Errorf("publishing tables: %w", err)
 	}
 	o.active.Store(activeWord(header))
+	o.published = published{tables, activeWord(header)}
 	o.rules = newRuleCounterMap(tables, counters, rules)
 	return true, o.forget()
 }

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package ebpfguard
+
+func foreignPlace() string { return "" }

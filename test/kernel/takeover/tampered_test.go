@@ -1,0 +1,76 @@
+//go:build vm
+
+package takeover
+
+import (
+	"testing"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
+	"github.com/ebpfguard/ebpfguard/policy"
+	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
+)
+
+// mapNamed returns a map of the kernel by its name, as anybody with CAP_SYS_ADMIN can open it.
+func mapNamed(t *testing.T, name string) *ebpf.Map {
+	t.Helper()
+	for id := ebpf.MapID(0); ; {
+		next, err := ebpf.MapGetNextID(id)
+		if err != nil {
+			t.Fatalf("there is no map %s: %v", name, err)
+		}
+		id = next
+		m, err := ebpf.NewMapFromID(id)
+		guardtest.Check(t, err)
+		if info, err := m.Info(); err == nil && info.Name == name {
+			t.Cleanup(func() { m.Close() })
+			return m
+		}
+		guardtest.Check(t, m.Close())
+	}
+}
+
+// TestTampered writes the map that says what is in force, as an attacker can who has CAP_SYS_ADMIN.
+func TestTampered(t *testing.T) {
+	vmtest.Require(t, "socket_bind")
+	cleanPins(t)
+	a := guardtest.StartActor(t, "/proc/self/exe")
+	m, err := ebpfguard.NewManager(pinnedOptions())
+	guardtest.Check(t, err)
+	verify := func(want int) {
+		t.Helper()
+		wrong, err := m.Verify()
+		if err != nil || len(wrong) != want {
+			t.Errorf("%v, wrong is %q, want %d", err, wrong, want)
+		}
+		if len(wrong) > 0 {
+			t.Logf("told: %q", wrong)
+		}
+	}
+	verify(0)
+	_, err = m.Apply([]policy.Policy{nobodyBinds("everyone", 2022)})
+	guardtest.Check(t, err)
+	a.WantRefused(t, 2022, "before")
+	verify(0)
+	// A word that says that this revision concerns nothing.
+	active := mapNamed(t, "active")
+	word := make([]byte, active.ValueSize())
+	guardtest.Check(t, active.Lookup(uint32(0), word))
+	clear(word[:4])
+	guardtest.Check(t, active.Put(uint32(0), word))
+	a.WantBound(t, 2022, "by an attacker's word") // or the test tries nothing
+	verify(1)
+	a.WantRefused(t, 2022, "put right")
+	verify(0)
+	// Also for the one who takes over.
+	guardtest.Check(t, m.Close())
+	m, err = ebpfguard.NewManager(pinnedOptions())
+	guardtest.Check(t, err)
+	verify(0)
+	guardtest.Check(t, active.Put(uint32(0), word))
+	verify(1)
+	a.WantRefused(t, 2022, "put right")
+	guardtest.Check(t, m.Remove())
+}
