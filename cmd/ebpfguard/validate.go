@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ebpfguard/ebpfguard/internal/compile"
 	"github.com/ebpfguard/ebpfguard/internal/machine"
 	"github.com/ebpfguard/ebpfguard/internal/terminal"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -104,7 +106,7 @@ func validate(w io.Writer, paths []string, format output) error {
 	for _, p := range set {
 		result.Rules += len(p.Rules)
 	}
-	warnings := slices.Concat(policy.Warnings(set), machine.Warnings(set), machine.Guard(set), unknownNames(set))
+	warnings := slices.Concat(policy.Warnings(set), machine.Warnings(set), machine.Guard(set), unknownNames(set), tooLarge(set))
 	for _, warning := range warnings {
 		result.Warnings = append(result.Warnings, finding(warning))
 	}
@@ -127,6 +129,20 @@ func validate(w io.Writer, paths []string, format output) error {
 	}
 	_, err = fmt.Fprintf(w, "ok: %s, %s\n", count(result.Policies, "policy", "policies"), count(result.Rules, "rule", "rules"))
 	return err
+}
+
+// tooLarge warns about a set that has no room in the kernel's tables, and that no guard
+// can apply therefore. Names that this machine has not are left to unknownNames.
+func tooLarge(set []policy.Policy) []policy.Warning {
+	users, groups := policy.SystemNames()
+	resolved, err := policy.ResolveNames(set, users, groups)
+	if err != nil {
+		return nil
+	}
+	if _, err := compile.Compile(resolved, compile.Options{Number: 1}); errors.Is(err, compile.ErrTooLarge) {
+		return []policy.Warning{{Rule: -1, Text: "the policies cannot be applied together: " + err.Error()}}
+	}
+	return nil
 }
 
 // unknownNames warns about the users and groups that this machine has not. The
