@@ -9,6 +9,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
+	"github.com/ebpfguard/ebpfguard/internal/machine"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -101,7 +102,7 @@ func (m *Manager) admit(now *state, set []policy.Policy) (map[policy.Operation][
 // compile makes the tables of a set whose names are resolved. It uses nothing of the
 // manager that changes.
 func (m *Manager) compile(resolved []policy.Policy, number uint32, marks marks) (*compile.Revision, error) {
-	return compile.Compile(resolved, compile.Options{Number: number, Key: m.key, Resolve: resolve, Mounts: mounts, Mark: marks.mark})
+	return compile.Compile(resolved, compile.Options{Number: number, Key: m.key, Resolve: resolve, Mounts: mounts, Mark: marks.mark, Compiled: machine.IsCompiled})
 }
 
 // attachedFor returns the programs of the operations that are to be attached for a set.

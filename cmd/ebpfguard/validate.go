@@ -139,7 +139,7 @@ func tooLarge(set []policy.Policy) []policy.Warning {
 	if err != nil {
 		return nil
 	}
-	if _, err := compile.Compile(resolved, compile.Options{Number: 1}); errors.Is(err, compile.ErrTooLarge) {
+	if _, err := compile.Compile(resolved, compile.Options{Number: 1, Compiled: machine.IsCompiled}); errors.Is(err, compile.ErrTooLarge) {
 		return []policy.Warning{{Rule: -1, Text: "the policies cannot be applied together: " + err.Error()}}
 	}
 	return nil

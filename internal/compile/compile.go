@@ -54,6 +54,10 @@ type Options struct {
 	// [MarkKeys]. The same key has the same bit in every revision, since
 	// tasks keep their marks. Without it the bits are counted up.
 	Mark func(key string) (bit uint, ok bool)
+	// Compiled reports whether a path leads to a program of machine code, which is
+	// nobody's script. It is asked where there is no room for every pair of
+	// programs, and no two of those are a pair then.
+	Compiled func(path string) bool
 }
 
 // compiler is what the operations share.
@@ -95,6 +99,21 @@ type finish func(id uint32) (*operation, error)
 // Compile compiles a valid policy set (see [policy.Validate]) whose names are
 // resolved (see [policy.ResolveNames]).
 func Compile(set []policy.Policy, options Options) (*Revision, error) {
+	compiled := options.Compiled
+	options.Compiled = nil
+	g, err := compilePairs(set, options)
+	if compiled == nil || !errors.Is(err, ErrTooLarge) {
+		return g, err
+	}
+	options.Compiled = compiled
+	if g, fewer := compilePairs(set, options); fewer == nil {
+		return g, nil
+	}
+	return nil, err
+}
+
+// compilePairs compiles a policy set with the pairs of programs that the options ask for.
+func compilePairs(set []policy.Policy, options Options) (*Revision, error) {
 	for i := 0; ; i++ {
 		g, c, err := compileWith(set, options, markSets[i])
 		if err == nil || !errors.Is(err, ErrTooLarge) || i == len(markSets)-1 || !c.combinesMarks() {

@@ -57,6 +57,38 @@ func TestPairsOfPrograms(t *testing.T) {
 	}
 }
 
+func noIdentity(string) *Identity { return nil }
+
+// TestCompiledProgramsAreNoScripts: where there is no room for every pair, programs of
+// machine code are no pairs of each other, but those with scripts are.
+func TestCompiledProgramsAreNoScripts(t *testing.T) {
+	set := manyBinaries(4)
+	for i := range 150 {
+		var patterns []policy.Pattern
+		for j := range 100 {
+			patterns = append(patterns, ofPaths(manyPath(i*100+j)))
+		}
+		set = append(set, policy.Policy{Name: fmt.Sprintf("q%d", i), Subject: policy.Subject{Binaries: []string{fmt.Sprintf("/usr/bin/b%d", i)}}, Rules: []policy.Rule{deny(policy.FileOpen, patterns...)}})
+	}
+	isScript := func(path string) bool { return path == "/usr/bin/b0" }
+	m := mustCompile(t, set, Options{Number: 1, Key: testKey, Compiled: func(path string) bool { return !isScript(path) }})
+	for _, p := range []policy.Process{{Binary: "/usr/bin/b7"}, {Binary: "/usr/bin/b7", Script: "/usr/bin/b0"}, {Binary: "/usr/bin/b149", Script: "/usr/bin/b0"}} {
+		for _, i := range []int{0, 50, 700, 14901} {
+			object := policy.File{Names: policy.Names{Path: manyPath(i)}, Access: policy.Read}
+			want := policy.Decide(set, policy.Request{Process: p, Operation: policy.FileOpen, Object: object})
+			got := m.judge(abi.OperationFileOpen, m.classify(p, 0), object, noIdentity)
+			if got.Verdict() != uint8(want.Verdict) || got.Undecided() {
+				t.Errorf("%+v, %v: %d, undecided %v; want %v", p, object, got.Verdict(), got.Undecided(), want.Verdict)
+			}
+		}
+	}
+	// It was replaced by a script since: nobody knows what it is.
+	object := policy.File{Names: policy.Names{Path: manyPath(700)}, Access: policy.Read}
+	if got := m.judge(abi.OperationFileOpen, m.classify(policy.Process{Binary: "/usr/bin/b7", Script: "/usr/bin/b8"}, 0), object, noIdentity); got.Verdict() != uint8(policy.Deny) || !got.Undecided() {
+		t.Errorf("a program that has become a script: %d, undecided %v", got.Verdict(), got.Undecided())
+	}
+}
+
 // TestTooManyPairs: pairs for which there is no room are an error, which tells the
 // number, and not processes that nobody can identify.
 func TestTooManyPairs(t *testing.T) {

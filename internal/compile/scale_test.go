@@ -54,6 +54,23 @@ func manyGlobs(n int) policy.Rule {
 	return deny(policy.FileOpen, policy.FilePattern{Paths: globs})
 }
 
+// binariesOfPaths returns a policy for each of so many programs, with 100 paths of its
+// own.
+func binariesOfPaths(n int) []policy.Policy {
+	var set []policy.Policy
+	for i := range n {
+		var patterns []policy.Pattern
+		for j := range 100 {
+			patterns = append(patterns, policy.FilePattern{Paths: []string{manyPath(i*100 + j)}})
+		}
+		set = append(set, policy.Policy{
+			Name: fmt.Sprintf("p%d", i), Subject: policy.Subject{Binaries: []string{fmt.Sprintf("/usr/bin/b%d", i)}},
+			Rules: []policy.Rule{{Operation: policy.FileOpen, Allow: []policy.Pattern{policy.FilePattern{All: true}}, Deny: patterns}},
+		})
+	}
+	return set
+}
+
 // scales are the sets that have to be compiled in a few seconds and without
 // gigabytes.
 var scales = []struct {
@@ -104,20 +121,8 @@ var scales = []struct {
 		}
 		return set
 	}},
-	{"40_binaries_of_100_paths", func() []policy.Policy {
-		var set []policy.Policy
-		for i := range 40 {
-			var patterns []policy.Pattern
-			for j := range 100 {
-				patterns = append(patterns, policy.FilePattern{Paths: []string{manyPath(i*100 + j)}})
-			}
-			set = append(set, policy.Policy{
-				Name: fmt.Sprintf("p%d", i), Subject: policy.Subject{Binaries: []string{fmt.Sprintf("/usr/bin/b%d", i)}},
-				Rules: []policy.Rule{{Operation: policy.FileOpen, Allow: []policy.Pattern{policy.FilePattern{All: true}}, Deny: patterns}},
-			})
-		}
-		return set
-	}},
+	{"40_binaries_of_100_paths", func() []policy.Policy { return binariesOfPaths(40) }},
+	{"150_binaries_of_100_paths", func() []policy.Policy { return binariesOfPaths(150) }},
 	{"100_users_and_10_descendants", func() []policy.Policy {
 		var set []policy.Policy
 		for i := range 110 {
@@ -132,10 +137,11 @@ var scales = []struct {
 	}},
 }
 
-// existing has every path exist, as in the worst case.
+// existing has every path exist, as in the worst case, and every program be one of
+// machine code.
 func existing() Options {
 	inode := uint64(0)
-	return Options{Number: 1, Key: testKey, Resolve: func(path string) Resolved {
+	return Options{Number: 1, Key: testKey, Compiled: func(string) bool { return true }, Resolve: func(path string) Resolved {
 		inode++
 		return Resolved{Canonical: path, Identity: &Identity{Device: 1, Inode: inode}}
 	}}

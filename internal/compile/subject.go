@@ -42,6 +42,8 @@ type subjects struct {
 	marks    marks
 	// deadlines are when policies end, after 0.
 	deadlines []uint64
+	// compiled are the lists of binaries that name programs of machine code only.
+	compiled map[int32]bool
 	// best is how a program matches the binaries of a policy at most.
 	best []byte
 
@@ -100,6 +102,12 @@ func newSubjects(set []policy.Policy, options Options, globs *globs, places *pla
 	}
 	for i, p := range set {
 		if id, fresh := s.binaries.add(p.Subject.Binaries); fresh {
+			if options.Compiled != nil && !slices.ContainsFunc(p.Subject.Binaries, func(text string) bool { return !isExact(text) || !options.Compiled(text) }) {
+				if s.compiled == nil {
+					s.compiled = map[int32]bool{}
+				}
+				s.compiled[id] = true
+			}
 			for _, text := range p.Subject.Binaries {
 				pattern, err := policy.ParsePathPattern(text)
 				if err != nil {
@@ -150,6 +158,19 @@ func newSubjects(set []policy.Policy, options Options, globs *globs, places *pla
 	}
 	s.userClasses = singles(byUser.classes)
 	return s, nil
+}
+
+// isExact reports whether a pattern of paths names just one.
+func isExact(text string) bool {
+	p, err := policy.ParsePathPattern(text)
+	return err == nil && p.Kind == policy.PathExact
+}
+
+// mayBeScript reports whether a program of a column may be a script.
+func (s *subjects) mayBeScript(column int32) bool {
+	return !slices.ContainsFunc(s.programColumns.terms[column], func(t term) bool {
+		return t.specificity == byName && s.compiled[t.pattern]
+	})
 }
 
 // finish makes the automata and decides which classes there are.
@@ -217,9 +238,15 @@ func (s *subjects) unite(room int) {
 		}
 	}
 	united := named
+	scripts := make([]bool, named)
+	for i := range scripts {
+		scripts[i] = s.mayBeScript(s.programs[i])
+	}
 	for a := 1; a < named && len(s.programs) <= room; a++ {
 		for b := a + 1; b < named && len(s.programs) <= room; b++ {
-			add(s.programs[a], s.programs[b])
+			if scripts[a] || scripts[b] {
+				add(s.programs[a], s.programs[b])
+			}
 		}
 	}
 	if named-1 <= fewPrograms {
