@@ -124,27 +124,54 @@ const timeFormat = "2006-01-02T15:04:05.000000000Z07:00"
 // Context returns the context itself.
 func (c AlertContext) Context() AlertContext { return c }
 
+// processForm is a process as docs/alerts.md describes it.
+type processForm struct {
+	PID         uint32     `json:"pid"`
+	TID         uint32     `json:"tid"`
+	PPID        uint32     `json:"ppid"`
+	UID         uint32     `json:"uid"`
+	GID         uint32     `json:"gid"`
+	Comm        string     `json:"comm"`
+	Binary      string     `json:"binary"`
+	Parent      string     `json:"parent"`
+	Cgroup      string     `json:"cgroup"`
+	CgroupID    uint64     `json:"cgroup_id"`
+	Namespaces  Namespaces `json:"namespaces"`
+	StartTime   uint64     `json:"start_time,omitempty"`
+	Args        []string   `json:"args,omitempty"`
+	User        string     `json:"user,omitempty"`
+	Unit        string     `json:"unit,omitempty"`
+	ContainerID string     `json:"container_id,omitempty"`
+	Ancestors   []Ancestor `json:"ancestors,omitempty"`
+}
+
+// alertForm is an alert as docs/alerts.md describes it; O is what its object is written from, or read
+// to.
+type alertForm[O any] struct {
+	Time      string           `json:"time"`
+	ID        string           `json:"id"`
+	Host      string           `json:"host,omitempty"`
+	BootID    string           `json:"boot_id,omitempty"`
+	Sequence  uint64           `json:"sequence,omitempty"`
+	Operation policy.Operation `json:"operation"`
+	Hook      string           `json:"hook"`
+	Verdict   string           `json:"verdict"`
+	Undecided bool             `json:"undecided,omitempty"`
+	Policy    string           `json:"policy"`
+	Rule      int              `json:"rule"`
+	Message   string           `json:"message,omitempty"`
+	Severity  policy.Severity  `json:"severity,omitempty"`
+	Tags      []string         `json:"tags,omitempty"`
+	Revision  uint32           `json:"revision"`
+	Errno     string           `json:"errno,omitempty"`
+	Count     uint64           `json:"count"`
+	Last      string           `json:"last,omitempty"`
+	Process   processForm      `json:"process"`
+	Object    O                `json:"object"`
+}
+
 // marshal returns the alert as JSON with the keys of docs/alerts.md.
 func (c AlertContext) marshal(object any) ([]byte, error) {
-	type process struct {
-		PID         uint32     `json:"pid"`
-		TID         uint32     `json:"tid"`
-		PPID        uint32     `json:"ppid"`
-		UID         uint32     `json:"uid"`
-		GID         uint32     `json:"gid"`
-		Comm        string     `json:"comm"`
-		Binary      string     `json:"binary"`
-		Parent      string     `json:"parent"`
-		Cgroup      string     `json:"cgroup"`
-		CgroupID    uint64     `json:"cgroup_id"`
-		Namespaces  Namespaces `json:"namespaces"`
-		StartTime   uint64     `json:"start_time,omitempty"`
-		Args        []string   `json:"args,omitempty"`
-		User        string     `json:"user,omitempty"`
-		Unit        string     `json:"unit,omitempty"`
-		ContainerID string     `json:"container_id,omitempty"`
-		Ancestors   []Ancestor `json:"ancestors,omitempty"`
-	}
 	errno := ""
 	if c.Verdict >= policy.Deny {
 		errno = "EPERM"
@@ -157,31 +184,10 @@ func (c AlertContext) marshal(object any) ([]byte, error) {
 	var buffer bytes.Buffer
 	encoder := json.NewEncoder(&buffer)
 	encoder.SetEscapeHTML(false)
-	err := encoder.Encode(struct {
-		Time      string           `json:"time"`
-		ID        string           `json:"id"`
-		Host      string           `json:"host,omitempty"`
-		BootID    string           `json:"boot_id,omitempty"`
-		Sequence  uint64           `json:"sequence,omitempty"`
-		Operation policy.Operation `json:"operation"`
-		Hook      string           `json:"hook"`
-		Verdict   string           `json:"verdict"`
-		Undecided bool             `json:"undecided,omitempty"`
-		Policy    string           `json:"policy"`
-		Rule      int              `json:"rule"`
-		Message   string           `json:"message,omitempty"`
-		Severity  policy.Severity  `json:"severity,omitempty"`
-		Tags      []string         `json:"tags,omitempty"`
-		Revision  uint32           `json:"revision"`
-		Errno     string           `json:"errno,omitempty"`
-		Count     uint64           `json:"count"`
-		Last      string           `json:"last,omitempty"`
-		Process   process          `json:"process"`
-		Object    any              `json:"object"`
-	}{
+	err := encoder.Encode(alertForm[any]{
 		c.Time.Format(timeFormat), c.ID, c.Host, c.BootID, c.Sequence, c.Operation, c.Hook, c.Verdict.String(), c.Undecided,
 		c.Policy, c.Rule, c.Message, c.Severity, c.Tags, c.Revision, errno, max(c.Count, 1), last,
-		process{
+		processForm{
 			p.PID, p.TID, p.PPID, p.UID, p.GID, p.Comm, p.Binary, p.ParentBinary, p.Cgroup, p.CgroupID, p.Namespaces,
 			p.StartTime, p.Args, p.User, p.Unit, p.ContainerID, p.Ancestors,
 		},
