@@ -26,7 +26,7 @@ func newRoot(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for _, directory := range []string{"etc/ssl/private", "usr/bin", "usr/lib", "opt/app-1/bin", "opt/venv/bin", "home/a/.ssh", "run", "srv/[x]", "sys/fs/cgroup/system.slice/nginx.service"} {
+	for _, directory := range []string{"etc/ssl/private", "usr/bin", "usr/lib", "opt/app-1/bin", "opt/venv/bin", "home/a/.ssh", "run", "proc", "srv/[x]", "sys/fs/cgroup/system.slice/nginx.service"} {
 		check(os.MkdirAll(filepath.Join(root, directory), 0o755))
 	}
 	for name, content := range map[string]string{
@@ -39,7 +39,7 @@ func newRoot(t *testing.T) string {
 	}
 	for name, target := range map[string]string{
 		"bin": "usr/bin", "usr/bin/python3": "python3.11", "opt/venv/bin/python": "/usr/bin/python3", "opt/app": "app-1",
-		"opt/next": "/opt/app-2", "opt/loop": "loop", "etc/up": "../etc/shadow",
+		"opt/next": "/opt/app-2", "etc/mtab": "../proc/self/mounts", "opt/loop": "loop", "etc/up": "../etc/shadow",
 	} {
 		check(os.Symlink(target, filepath.Join(root, name)))
 	}
@@ -98,6 +98,7 @@ func TestWarnings(t *testing.T) {
 		{"a link", files("/etc/up"), `/etc/up leads by a link to /etc/shadow` + both},
 		{"below a link", files("/opt/app/bin/"), `/opt/app/bin/ leads by a link to /opt/app-1/bin` + both},
 		{"a dangling link", files("/opt/next/bin/"), `/opt/next/bin/ leads by a link to /opt/app-2, which does not exist: a rule that names it is about the link alone until the link leads somewhere`},
+		{"a link to what depends on who looks", files("/etc/mtab", "/proc/self/mem"), ``},
 		{"a loop", files("/opt/loop"), ``},
 		{"a socket", files("/run/docker"), `connecting to a Unix socket opens no file, so this rule does not keep processes from connecting to /run/docker; use the permissions of the socket's file or of its directory`},
 		{"a socket that is likely", files("/etc/*.sock"), `connecting to a Unix socket opens no file, so this rule does not keep processes from connecting to /etc/*.sock; use the permissions of the socket's file or of its directory`},
