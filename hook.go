@@ -10,7 +10,8 @@ import (
 )
 
 // Hook is an attached operation: P is its policy and A its alert. All hooks of
-// a [Manager] share one policy set.
+// a [Manager] share one policy set. To attach an operation again gives another
+// handle of the same operation, and [Hook.Detach] of one ends both.
 type Hook[P any, A Alert] struct {
 	manager   *Manager
 	operation *operation

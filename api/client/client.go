@@ -142,6 +142,16 @@ func (c *Client) Apply(ctx context.Context, request *pb.ApplyRequest) (*pb.Apply
 	return call(ctx, c, c.service.Apply, request)
 }
 
+// Validate tells what is wrong or odd about policies.
+func (c *Client) Validate(ctx context.Context, request *pb.ValidateRequest) (*pb.ValidateResponse, error) {
+	return call(ctx, c, c.service.Validate, request)
+}
+
+// Check tells what the kernel can enforce.
+func (c *Client) Check(ctx context.Context, request *pb.CheckRequest) (*pb.CheckResponse, error) {
+	return call(ctx, c, c.service.Check, request)
+}
+
 // Confirm keeps what was applied with a time to confirm it, or takes it back.
 func (c *Client) Confirm(ctx context.Context, request *pb.ConfirmRequest) (*pb.ConfirmResponse, error) {
 	return call(ctx, c, c.service.Confirm, request)

@@ -135,7 +135,7 @@ func (x StatusResponse_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StatusResponse_State.Descriptor instead.
 func (StatusResponse_State) EnumDescriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{18, 0}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22, 0}
 }
 
 // Profile is what is forbidden.
@@ -200,7 +200,7 @@ func (x MitigateRequest_Profile) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MitigateRequest_Profile.Descriptor instead.
 func (MitigateRequest_Profile) EnumDescriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26, 0}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{30, 0}
 }
 
 // Policy is a policy in force.
@@ -458,6 +458,212 @@ func (x *ApplyResponse) GetUnconfirmed() *Unconfirmed {
 	return nil
 }
 
+type ValidateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// yaml and name are as in ApplyRequest.
+	Yaml          string `protobuf:"bytes,1,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValidateRequest) Reset() {
+	*x = ValidateRequest{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateRequest) ProtoMessage() {}
+
+func (x *ValidateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateRequest.ProtoReflect.Descriptor instead.
+func (*ValidateRequest) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ValidateRequest) GetYaml() string {
+	if x != nil {
+		return x.Yaml
+	}
+	return ""
+}
+
+func (x *ValidateRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ValidateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// problems keep the policies from being applied, one line each; empty when they could be.
+	Problems []string `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
+	// warnings say what is odd about them, one line each.
+	Warnings []string `protobuf:"bytes,2,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// policies are their names, when they can be read.
+	Policies      []string `protobuf:"bytes,3,rep,name=policies,proto3" json:"policies,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValidateResponse) Reset() {
+	*x = ValidateResponse{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValidateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValidateResponse) ProtoMessage() {}
+
+func (x *ValidateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValidateResponse.ProtoReflect.Descriptor instead.
+func (*ValidateResponse) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ValidateResponse) GetProblems() []string {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *ValidateResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *ValidateResponse) GetPolicies() []string {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+type CheckRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckRequest) Reset() {
+	*x = CheckRequest{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckRequest) ProtoMessage() {}
+
+func (x *CheckRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
+func (*CheckRequest) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{5}
+}
+
+type CheckResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// enforcing says that policies can be enforced.
+	Enforcing bool `protobuf:"varint,1,opt,name=enforcing,proto3" json:"enforcing,omitempty"`
+	// json is the report, as 'ebpfguard check -o json' prints it.
+	Json          string `protobuf:"bytes,2,opt,name=json,proto3" json:"json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckResponse) Reset() {
+	*x = CheckResponse{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckResponse) ProtoMessage() {}
+
+func (x *CheckResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
+func (*CheckResponse) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CheckResponse) GetEnforcing() bool {
+	if x != nil {
+		return x.Enforcing
+	}
+	return false
+}
+
+func (x *CheckResponse) GetJson() string {
+	if x != nil {
+		return x.Json
+	}
+	return ""
+}
+
 // Unconfirmed is a change that is taken back by itself unless it is confirmed.
 type Unconfirmed struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -469,7 +675,7 @@ type Unconfirmed struct {
 
 func (x *Unconfirmed) Reset() {
 	*x = Unconfirmed{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -481,7 +687,7 @@ func (x *Unconfirmed) String() string {
 func (*Unconfirmed) ProtoMessage() {}
 
 func (x *Unconfirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -494,7 +700,7 @@ func (x *Unconfirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unconfirmed.ProtoReflect.Descriptor instead.
 func (*Unconfirmed) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{3}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Unconfirmed) GetEnds() *timestamppb.Timestamp {
@@ -521,7 +727,7 @@ type ConfirmRequest struct {
 
 func (x *ConfirmRequest) Reset() {
 	*x = ConfirmRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +739,7 @@ func (x *ConfirmRequest) String() string {
 func (*ConfirmRequest) ProtoMessage() {}
 
 func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +752,7 @@ func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{4}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ConfirmRequest) GetRollback() bool {
@@ -565,7 +771,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -577,7 +783,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -590,7 +796,7 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{5}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ConfirmResponse) GetChanges() *Changes {
@@ -617,7 +823,7 @@ type Changes struct {
 
 func (x *Changes) Reset() {
 	*x = Changes{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +835,7 @@ func (x *Changes) String() string {
 func (*Changes) ProtoMessage() {}
 
 func (x *Changes) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +848,7 @@ func (x *Changes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changes.ProtoReflect.Descriptor instead.
 func (*Changes) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{6}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Changes) GetRevision() uint32 {
@@ -700,7 +906,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -712,7 +918,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -725,7 +931,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{7}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteRequest) GetNames() []string {
@@ -758,7 +964,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -770,7 +976,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -783,7 +989,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{8}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteResponse) GetChanges() *Changes {
@@ -801,7 +1007,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -813,7 +1019,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -826,7 +1032,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{9}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{13}
 }
 
 type ListResponse struct {
@@ -839,7 +1045,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -851,7 +1057,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -864,7 +1070,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{10}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListResponse) GetPolicies() []*Policy {
@@ -890,7 +1096,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1108,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1121,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{11}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetRequest) GetName() string {
@@ -934,7 +1140,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -946,7 +1152,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -959,7 +1165,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{12}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetResponse) GetPolicy() *Policy {
@@ -988,7 +1194,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1206,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1219,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{13}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchRequest) GetOperations() []string {
@@ -1067,7 +1273,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1079,7 +1285,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1092,7 +1298,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{14}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WatchResponse) GetEvent() isWatchResponse_Event {
@@ -1169,7 +1375,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1387,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1400,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{15}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{19}
 }
 
 type ReloadResponse struct {
@@ -1205,7 +1411,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1423,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1436,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{16}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{20}
 }
 
 type StatusRequest struct {
@@ -1241,7 +1447,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1459,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1472,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{17}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{21}
 }
 
 type StatusResponse struct {
@@ -1301,7 +1507,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1519,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1532,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{18}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StatusResponse) GetState() StatusResponse_State {
@@ -1493,7 +1699,7 @@ type OperationCounters struct {
 
 func (x *OperationCounters) Reset() {
 	*x = OperationCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1711,7 @@ func (x *OperationCounters) String() string {
 func (*OperationCounters) ProtoMessage() {}
 
 func (x *OperationCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1724,7 @@ func (x *OperationCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationCounters.ProtoReflect.Descriptor instead.
 func (*OperationCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{19}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OperationCounters) GetOperation() string {
@@ -1606,7 +1812,7 @@ type RuleCounters struct {
 
 func (x *RuleCounters) Reset() {
 	*x = RuleCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1618,7 +1824,7 @@ func (x *RuleCounters) String() string {
 func (*RuleCounters) ProtoMessage() {}
 
 func (x *RuleCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1631,7 +1837,7 @@ func (x *RuleCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCounters.ProtoReflect.Descriptor instead.
 func (*RuleCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{20}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RuleCounters) GetPolicy() string {
@@ -1690,7 +1896,7 @@ type AlertCounters struct {
 
 func (x *AlertCounters) Reset() {
 	*x = AlertCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1702,7 +1908,7 @@ func (x *AlertCounters) String() string {
 func (*AlertCounters) ProtoMessage() {}
 
 func (x *AlertCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1715,7 +1921,7 @@ func (x *AlertCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertCounters.ProtoReflect.Descriptor instead.
 func (*AlertCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{21}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AlertCounters) GetRead() uint64 {
@@ -1760,7 +1966,7 @@ type SinkCounters struct {
 
 func (x *SinkCounters) Reset() {
 	*x = SinkCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1772,7 +1978,7 @@ func (x *SinkCounters) String() string {
 func (*SinkCounters) ProtoMessage() {}
 
 func (x *SinkCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1785,7 +1991,7 @@ func (x *SinkCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkCounters.ProtoReflect.Descriptor instead.
 func (*SinkCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SinkCounters) GetName() string {
@@ -1833,7 +2039,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1845,7 +2051,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1858,7 +2064,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{23}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ExplainRequest) GetPid() uint32 {
@@ -1879,7 +2085,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +2097,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +2110,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ExplainResponse) GetProcess() *Process {
@@ -1943,7 +2149,7 @@ type Process struct {
 
 func (x *Process) Reset() {
 	*x = Process{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1955,7 +2161,7 @@ func (x *Process) String() string {
 func (*Process) ProtoMessage() {}
 
 func (x *Process) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1968,7 +2174,7 @@ func (x *Process) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Process.ProtoReflect.Descriptor instead.
 func (*Process) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{25}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Process) GetPid() uint32 {
@@ -2071,7 +2277,7 @@ type MitigateRequest struct {
 
 func (x *MitigateRequest) Reset() {
 	*x = MitigateRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2083,7 +2289,7 @@ func (x *MitigateRequest) String() string {
 func (*MitigateRequest) ProtoMessage() {}
 
 func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2096,7 +2302,7 @@ func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateRequest.ProtoReflect.Descriptor instead.
 func (*MitigateRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *MitigateRequest) GetProfile() MitigateRequest_Profile {
@@ -2250,7 +2456,7 @@ type ProcessSubject struct {
 
 func (x *ProcessSubject) Reset() {
 	*x = ProcessSubject{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2262,7 +2468,7 @@ func (x *ProcessSubject) String() string {
 func (*ProcessSubject) ProtoMessage() {}
 
 func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2275,7 +2481,7 @@ func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessSubject.ProtoReflect.Descriptor instead.
 func (*ProcessSubject) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{27}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ProcessSubject) GetPid() uint32 {
@@ -2304,7 +2510,7 @@ type MitigateResponse struct {
 
 func (x *MitigateResponse) Reset() {
 	*x = MitigateResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2316,7 +2522,7 @@ func (x *MitigateResponse) String() string {
 func (*MitigateResponse) ProtoMessage() {}
 
 func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2329,7 +2535,7 @@ func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateResponse.ProtoReflect.Descriptor instead.
 func (*MitigateResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{28}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *MitigateResponse) GetMitigation() *Mitigation {
@@ -2363,7 +2569,7 @@ type Mitigation struct {
 
 func (x *Mitigation) Reset() {
 	*x = Mitigation{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2375,7 +2581,7 @@ func (x *Mitigation) String() string {
 func (*Mitigation) ProtoMessage() {}
 
 func (x *Mitigation) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2388,7 +2594,7 @@ func (x *Mitigation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mitigation.ProtoReflect.Descriptor instead.
 func (*Mitigation) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{29}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Mitigation) GetName() string {
@@ -2444,7 +2650,7 @@ type LiftRequest struct {
 
 func (x *LiftRequest) Reset() {
 	*x = LiftRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2456,7 +2662,7 @@ func (x *LiftRequest) String() string {
 func (*LiftRequest) ProtoMessage() {}
 
 func (x *LiftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2469,7 +2675,7 @@ func (x *LiftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftRequest.ProtoReflect.Descriptor instead.
 func (*LiftRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{30}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LiftRequest) GetNames() []string {
@@ -2495,7 +2701,7 @@ type LiftResponse struct {
 
 func (x *LiftResponse) Reset() {
 	*x = LiftResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2507,7 +2713,7 @@ func (x *LiftResponse) String() string {
 func (*LiftResponse) ProtoMessage() {}
 
 func (x *LiftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2520,7 +2726,7 @@ func (x *LiftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftResponse.ProtoReflect.Descriptor instead.
 func (*LiftResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{31}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LiftResponse) GetLifted() []string {
@@ -2555,7 +2761,18 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\rApplyResponse\x125\n" +
 	"\achanges\x18\x01 \x01(\v2\x1b.ebpfguard.v1alpha1.ChangesR\achanges\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12A\n" +
-	"\vunconfirmed\x18\x03 \x01(\v2\x1f.ebpfguard.v1alpha1.UnconfirmedR\vunconfirmed\"l\n" +
+	"\vunconfirmed\x18\x03 \x01(\v2\x1f.ebpfguard.v1alpha1.UnconfirmedR\vunconfirmed\"9\n" +
+	"\x0fValidateRequest\x12\x12\n" +
+	"\x04yaml\x18\x01 \x01(\tR\x04yaml\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"f\n" +
+	"\x10ValidateResponse\x12\x1a\n" +
+	"\bproblems\x18\x01 \x03(\tR\bproblems\x12\x1a\n" +
+	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12\x1a\n" +
+	"\bpolicies\x18\x03 \x03(\tR\bpolicies\"\x0e\n" +
+	"\fCheckRequest\"A\n" +
+	"\rCheckResponse\x12\x1c\n" +
+	"\tenforcing\x18\x01 \x01(\bR\tenforcing\x12\x12\n" +
+	"\x04json\x18\x02 \x01(\tR\x04json\"l\n" +
 	"\vUnconfirmed\x12.\n" +
 	"\x04ends\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04ends\x12-\n" +
 	"\x04left\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04left\",\n" +
@@ -2731,9 +2948,11 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vORIGIN_FILE\x10\x01\x12\x12\n" +
 	"\x0eORIGIN_APPLIED\x10\x02\x12\x15\n" +
-	"\x11ORIGIN_MITIGATION\x10\x032\xfc\x06\n" +
+	"\x11ORIGIN_MITIGATION\x10\x032\xa1\b\n" +
 	"\fGuardService\x12L\n" +
-	"\x05Apply\x12 .ebpfguard.v1alpha1.ApplyRequest\x1a!.ebpfguard.v1alpha1.ApplyResponse\x12R\n" +
+	"\x05Apply\x12 .ebpfguard.v1alpha1.ApplyRequest\x1a!.ebpfguard.v1alpha1.ApplyResponse\x12U\n" +
+	"\bValidate\x12#.ebpfguard.v1alpha1.ValidateRequest\x1a$.ebpfguard.v1alpha1.ValidateResponse\x12L\n" +
+	"\x05Check\x12 .ebpfguard.v1alpha1.CheckRequest\x1a!.ebpfguard.v1alpha1.CheckResponse\x12R\n" +
 	"\aConfirm\x12\".ebpfguard.v1alpha1.ConfirmRequest\x1a#.ebpfguard.v1alpha1.ConfirmResponse\x12O\n" +
 	"\x06Delete\x12!.ebpfguard.v1alpha1.DeleteRequest\x1a\".ebpfguard.v1alpha1.DeleteResponse\x12I\n" +
 	"\x04List\x12\x1f.ebpfguard.v1alpha1.ListRequest\x1a .ebpfguard.v1alpha1.ListResponse\x12F\n" +
@@ -2758,7 +2977,7 @@ func file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP() []byte {
 }
 
 var file_ebpfguard_v1alpha1_guard_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_ebpfguard_v1alpha1_guard_proto_goTypes = []any{
 	(Origin)(0),                   // 0: ebpfguard.v1alpha1.Origin
 	(StatusResponse_State)(0),     // 1: ebpfguard.v1alpha1.StatusResponse.State
@@ -2766,91 +2985,99 @@ var file_ebpfguard_v1alpha1_guard_proto_goTypes = []any{
 	(*Policy)(nil),                // 3: ebpfguard.v1alpha1.Policy
 	(*ApplyRequest)(nil),          // 4: ebpfguard.v1alpha1.ApplyRequest
 	(*ApplyResponse)(nil),         // 5: ebpfguard.v1alpha1.ApplyResponse
-	(*Unconfirmed)(nil),           // 6: ebpfguard.v1alpha1.Unconfirmed
-	(*ConfirmRequest)(nil),        // 7: ebpfguard.v1alpha1.ConfirmRequest
-	(*ConfirmResponse)(nil),       // 8: ebpfguard.v1alpha1.ConfirmResponse
-	(*Changes)(nil),               // 9: ebpfguard.v1alpha1.Changes
-	(*DeleteRequest)(nil),         // 10: ebpfguard.v1alpha1.DeleteRequest
-	(*DeleteResponse)(nil),        // 11: ebpfguard.v1alpha1.DeleteResponse
-	(*ListRequest)(nil),           // 12: ebpfguard.v1alpha1.ListRequest
-	(*ListResponse)(nil),          // 13: ebpfguard.v1alpha1.ListResponse
-	(*GetRequest)(nil),            // 14: ebpfguard.v1alpha1.GetRequest
-	(*GetResponse)(nil),           // 15: ebpfguard.v1alpha1.GetResponse
-	(*WatchRequest)(nil),          // 16: ebpfguard.v1alpha1.WatchRequest
-	(*WatchResponse)(nil),         // 17: ebpfguard.v1alpha1.WatchResponse
-	(*ReloadRequest)(nil),         // 18: ebpfguard.v1alpha1.ReloadRequest
-	(*ReloadResponse)(nil),        // 19: ebpfguard.v1alpha1.ReloadResponse
-	(*StatusRequest)(nil),         // 20: ebpfguard.v1alpha1.StatusRequest
-	(*StatusResponse)(nil),        // 21: ebpfguard.v1alpha1.StatusResponse
-	(*OperationCounters)(nil),     // 22: ebpfguard.v1alpha1.OperationCounters
-	(*RuleCounters)(nil),          // 23: ebpfguard.v1alpha1.RuleCounters
-	(*AlertCounters)(nil),         // 24: ebpfguard.v1alpha1.AlertCounters
-	(*SinkCounters)(nil),          // 25: ebpfguard.v1alpha1.SinkCounters
-	(*ExplainRequest)(nil),        // 26: ebpfguard.v1alpha1.ExplainRequest
-	(*ExplainResponse)(nil),       // 27: ebpfguard.v1alpha1.ExplainResponse
-	(*Process)(nil),               // 28: ebpfguard.v1alpha1.Process
-	(*MitigateRequest)(nil),       // 29: ebpfguard.v1alpha1.MitigateRequest
-	(*ProcessSubject)(nil),        // 30: ebpfguard.v1alpha1.ProcessSubject
-	(*MitigateResponse)(nil),      // 31: ebpfguard.v1alpha1.MitigateResponse
-	(*Mitigation)(nil),            // 32: ebpfguard.v1alpha1.Mitigation
-	(*LiftRequest)(nil),           // 33: ebpfguard.v1alpha1.LiftRequest
-	(*LiftResponse)(nil),          // 34: ebpfguard.v1alpha1.LiftResponse
-	(*durationpb.Duration)(nil),   // 35: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
+	(*ValidateRequest)(nil),       // 6: ebpfguard.v1alpha1.ValidateRequest
+	(*ValidateResponse)(nil),      // 7: ebpfguard.v1alpha1.ValidateResponse
+	(*CheckRequest)(nil),          // 8: ebpfguard.v1alpha1.CheckRequest
+	(*CheckResponse)(nil),         // 9: ebpfguard.v1alpha1.CheckResponse
+	(*Unconfirmed)(nil),           // 10: ebpfguard.v1alpha1.Unconfirmed
+	(*ConfirmRequest)(nil),        // 11: ebpfguard.v1alpha1.ConfirmRequest
+	(*ConfirmResponse)(nil),       // 12: ebpfguard.v1alpha1.ConfirmResponse
+	(*Changes)(nil),               // 13: ebpfguard.v1alpha1.Changes
+	(*DeleteRequest)(nil),         // 14: ebpfguard.v1alpha1.DeleteRequest
+	(*DeleteResponse)(nil),        // 15: ebpfguard.v1alpha1.DeleteResponse
+	(*ListRequest)(nil),           // 16: ebpfguard.v1alpha1.ListRequest
+	(*ListResponse)(nil),          // 17: ebpfguard.v1alpha1.ListResponse
+	(*GetRequest)(nil),            // 18: ebpfguard.v1alpha1.GetRequest
+	(*GetResponse)(nil),           // 19: ebpfguard.v1alpha1.GetResponse
+	(*WatchRequest)(nil),          // 20: ebpfguard.v1alpha1.WatchRequest
+	(*WatchResponse)(nil),         // 21: ebpfguard.v1alpha1.WatchResponse
+	(*ReloadRequest)(nil),         // 22: ebpfguard.v1alpha1.ReloadRequest
+	(*ReloadResponse)(nil),        // 23: ebpfguard.v1alpha1.ReloadResponse
+	(*StatusRequest)(nil),         // 24: ebpfguard.v1alpha1.StatusRequest
+	(*StatusResponse)(nil),        // 25: ebpfguard.v1alpha1.StatusResponse
+	(*OperationCounters)(nil),     // 26: ebpfguard.v1alpha1.OperationCounters
+	(*RuleCounters)(nil),          // 27: ebpfguard.v1alpha1.RuleCounters
+	(*AlertCounters)(nil),         // 28: ebpfguard.v1alpha1.AlertCounters
+	(*SinkCounters)(nil),          // 29: ebpfguard.v1alpha1.SinkCounters
+	(*ExplainRequest)(nil),        // 30: ebpfguard.v1alpha1.ExplainRequest
+	(*ExplainResponse)(nil),       // 31: ebpfguard.v1alpha1.ExplainResponse
+	(*Process)(nil),               // 32: ebpfguard.v1alpha1.Process
+	(*MitigateRequest)(nil),       // 33: ebpfguard.v1alpha1.MitigateRequest
+	(*ProcessSubject)(nil),        // 34: ebpfguard.v1alpha1.ProcessSubject
+	(*MitigateResponse)(nil),      // 35: ebpfguard.v1alpha1.MitigateResponse
+	(*Mitigation)(nil),            // 36: ebpfguard.v1alpha1.Mitigation
+	(*LiftRequest)(nil),           // 37: ebpfguard.v1alpha1.LiftRequest
+	(*LiftResponse)(nil),          // 38: ebpfguard.v1alpha1.LiftResponse
+	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
 }
 var file_ebpfguard_v1alpha1_guard_proto_depIdxs = []int32{
 	0,  // 0: ebpfguard.v1alpha1.Policy.origin:type_name -> ebpfguard.v1alpha1.Origin
-	23, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
-	32, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	35, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
-	9,  // 4: ebpfguard.v1alpha1.ApplyResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
-	6,  // 5: ebpfguard.v1alpha1.ApplyResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
-	36, // 6: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
-	35, // 7: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
-	9,  // 8: ebpfguard.v1alpha1.ConfirmResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
-	9,  // 9: ebpfguard.v1alpha1.DeleteResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	27, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
+	36, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	39, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
+	13, // 4: ebpfguard.v1alpha1.ApplyResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	10, // 5: ebpfguard.v1alpha1.ApplyResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
+	40, // 6: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
+	39, // 7: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
+	13, // 8: ebpfguard.v1alpha1.ConfirmResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	13, // 9: ebpfguard.v1alpha1.DeleteResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
 	3,  // 10: ebpfguard.v1alpha1.ListResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
 	3,  // 11: ebpfguard.v1alpha1.GetResponse.policy:type_name -> ebpfguard.v1alpha1.Policy
 	1,  // 12: ebpfguard.v1alpha1.StatusResponse.state:type_name -> ebpfguard.v1alpha1.StatusResponse.State
-	36, // 13: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	36, // 14: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
-	22, // 15: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
-	23, // 16: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
-	24, // 17: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
-	6,  // 18: ebpfguard.v1alpha1.StatusResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
-	25, // 19: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
-	28, // 20: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
+	40, // 13: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	40, // 14: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
+	26, // 15: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
+	27, // 16: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
+	28, // 17: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
+	10, // 18: ebpfguard.v1alpha1.StatusResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
+	29, // 19: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
+	32, // 20: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
 	3,  // 21: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
 	2,  // 22: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
-	35, // 23: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
-	30, // 24: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
-	32, // 25: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	36, // 26: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
-	35, // 27: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
+	39, // 23: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
+	34, // 24: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
+	36, // 25: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	40, // 26: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
+	39, // 27: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
 	4,  // 28: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
-	7,  // 29: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
-	10, // 30: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
-	12, // 31: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
-	14, // 32: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
-	18, // 33: ebpfguard.v1alpha1.GuardService.Reload:input_type -> ebpfguard.v1alpha1.ReloadRequest
-	16, // 34: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
-	20, // 35: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
-	26, // 36: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
-	29, // 37: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
-	33, // 38: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
-	5,  // 39: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
-	8,  // 40: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
-	11, // 41: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
-	13, // 42: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
-	15, // 43: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
-	19, // 44: ebpfguard.v1alpha1.GuardService.Reload:output_type -> ebpfguard.v1alpha1.ReloadResponse
-	17, // 45: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
-	21, // 46: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
-	27, // 47: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
-	31, // 48: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
-	34, // 49: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
-	39, // [39:50] is the sub-list for method output_type
-	28, // [28:39] is the sub-list for method input_type
+	6,  // 29: ebpfguard.v1alpha1.GuardService.Validate:input_type -> ebpfguard.v1alpha1.ValidateRequest
+	8,  // 30: ebpfguard.v1alpha1.GuardService.Check:input_type -> ebpfguard.v1alpha1.CheckRequest
+	11, // 31: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
+	14, // 32: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
+	16, // 33: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
+	18, // 34: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
+	22, // 35: ebpfguard.v1alpha1.GuardService.Reload:input_type -> ebpfguard.v1alpha1.ReloadRequest
+	20, // 36: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
+	24, // 37: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
+	30, // 38: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
+	33, // 39: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
+	37, // 40: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
+	5,  // 41: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
+	7,  // 42: ebpfguard.v1alpha1.GuardService.Validate:output_type -> ebpfguard.v1alpha1.ValidateResponse
+	9,  // 43: ebpfguard.v1alpha1.GuardService.Check:output_type -> ebpfguard.v1alpha1.CheckResponse
+	12, // 44: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
+	15, // 45: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
+	17, // 46: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
+	19, // 47: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
+	23, // 48: ebpfguard.v1alpha1.GuardService.Reload:output_type -> ebpfguard.v1alpha1.ReloadResponse
+	21, // 49: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
+	25, // 50: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
+	31, // 51: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
+	35, // 52: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
+	38, // 53: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
+	41, // [41:54] is the sub-list for method output_type
+	28, // [28:41] is the sub-list for method input_type
 	28, // [28:28] is the sub-list for extension type_name
 	28, // [28:28] is the sub-list for extension extendee
 	0,  // [0:28] is the sub-list for field type_name
@@ -2861,12 +3088,12 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 	if File_ebpfguard_v1alpha1_guard_proto != nil {
 		return
 	}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[14].OneofWrappers = []any{
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[18].OneofWrappers = []any{
 		(*WatchResponse_Json)(nil),
 		(*WatchResponse_Lost)(nil),
 		(*WatchResponse_Subscribed)(nil),
 	}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[26].OneofWrappers = []any{
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[30].OneofWrappers = []any{
 		(*MitigateRequest_Process)(nil),
 		(*MitigateRequest_Binary)(nil),
 		(*MitigateRequest_Cgroup)(nil),
@@ -2879,7 +3106,7 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ebpfguard_v1alpha1_guard_proto_rawDesc), len(file_ebpfguard_v1alpha1_guard_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   32,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

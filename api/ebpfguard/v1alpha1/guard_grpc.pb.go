@@ -23,6 +23,8 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	GuardService_Apply_FullMethodName    = "/ebpfguard.v1alpha1.GuardService/Apply"
+	GuardService_Validate_FullMethodName = "/ebpfguard.v1alpha1.GuardService/Validate"
+	GuardService_Check_FullMethodName    = "/ebpfguard.v1alpha1.GuardService/Check"
 	GuardService_Confirm_FullMethodName  = "/ebpfguard.v1alpha1.GuardService/Confirm"
 	GuardService_Delete_FullMethodName   = "/ebpfguard.v1alpha1.GuardService/Delete"
 	GuardService_List_FullMethodName     = "/ebpfguard.v1alpha1.GuardService/List"
@@ -48,6 +50,10 @@ const (
 type GuardServiceClient interface {
 	// Apply adds policies or replaces them by name, in one step.
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
+	// Validate tells what is wrong or odd about policies, and changes nothing.
+	Validate(ctx context.Context, in *ValidateRequest, opts ...grpc.CallOption) (*ValidateResponse, error)
+	// Check tells what this kernel can enforce, by trying it.
+	Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error)
 	// Confirm keeps what was applied with confirm_within, or takes it back at once.
 	Confirm(ctx context.Context, in *ConfirmRequest, opts ...grpc.CallOption) (*ConfirmResponse, error)
 	// Delete removes policies that were applied, in one step.
@@ -84,6 +90,26 @@ func (c *guardServiceClient) Apply(ctx context.Context, in *ApplyRequest, opts .
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ApplyResponse)
 	err := c.cc.Invoke(ctx, GuardService_Apply_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *guardServiceClient) Validate(ctx context.Context, in *ValidateRequest, opts ...grpc.CallOption) (*ValidateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ValidateResponse)
+	err := c.cc.Invoke(ctx, GuardService_Validate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *guardServiceClient) Check(ctx context.Context, in *CheckRequest, opts ...grpc.CallOption) (*CheckResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckResponse)
+	err := c.cc.Invoke(ctx, GuardService_Check_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +238,10 @@ func (c *guardServiceClient) Lift(ctx context.Context, in *LiftRequest, opts ...
 type GuardServiceServer interface {
 	// Apply adds policies or replaces them by name, in one step.
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
+	// Validate tells what is wrong or odd about policies, and changes nothing.
+	Validate(context.Context, *ValidateRequest) (*ValidateResponse, error)
+	// Check tells what this kernel can enforce, by trying it.
+	Check(context.Context, *CheckRequest) (*CheckResponse, error)
 	// Confirm keeps what was applied with confirm_within, or takes it back at once.
 	Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error)
 	// Delete removes policies that were applied, in one step.
@@ -246,6 +276,12 @@ type UnimplementedGuardServiceServer struct{}
 
 func (UnimplementedGuardServiceServer) Apply(context.Context, *ApplyRequest) (*ApplyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Apply not implemented")
+}
+func (UnimplementedGuardServiceServer) Validate(context.Context, *ValidateRequest) (*ValidateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Validate not implemented")
+}
+func (UnimplementedGuardServiceServer) Check(context.Context, *CheckRequest) (*CheckResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Check not implemented")
 }
 func (UnimplementedGuardServiceServer) Confirm(context.Context, *ConfirmRequest) (*ConfirmResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Confirm not implemented")
@@ -312,6 +348,42 @@ func _GuardService_Apply_Handler(srv interface{}, ctx context.Context, dec func(
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(GuardServiceServer).Apply(ctx, req.(*ApplyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GuardService_Validate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ValidateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GuardServiceServer).Validate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GuardService_Validate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GuardServiceServer).Validate(ctx, req.(*ValidateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GuardService_Check_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GuardServiceServer).Check(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GuardService_Check_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GuardServiceServer).Check(ctx, req.(*CheckRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -499,6 +571,14 @@ var GuardService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Apply",
 			Handler:    _GuardService_Apply_Handler,
+		},
+		{
+			MethodName: "Validate",
+			Handler:    _GuardService_Validate_Handler,
+		},
+		{
+			MethodName: "Check",
+			Handler:    _GuardService_Check_Handler,
 		},
 		{
 			MethodName: "Confirm",
