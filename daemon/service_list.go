@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"iter"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -105,10 +106,17 @@ func (s *service) Watch(request *pb.WatchRequest, stream grpc.ServerStreamingSer
 		return status.Error(codes.FailedPrecondition, err.Error())
 	}
 	defer leave()
-	alerts, err := s.d.pipeline.Subscribe(stream.Context(), sink.Filter{
+	filter := sink.Filter{
 		Operations: request.GetOperations(), Policies: request.GetPolicies(), Verdicts: request.GetVerdicts(),
 		Severities: request.GetSeverities(), Binaries: request.GetBinaries(),
-	})
+	}
+	subscribe := s.d.pipeline.Subscribe
+	if request.After != nil {
+		subscribe = func(ctx context.Context, filter sink.Filter) (iter.Seq2[ebpfguard.Alert, error], error) {
+			return s.d.pipeline.SubscribeAfter(ctx, filter, request.GetAfter())
+		}
+	}
+	alerts, err := subscribe(stream.Context(), filter)
 	switch {
 	case errors.Is(err, sink.ErrTooManySubscribers):
 		return status.Error(codes.FailedPrecondition, err.Error())

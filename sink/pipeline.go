@@ -79,9 +79,12 @@ type Pipeline struct {
 	mu          sync.Mutex
 	folder      *folder // nil without folding
 	subscribers map[*subscriber]bool
-	counters    Counters // without Folded, Pending and Sinks
-	kernelLost  uint64
-	ran, ended  bool
+	// recent are the last alerts that were handed out, the oldest first from next on once it is full.
+	recent     []ebpfguard.Alert
+	next       int
+	counters   Counters // without Folded, Pending and Sinks
+	kernelLost uint64
+	ran, ended bool
 }
 
 // NewPipeline returns a pipeline to these outputs. [Pipeline.Run] starts it.
@@ -256,11 +259,42 @@ func (p *Pipeline) emit(alert ebpfguard.Alert) {
 	c := alert.Context()
 	c.Sequence = p.counters.Sequence
 	alert = alert.WithContext(c)
+	p.keep(alert)
 	for _, o := range p.outputs {
 		o.hand(alert, c)
 	}
 	for s := range p.subscribers {
 		s.all.Put(alert)
+	}
+}
+
+// maxRecent is how many alerts are kept for subscriptions that begin with earlier ones.
+const maxRecent = 1024
+
+func (p *Pipeline) keep(alert ebpfguard.Alert) {
+	if len(p.recent) < maxRecent {
+		p.recent = append(p.recent, alert)
+		return
+	}
+	p.recent[p.next] = alert
+	p.next = (p.next + 1) % maxRecent
+}
+
+// replay hands a subscriber the alerts after a number, as far as they are kept.
+func (p *Pipeline) replay(s *subscriber, after uint64) {
+	told := after
+	for i := range p.recent {
+		alert := p.recent[(p.next+i)%len(p.recent)]
+		number := alert.Context().Sequence
+		if number <= told {
+			continue
+		}
+		s.all.Lose(number - told - 1)
+		s.all.Put(alert)
+		told = number
+	}
+	if last := p.counters.Sequence; last > told {
+		s.all.Lose(last - told)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -326,6 +327,52 @@ func TestPipelineSubscribe(t *testing.T) {
 	}
 	for range after {
 		t.Error("an alert after the end")
+	}
+}
+
+// TestSubscribeAfter begins with what came before.
+func TestSubscribeAfter(t *testing.T) {
+	p := newPipeline(t, Options{Window: -1}, Output{Name: "s", Sink: &collector{}})
+	const all = maxRecent + 10
+	in := make(chan any)
+	done := make(chan error)
+	go func() { done <- p.Run(feed(in)) }()
+	for pid := range uint32(all) {
+		if pid == all-5 {
+			in <- &ebpfguard.LostAlertsError{Count: 3}
+		}
+		in <- fileAlert(pid, "/x")
+	}
+	close(in)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for after, want := range map[uint64][]uint64{ // lost before, the first, how many, lost within
+		0: {10, 11, maxRecent, 3}, 20: {0, 21, maxRecent - 10, 3}, all - 2: {0, all - 1, 5, 0} /* at the end of the gap */, all + 3: {0, 0, 0, 0},
+	} {
+		alerts, err := p.SubscribeAfter(t.Context(), Filter{}, after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]uint64, 4)
+		for alert, err := range alerts {
+			var lost *ebpfguard.LostAlertsError
+			switch {
+			case errors.As(err, &lost) && got[2] == 0:
+				got[0] += lost.Count
+			case errors.As(err, &lost):
+				got[3] += lost.Count
+			case err != nil:
+				t.Error(err)
+			default:
+				if got[2]++; got[1] == 0 {
+					got[1] = alert.Context().Sequence
+				}
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("after %d: got %d, want %d", after, got, want)
+		}
 	}
 }
 

@@ -57,6 +57,18 @@ func (f Filter) values() int {
 // lasts as long. A filter has at most 64 values, and a pipeline 128 subscriptions
 // ([ErrTooManySubscribers]).
 func (p *Pipeline) Subscribe(ctx context.Context, filter Filter) (iter.Seq2[ebpfguard.Alert, error], error) {
+	return p.subscribe(ctx, filter, func(*subscriber) {})
+}
+
+// SubscribeAfter is [Pipeline.Subscribe] that begins with the alerts after a number, as far as the
+// pipeline still has them: the last 1,024. Those that it no longer has, or that were lost, are yielded as an
+// [*ebpfguard.LostAlertsError].
+func (p *Pipeline) SubscribeAfter(ctx context.Context, filter Filter, after uint64) (iter.Seq2[ebpfguard.Alert, error], error) {
+	return p.subscribe(ctx, filter, func(s *subscriber) { p.replay(s, after) })
+}
+
+// subscribe lets first hand out what came before, under the lock.
+func (p *Pipeline) subscribe(ctx context.Context, filter Filter, first func(*subscriber)) (iter.Seq2[ebpfguard.Alert, error], error) {
 	m, err := filter.compile()
 	if n := filter.values(); n > maxValues {
 		err = errors.Join(fmt.Errorf("the filter has %d values; at most %d are possible, so use globs or filter what comes", n, maxValues), err)
@@ -68,11 +80,13 @@ func (p *Pipeline) Subscribe(ctx context.Context, filter Filter) (iter.Seq2[ebpf
 	p.mu.Lock()
 	switch {
 	case p.ended:
+		first(s)
 		s.all.Close()
 	case len(p.subscribers) >= maxSubscribers:
 		p.mu.Unlock()
 		return nil, fmt.Errorf("%w: %d; end one of them", ErrTooManySubscribers, maxSubscribers)
 	default:
+		first(s)
 		p.subscribers[s] = true
 	}
 	p.mu.Unlock()

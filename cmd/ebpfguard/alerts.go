@@ -22,12 +22,13 @@ import (
 func newAlertsCommand() *cobra.Command {
 	var daemon remote
 	var request pb.WatchRequest
-	format, most := outputText, 0
+	format, most, after := outputText, 0, uint64(0)
 	cmd := &cobra.Command{
 		Use:   "alerts",
 		Short: "Follow the alerts of a running daemon",
 		Long: `Print the alerts of a running daemon until you interrupt it. It shows new alerts
-only.
+only; with --after it begins with those that came after an alert, of the last
+1,024.
 
 Of the values of one flag one must match; different flags must all match. If
 alerts come faster than this command can print them, it loses some and says so on
@@ -43,6 +44,9 @@ and not if NO_COLOR is set.`,
   ebpfguard alerts --verdict deny --number 1`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("after") {
+				request.After = &after
+			}
 			if most < 0 {
 				return usagef("--number %d is negative; write how many alerts to wait for", most)
 			}
@@ -72,6 +76,7 @@ and not if NO_COLOR is set.`,
 	f.StringSliceVar(&request.Severities, "severity", nil, "only of these `severities`; none stands for rules without one")
 	f.StringSliceVar(&request.Binaries, "binary", nil, "only of these programs, `paths` or patterns as in a policy")
 	outputFlag(f, &format, "the `format`: text or json", outputText, outputJSON)
+	f.Uint64Var(&after, "after", 0, "begin after the alert with this `number`, its sequence in JSON")
 	f.IntVarP(&most, "number", "n", 0, "stop after this `number` of alerts; 0 for never")
 	for flag, words := range map[string][]string{
 		"operation": operationNames(), "verdict": {"audit", "deny", "kill"},

@@ -1187,7 +1187,10 @@ type WatchRequest struct {
 	// severities are exact values; none stands for rules without one.
 	Severities []string `protobuf:"bytes,4,rep,name=severities,proto3" json:"severities,omitempty"`
 	// binaries are path patterns as in a policy.
-	Binaries      []string `protobuf:"bytes,5,rep,name=binaries,proto3" json:"binaries,omitempty"`
+	Binaries []string `protobuf:"bytes,5,rep,name=binaries,proto3" json:"binaries,omitempty"`
+	// after, if set, first sends the alerts with greater sequence numbers that the daemon still has, the
+	// last 1,024, so that a watcher can go on where it was. Those that it no longer has come as lost.
+	After         *uint64 `protobuf:"varint,6,opt,name=after,proto3,oneof" json:"after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1255,6 +1258,13 @@ func (x *WatchRequest) GetBinaries() []string {
 		return x.Binaries
 	}
 	return nil
+}
+
+func (x *WatchRequest) GetAfter() uint64 {
+	if x != nil && x.After != nil {
+		return *x.After
+	}
+	return 0
 }
 
 type WatchResponse struct {
@@ -2801,7 +2811,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"GetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"A\n" +
 	"\vGetResponse\x122\n" +
-	"\x06policy\x18\x01 \x01(\v2\x1a.ebpfguard.v1alpha1.PolicyR\x06policy\"\xa2\x01\n" +
+	"\x06policy\x18\x01 \x01(\v2\x1a.ebpfguard.v1alpha1.PolicyR\x06policy\"\xc7\x01\n" +
 	"\fWatchRequest\x12\x1e\n" +
 	"\n" +
 	"operations\x18\x01 \x03(\tR\n" +
@@ -2811,7 +2821,9 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\n" +
 	"severities\x18\x04 \x03(\tR\n" +
 	"severities\x12\x1a\n" +
-	"\bbinaries\x18\x05 \x03(\tR\bbinaries\"z\n" +
+	"\bbinaries\x18\x05 \x03(\tR\bbinaries\x12\x19\n" +
+	"\x05after\x18\x06 \x01(\x04H\x00R\x05after\x88\x01\x01B\b\n" +
+	"\x06_after\"z\n" +
 	"\rWatchResponse\x12\x14\n" +
 	"\x04json\x18\x01 \x01(\tH\x00R\x04json\x12\x14\n" +
 	"\x04lost\x18\x02 \x01(\x04H\x00R\x04lost\x12 \n" +
@@ -3088,6 +3100,7 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 	if File_ebpfguard_v1alpha1_guard_proto != nil {
 		return
 	}
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[17].OneofWrappers = []any{}
 	file_ebpfguard_v1alpha1_guard_proto_msgTypes[18].OneofWrappers = []any{
 		(*WatchResponse_Json)(nil),
 		(*WatchResponse_Lost)(nil),
