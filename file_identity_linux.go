@@ -16,18 +16,28 @@ import (
 // resolve finds what a path in a policy stands for. A path that leads nowhere
 // is matched from the moment that something is there.
 func resolve(path string) compile.Resolved {
-	var stat unix.Stat_t
-	if unix.Lstat(path, &stat) != nil {
+	canonical := canonicalOf(path)
+	if canonical == "" {
 		return compile.Resolved{}
 	}
-	canonical := path
-	if stat.Mode&unix.S_IFMT == unix.S_IFLNK {
-		var err error
-		if canonical, err = filepath.EvalSymlinks(path); err != nil {
-			return compile.Resolved{}
-		}
-	}
 	return compile.Resolved{Canonical: canonical, Identity: identify(canonical)}
+}
+
+// canonicalOf returns where a path leads whose directory has no link on the way; empty if that
+// is nowhere.
+func canonicalOf(path string) string {
+	var stat unix.Stat_t
+	if unix.Lstat(path, &stat) != nil {
+		return ""
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return path
+	}
+	canonical, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return ""
+	}
+	return canonical
 }
 
 // mounts returns the mount points of this mount namespace.

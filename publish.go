@@ -72,7 +72,7 @@ func (m *Manager) Check(set []policy.Policy) error {
 		return err
 	}
 	marks, _ := now.marks.forSets(now.set, set)
-	if _, err := m.compile(resolved, now.revision+1, maps.Clone(marks)); err != nil {
+	if _, _, err := m.compile(resolved, now.revision+1, maps.Clone(marks)); err != nil {
 		return err
 	}
 	_, err = programsFor(set, attached)
@@ -101,8 +101,13 @@ func (m *Manager) admit(now *state, set []policy.Policy) (map[policy.Operation][
 
 // compile makes the tables of a set whose names are resolved. It uses nothing of the
 // manager that changes.
-func (m *Manager) compile(resolved []policy.Policy, number uint32, marks marks) (*compile.Revision, error) {
-	return compile.Compile(resolved, compile.Options{Number: number, Key: m.key, Resolve: resolve, Mounts: mounts, Mark: marks.mark, Compiled: machine.IsCompiled})
+func (m *Manager) compile(resolved []policy.Policy, number uint32, marks marks) (*compile.Revision, *links, error) {
+	var paths recorder
+	compiled, err := compile.Compile(resolved, compile.Options{Number: number, Key: m.key, Resolve: paths.resolve, Mounts: mounts, Mark: marks.mark, Compiled: machine.IsCompiled})
+	if err != nil {
+		return nil, nil, err
+	}
+	return compiled, paths.links(), nil
 }
 
 // attachedFor returns the programs of the operations that are to be attached for a set.
@@ -144,7 +149,7 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 	kept, forgotten := now.marks.forSets(now.set, set)
 	marks := maps.Clone(kept)
 	number := m.number + 1
-	compiled, err := m.compile(resolved, number, marks)
+	compiled, links, err := m.compile(resolved, number, marks)
 	if err != nil {
 		return Changes{}, err
 	}
@@ -188,7 +193,7 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 	changes := compare(now.set, set)
 	changes.Revision = number
 	m.current.change(func(s *state) {
-		s.revision, s.set, s.attached, s.marks, s.counted = number, set, attached, marks, counted
+		s.revision, s.set, s.attached, s.marks, s.counted, s.links = number, set, attached, marks, counted, links
 		s.kernel = m.kernel()
 	})
 	if former != nil {

@@ -24,6 +24,8 @@ type state struct {
 	// marks are the bits of lists of binaries and of processes whose descendants
 	// policies select or selected, by [compile.MarkKeys].
 	marks marks
+	// links is nil when another process applied the set.
+	links *links
 
 	// kernel is nil until the first operation is attached, and of a closed manager.
 	kernel *kernel

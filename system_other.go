@@ -15,4 +15,5 @@ func kernelRelease() string             { return "" }
 func offersMountSetattr() bool          { return false }
 func cgroupPath(uint64) (string, error) { return "", errors.ErrUnsupported }
 func resolve(string) compile.Resolved   { return compile.Resolved{} }
+func canonicalOf(string) string         { return "" }
 func mounts() []compile.Mount           { return nil }

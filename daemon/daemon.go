@@ -176,6 +176,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 		return err
 	}
 	until("watching the policy directory", d.watch)
+	until("watching symbolic links", d.watchLinks)
 	if c.Metrics != "" {
 		listener, err := metrics.Listen(c.Metrics, c.MetricsAnywhere)
 		if err != nil {

@@ -16,6 +16,7 @@ type Guard interface {
 	// Check reports whether Apply would take the policies, and changes nothing.
 	Check([]policy.Policy) error
 	Takeover() (ebpfguard.Takeover, bool)
+	Relinked() ([]string, error)
 	Alerts(context.Context) iter.Seq2[ebpfguard.Alert, error]
 	AlertsLost() (uint64, error)
 	Sequence() sink.Counter

@@ -23,9 +23,11 @@ type memory struct {
 	pinned bool // there is something to take over
 	// publications are how often a set was put in force.
 	publications int
-	closed       bool
-	sequence     counter
-	alerts       chan ebpfguard.Alert
+	// relinked are the paths that lead elsewhere, until the set is put in force again.
+	relinked []string
+	closed   bool
+	sequence counter
+	alerts   chan ebpfguard.Alert
 }
 
 type counter struct {
@@ -73,7 +75,14 @@ func (m *memory) Apply(set []policy.Policy) (ebpfguard.Changes, error) {
 	m.set = slices.Clone(set)
 	m.revision++
 	m.publications++
+	m.relinked = nil
 	return ebpfguard.Changes{Revision: m.revision}, nil
+}
+
+func (m *memory) Relinked() ([]string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.relinked, nil
 }
 
 func (m *memory) Takeover() (ebpfguard.Takeover, bool) {

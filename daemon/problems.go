@@ -21,6 +21,7 @@ const (
 	problemModes     = "modes"
 	problemConfig    = "configuration"
 	problemAlerts    = "alerts"
+	problemLinks     = "links"
 )
 
 // problem notes what is wrong, and logs it unless it was known.

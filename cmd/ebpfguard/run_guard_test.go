@@ -28,12 +28,19 @@ type fakeGuard struct {
 	attached []policy.Operation
 	closed   bool
 	set      []policy.Policy
-	sent     uint64 // alerts
+	sent     uint64   // alerts
+	relinked []string // until the set is applied again
 	applies  uint32
 }
 
 func newFakeGuard(t *testing.T) *fakeGuard {
 	return &fakeGuard{t: t, alerts: make(chan any, 10), applied: make(chan []policy.Policy, 10)}
+}
+
+func (g *fakeGuard) Relinked() ([]string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.relinked, nil
 }
 
 func (g *fakeGuard) Attach(operations ...policy.Operation) error {
@@ -81,7 +88,7 @@ func (g *fakeGuard) Apply(set []policy.Policy) (ebpfguard.Changes, error) {
 	if len(g.attached) == 0 {
 		g.t.Error("nothing is attached")
 	}
-	g.set = set
+	g.set, g.relinked = set, nil
 	if len(set) > 0 {
 		g.applied <- set
 	}

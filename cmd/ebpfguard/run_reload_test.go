@@ -100,3 +100,21 @@ spec:
 		t.Errorf("attached %v, want %v", g.attached, want)
 	}
 }
+
+// TestRunFollowsLinks expects that the same policies are applied again when a symbolic link on
+// one of their paths leads elsewhere.
+func TestRunFollowsLinks(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "p.yaml")
+	writePolicy(t, file, "one", "22")
+	g := newFakeGuard(t)
+	s := start(t, g, runFlags{files: []string{file}}, nil)
+	first := <-g.applied
+	g.mu.Lock()
+	g.relinked = []string{"/opt/app"}
+	g.mu.Unlock()
+	if again := <-g.applied; len(again) != 1 || again[0].Name != first[0].Name {
+		t.Errorf("applied %+v", again)
+	}
+	until(t, "the message", func() bool { return strings.Contains(s.stderr.String(), "/opt/app") })
+	s.stop()
+}

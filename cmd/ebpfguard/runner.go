@@ -24,6 +24,7 @@ type guard interface {
 	Attach(...policy.Operation) error
 	Alerts(context.Context) iter.Seq2[ebpfguard.Alert, error]
 	Apply([]policy.Policy) (ebpfguard.Changes, error)
+	Relinked() ([]string, error)
 	Stats(policy.Operation) (ebpfguard.Stats, error)
 	Close() error
 }
@@ -49,6 +50,7 @@ type runner struct {
 	ending func()
 
 	guard      guard
+	set        []policy.Policy    // in force
 	operations []policy.Operation // attached
 	alerts     *alertWriter
 	ready      readyFile
@@ -109,6 +111,7 @@ func (r *runner) run() (err error) {
 		<-written
 		return fmt.Errorf("run: %w", err)
 	}
+	r.set = set
 	defer r.finish(cancel, written)
 	r.log.Info(r.enforcing(), "policies", len(set), "operations", r.operations, "revision", changes.Revision)
 	if err := r.ready.write(changes.Revision, set); err != nil {
@@ -119,10 +122,23 @@ func (r *runner) run() (err error) {
 	return r.ready.remove()
 }
 
-// wait reloads on reload until end.
+// linkInterval is how often the symbolic links on the paths of the policies are looked at.
+const linkInterval = time.Second
+
+// wait reloads on reload, and when a symbolic link on a path of the policies was switched,
+// until end.
 func (r *runner) wait() {
+	links := time.NewTimer(linkInterval)
+	defer links.Stop()
 	for {
 		select {
+		case <-links.C:
+			start := time.Now()
+			if err := r.followLinks(); err != nil {
+				r.log.Error("symbolic links on paths of the policies lead elsewhere now, and the policies are still about where they led before", "error", err)
+			}
+			// Who can switch a link shall not keep the machine busy with it.
+			links.Reset(linkInterval + 10*time.Since(start))
 		case s := <-r.end:
 			r.log.Info("ending", "signal", s.String())
 			return
@@ -132,6 +148,23 @@ func (r *runner) wait() {
 			}
 		}
 	}
+}
+
+// followLinks applies the policies again if a symbolic link leads elsewhere.
+func (r *runner) followLinks() error {
+	moved, err := r.guard.Relinked()
+	if err != nil || len(moved) == 0 {
+		return err
+	}
+	changes, err := r.guard.Apply(r.set)
+	if err != nil {
+		return err
+	}
+	r.log.Info("symbolic links on paths of the policies lead elsewhere now: the policies were applied again", "paths", moved, "revision", changes.Revision)
+	if err := r.ready.write(changes.Revision, r.set); err != nil {
+		r.log.Error("the policies are in force, but the ready file is out of date", "error", err)
+	}
+	return nil
 }
 
 // reloadPolicies replaces the policies by those that the files hold now.
@@ -151,6 +184,7 @@ func (r *runner) reloadPolicies() error {
 	if err != nil {
 		return err
 	}
+	r.set = set
 	r.log.Info("reloaded", "policies", len(set), "operations", r.operations, "revision", changes.Revision,
 		"added", changes.Added, "removed", changes.Removed, "changed", changes.Changed)
 	if err := r.ready.write(changes.Revision, set); err != nil {
