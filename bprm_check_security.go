@@ -38,6 +38,7 @@ var bprmCheckSecurity = operation{
 		{name: "file_open", effect: "exec of a file below overlayfs"},
 		{name: "mmap_file", effect: "ld.so PROGRAM, mapping to be executed"},
 		{name: "file_mprotect", effect: "making a mapping executable"},
+		{name: "mmap_backing_file", effect: "mapping a file through overlayfs to be executed", instead: "file_open judges that when overlayfs opens the file below"},
 	},
 	open: []way{
 		{effect: "no_args", reason: "the kernel itself gives such a program an empty argument, since 5.18 and in stable versions before: nothing is left to refuse"},

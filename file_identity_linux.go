@@ -3,6 +3,7 @@ package ebpfguard
 import (
 	"bufio"
 	"encoding/binary"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
 )
 
@@ -20,7 +22,45 @@ func resolve(path string) compile.Resolved {
 	if canonical == "" {
 		return compile.Resolved{}
 	}
-	return compile.Resolved{Canonical: canonical, Identity: identify(canonical)}
+	return compile.Resolved{Canonical: canonical, Identity: identify(canonical), Device: deviceAt(canonical)}
+}
+
+// deviceAt returns what stands for the device whose node is at a path, nil if it is none.
+func deviceAt(path string) *compile.Identity {
+	var stat unix.Stat_t
+	if unix.Lstat(path, &stat) != nil {
+		return nil
+	}
+	number := uint64(unix.Major(stat.Rdev))<<20 | uint64(unix.Minor(stat.Rdev))
+	switch stat.Mode & unix.S_IFMT {
+	case unix.S_IFBLK:
+		return &compile.Identity{Device: abi.DeviceBlock, Inode: number}
+	case unix.S_IFCHR:
+		return &compile.Identity{Device: abi.DeviceCharacter, Inode: number}
+	}
+	return nil
+}
+
+// maxDevices bounds the device nodes that are looked at.
+const maxDevices = 1 << 16
+
+// devices returns the device nodes below /dev.
+func devices() []compile.Mount {
+	var all []compile.Mount
+	filepath.WalkDir("/dev", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return nil // what cannot be listed is known by its name
+		case len(all) == maxDevices:
+			return filepath.SkipAll
+		case d.Type()&fs.ModeDevice != 0:
+			if device := deviceAt(path); device != nil {
+				all = append(all, compile.Mount{Path: path, Identity: *device})
+			}
+		}
+		return nil
+	})
+	return all
 }
 
 // canonicalOf returns where a path leads whose directory has no link on the way; empty if that
@@ -76,21 +116,21 @@ func identify(path string) *compile.Identity {
 	}
 	defer unix.Close(fd)
 	var stat unix.Stat_t
-	var fs unix.Statfs_t
-	if unix.Fstat(fd, &stat) != nil || unix.Fstatfs(fd, &fs) != nil {
+	var filesystem unix.Statfs_t
+	if unix.Fstat(fd, &stat) != nil || unix.Fstatfs(fd, &filesystem) != nil {
 		return nil
 	}
 	identity := &compile.Identity{
 		Device: uint64(unix.Major(stat.Dev))<<20 | uint64(unix.Minor(stat.Dev)),
 		Inode:  stat.Ino,
 	}
-	switch fs.Type {
+	switch filesystem.Type {
 	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC: // do not use inode numbers again
 		return identity
 	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC:
 		// There is one of these, however often it is mounted; below its root
 		// names count, since inode numbers come and go.
-		identity.Device = uint64(fs.Type)
+		identity.Device = uint64(filesystem.Type)
 		if stat.Ino != 1 {
 			return nil
 		}

@@ -41,10 +41,11 @@ var fileOpen = operation{
 		{name: "file_permission", effect: "use of a descriptor opened before (rules with revoke)", revoke: true},
 		{name: "mmap_file", program: "revoke_mmap", effect: "mapping a descriptor opened before (rules with revoke)", revoke: true},
 		{name: "file_truncate", effect: "ftruncate(2)", instead: "path_truncate is asked instead"},
-		{name: "file_ioctl", effect: "chattr(1): FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR"},
-		{name: "file_ioctl_compat", effect: "chattr(1) of 32-bit processes", instead: "file_ioctl is asked instead"},
+		{name: "file_ioctl", effect: "ioctl(2) that changes a file (chattr(1), fs-verity, encryption), or hands it to a loop device"},
+		{name: "file_ioctl_compat", effect: "ioctl(2) of 32-bit processes", instead: "file_ioctl is asked instead"},
 		{name: "mmap_file", effect: "mapping to be executed"},
 		{name: "file_mprotect", effect: "making a mapping executable"},
+		{name: "mmap_backing_file", effect: "mapping a file through overlayfs to be executed", instead: "file_open judges that when overlayfs opens the file below"},
 		{name: "path_truncate", effect: "truncate(2), O_TRUNC"},
 		{name: "path_unlink", effect: "unlink(2)"},
 		{name: "path_rmdir", effect: "rmdir(2)"},
@@ -65,6 +66,7 @@ var fileOpen = operation{
 	open: []way{
 		{effect: "what was opened or mapped before the policy came", reason: "a rule with revoke: true refuses the use of such descriptors; pages that are mapped stay"},
 		{effect: "a hard link from before the policy to a file that only a directory or glob names", reason: "the file is known by that name and its directories; name the file itself"},
+		{effect: "a descriptor that another thread exchanges while a loop device is given it", reason: "the hook is asked before the device takes it; forbid the loop devices (/dev/loop*)"},
 	},
 	alert: func(c AlertContext, r record) Alert { return FileOpenAlert{c, fileOf(r)} },
 }

@@ -103,7 +103,7 @@ func (m *Manager) admit(now *state, set []policy.Policy) (map[policy.Operation][
 // manager that changes.
 func (m *Manager) compile(resolved []policy.Policy, number uint32, marks marks) (*compile.Revision, *links, error) {
 	var paths recorder
-	compiled, err := compile.Compile(resolved, compile.Options{Number: number, Key: m.key, Resolve: paths.resolve, Mounts: mounts, Mark: marks.mark, Compiled: machine.IsCompiled})
+	compiled, err := compile.Compile(resolved, compile.Options{Number: number, Key: m.key, Resolve: paths.resolve, Mounts: mounts, Devices: devices, Mark: marks.mark, Compiled: machine.IsCompiled})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -35,6 +35,8 @@ var sbRemount = operation{
 	hooks: []hook{
 		{name: "sb_mount", program: "remount_call", effect: "mount(2) with MS_REMOUNT"},
 		{name: "sb_remount", effect: "fsconfig(2) reconfigure"},
+		{name: "file_ioctl", program: "shutdown_ioctl", effect: "ioctl(2) that switches a filesystem off: FS_IOC_SHUTDOWN"},
+		{name: "file_ioctl_compat", program: "shutdown_compat", effect: "the same of 32-bit processes", instead: "file_ioctl is asked instead"},
 	},
 	open: []way{
 		mountSetattr,

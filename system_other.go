@@ -17,3 +17,4 @@ func cgroupPath(uint64) (string, error) { return "", errors.ErrUnsupported }
 func resolve(string) compile.Resolved   { return compile.Resolved{} }
 func canonicalOf(string) string         { return "" }
 func mounts() []compile.Mount           { return nil }
+func devices() []compile.Mount          { return nil }

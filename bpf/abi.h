@@ -22,8 +22,12 @@ enum abi_sizes {
 	/* Line 0 is a struct revision, line 2 * OPERATION a struct operation and
 	 * the line after it its struct tables. */
 	OPERATIONS = 16,
-	/* A path of more components is "too deep" (docs/semantics.md, rule 6). */
+	/* A path of more components has no text for a process's program, and may be
+	 * undecided as a file's (docs/semantics.md, rule 6). */
 	MAX_COMPONENTS = 64,
+	/* Components and mounts that are passed on the way up, as many as a path can
+	 * have that a system call takes. */
+	MAX_WALK = 2048,
 	MAX_NAME = 255,
 	/* Mounts that a path may cross, and mounts on top of each other on its way. */
 	MAX_MOUNTS = 32,
@@ -110,6 +114,7 @@ enum hook_id {
 	HOOK_SOCKET_RECVMSG,
 	HOOK_SOCKET_ACCEPT,
 	HOOK_SOCKET_GETSOCKOPT,
+	HOOK_MMAP_BACKING_FILE,
 };
 
 struct line {
@@ -154,6 +159,11 @@ enum state_flags {
  *   TAG_PROCESS | pid     ticks of its start -> its marks, as a struct state
  *   TAG_COVERS            two states -> there, if all names that a file has in
  *                         the second are among those that it has in the first
+ *   TAG_BELOW | state     0: the class of all that rules name below a directory in the
+ *                         state, as of a file that has all of those names; 1: of what
+ *                         they name there by globs
+ * A block or character device is known by its number, too: as a file on
+ * the device DEVICE_BLOCK or DEVICE_CHARACTER with that inode number.
  * A device is that of the superblock; for the filesystems that there is one of
  * (proc, sysfs) it is their magic number, whatever superblock it is.
  */
@@ -169,7 +179,11 @@ enum entry_tags {
 	TAG_MARKS,
 	TAG_COVERS,
 	TAG_PROCESS,
+	TAG_BELOW,
 };
+
+/* No device has these numbers. */
+enum device_ids { DEVICE_BLOCK = 0xfffffff1, DEVICE_CHARACTER = 0xfffffff2 };
 
 /* What the start of a process is counted in: nanoseconds. */
 enum { TICK = 10000000 };
@@ -333,6 +347,19 @@ enum access_flags {
 	ACCESS_READ = 1,
 	ACCESS_WRITE = 2,
 	ACCESS_EXEC = 4,
+};
+
+/*
+ * What is no file of the system, in the order of policy.FileKinds. Behind the class of
+ * a path that could not be found out (struct operation, unknown) follow that of a deleted
+ * file without a name in rules, and those of the rules that name a kind, by kind.
+ */
+enum file_kind {
+	FILE_PIPE = 1,
+	FILE_MEMFD,
+	FILE_SOCKET,
+	FILE_DELETED,
+	FILE_OTHER,
 };
 
 /* What a program is that is started: class is the number itself. */

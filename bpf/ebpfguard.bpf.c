@@ -9,6 +9,7 @@
 
 #include "hooks/bprm_check_security.h"
 #include "hooks/file_open.h"
+#include "hooks/file_open_ioctl.h"
 #include "hooks/file_open_path.h"
 #include "hooks/open_sockets.h"
 #include "hooks/sb_mount.h"
@@ -43,6 +44,8 @@ struct abi {
 	enum table_id table_id;
 	enum subjects_flags subjects_flags;
 	enum access_flags access_flags;
+	enum file_kind file_kind;
+	enum device_ids device_ids;
 	enum trait_flags trait_flags;
 	enum mount_flags mount_flags;
 	enum means_id means_id;

@@ -38,6 +38,22 @@ static __always_inline __u32 strictest_of(const struct record *found, __u32 uses
 	return verdict;
 }
 
+/* verdict_of_kind returns the verdict on an access to what is no file of the system, of
+ * which `names` is that by its names. */
+static __always_inline __u32 verdict_of_kind(const struct judgement *judgement, __u64 classes,
+					     __u32 names, __u32 access)
+{
+	__u32 kind = classes >> CLASSES_KIND & 7, first = judgement->operation->unknown + 1;
+	__u32 own;
+
+	if (kind == FILE_DELETED && !(classes & (CLASS_MASK | (__u64)CLASS_MASK << SECOND_SHIFT)))
+		return verdict_of(judgement, first, access, 0, 0);
+	own = verdict_of(judgement, first + kind, access, 0, 0);
+	if (classes & (CLASS_MASK | (__u64)CLASS_MASK << SECOND_SHIFT))
+		return stricter(names, own);
+	return own;
+}
+
 /*
  * uses_verdict finds the verdicts on all uses of scratch->object, a file or a
  * program, keeps them in scratch and returns the strictest of those that are
@@ -69,6 +85,15 @@ __noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
 	scratch->kept.verdicts[0] = verdict_of_names(&judgement, classes, rests[0]);
 	scratch->kept.verdicts[1] = verdict_of_names(&judgement, classes, rests[1]);
 	scratch->kept.verdicts[2] = verdict_of_names(&judgement, classes, rests[2]);
+	if (id == OPERATION_FILE_OPEN && classes >> CLASSES_KIND & 7 &&
+	    !(classes & CLASSES_UNKNOWN)) {
+		scratch->kept.verdicts[0] =
+			verdict_of_kind(&judgement, classes, scratch->kept.verdicts[0], 0);
+		scratch->kept.verdicts[1] =
+			verdict_of_kind(&judgement, classes, scratch->kept.verdicts[1], 1);
+		scratch->kept.verdicts[2] =
+			verdict_of_kind(&judgement, classes, scratch->kept.verdicts[2], 2);
+	}
 	scratch->kept.begun = begun;
 	return judgement.number | strictest_of(&scratch->kept, uses);
 }
@@ -96,6 +121,25 @@ __noinline __u64 judge_once(__u32 id, __u64 begun, __u32 uses)
 	if (classes & CLASSES_RETRY && !(uses & LAST))
 		return RETRY;
 	return uses_verdict(id, begun, classes, uses);
+}
+
+/* judge_any_once judges uses of a file that could be any, once. */
+__noinline __u64 judge_any_once(__u32 id, __u64 begun, __u32 uses)
+{
+	if (is_final(begun))
+		return early_answer(begun);
+	return uses_verdict(id, begun, CLASSES_UNKNOWN, uses);
+}
+
+/* decide_any judges uses of a file that could be any, and concludes. */
+static __always_inline int decide_any(enum hook_id hook, __u32 uses)
+{
+	int try;
+
+	if (!set_object(current_scratch(), 0, 0, 0, uses))
+		return decide_undecided(OPERATION_FILE_OPEN, hook);
+	return conclude(JUDGE(try, OPERATION_FILE_OPEN, judge_any_once, uses), OPERATION_FILE_OPEN,
+			hook, NULL);
 }
 
 /* judge_file judges uses of scratch->object. */

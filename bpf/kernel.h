@@ -80,6 +80,8 @@ enum {
 #define RAMFS_MAGIC 0x858458f6
 #define HUGETLBFS_MAGIC 0x958458f6
 #define SOCKFS_MAGIC 0x534f434b
+#define PIPEFS_MAGIC 0x50495045
+#define SECRETMEM_MAGIC 0x5345434d
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -180,10 +182,18 @@ struct super_block {
 	struct file_system_type *s_type;
 	struct list_head s_mounts;
 };
+/* include/uapi/linux/stat.h */
+#define MODE_TYPE 0170000
+#define MODE_DIRECTORY 0040000
+#define MODE_BLOCK 0060000
+#define MODE_FILE 0100000
+#define MODE_CHARACTER 0020000
+
 struct inode {
 	__u16 i_mode;
 	struct super_block *i_sb;
 	unsigned long i_ino;
+	__u32 i_rdev;
 	__u32 i_generation;
 	struct hlist_head i_dentry;
 };
@@ -306,12 +316,20 @@ struct cgroup {
 struct css_set {
 	struct cgroup *dfl_cgrp;
 };
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+struct files_struct {
+	struct fdtable *fdt;
+};
 struct task_struct {
 	void *stack;
 	struct css_set *cgroups;
 	int tgid;
 	unsigned int in_execve : 1;
 	struct mm_struct *mm;
+	struct files_struct *files;
 	struct task_struct *real_parent;
 	struct task_struct *group_leader;
 	__u64 start_boottime; /* of CLOCK_BOOTTIME, since 5.5 */

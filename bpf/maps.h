@@ -72,6 +72,8 @@ volatile const __u32 setattr_dentry = 0, setxattr_dentry = 0, removexattr_dentry
 /* path_chown takes structs by value, to which programs can be attached since 6.0
  * only; before, inode_setattr judges changes of owner. */
 volatile const bool chown_by_path = true;
+/* Whether mmap_backing_file judges the file below that is mapped through overlayfs. */
+volatile const bool maps_backing_files = true;
 /* Whether alerts name the ancestors. */
 volatile const bool enrich = false;
 /* How many arguments path_rename has. */

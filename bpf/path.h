@@ -17,8 +17,8 @@
 
 /* What is known of a chain. */
 enum chain_flags {
-	/* No memory, more components than MAX_COMPONENTS, or a dentry that is connected
-	 * to nothing (opened by handle): it is unknown where the file lies. */
+	/* No memory, more than MAX_WALK components, or a dentry that is connected to
+	 * nothing (opened by handle): it is unknown where the file lies. */
 	CHAIN_UNKNOWN = 1 << 0,
 	/* There is no such path for others: the mount is detached, internal to
 	 * the kernel (memfd, overlayfs's own), or in the mount namespace of an
@@ -31,6 +31,10 @@ enum chain_flags {
 	CHAIN_NOWHERE = 1 << 3,
 	/* ... and no filesystem of the system holds the file. */
 	CHAIN_FILELESS = 1 << 4,
+	/* ... since the kernel keeps it to itself: a pipe, memory, a socket. */
+	CHAIN_INTERNAL = 1 << 5,
+	/* More than MAX_COMPONENTS: there is no chain, but scratch->deep. */
+	CHAIN_DEEP = 1 << 6,
 };
 
 /* In a chain: the root of a mount, which has no name. */
@@ -85,8 +89,9 @@ static __always_inline int place_of(struct mount *mount)
 		return CHAIN_NO_PATH | CHAIN_NOWHERE | CHAIN_FILELESS;
 	if ((__u64)ns >= (__u64)-MAX_ERRNO)
 		return CHAIN_NO_PATH | CHAIN_NOWHERE |
-		       (BPF_CORE_READ(mount, mnt.mnt_sb, s_flags) & SB_KERNMOUNT ? CHAIN_FILELESS
-										 : 0);
+		       (BPF_CORE_READ(mount, mnt.mnt_sb, s_flags) & SB_KERNMOUNT
+				? CHAIN_FILELESS | CHAIN_INTERNAL
+				: 0);
 	if (is_anonymous(ns))
 		return CHAIN_NO_PATH | CHAIN_NOWHERE | CHAIN_FILELESS;
 	if (BPF_CORE_READ_INTO(&owner, ns, user_ns) || !owner)
@@ -160,19 +165,65 @@ __noinline int collect_above(__u64 root)
 /* What collect_next returns. */
 enum collected { COLLECTED_MORE = 0, COLLECTED_ALL, COLLECTED_ASTRAY, COLLECTED_TOO_MANY };
 
+/* filtered reports whether policies may know a file with an inode number. */
+static __always_inline bool filtered(__u64 number)
+{
+	void *tables = tables_in(SLOT_ACTIVE);
+	const struct revision *revision;
+	__u64 word;
+
+	if (!tables)
+		return false;
+	revision = revision_of(tables);
+	if (!revision || !revision->filter_bits)
+		return false;
+	number &= revision->filter_bits - 1;
+	word = word_at(tables, revision->filter + number / 32);
+	return word >> number % 32 & 1;
+}
+
+/* is_in_filter is filtered(), checked once by the verifier. */
+__noinline int is_in_filter(__u64 number)
+{
+	return filtered(number);
+}
+
+/* drop makes room in a full chain: the lowest dentry goes, unless policies may know it.
+ * Some call chains have no room for a function more. */
+static __always_inline void drop(struct scratch *scratch, __u32 index)
+{
+	struct dentry *dentry;
+	__u32 suspects;
+
+	dentry = (void *)(link_at(scratch, index) & ~CHAIN_ROOT);
+	scratch->inode = (__u64)READ(dentry, d_inode);
+	barrier(); /* what is loaded is no pointer to the verifier */
+	if (!scratch->inode || !filtered(READ((struct inode *)scratch->inode, i_ino)))
+		return;
+	suspects = scratch->suspects;
+	scratch->suspects = suspects + 1;
+	barrier_var(suspects);
+	if (suspects < MAX_SUSPECTS)
+		scratch->suspect[suspects] = scratch->inode;
+}
+
 static __always_inline int collect_one(struct scratch *scratch)
 {
 	struct dentry *dentry = (void *)scratch->dentry, *parent;
 	struct mount *mount = (void *)scratch->mount, *above;
-	__u32 count = scratch->count;
+	__u32 passed = scratch->count, count = passed % MAX_CHAIN;
 
-	if (count >= MAX_CHAIN)
+	if (passed >= MAX_WALK)
 		return COLLECTED_TOO_MANY;
-	scratch->count = count + 1;
+	if (passed >= MAX_CHAIN)
+		drop(scratch, count);
+	scratch->count = passed + 1;
 	if (dentry == READ(mount, mnt.mnt_root)) {
 		above = READ(mount, mnt_parent);
-		if (scratch->root == MAX_CHAIN)
-			scratch->root = count;
+		if (scratch->root == MAX_WALK) {
+			scratch->root = passed;
+			scratch->root_dentry = (__u64)dentry;
+		}
 		add_link(scratch, count, (__u64)dentry | CHAIN_ROOT);
 		if (above == mount)
 			return COLLECTED_ALL;
@@ -186,8 +237,6 @@ static __always_inline int collect_one(struct scratch *scratch)
 		add_link(scratch, count, (__u64)dentry | CHAIN_ROOT);
 		return COLLECTED_ASTRAY;
 	}
-	if (scratch->components >= MAX_COMPONENTS)
-		return COLLECTED_TOO_MANY;
 	scratch->components++;
 	add_link(scratch, count, (__u64)dentry);
 	scratch->dentry = (__u64)parent;
@@ -226,8 +275,8 @@ __noinline int collect(__u64 mnt, __u64 file)
 
 	if (!scratch)
 		return CHAIN_UNKNOWN;
-	scratch->count = scratch->components = 0;
-	scratch->root = MAX_CHAIN;
+	scratch->count = scratch->components = scratch->deep = scratch->suspects = 0;
+	scratch->root = MAX_WALK;
 	scratch->above_count = 0;
 	if (!dentry || !mnt)
 		return CHAIN_UNKNOWN;
@@ -235,7 +284,7 @@ __noinline int collect(__u64 mnt, __u64 file)
 	scratch->mount = mnt - bpf_core_field_offset(struct mount, mnt);
 	if (is_deleted(dentry))
 		flags = CHAIN_DELETED;
-	for (i = 0; i <= MAX_CHAIN / COLLECTED_AT_ONCE; i++) {
+	for (i = 0; i <= MAX_WALK / COLLECTED_AT_ONCE; i++) {
 		collected = collect_next();
 		if (collected != COLLECTED_MORE)
 			break;
@@ -251,9 +300,13 @@ __noinline int collect(__u64 mnt, __u64 file)
 		if (dentry != READ(dentry, d_sb, s_root) && !(flags & CHAIN_NOWHERE))
 			flags |= CHAIN_UNKNOWN;
 	}
-	if (scratch->root < MAX_CHAIN &&
-	    !collect_above(link_at(scratch, scratch->root) & ~CHAIN_ROOT))
+	if (scratch->root < MAX_WALK && !collect_above(scratch->root_dentry))
 		flags |= CHAIN_UNKNOWN;
+	if (scratch->components > MAX_COMPONENTS || scratch->count > MAX_CHAIN) {
+		scratch->deep = scratch->count;
+		scratch->count = 0;
+		flags |= CHAIN_DEEP;
+	}
 	return flags;
 }
 

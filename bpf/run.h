@@ -30,25 +30,37 @@ enum classes_flags {
 /* A filesystem opens it for its own files (overlayfs since 6.6), after the process
  * was judged for that one. */
 #define CLASSES_UNDERNEATH (1ULL << 52)
+/* enum file_kind, 3 bits. */
+#define CLASSES_KIND 53
 
 /* named_file returns the state at the names that policies have for a file;
  * NO_STATE when they have none. */
 __noinline __u64 named_file(__u32 dimension, __u64 inode)
 {
-	void *tables = tables_in(SLOT_ACTIVE);
-	const struct revision *revision;
-	__u64 number, word;
-
-	if (!tables || !inode)
-		return NO_STATE;
-	revision = revision_of(tables);
-	if (!revision || !revision->filter_bits)
-		return NO_STATE;
-	number = READ((struct inode *)inode, i_ino) & (revision->filter_bits - 1);
-	word = word_at(tables, revision->filter + number / 32);
-	if (!(word >> number % 32 & 1))
+	if (!inode || !is_in_filter(READ((struct inode *)inode, i_ino)))
 		return NO_STATE;
 	return find(SLOT_ACTIVE, file_key(dimension, inode));
+}
+
+/* named_device returns the state at the names that policies have for the device of a
+ * device node, whichever node it is. */
+__noinline __u64 named_device(__u32 dimension, __u64 number)
+{
+	struct inode *inode = (void *)number;
+	__u32 type = READ(inode, i_mode) & MODE_TYPE, device;
+	struct sip sip;
+
+	if (type != MODE_BLOCK && type != MODE_CHARACTER)
+		return NO_STATE;
+	device = READ(inode, i_rdev);
+	if (!is_in_filter(device))
+		return NO_STATE;
+	sip_start(&sip);
+	sip_word(&sip, (__u64)TAG_FILE << 32 | dimension);
+	sip_word(&sip, (__u32)(type == MODE_BLOCK ? DEVICE_BLOCK : DEVICE_CHARACTER));
+	sip_word(&sip, device);
+	sip_word(&sip, 0);
+	return find(SLOT_ACTIVE, sip_finish(&sip));
 }
 
 static __always_inline bool is_dead(struct state state)
@@ -164,11 +176,11 @@ __noinline int pass(__u32 dimension, __u64 inode)
 	if (!scratch)
 		return false;
 	left = scratch->left;
-	if (!left || left > MAX_CHAIN)
+	if (!left || left > MAX_WALK)
 		return false;
 	left--;
 	scratch->left = left;
-	link = link_at(scratch, left);
+	link = link_at(scratch, left % MAX_CHAIN);
 	dentry = (void *)(link & ~CHAIN_ROOT);
 	if (!(link & CHAIN_ROOT) && !(scratch->path.accept & scratch->file.accept & STATE_STAYS)) {
 		if (!read_name_of(scratch, dentry))
@@ -177,7 +189,12 @@ __noinline int pass(__u32 dimension, __u64 inode)
 	}
 	if (left || !inode) /* the file itself may be another than the dentry's */
 		inode = inode_of(scratch, dentry);
+	if (!left && scratch->object.bare)
+		inode = 0;
+	barrier_var(inode);
 	join(scratch, state_of(named_file(dimension, inode)));
+	if (!left && inode)
+		join(scratch, state_of(named_device(dimension, inode)));
 	if (left == scratch->root) {
 		join(scratch, scratch->above_path);
 		join(scratch, scratch->above_file);
@@ -216,6 +233,20 @@ __noinline int run_above(__u32 dimension)
 	return 0;
 }
 
+/* kind_of_internal returns what the kernel keeps to itself (enum file_kind). */
+static __always_inline __u64 kind_of_internal(__u64 dentry)
+{
+	__u64 magic = BPF_CORE_READ((struct dentry *)dentry, d_sb, s_magic);
+
+	if (magic == PIPEFS_MAGIC)
+		return FILE_PIPE;
+	if (magic == SOCKFS_MAGIC)
+		return FILE_SOCKET;
+	if (magic == TMPFS_MAGIC || magic == HUGETLBFS_MAGIC || magic == SECRETMEM_MAGIC)
+		return FILE_MEMFD;
+	return FILE_OTHER;
+}
+
 /* classes_of returns the classes that both runs have come to, and what `flags`
  * (enum chain_flags) means for them. */
 static __always_inline __u64 classes_of(struct scratch *scratch, __u32 flags)
@@ -229,13 +260,47 @@ static __always_inline __u64 classes_of(struct scratch *scratch, __u32 flags)
 		classes |= CLASSES_SHM;
 	if (flags & CHAIN_DELETED)
 		classes |= CLASSES_DELETED;
+	if (flags & CHAIN_INTERNAL)
+		classes |= kind_of_internal(scratch->object.dentry) << CLASSES_KIND;
+	else if (flags & CHAIN_DELETED)
+		classes |= (__u64)FILE_DELETED << CLASSES_KIND;
 	if (flags & CHAIN_FILELESS)
 		classes |= CLASSES_FILELESS;
-	else if (flags & CHAIN_NOWHERE)
+	else if (flags & CHAIN_NOWHERE || scratch->object.below)
 		classes |= CLASSES_UNDERNEATH;
 	if (flags & CHAIN_UNKNOWN || scratch->flags)
 		classes |= CLASSES_UNKNOWN;
 	return classes;
+}
+
+/*
+ * is_settled reports whether both runs over the upper part of a path that is too deep
+ * have come to what holds for everything below: neither a name nor the identity of a
+ * file that was left out can change it.
+ */
+__noinline int is_settled(__u32 id)
+{
+	struct scratch *scratch = current_scratch();
+	__u32 dropped, i;
+
+	if (!scratch)
+		return false;
+	if (scratch->deep <= MAX_CHAIN)
+		return true; /* nothing was left out */
+	dropped = scratch->deep - MAX_CHAIN;
+	if (!(scratch->path.accept & scratch->file.accept & STATE_STAYS) ||
+	    scratch->suspects > MAX_SUSPECTS)
+		return false;
+	/* What lies above the mount of the file comes in at its root. */
+	if (scratch->root < dropped &&
+	    !(is_dead(scratch->above_path) && is_dead(scratch->above_file)))
+		return false;
+	if (scratch->object.inode && named_file(id, scratch->object.inode) != NO_STATE)
+		return false;
+	for (i = 0; i < MAX_SUSPECTS; i++)
+		if (i < scratch->suspects && named_file(id, scratch->suspect[i]) != NO_STATE)
+			return false;
+	return true;
 }
 
 /* run_chain runs the automaton of an operation over scratch->chain and returns the
@@ -253,12 +318,14 @@ __noinline __u64 run_chain(__u32 id, __u32 flags)
 	if (!operation)
 		return CLASSES_UNKNOWN;
 	scratch->file = scratch->path = state_of(DEAD);
-	if (!(flags & CHAIN_NO_PATH))
+	if (!(flags & CHAIN_NO_PATH) && !scratch->object.below)
 		scratch->path = operation->automata[0];
-	scratch->left = scratch->count;
+	scratch->left = scratch->count | scratch->deep; /* one of them is 0 */
 	for (i = 0; i < MAX_CHAIN; i++)
 		if (!pass(id, scratch->object.inode))
 			break;
+	if (flags & CHAIN_DEEP && !is_settled(id))
+		flags |= CHAIN_UNKNOWN;
 	return classes_of(scratch, flags);
 }
 

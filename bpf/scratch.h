@@ -20,6 +20,9 @@
 /* Components and roots of mounts on the way to a file. */
 #define MAX_CHAIN (MAX_COMPONENTS + MAX_MOUNTS)
 
+/* Files below the end of a chain that policies may know. */
+#define MAX_SUSPECTS 4
+
 /* What an operation is about, where it is not a socket. */
 struct object {
 	/* The file; no mount where the hook tells none. */
@@ -32,6 +35,11 @@ struct object {
 	__u32 from_uid, from_gid, to, means;
 	/* Options that a mount may have or not, of a pair both; flags has them too. */
 	__u32 either;
+	/* Only the name counts, not what has it now (move.h). */
+	__u32 bare;
+	/* Only what it is counts, not its name: overlayfs opens it for a file of its
+	 * own. */
+	__u32 below;
 	__u8 type[TYPE_LENGTH];
 };
 
@@ -46,6 +54,17 @@ struct mount_data {
 	__u32 told;
 };
 
+/* A file or directory that gets another name (move.h). */
+struct move {
+	/* Its name, and the one that it gets. */
+	__u64 mnt, dentry, to_mnt, to_dentry;
+	/* The states of both runs at each, and the classes. */
+	__u64 from[2], to[2];
+	__u64 from_classes, to_classes;
+	/* The state of the names that it is known by, whatever its name. */
+	__u64 known;
+};
+
 /* A task's scratch space; made at its first walk. Much of it would be local
  * variables if the verifier did not follow each of their values through loops. */
 struct scratch {
@@ -58,6 +77,7 @@ struct scratch {
 	/* The names of the file of subject->exec, where they are long. */
 	__u8 long_name[MAX_TEXT];
 	struct object object;
+	struct move move;
 	/* The dentries from the file up to the root; the root of a mount is in it
 	 * too, with its lowest bit set, and has no name. */
 	__u64 chain[MAX_CHAIN];
@@ -71,6 +91,11 @@ struct scratch {
 	__u32 count, above_count, left;
 	/* Index of the root of the file's own mount in the chain. */
 	__u32 root;
+	/* Of a path that is too deep: how many there are in all, of which the chain
+	 * holds the upper ones, each at its index modulo MAX_CHAIN; and those of the
+	 * others that policies may know by identity. */
+	__u32 deep, suspects;
+	__u64 suspect[MAX_SUSPECTS], root_dentry;
 	/* What has been passed of a text, and its end. */
 	__u32 at, end;
 	/* The states of the two runs: by the path, and by the identity of the

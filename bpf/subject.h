@@ -49,7 +49,7 @@ __noinline __u32 store_file(__u32 at, __u64 mnt, __u64 dentry)
 		return 0;
 	if (flags & (CHAIN_NO_PATH | CHAIN_DELETED))
 		return 0;
-	end = flags & CHAIN_UNKNOWN ? TEXT_FAILED : store_path(at);
+	end = flags & (CHAIN_UNKNOWN | CHAIN_DEEP) ? TEXT_FAILED : store_path(at);
 	if (end == TEXT_FAILED) {
 		scratch->next.flags |= SUBJECT_UNKNOWN;
 		return 0;

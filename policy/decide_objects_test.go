@@ -62,7 +62,7 @@ func runDecisions(t *testing.T, o Operation, tests []decision) {
 
 func TestDecideFileOpen(t *testing.T) {
 	f := func(name string, allow, deny patterns) Policy { return ruleOf(name, everybody, FileOpen, allow, deny) }
-	read := func(n Names) File { return File{n, Read} }
+	read := func(n Names) File { return File{Names: n, Access: Read} }
 	etc := set(f("etc", nil, patterns{paths("/etc/")}), f("ssl", patterns{paths("/etc/ssl/")}, nil))
 	runDecisions(t, FileOpen, []decision{
 		{"no rule selects it", etc, nginx, read(file("/usr/a")), "allow"},
@@ -76,13 +76,13 @@ func TestDecideFileOpen(t *testing.T) {
 		{"of globs the one with more literal components", set(f("two", patterns{paths("/a/b/*")}, nil), f("one", nil, patterns{paths("/a/*/c")})), nginx, read(file("/a/b/c")), "deny one"},
 		{"of globs the one with more literal components, else deny", set(f("more", patterns{paths("/a/b/c/*")}, nil), f("less", nil, patterns{paths("/a/**/d")})), nginx, read(file("/a/b/c/d")), "allow more"},
 		{"the greatest of several paths counts", set(f("list", patterns{paths("/a/", "/a/b/c")}, nil), f("dir", nil, patterns{paths("/a/b/")})), nginx, read(file("/a/b/c")), "allow list"},
-		{"an access that is named", set(f("p", nil, patterns{paths("/a").to(Write)})), nginx, File{file("/a"), Write}, "deny p"},
+		{"an access that is named", set(f("p", nil, patterns{paths("/a").to(Write)})), nginx, File{Names: file("/a"), Access: Write}, "deny p"},
 		{"an access that is not named", set(f("p", nil, patterns{paths("/a").to(Write | Exec)})), nginx, read(file("/a")), "allow"},
-		{"an access without paths", set(f("p", nil, patterns{FilePattern{Access: Exec}})), nginx, File{file("/a"), Exec}, "deny p"},
+		{"an access without paths", set(f("p", nil, patterns{FilePattern{Access: Exec}})), nginx, File{Names: file("/a"), Access: Exec}, "deny p"},
 		{"a named access is more specific than none", set(f("p", nil, patterns{paths("/a/")}), f("read", patterns{paths("/a/").to(Read)}, nil)), nginx, read(file("/a/b")), "allow read"},
 		{"path and access are compared key by key", set(f("path", nil, patterns{paths("/a/b")}), f("read", patterns{paths("/a/").to(Read)}, nil)), nginx, read(file("/a/b")), "deny path"},
-		{"several accesses: the strictest", set(f("p", patterns{paths("/a").to(Read)}, patterns{paths("/a").to(Write)})), nginx, File{file("/a"), Read | Write}, "deny p"},
-		{"no access cannot be judged", set(f("p", nil, patterns{paths("/a")})), nginx, File{file("/b"), 0}, "?deny p"},
+		{"several accesses: the strictest", set(f("p", patterns{paths("/a").to(Read)}, patterns{paths("/a").to(Write)})), nginx, File{Names: file("/a"), Access: Read | Write}, "deny p"},
+		{"no access cannot be judged", set(f("p", nil, patterns{paths("/a")})), nginx, File{Names: file("/b"), Access: 0}, "?deny p"},
 
 		{"another name: denied by either", etc, nginx, read(file("/tmp/link", "/etc/shadow")), "deny etc"},
 		{"another name: by the name it has here", etc, nginx, read(file("/etc/shadow", "/nowhere")), "deny etc"},
@@ -247,7 +247,7 @@ func TestDecideSubjects(t *testing.T) {
 	below := func(list ...string) Subject { return Subject{Binaries: list, Descendants: true} }
 	script := Process{Binary: "/usr/bin/bash", Script: "/opt/x.sh", UID: 1000, Cgroup: "/system.slice/a.service/b"}
 	child := Process{Binary: "/usr/bin/id", Ancestors: []string{"/usr/bin/bash", "/opt/x.sh"}}
-	object := File{file("/a"), Read}
+	object := File{Names: file("/a"), Access: Read}
 	runDecisions(t, FileOpen, []decision{
 		{"binary", set(deny("p", bins("/usr/bin/bash"))), script, object, "deny p"},
 		{"script", set(deny("p", bins("/opt/x.sh"))), script, object, "deny p"},
@@ -288,7 +288,7 @@ func TestDecisionNamesObjectAndRevoke(t *testing.T) {
 		p.Rules[0].Revoke = revoke
 		return p
 	}
-	a := File{file("/a", "/b"), Read}
+	a := File{Names: file("/a", "/b"), Access: Read}
 	for _, tt := range []struct {
 		name        string
 		set         []Policy

@@ -219,11 +219,14 @@ func (p PathPattern) Literal() []string {
 }
 
 // The specificities of a path or source that is named exactly and of a
-// directory without components; those of globs are less than the latter.
+// directory without components.
 const (
 	exactSpecificity  = 1 << 16
-	prefixSpecificity = 1 << 8
+	prefixSpecificity = DirSpecificity
 )
+
+// DirSpecificity is more than the specificity of any glob, and that of / .
+const DirSpecificity = 1 << 8
 
 // Specificity returns how specific a match by the pattern is: 1<<16 for an
 // exact path; 1<<8 plus the number of components for a directory; 1 plus the

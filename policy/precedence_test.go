@@ -20,8 +20,8 @@ func TestPrecedence(t *testing.T) {
 		// key is the key that tells the kind.
 		key string
 	}{
-		{FileOpen, paths("/srv/log/"), paths("/srv/log/").to(Write), paths("/srv/log/a"), File{file("/srv/log/a"), Write}, "access"},
-		{FileOpen, FilePattern{All: true}, FilePattern{Access: Write}, paths("/srv/"), File{file("/srv/log/a"), Write}, "access"},
+		{FileOpen, paths("/srv/log/"), paths("/srv/log/").to(Write), paths("/srv/log/a"), File{Names: file("/srv/log/a"), Access: Write}, "access"},
+		{FileOpen, FilePattern{All: true}, FilePattern{Access: Write}, paths("/srv/"), File{Names: file("/srv/log/a"), Access: Write}, "access"},
 		{SbMount, MountPattern{Targets: []string{"/mnt/"}}, MountPattern{Targets: []string{"/mnt/"}, Types: []string{"ext4"}},
 			MountPattern{Targets: []string{"/mnt/a"}}, Mount{Target: file("/mnt/a"), Type: "ext4", Flags: MountNew}, "types"},
 		{SbMount, MountPattern{Sources: []string{"/dev/"}}, MountPattern{Sources: []string{"/dev/"}, Flags: MountNew},

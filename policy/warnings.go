@@ -113,6 +113,7 @@ func (w *warner) operation(o Operation) {
 		case denies:
 			w.vain(o, i, j, w.patterns(o, i, j))
 			w.evadable(i, j)
+			w.holding(i, j)
 		}
 	})
 }
@@ -144,6 +145,20 @@ func (w *warner) contradictory(i, j int) bool {
 		}
 	}
 	return found > 0 && found == len(patterns)
+}
+
+// holding warns about a denial that keeps more in its place than it seems to.
+func (w *warner) holding(i, j int) {
+	for _, pattern := range w.set[i].Rules[j].Deny {
+		p, ok := pattern.(FilePattern)
+		if !ok {
+			continue
+		}
+		if above := p.holds(); above != "" {
+			w.warn(i, j, fmt.Sprintf("deny %s also refuses to move any directory below %s elsewhere, since it could hold such a file; name the directories (/dir/) if that is too much", abbreviate(pattern.String()), above))
+			return
+		}
+	}
 }
 
 // eachRule calls f for each rule of the operation, last first, so that of two

@@ -188,7 +188,7 @@ func TestLargeSets(t *testing.T) {
 			return set, nil
 		}},
 		{"Decide", func(set []Policy) ([]Policy, error) {
-			d := Decide(set, Request{Process: Process{Binary: "/a"}, Operation: FileOpen, Object: File{file("/var/999/99999"), Read}})
+			d := Decide(set, Request{Process: Process{Binary: "/a"}, Operation: FileOpen, Object: File{Names: file("/var/999/99999"), Access: Read}})
 			if d.Verdict != Deny || d.Rule != n-1 {
 				return nil, fmt.Errorf("%+v", d)
 			}

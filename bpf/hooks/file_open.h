@@ -6,7 +6,7 @@
  * judged at as well, file_open_path.h those on names and attributes. A file is judged
  * when it is opened, also by io_uring, by handle, by exec and by overlayfs for its own
  * files; when its descriptor comes over a Unix socket; when it is mapped to be executed;
- * when it is truncated or its flags are changed through a descriptor. A descriptor that
+ * when it is truncated, or changed by ioctl(2) (file_open_ioctl.h) through a descriptor. A descriptor that
  * was opened before the policy came is only judged by rules with `revoke`, at each use
  * (file_permission): that program is attached while there are such rules.
  *
@@ -33,9 +33,6 @@
 #define PROT_EXEC 4
 #define MAP_TYPE 0xf
 #define MAP_PRIVATE 2
-#define FS_IOC_SETFLAGS 0x40086602
-#define FS_IOC32_SETFLAGS 0x40046602
-#define FS_IOC_FSSETXATTR 0x401c5820
 
 static __always_inline int decide_file(struct file *file, enum hook_id hook, __u32 wanted)
 {
@@ -135,30 +132,6 @@ int BPF_PROG(file_truncate, struct file *file, int ret)
 	if (ret)
 		return ret;
 	return decide_file(file, HOOK_FILE_TRUNCATE, ACCESS_WRITE);
-}
-
-static __always_inline int decide_ioctl(struct file *file, unsigned int cmd)
-{
-	if (cmd != FS_IOC_SETFLAGS && cmd != FS_IOC32_SETFLAGS && cmd != FS_IOC_FSSETXATTR)
-		return 0; /* changes nothing that a rule names */
-	return decide_file(file, HOOK_FILE_IOCTL, ACCESS_WRITE);
-}
-
-SEC("lsm/file_ioctl")
-int BPF_PROG(file_ioctl, struct file *file, unsigned int cmd, unsigned long arg, int ret)
-{
-	if (ret)
-		return ret;
-	return decide_ioctl(file, cmd);
-}
-
-/* Of 32-bit processes; where this hook is missing, file_ioctl is asked. */
-SEC("lsm/file_ioctl_compat")
-int BPF_PROG(file_ioctl_compat, struct file *file, unsigned int cmd, unsigned long arg, int ret)
-{
-	if (ret)
-		return ret;
-	return decide_ioctl(file, cmd);
 }
 
 /* Attached while a rule has `revoke`: mapping a file uses its descriptor. */

@@ -12,7 +12,7 @@
 #ifndef EBPFGUARD_HOOKS_FILE_OPEN_PATH_H
 #define EBPFGUARD_HOOKS_FILE_OPEN_PATH_H
 
-#include "../file.h"
+#include "../move.h"
 
 /*
  * pick returns one of two arguments of a hook. clang would compute the address
@@ -31,6 +31,9 @@
 		}                                 \
 		picked_;                          \
 	})
+
+/* include/uapi/linux/fs.h */
+#define RENAME_EXCHANGE 2
 
 SEC("lsm/path_truncate")
 int BPF_PROG(path_truncate, const struct path *path, int ret)
@@ -87,11 +90,17 @@ int BPF_PROG(path_link, struct dentry *old, const struct path *dir, struct dentr
 {
 	if (ret)
 		return ret;
+	if (is_unrestricted(OPERATION_FILE_OPEN))
+		return 0;
 	/* Both lie on the same mount (fs/namei.c, do_linkat). */
 	ret = decide_dentry(HOOK_PATH_LINK, (__u64)dir->mnt, (__u64)old);
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_PATH_LINK, (__u64)dir->mnt, (__u64)dentry);
+	ret = decide_dentry(HOOK_PATH_LINK, (__u64)dir->mnt, (__u64)dentry);
+	if (ret)
+		return ret;
+	return decide_move(HOOK_PATH_LINK, (__u64)dir->mnt, (__u64)old, (__u64)dir->mnt,
+			   (__u64)dentry);
 }
 
 SEC("lsm/path_rename")
@@ -101,13 +110,25 @@ int BPF_PROG(path_rename, const struct path *old_dir, struct dentry *old,
 	/* What came before is the last argument: the fifth on 5.10, then the
 	 * sixth. */
 	int ret = PICK(ctx, rename_arguments == 5, 5, 4);
+	__u64 flags = ctx[4]; /* what came before on 5.10 */
 
 	if (ret)
 		return ret;
+	if (is_unrestricted(OPERATION_FILE_OPEN))
+		return 0;
 	ret = decide_dentry(HOOK_PATH_RENAME, (__u64)old_dir->mnt, (__u64)old);
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_PATH_RENAME, (__u64)new_dir->mnt, (__u64) new);
+	ret = decide_dentry(HOOK_PATH_RENAME, (__u64)new_dir->mnt, (__u64) new);
+	if (ret)
+		return ret;
+	ret = decide_move(HOOK_PATH_RENAME, (__u64)old_dir->mnt, (__u64)old, (__u64)new_dir->mnt,
+			  (__u64) new);
+	/* 5.10 asks twice about an exchange, once for each. */
+	if (ret || rename_arguments != 5 || !(flags & RENAME_EXCHANGE))
+		return ret;
+	return decide_move(HOOK_PATH_RENAME, (__u64)new_dir->mnt, (__u64) new, (__u64)old_dir->mnt,
+			   (__u64)old);
 }
 
 SEC("lsm/path_chmod")

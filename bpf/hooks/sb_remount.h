@@ -2,7 +2,8 @@
 /*
  * sb_remount: the options of a mount or of a filesystem are changed, by
  * mount(2) with MS_REMOUNT (hook sb_mount) or by fsconfig(2) (hook sb_remount,
- * which mount(2) asks as well, after sb_mount: once is enough).
+ * which mount(2) asks as well, after sb_mount: once is enough); or a filesystem is
+ * switched off by ioctl(2).
  */
 #ifndef EBPFGUARD_HOOKS_SB_REMOUNT_H
 #define EBPFGUARD_HOOKS_SB_REMOUNT_H
@@ -49,6 +50,36 @@ int BPF_PROG(sb_remount, struct super_block *sb, void *options, int ret)
 		return decide_undecided(OPERATION_SB_REMOUNT, HOOK_SB_REMOUNT);
 	scratch->object.either = in_doubt;
 	return decide_mount(OPERATION_SB_REMOUNT, HOOK_SB_REMOUNT);
+}
+
+/*
+ * ioctl(2) FS_IOC_SHUTDOWN (EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN, …) on any of its files
+ * switches a filesystem off, as if it became read-only and more.
+ */
+static __always_inline int decide_shutdown(struct file *file, unsigned int cmd)
+{
+	struct vfsmount *mnt;
+
+	if ((cmd & 0xffff) != ('X' << 8 | 125))
+		return 0; /* changes no option */
+	mnt = file->f_path.mnt;
+	if (!set_mount(current_scratch(), (__u64)mnt, (__u64)mnt->mnt_root,
+		       MOUNT_RO | options_of(false, false, false, false), NULL,
+		       type_of(mnt->mnt_sb)))
+		return decide_undecided(OPERATION_SB_REMOUNT, HOOK_FILE_IOCTL);
+	return decide_mount(OPERATION_SB_REMOUNT, HOOK_FILE_IOCTL);
+}
+
+SEC("lsm/file_ioctl")
+int BPF_PROG(shutdown_ioctl, struct file *file, unsigned int cmd, unsigned long arg, int ret)
+{
+	return ret ? ret : decide_shutdown(file, cmd);
+}
+
+SEC("lsm/file_ioctl_compat")
+int BPF_PROG(shutdown_compat, struct file *file, unsigned int cmd, unsigned long arg, int ret)
+{
+	return ret ? ret : decide_shutdown(file, cmd);
 }
 
 #endif

@@ -9,12 +9,38 @@
 
 #include "bprm_check_security.h"
 
+/*
+ * open_below judges a file that overlayfs opens for one of its own. mmap_file sees
+ * overlayfs's file only. Where no hook sees that the file below is mapped to be executed
+ * (mmap_backing_file: 7.x and later versions of 6.12), it is judged as if it were, by what
+ * it is alone.
+ */
+static __always_inline int open_below(struct file *file, enum operation_id id, __u32 use)
+{
+	struct scratch *scratch = current_scratch();
+
+	if (is_unrestricted(id))
+		return 0;
+	if (!set_object(scratch, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
+			(__u64)file->f_inode, flags_of_uses(id, use)))
+		return decide_undecided(id, HOOK_FILE_OPEN);
+	scratch->object.below = true;
+	return conclude(judge_file(id, use), id, HOOK_FILE_OPEN, NULL);
+}
+
 SEC("lsm/file_open")
 int BPF_PROG(file_open, struct file *file, int ret)
 {
 	if (ret)
 		return ret;
 	if (decide_file(file, HOOK_FILE_OPEN, wanted_by(file)))
+		return -EPERM;
+	if (!maps_backing_files &&
+	    !(is_unrestricted(OPERATION_FILE_OPEN) &&
+	      is_unrestricted(OPERATION_BPRM_CHECK_SECURITY)) &&
+	    is_underneath(file) &&
+	    (open_below(file, OPERATION_FILE_OPEN, ACCESS_EXEC) ||
+	     open_below(file, OPERATION_BPRM_CHECK_SECURITY, PROGRAM_LOADED)))
 		return -EPERM;
 	return open_program(file);
 }
@@ -34,15 +60,16 @@ int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long 
 
 /* decide_mapped judges a file that is mapped. The verifier does not trust it, so that
  * nothing can be kept with it. */
-static __always_inline int decide_mapped(struct file *file, enum operation_id id, __u32 use)
+static __always_inline int decide_mapped(struct file *file, enum operation_id id, __u32 use,
+					 enum hook_id hook)
 {
 	if (is_unrestricted(id))
 		return 0;
 	if (!set_object(current_scratch(), (__u64)BPF_CORE_READ(file, f_path.mnt),
 			(__u64)BPF_CORE_READ(file, f_path.dentry),
 			(__u64)BPF_CORE_READ(file, f_inode), flags_of_uses(id, use)))
-		return decide_undecided(id, HOOK_FILE_MPROTECT);
-	return conclude(judge_file(id, use), id, HOOK_FILE_MPROTECT, NULL);
+		return decide_undecided(id, hook);
+	return conclude(judge_file(id, use), id, hook, NULL);
 }
 
 SEC("lsm/file_mprotect")
@@ -56,9 +83,27 @@ int BPF_PROG(file_mprotect, struct vm_area_struct *vma, unsigned long reqprot, u
 	file = vma->vm_file;
 	if (!file || !(prot & PROT_EXEC))
 		return 0; /* as above */
-	if (decide_mapped(file, OPERATION_FILE_OPEN, ACCESS_EXEC))
+	if (decide_mapped(file, OPERATION_FILE_OPEN, ACCESS_EXEC, HOOK_FILE_MPROTECT))
 		return -EPERM;
-	return decide_mapped(file, OPERATION_BPRM_CHECK_SECURITY, PROGRAM_LOADED);
+	return decide_mapped(file, OPERATION_BPRM_CHECK_SECURITY, PROGRAM_LOADED,
+			     HOOK_FILE_MPROTECT);
+}
+
+#define VM_EXEC 4
+
+/* The file below overlayfs's, which mmap_file was asked about. */
+SEC("lsm/mmap_backing_file")
+int BPF_PROG(mmap_backing_file, struct vm_area_struct *vma, struct file *backing, struct file *user,
+	     int ret)
+{
+	if (ret)
+		return ret;
+	if (!(vma->vm_flags & VM_EXEC))
+		return 0; /* as above */
+	if (decide_mapped(backing, OPERATION_FILE_OPEN, ACCESS_EXEC, HOOK_MMAP_BACKING_FILE))
+		return -EPERM;
+	return decide_mapped(backing, OPERATION_BPRM_CHECK_SECURITY, PROGRAM_LOADED,
+			     HOOK_MMAP_BACKING_FILE);
 }
 
 #endif

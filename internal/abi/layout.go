@@ -9,6 +9,7 @@ const (
 	LineWords        = 16
 	Operations       = 16
 	MaxComponents    = 64
+	MaxWalk          = 2048
 	MaxName          = 255
 	MaxMounts        = 32
 	MaxPath          = 2048
@@ -96,6 +97,7 @@ const (
 	HookSocketRecvmsg     = 42
 	HookSocketAccept      = 43
 	HookSocketGetsockopt  = 44
+	HookMmapBackingFile   = 45
 )
 
 // HookNames are the names of enum hook_id by their number.
@@ -144,6 +146,7 @@ var HookNames = map[uint32]string{
 	HookSocketRecvmsg:     "socket_recvmsg",
 	HookSocketAccept:      "socket_accept",
 	HookSocketGetsockopt:  "socket_getsockopt",
+	HookMmapBackingFile:   "mmap_backing_file",
 }
 
 // enum protocol_id
@@ -210,6 +213,7 @@ const (
 	TagMarks   = 4
 	TagCovers  = 5
 	TagProcess = 6
+	TagBelow   = 7
 )
 
 // enum dimension_id
@@ -257,6 +261,21 @@ const (
 	AccessRead  = 1
 	AccessWrite = 2
 	AccessExec  = 4
+)
+
+// enum file_kind
+const (
+	FilePipe    = 1
+	FileMemfd   = 2
+	FileSocket  = 3
+	FileDeleted = 4
+	FileOther   = 5
+)
+
+// enum device_ids
+const (
+	DeviceBlock     = 0xfffffff1
+	DeviceCharacter = 0xfffffff2
 )
 
 // enum trait_flags

@@ -49,6 +49,7 @@ const (
 	GuardProgInodeSetxattr      = "inode_setxattr"
 	GuardProgLabelTasks         = "label_tasks"
 	GuardProgMarkTasks          = "mark_tasks"
+	GuardProgMmapBackingFile    = "mmap_backing_file"
 	GuardProgMmapFile           = "mmap_file"
 	GuardProgMoveMount          = "move_mount"
 	GuardProgPathChmod          = "path_chmod"
@@ -76,6 +77,8 @@ const (
 	GuardProgSchedProcessExec   = "sched_process_exec"
 	GuardProgSctpBindConnect    = "sctp_bind_connect"
 	GuardProgSctpConnect        = "sctp_connect"
+	GuardProgShutdownCompat     = "shutdown_compat"
+	GuardProgShutdownIoctl      = "shutdown_ioctl"
 	GuardProgSocketBind         = "socket_bind"
 	GuardProgSocketConnect      = "socket_connect"
 	GuardProgSocketListen       = "socket_listen"
@@ -90,6 +93,7 @@ const (
 	GuardVarEnrich              = "enrich"
 	GuardVarForgotten           = "forgotten"
 	GuardVarHashKey             = "hash_key"
+	GuardVarMapsBackingFiles    = "maps_backing_files"
 	GuardVarMarked              = "marked"
 	GuardVarMountLockAt         = "mount_lock_at"
 	GuardVarRemovexattrDentry   = "removexattr_dentry"
@@ -163,6 +167,7 @@ type GuardProgramSpecs struct {
 	InodeSetxattr      *ebpf.ProgramSpec `ebpf:"inode_setxattr"`
 	LabelTasks         *ebpf.ProgramSpec `ebpf:"label_tasks"`
 	MarkTasks          *ebpf.ProgramSpec `ebpf:"mark_tasks"`
+	MmapBackingFile    *ebpf.ProgramSpec `ebpf:"mmap_backing_file"`
 	MmapFile           *ebpf.ProgramSpec `ebpf:"mmap_file"`
 	MoveMount          *ebpf.ProgramSpec `ebpf:"move_mount"`
 	PathChmod          *ebpf.ProgramSpec `ebpf:"path_chmod"`
@@ -190,6 +195,8 @@ type GuardProgramSpecs struct {
 	SchedProcessExec   *ebpf.ProgramSpec `ebpf:"sched_process_exec"`
 	SctpBindConnect    *ebpf.ProgramSpec `ebpf:"sctp_bind_connect"`
 	SctpConnect        *ebpf.ProgramSpec `ebpf:"sctp_connect"`
+	ShutdownCompat     *ebpf.ProgramSpec `ebpf:"shutdown_compat"`
+	ShutdownIoctl      *ebpf.ProgramSpec `ebpf:"shutdown_ioctl"`
 	SocketBind         *ebpf.ProgramSpec `ebpf:"socket_bind"`
 	SocketConnect      *ebpf.ProgramSpec `ebpf:"socket_connect"`
 	SocketListen       *ebpf.ProgramSpec `ebpf:"socket_listen"`
@@ -229,6 +236,7 @@ type GuardVariableSpecs struct {
 	Enrich            *ebpf.VariableSpec `ebpf:"enrich"`
 	Forgotten         *ebpf.VariableSpec `ebpf:"forgotten"`
 	HashKey           *ebpf.VariableSpec `ebpf:"hash_key"`
+	MapsBackingFiles  *ebpf.VariableSpec `ebpf:"maps_backing_files"`
 	Marked            *ebpf.VariableSpec `ebpf:"marked"`
 	MountLockAt       *ebpf.VariableSpec `ebpf:"mount_lock_at"`
 	RemovexattrDentry *ebpf.VariableSpec `ebpf:"removexattr_dentry"`
@@ -301,6 +309,7 @@ type GuardVariables struct {
 	Enrich            *ebpf.Variable `ebpf:"enrich"`
 	Forgotten         *ebpf.Variable `ebpf:"forgotten"`
 	HashKey           *ebpf.Variable `ebpf:"hash_key"`
+	MapsBackingFiles  *ebpf.Variable `ebpf:"maps_backing_files"`
 	Marked            *ebpf.Variable `ebpf:"marked"`
 	MountLockAt       *ebpf.Variable `ebpf:"mount_lock_at"`
 	RemovexattrDentry *ebpf.Variable `ebpf:"removexattr_dentry"`
@@ -336,6 +345,7 @@ type GuardPrograms struct {
 	InodeSetxattr      *ebpf.Program `ebpf:"inode_setxattr"`
 	LabelTasks         *ebpf.Program `ebpf:"label_tasks"`
 	MarkTasks          *ebpf.Program `ebpf:"mark_tasks"`
+	MmapBackingFile    *ebpf.Program `ebpf:"mmap_backing_file"`
 	MmapFile           *ebpf.Program `ebpf:"mmap_file"`
 	MoveMount          *ebpf.Program `ebpf:"move_mount"`
 	PathChmod          *ebpf.Program `ebpf:"path_chmod"`
@@ -363,6 +373,8 @@ type GuardPrograms struct {
 	SchedProcessExec   *ebpf.Program `ebpf:"sched_process_exec"`
 	SctpBindConnect    *ebpf.Program `ebpf:"sctp_bind_connect"`
 	SctpConnect        *ebpf.Program `ebpf:"sctp_connect"`
+	ShutdownCompat     *ebpf.Program `ebpf:"shutdown_compat"`
+	ShutdownIoctl      *ebpf.Program `ebpf:"shutdown_ioctl"`
 	SocketBind         *ebpf.Program `ebpf:"socket_bind"`
 	SocketConnect      *ebpf.Program `ebpf:"socket_connect"`
 	SocketListen       *ebpf.Program `ebpf:"socket_listen"`
@@ -397,6 +409,7 @@ func (p *GuardPrograms) Close() error {
 		p.InodeSetxattr,
 		p.LabelTasks,
 		p.MarkTasks,
+		p.MmapBackingFile,
 		p.MmapFile,
 		p.MoveMount,
 		p.PathChmod,
@@ -424,6 +437,8 @@ func (p *GuardPrograms) Close() error {
 		p.SchedProcessExec,
 		p.SctpBindConnect,
 		p.SctpConnect,
+		p.ShutdownCompat,
+		p.ShutdownIoctl,
 		p.SocketBind,
 		p.SocketConnect,
 		p.SocketListen,

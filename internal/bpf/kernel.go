@@ -74,7 +74,8 @@ func hookArguments(variables map[string]any) error {
 		return err
 	}
 	variables[GuardVarRenameArguments] = uint32(len(parameters))
-	return nil
+	variables[GuardVarMapsBackingFiles], err = HasHook("mmap_backing_file")
+	return err
 }
 
 // types is the kernel's type information: megabytes that take a while to read,

@@ -105,6 +105,9 @@ func (l *aliases) collect() {
 		if i > 0 {
 			configs[i] = l.stepName(configs[n.parent].live, n.place.name)
 		}
+		if n.place.state == placeThere && n.place.device != nil {
+			l.addConfig(l.file(*n.place.device), configs[i])
+		}
 		if n.place.state != placeThere || n.place.identity == nil {
 			continue
 		}
@@ -117,7 +120,7 @@ func (l *aliases) collect() {
 		directory := l.file(*above.identity)
 		l.files[directory].entries = append(l.files[directory].entries, aliasEntry{n.place.name, file})
 	}
-	for _, m := range l.places.mounts {
+	for _, m := range slices.Concat(l.places.mounts, l.places.devices) {
 		at := l.start()
 		for _, name := range pathNames(m.Path) {
 			at = l.stepName(at.live, name)

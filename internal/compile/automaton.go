@@ -29,6 +29,8 @@ type automaton struct {
 	// classes are the columns of the names, by class; class 0 has none.
 	classes  [][]int32
 	classIDs map[string]uint32
+	// edgesOf has the edges of each state, for addBelow; nil where it is not asked.
+	edgesOf map[uint32][]abi.State
 	// byGlobs remembers which glob classes concern a set of globs.
 	byGlobs map[string][]globChoice
 }
@@ -232,7 +234,11 @@ func (a *automaton) state(configs ...config) abi.State {
 	if absorbing {
 		flags = flags&abi.StateShm | abi.StateStays
 	}
-	return abi.State{Number: a.numberOf(lives, !absorbing), Accept: class | flags}
+	to := abi.State{Number: a.numberOf(lives, !absorbing), Accept: class | flags}
+	if absorbing && a.edgesOf != nil {
+		a.edgesOf[to.Number] = []abi.State{to}
+	}
+	return to
 }
 
 // numberOf returns the number of a state. Its edges are needed unless it is absorbing.
@@ -319,6 +325,9 @@ func (a *automaton) edges(p pending) {
 		}
 		if to := a.state(configs...); to != dead {
 			a.dictionary.add(key, to)
+			if a.edgesOf != nil {
+				a.edgesOf[p.number] = append(a.edgesOf[p.number], to)
+			}
 		}
 	}
 	for _, name := range names {

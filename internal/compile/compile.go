@@ -49,6 +49,9 @@ type Options struct {
 	// Mounts returns the mount points of this mount namespace, each with what
 	// is on top there. It is called once.
 	Mounts func() []Mount
+	// Devices returns the device nodes of this system, each with what stands for its
+	// device. It is called once.
+	Devices func() []Mount
 	// Mark returns the bit, less than [abi.MaxMarks], by which tasks remember
 	// that they descend from binaries or processes with this key, see
 	// [MarkKeys]. The same key has the same bit in every revision, since

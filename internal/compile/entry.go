@@ -66,6 +66,9 @@ type dimension struct {
 	// uncertain is the class of a value that nobody knows, -1 for none: each
 	// pattern of its column may match.
 	uncertain int
+	// own is the first of the last classes in which only patterns count that name
+	// the key; 0 for none.
+	own int
 	// kinds is what the values are called in an error.
 	kinds string
 }

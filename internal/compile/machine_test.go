@@ -136,8 +136,9 @@ func (n *names) join(other abi.State) {
 	}
 }
 
-// walk runs over a path, of whose files identity tells what they are.
-func (m machine) walk(dimension uint32, start abi.State, path string, identity func(path string) *Identity) names {
+// walk runs over a path, of whose files identity tells what they are; bare over its
+// names alone at the last one.
+func (m machine) walk(dimension uint32, start abi.State, path string, identity func(path string) *Identity, bare bool) names {
 	n := names{path: start, file: dead, subsumes: func(all, some abi.State) bool {
 		_, ok := m.find(m.key.subsumes(all, some))
 		return ok
@@ -152,7 +153,9 @@ func (m machine) walk(dimension uint32, start abi.State, path string, identity f
 	for _, name := range pathNames(path) {
 		n.path, n.file = m.step(n.path, name), m.step(n.file, name)
 		at += "/" + name
-		pass(at)
+		if !bare || at != path {
+			pass(at)
+		}
 	}
 	return n
 }
@@ -294,6 +297,69 @@ func (m machine) judgeNames(o *abi.Operation, row uint32, n names, unknown bool,
 	return v
 }
 
+// move judges a file that gets another name, as bpf/move.h does.
+func (m machine) move(id int, o *abi.Operation, row uint32, f policy.File, identity func(string) *Identity) abi.Verdict {
+	from := m.walk(uint32(id), o.Automata[0], f.Path, identity, true)
+	to := m.walk(uint32(id), o.Automata[0], f.Moved.To.Path, identity, true)
+	v := abi.NewVerdict(uint8(policy.Allow), -1, abi.VerdictFlags{})
+	if from.ambiguous || to.ambiguous {
+		for access := range accesses {
+			v = stricter(v, m.cell(o, row, o.Unknown, uint32(access)))
+		}
+		return v
+	}
+	known := dead
+	if i := identity(f.Path); i != nil {
+		known = m.namedFile(uint32(id), *i)
+	}
+	stays := func(s abi.State, other names) bool {
+		return s.Number == 0 || s == other.path || s == other.file || known.Number != 0 && (s == known || from.subsumes(known, s))
+	}
+	below := func(s abi.State, access int, globs bool) {
+		found, _ := m.find(m.key.below(s.Number, globs))
+		if class := found.Accept & abi.ClassMask; class != 0 && f.Moved.Directory {
+			v = stricter(v, m.cell(o, row, class, uint32(access)))
+		}
+	}
+	for _, s := range []abi.State{from.path, from.file} {
+		if stays(s, to) {
+			continue
+		}
+		for access := range accesses {
+			if class := s.Accept & abi.ClassMask; class != 0 && access != 1 {
+				one, there := m.cell(o, row, class, uint32(access)), m.judgeNames(o, row, to, false, uint32(access))
+				if f.Moved.Directory || there.Verdict() < one.Verdict() {
+					v = stricter(v, one)
+				}
+			}
+			below(s, access, false)
+		}
+	}
+	for _, s := range []abi.State{to.path, to.file} {
+		if !stays(s, from) {
+			below(s, 1, true)
+		}
+	}
+	return v
+}
+
+// judgeKind judges a file for an access, as uses_verdict in bpf/file.h does.
+func (m machine) judgeKind(o *abi.Operation, row uint32, n names, f policy.File, access uint32) abi.Verdict {
+	v := m.judgeNames(o, row, n, f.Unknown, access)
+	kind := uint32(slices.Index(policy.FileKinds(), f.Kind) + 1)
+	if kind == 0 || f.Unknown || n.ambiguous {
+		return v
+	}
+	own := m.cell(o, row, o.Unknown+1+kind, access)
+	switch {
+	case (n.path.Accept|n.file.Accept)&abi.ClassMask != 0:
+		return stricter(v, own)
+	case kind == abi.FileDeleted:
+		return m.cell(o, row, o.Unknown+1, access)
+	}
+	return own
+}
+
 // judge decides about an object; identity tells what its path leads to.
 func (m machine) judge(id int, class uint32, object policy.Object, identity func(string) *Identity) abi.Verdict {
 	o, row, judged := m.begin(id, class)
@@ -304,7 +370,7 @@ func (m machine) judge(id int, class uint32, object policy.Object, identity func
 		if n.Path == "" {
 			return names{path: dead, file: dead}
 		}
-		return m.walk(uint32(id), o.Automata[0], n.Path, identity)
+		return m.walk(uint32(id), o.Automata[0], n.Path, identity, false)
 	}
 	one := func(start abi.State, name string) uint32 {
 		if name == "" {
@@ -315,10 +381,13 @@ func (m machine) judge(id int, class uint32, object policy.Object, identity func
 	switch object := object.(type) {
 	case policy.File:
 		n := walk(object.Names)
+		if object.Moved != nil {
+			return m.move(id, o, row, object, identity)
+		}
 		var v abi.Verdict
 		for class, access := range accesses {
 			if object.Access&access != 0 {
-				v = stricter(v, m.judgeNames(o, row, n, object.Unknown, uint32(class)))
+				v = stricter(v, m.judgeKind(o, row, n, object, uint32(class)))
 			}
 		}
 		return v

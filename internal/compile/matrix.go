@@ -120,6 +120,9 @@ func (m *matrix) block(class int) []policy.Decision {
 	if len(columns) == 0 { // no name that a pattern selects
 		columns = []int32{0}
 	}
+	if d.own > 0 && class >= d.own {
+		return m.ownBlock(columns[0])
+	}
 	var result []policy.Decision
 	for i, column := range columns {
 		one := m.columnBlock(column, class == d.uncertain)
@@ -144,6 +147,22 @@ func (m *matrix) columnBlock(column int32, uncertain bool) []policy.Decision {
 		return m.empty
 	}
 	return m.fill(nil, 1, slices.Concat(m.base, first.done), first.open)
+}
+
+// ownBlock is block for a class in which only patterns count that name the first key.
+func (m *matrix) ownBlock(column int32) []policy.Decision {
+	lists := m.lists
+	m.lists = make([][]*list, len(lists))
+	for i := range lists {
+		m.lists[i] = make([]*list, len(lists[i]))
+		for class := range m.lists[i] {
+			m.lists[i][class] = &list{} // whose first key this is
+		}
+	}
+	first := m.list(0, column, false)
+	result := m.fill(nil, 1, first.done, first.open)
+	m.lists = lists
+	return result
 }
 
 // fill appends the decisions for all classes of the keys from one on.

@@ -45,7 +45,7 @@ func (c *compiler) prepareMounts(name policy.Operation, entries []entry) (finish
 		return nil, fmt.Errorf("%w: the rules for %s name %d different sets of flags; %d are possible, name the same sets in several rules", ErrTooLarge, name, len(masks), abi.MaxMasks)
 	}
 	return func(id uint32) (*operation, error) {
-		start, byTarget, err := targets.finish(c, name, id, "targets")
+		start, byTarget, err := targets.finish(c, name, id, "targets", false)
 		if err != nil {
 			return nil, err
 		}

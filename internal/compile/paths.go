@@ -29,9 +29,13 @@ func (p *paths) addPaths(pattern int, texts []string) error {
 	return nil
 }
 
-// finish makes the automaton over paths.
-func (p *paths) finish(c *compiler, name policy.Operation, dimensionID uint32, kinds string) (abi.State, dimension, error) {
+// finish makes the automaton over paths. moves says that what is below a directory
+// that gets another name is asked about.
+func (p *paths) finish(c *compiler, name policy.Operation, dimensionID uint32, kinds string, moves bool) (abi.State, dimension, error) {
 	a := newAutomaton(string(name), p.trie, c.space)
+	if moves {
+		a.edgesOf = map[uint32][]abi.State{}
+	}
 	start := a.startState()
 	if err := a.addAliases(dimensionID); err != nil {
 		return start, dimension{}, err
@@ -39,6 +43,7 @@ func (p *paths) finish(c *compiler, name policy.Operation, dimensionID uint32, k
 	if err := a.finish(); err != nil {
 		return start, dimension{}, err
 	}
+	a.addBelow()
 	d := dimension{columns: a.columns, classes: a.classes, kinds: kinds}
 	d.addUnknown(p.all)
 	return start, d, nil

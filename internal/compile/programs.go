@@ -22,7 +22,7 @@ func (c *compiler) preparePrograms(name policy.Operation, entries []entry) (fini
 	shm := policy.PathPattern{Kind: policy.PathDir, Components: []string{"dev", "shm"}, Tree: true}
 	paths.addPath(shm, func(at int32, _ bool) { paths.nodes[at].shm = true })
 	return func(id uint32) (*operation, error) {
-		start, byPath, err := paths.finish(c, name, id, "paths")
+		start, byPath, err := paths.finish(c, name, id, "paths", false)
 		if err != nil {
 			return nil, err
 		}

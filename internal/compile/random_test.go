@@ -175,7 +175,7 @@ func (w *world) judge(m machine, r policy.Request) (abi.Verdict, bool) {
 	id := abi.OperationID(string(r.Operation))
 	v := m.judge(id, m.classify(r.Process, r.Now), r.Object, w.identity)
 	if n, ok := policy.NamesOf(r.Object); ok && n.Path != "" && m.concerns(id) {
-		return v, !m.walk(uint32(id), m.operation(id).Automata[0], n.Path, w.identity).ambiguous
+		return v, !m.walk(uint32(id), m.operation(id).Automata[0], n.Path, w.identity, false).ambiguous
 	}
 	return v, true
 }
@@ -196,4 +196,108 @@ func compare(t *testing.T, seed uint64, g *Revision, set []policy.Policy, r poli
 		t.Fatalf("seed %d: %+v %s %v\n%s\ntables: %v rule %v undecided %v word %#x\nDecide: %+v",
 			seed, r.Process, r.Operation, r.Object, policy.Format(set), policy.Verdict(got.Verdict()), rule, got.Undecided(), uint32(got), want)
 	}
+}
+
+// TestMovesAgreeWithDecide moves files and directories, which the tables judge as the
+// reference semantics does, or more strictly where a file has several names.
+func TestMovesAgreeWithDecide(t *testing.T) {
+	sets := uint64(600)
+	if testing.Short() {
+		sets = 100
+	}
+	id := abi.OperationID(string(policy.FileOpen))
+	compared, refused, several, stricter := 0, 0, 0, 0
+	for seed := range sets {
+		r := policytest.With(seed, policytest.Options{Operations: []policy.Operation{policy.FileOpen}})
+		w := newWorld(r)
+		if seed%2 == 0 {
+			w.links = map[string]string{}
+		}
+		set := r.Set()
+		options := w.options()
+		if seed%2 == 0 { // one name each, and no identity
+			options = Options{Number: 7, Key: testKey}
+		}
+		g, err := Compile(set, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := newMachine(g, testKey)
+		if !m.concerns(id) {
+			continue
+		}
+		dirs, files := r.Paths()
+		for range 40 {
+			request := r.Request()
+			request.Operation = policy.FileOpen
+			move := &policy.Move{Directory: r.IntN(2) == 0}
+			list := files
+			if move.Directory {
+				list = dirs[1:]
+			}
+			from := list[r.IntN(len(list))]
+			to := []string{list[r.IntN(len(list))], r.Path(), path.Join(path.Dir(from), "new"), "/elsewhere"}[r.IntN(4)]
+			identity := func(string) *Identity { return nil }
+			names := policy.Names{Path: from}
+			move.To = policy.Names{Path: to}
+			if seed%2 != 0 {
+				identity = w.identity
+				above := func(at string) []string {
+					list := []string{}
+					for _, alias := range append(w.aliases(set, policy.FileOpen, path.Dir(at)), path.Dir(at)) {
+						list = append(list, path.Join(alias, path.Base(at)))
+					}
+					return list
+				}
+				names.Aliases, move.To.Aliases = above(from), above(to)
+				move.Known = append(move.Known, w.own(set, from)...)
+			}
+			request.Object = policy.File{Names: names, Moved: move}
+			want := policy.Decide(set, request)
+			got := m.judge(id, m.classify(request.Process, request.Now), request.Object, identity)
+			compared++
+			if want.Verdict >= policy.Deny {
+				refused++
+			}
+			if seed%2 != 0 {
+				several++
+				switch {
+				case policy.Verdict(got.Verdict()) < want.Verdict:
+					t.Fatalf("seed %d: %+v: %v\n%s\ntables: %v\nDecide: %+v", seed, request.Object.(policy.File).Names, move, policy.Format(set), got.Verdict(), want)
+				case policy.Verdict(got.Verdict()) > want.Verdict:
+					stricter++
+				}
+				continue
+			}
+			if policy.Verdict(got.Verdict()) != want.Verdict {
+				t.Fatalf("seed %d: %+v: %v %+v\n%s\ntables: %v\nDecide: %+v", seed, request.Object.(policy.File).Names, move, request.Process, policy.Format(set), policy.Verdict(got.Verdict()), want)
+			}
+		}
+	}
+	t.Logf("%d moves compared, %d refused; of %d with several names %d judged more strictly", compared, refused, several, stricter)
+	if refused < compared/50 || stricter > several/10 {
+		t.Error("too few refused, or too many judged more strictly")
+	}
+}
+
+// own returns the names that policies have for the very file.
+func (w *world) own(set []policy.Policy, name string) []string {
+	var own []string
+	add := func(at string) {
+		if *w.identity(at) == *w.identity(name) {
+			own = append(append(own, at), w.aliases(set, policy.FileOpen, at)...)
+		}
+	}
+	add(w.mountPoint())
+	for _, e := range entriesOf(set, policy.FileOpen) {
+		for _, text := range policy.PathsOf(e.pattern) {
+			p, _ := policy.ParsePathPattern(text)
+			at := "/"
+			for _, c := range p.Literal() {
+				at = path.Join(at, c)
+				add(at)
+			}
+		}
+	}
+	return own
 }

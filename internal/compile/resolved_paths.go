@@ -10,6 +10,8 @@ type Resolved struct {
 	// Identity is what the path leads to, links followed; nil if that cannot
 	// be told for sure: then it is known by its path alone.
 	Identity *Identity
+	// Device is what stands for the device of a device node, whichever node it is.
+	Device *Identity
 }
 
 // Mount is a mount point of the guard's mount namespace.
@@ -26,6 +28,7 @@ type places struct {
 	root    *place
 	resolve func(path string) Resolved
 	mounts  []Mount
+	devices []Mount
 }
 
 type place struct {
@@ -34,6 +37,7 @@ type place struct {
 	children map[string]*place
 	state    placeState
 	identity *Identity
+	device   *Identity
 	// target is where a symbolic link leads.
 	target *place
 	// mountpoint says that something is mounted here: the place is not in the
@@ -55,6 +59,9 @@ func newPlaces(options Options) *places {
 	p := &places{root: &place{}, resolve: options.Resolve}
 	if options.Mounts != nil {
 		p.mounts = options.Mounts()
+	}
+	if options.Devices != nil {
+		p.devices = options.Devices()
 	}
 	for _, m := range p.mounts {
 		p.at(m.Path).mountpoint = true
@@ -118,13 +125,13 @@ func (p *places) find(at *place) {
 	case "":
 		at.state = placeAbsent
 	case path:
-		at.state, at.identity = placeThere, found.Identity
+		at.state, at.identity, at.device = placeThere, found.Identity, found.Device
 	default:
 		at.state, at.target = placeLink, p.at(found.Canonical)
 		// The directories above are real ones; they are resolved for
 		// their identities when a pattern is followed through them.
 		if at.target.state == placeUnresolved {
-			at.target.state, at.target.identity = placeThere, found.Identity
+			at.target.state, at.target.identity, at.target.device = placeThere, found.Identity, found.Device
 		}
 	}
 }

@@ -96,6 +96,16 @@ func (k Key) subsumes(all, some abi.State) uint64 {
 	return k.hash(abi.TagCovers, 0, uint64(all.Accept)<<32|uint64(all.Number), uint64(some.Accept)<<32|uint64(some.Number))
 }
 
+// below returns the key of what rules name below a directory in a state, or of that
+// by globs.
+func (k Key) below(state uint32, globs bool) uint64 {
+	which := uint64(0)
+	if globs {
+		which = 1
+	}
+	return k.hash(abi.TagBelow, state, which)
+}
+
 // Identity is a file as the kernel knows it.
 type Identity struct {
 	// Device is the kernel's own number: major << 20 | minor; or the magic

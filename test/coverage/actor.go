@@ -373,6 +373,7 @@ func runErrand(errand string) int {
 	errands = map[string]func([]string) error{
 		"open":       func(a []string) error { return open(a[0], unix.O_RDONLY) },
 		"open-bound": errandOpenBound,
+		"move-open":  errandMoveOpen,
 		"exec":       func(a []string) error { return execve(a[0]) },
 		"mount":      errandMount,
 		"move-mount": errandMoveMount,

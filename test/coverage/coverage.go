@@ -183,7 +183,7 @@ func Ways() []Way {
 		ways      [][]Way
 	}{
 		{FileOpen, [][]Way{openWays(), openLegacyWays(), openPathWays(), openMountWays(), openExecWays(), openByKernelWays(), openHandleWays(),
-			nameWays(), nameLegacyWays(), attributeWays(), contentWays(), createWays(), accessWays(), revokeWays(), uringFileWays()}},
+			nameWays(), nameLegacyWays(), moveWays(), loopWays(), deviceWays(), attributeWays(), contentWays(), createWays(), accessWays(), revokeWays(), uringFileWays()}},
 		{BprmCheck, [][]Way{execWays(), execPathWays(), execInterpreterWays(), execTraitWays(), execMapWays()}},
 		{SBMount, [][]Way{mountWays(), mountAPIWays(), mountPlaceWays(), mountOptionWays()}},
 		{SBRemount, [][]Way{remountWays(), remountOptionWays()}},

@@ -17,7 +17,7 @@ var policies = []struct {
 	objects   []string
 	text      string
 }{
-	{FileOpen, []string{"exact", "deep", "tree", "dir", "glob", "future", "read", "write", "exec"}, `
+	{FileOpen, []string{"exact", "deep", "tree", "dir", "glob", "future", "read", "write", "exec", "wild", "unread", "made"}, `
 - operation: file_open
   deny:
   # exact: a file that exists. deep: the same, two directories down, whose parents ways rename.
@@ -30,6 +30,11 @@ var policies = []struct {
   - {paths: [EACH:read/secret], access: [read]}
   - {paths: [EACH:write/secret], access: [write]}
   - {paths: [EACH:exec/secret], access: [exec]}
+  # wild: known by its name alone, and forbidden to read. unread: a directory that may not be read. made: nothing has
+  # the name, and a directory may bring it along.
+  - {paths: [EACH:wild/home/*/box/id_*], access: [read]}
+  - {paths: [EACH:unread/tree/], access: [read]}
+  - {paths: [EACH:made/home/*/box/id_*], access: [write]}
 `},
 	// Descriptors that were opened before the policy came.
 	{FileOpen, []string{"revoke"}, `

@@ -52,7 +52,7 @@ func writeProgram(path string) error {
 // File is the file, or name, that a way of file_open is after.
 func (e *Env) File() string {
 	switch e.object {
-	case "tree":
+	case "tree", "unread":
 		return pick(e, e.Path("tree/sub/file"), e.Path("open/sub/file"))
 	case "dir":
 		return pick(e, e.Path("tree"), e.Path("open"))

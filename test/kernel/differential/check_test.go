@@ -138,7 +138,9 @@ func differs(a ebpfguard.Alert, q question) string {
 	switch o := q.object.(type) {
 	case policy.File:
 		a := a.(ebpfguard.FileOpenAlert)
-		got, want = a.Access.String(), o.Access.String()
+		if got, want = a.Access.String(), o.Access.String(); o.Moved != nil {
+			want = got // what goes away
+		}
 		got, want = addPath(q, o.Names, got, want, a.Path)
 	case policy.Program:
 		a := a.(ebpfguard.BprmCheckSecurityAlert)

@@ -16,6 +16,19 @@ func (c *comparison) file(s spot, access policy.Access) question {
 	return question{operation: policy.FileOpen, object: policy.File{Names: s.file(c.set, policy.FileOpen), Access: access}}
 }
 
+// moved asks about a file that gets another name.
+func (c *comparison) moved(from, to spot) question {
+	move := &policy.Move{To: to.file(c.set, policy.FileOpen)}
+	if isNamed(c.set, policy.FileOpen, from.path) {
+		move.Known = []string{from.path}
+	}
+	return question{operation: policy.FileOpen, object: policy.File{Names: from.file(c.set, policy.FileOpen), Moved: move}}
+}
+
+// isSingle reports whether a spot has one name. Of several, the kernel may have to
+// judge all where one changes.
+func (s spot) isSingle() bool { return len(s.names) == 0 && len(s.links) == 0 }
+
 func (c *comparison) open(*player) (trial, bool) {
 	s, ok := c.spotOf(func(s spot) bool { return s.kind != isAbsent })
 	flags, access := unix.O_RDONLY, policy.Read
@@ -89,11 +102,11 @@ func (c *comparison) create(*player) (trial, bool) {
 			return b.Open(b.Text(s.path), unix.O_CREAT|unix.O_WRONLY|unix.O_CLOEXEC, 0o644)
 		}
 	case "link":
-		from, ok := c.spotOf(func(f spot) bool { return f.kind == isFile && f.mount == s.mount && !f.mounted })
-		if !ok {
+		from, ok := c.spotOf(func(f spot) bool { return f.kind == isFile && f.mount == s.mount && !f.mounted && f.isSingle() })
+		if !ok || !s.isSingle() {
 			return trial{}, false
 		}
-		t.asked = append([]question{c.file(from, policy.Write)}, t.asked...)
+		t.asked = append([]question{c.file(from, policy.Write)}, t.asked[0], c.moved(from, s))
 		t.make = func(b *guardtest.Batch) int { return b.Link(b.Text(from.path), b.Text(s.path)) }
 	}
 	return t, true
@@ -123,12 +136,12 @@ func (c *comparison) rename(*player) (trial, bool) {
 		}
 	case "rename over":
 		over, ok := c.spotOf(func(o spot) bool {
-			return o.kind == isDirectory && o.mount == s.mount && s.kind == isFile && !o.mounted && !s.mounted && !strings.HasPrefix(s.path, o.path+"/")
+			return o.kind == isDirectory && o.mount == s.mount && s.kind == isFile && !o.mounted && !s.mounted && o.isSingle() && s.isSingle() && !strings.HasPrefix(s.path, o.path+"/")
 		})
 		if !ok {
 			return trial{}, false
 		}
-		t.asked = append(t.asked, c.file(over, policy.Write))
+		t.asked = append(t.asked, c.file(over, policy.Write), c.moved(s, over))
 		t.make = func(b *guardtest.Batch) int { return b.Rename(b.Text(s.path), b.Text(over.path)) }
 	}
 	return t, true
@@ -156,7 +169,7 @@ func (c *comparison) held(*player) (trial, bool) {
 }
 
 func (c *comparison) memory(*player) (trial, bool) {
-	q := question{operation: policy.FileOpen, object: policy.File{Access: policy.Read}}
+	q := question{operation: policy.FileOpen, object: policy.File{Access: policy.Read, Kind: policy.Memfd}}
 	return trial{what: "open a memfd", asked: []question{q}, make: func(b *guardtest.Batch) int {
 		call := b.Open(b.Text("/proc/self/fd/"+strconv.Itoa(memoryFD)), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 		b.Call(unix.SYS_CLOSE, guardtest.OpenedFD)

@@ -92,6 +92,8 @@ var changes = map[string]func(a []string) error{
 	},
 	"truncate": func(a []string) error { return unix.Truncate(a[0], 0) },
 	"chmod":    func(a []string) error { return unix.Chmod(a[0], 0o755) },
+	"ioctl":    callIoctl,
+	"reopen":   reopen,
 	"chown":    func(a []string) error { return unix.Chown(a[0], 0, 0) },
 	"utimes":   func(a []string) error { return unix.Utimes(a[0], []unix.Timeval{{Sec: 1}, {Sec: 1}}) },
 	"setxattr": func(a []string) error { return unix.Setxattr(a[0], "trusted.test", []byte("x"), 0) },
@@ -322,4 +324,48 @@ func watchPlaces(o *Outcome, threads int, place string, dir int, name string) er
 		o.Counts = append(o.Counts, int(counts[i].Load()))
 	}
 	return nil
+}
+
+// callIoctl calls an ioctl on a file that it opens for reading, with an argument that
+// leads nowhere.
+func callIoctl(a []string) error {
+	fd, err := unix.Open(a[0], unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), uintptr(number(a[1])), 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// reopen opens something without a name once more, by the process's own descriptor.
+func reopen(a []string) error {
+	var fd int
+	var err error
+	switch a[0] {
+	case "pipe":
+		var ends [2]int
+		err = unix.Pipe2(ends[:], unix.O_CLOEXEC)
+		fd = ends[1]
+		defer unix.Close(ends[0])
+	case "memfd":
+		fd, err = unix.MemfdCreate("test", unix.MFD_CLOEXEC)
+	case "deleted":
+		if fd, err = unix.Open(a[1], unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o644); err == nil {
+			err = unix.Unlink(a[1])
+		}
+	case "tmpfile":
+		fd, err = unix.Open(a[1], unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("make it: %v", err) // no errno: not what is tried
+	}
+	defer unix.Close(fd)
+	again, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		unix.Close(again)
+	}
+	return err
 }
