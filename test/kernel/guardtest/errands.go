@@ -359,7 +359,10 @@ func reopen(a []string) error {
 	case "tmpfile":
 		fd, err = unix.Open(a[1], unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o644)
 	}
-	if err != nil {
+	switch {
+	case err != nil && a[0] == "tmpfile": // it never has a name
+		return err
+	case err != nil:
 		return fmt.Errorf("make it: %v", err) // no errno: not what is tried
 	}
 	defer unix.Close(fd)
