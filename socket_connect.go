@@ -45,6 +45,7 @@ var socketConnect = operation{
 		{effect: "what is sent on a connection from before the policy", reason: "a rule with revoke: true refuses to send and receive on it"},
 		{effect: "addresses in packets that a raw or packet socket writes itself", reason: "no hook looks into packets; sending them needs CAP_NET_RAW"},
 		{effect: "further paths that MPTCP opens by itself", reason: "the kernel opens them without asking a hook"},
+		{effect: "connections that the kernel makes for a process: mounts over the network (NFS, SMB, 9p, Ceph), network block devices, tunnels (L2TP, PPTP), TIPC's and WireGuard's peers", reason: "the kernel asks no hook about the addresses of its own sockets; forbid the mounts with sb_mount and types, and the rest by CAP_NET_ADMIN"},
 	},
 	alert: func(c AlertContext, r record) Alert { return SocketConnectAlert{c, socketOf(r.Socket)} },
 }

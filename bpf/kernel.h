@@ -56,6 +56,8 @@ enum {
 #define AF_UNSPEC 0
 #define AF_INET 2
 #define AF_INET6 10
+#define AF_RDS 21
+#define AF_RXRPC 33
 #define AF_SMC 43
 #define SIN6_LEN_RFC2133 24
 #define SOCK_RAW 3
@@ -101,6 +103,7 @@ struct user_namespace {
 };
 struct mnt_namespace {
 	struct ns_common ns;
+	struct mount *root;
 	__u64 seq;
 	struct user_namespace *user_ns;
 };
@@ -153,9 +156,22 @@ struct sock {
 struct socket {
 	struct sock *sk;
 };
+/* What sockets of the internet's families begin with (include/net/inet_sock.h). */
+struct inet_sock {
+	__be32 inet_saddr;
+};
 struct msghdr {
 	void *msg_name;
 	int msg_namelen;
+	void *msg_control;
+	unsigned long msg_controllen;
+};
+/* include/linux/socket.h: fixed by the system call interface; the next one begins at
+ * a multiple of 8. */
+struct cmsghdr {
+	unsigned long cmsg_len;
+	int cmsg_level;
+	int cmsg_type;
 };
 
 /* include/linux/fs.h, include/linux/dcache.h, include/linux/mount.h, fs/mount.h */
@@ -196,6 +212,7 @@ struct inode {
 	__u32 i_rdev;
 	__u32 i_generation;
 	struct hlist_head i_dentry;
+	void *i_private;
 };
 struct qstr {
 	struct {
@@ -213,6 +230,7 @@ struct sequence_count {
 	unsigned int sequence;
 };
 struct dentry {
+	unsigned int d_flags;
 	struct sequence_count d_seq;
 	struct hlist_bl_node d_hash;
 	struct dentry *d_parent;
@@ -233,6 +251,7 @@ struct mount {
 	struct dentry *mnt_mountpoint;
 	struct vfsmount mnt;
 	struct mnt_namespace *mnt_ns;
+	struct list_head mnt_mounts, mnt_child;
 	struct list_head mnt_instance;
 	const char *mnt_devname;
 };

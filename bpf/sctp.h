@@ -25,7 +25,7 @@ static __always_inline __u32 read_packed(struct socket_object *object, struct so
 		size = sizeof(struct sockaddr_in6);
 	kind = id == OPERATION_SOCKET_BIND
 		       ? read_local(object, sk, family, raw, size, automatic_of(sk))
-		       : read_remote(object, sk, family, raw, size);
+		       : read_remote(object, sk, family, raw, size, NULL);
 	return kind == SOCKADDR_NONE ? 0 : size;
 }
 
@@ -101,16 +101,43 @@ static __always_inline int decide_packed(struct sock *sk, enum operation_id id,
 	object_begin(object, socket);
 	/* With more addresses than fit, nothing can be judged. */
 	if (total > MAX_PACKED ||
-	    bpf_probe_read_kernel(scratch->name, mask_length(total), addresses)) {
-		object->unreadable = true;
-		return decide_socket(id, HOOK_SCTP_BIND_CONNECT, RETRY, object);
-	}
+	    bpf_probe_read_kernel(scratch->name, mask_length(total), addresses))
+		return conclude(undecided(id), id, HOOK_SCTP_BIND_CONNECT, object);
 	scratch->sk = (__u64)sk;
 	answer = JUDGE(try, id, judge_all_packed, scratch, sk, family, addresses, total);
 	read_packed(object, sk, id, family, scratch, scratch->strictest_at, total);
 	if (!object->port)
 		object->port = scratch->port;
 	return conclude(answer, id, HOOK_SCTP_BIND_CONNECT, object);
+}
+
+/* include/uapi/linux/sctp.h */
+#define SCTP_DSTADDRV4 7
+#define SCTP_DSTADDRV6 8
+/* Control messages that are looked at. */
+#define MAX_CONTROLS 16
+
+/* has_more_addresses reports whether the control messages of a message name addresses
+ * beside the one that it goes to, or could (net/sctp/socket.c, sctp_sendmsg_new_asoc). */
+__noinline int has_more_addresses(__u64 control, __u64 length)
+{
+	struct cmsghdr header;
+	__u64 at = 0;
+	int i;
+
+	for (i = 0; i < MAX_CONTROLS; i++) {
+		if (at + sizeof(header) > length)
+			return false;
+		if (bpf_probe_read_kernel(&header, sizeof(header), (void *)(control + at)))
+			return true;
+		if (header.cmsg_level == IPPROTO_SCTP &&
+		    (header.cmsg_type == SCTP_DSTADDRV4 || header.cmsg_type == SCTP_DSTADDRV6))
+			return true;
+		if (header.cmsg_len < sizeof(header))
+			return false; /* refused by the protocol itself */
+		at += (header.cmsg_len + 7) & ~7ULL;
+	}
+	return true;
 }
 
 #endif

@@ -12,6 +12,10 @@ static __always_inline __u8 protocol_of(__u16 type, __u16 protocol, __u16 family
 		return PROTOCOL_RAW;
 	if (family == AF_SMC) /* its protocol numbers are its own; it falls back to TCP */
 		return PROTOCOL_TCP;
+	if (family == AF_RDS)
+		return PROTOCOL_TCP;
+	if (family == AF_RXRPC)
+		return PROTOCOL_UDP;
 	switch (protocol) {
 	case IPPROTO_TCP:
 	case IPPROTO_MPTCP:
@@ -78,6 +82,21 @@ static __always_inline bool is_internet(__u16 family)
 {
 	return family == AF_INET || family == AF_INET6 || family == AF_SMC;
 }
+
+/*
+ * Families whose sockets take an internet address and have the kernel reach it by a
+ * socket of its own, which asks no hook: RDS over TCP (net/rds/tcp_connect.c), RxRPC
+ * over UDP (net/rxrpc/local_object.c).
+ */
+static __always_inline bool is_carried(__u16 family)
+{
+	return family == AF_RDS || family == AF_RXRPC;
+}
+
+/* include/net/rds.h, RDS_TCP_PORT: what the port of an RDS address names is none of TCP. */
+#define RDS_TCP_PORT 16385
+/* include/uapi/linux/rxrpc.h, struct sockaddr_rxrpc: where the address within begins */
+#define RXRPC_TRANSPORT 8
 
 /* socket_of returns of which family, type and protocol a socket is, as one number. */
 static __always_inline __u64 socket_of(struct sock *sk)
@@ -184,7 +203,46 @@ enum sockaddr_kind {
 	/* One that depends on more of the socket than type, protocol and the range of
 	 * automatic ports. */
 	SOCKADDR_OF_SOCKET,
+	/* It cannot be told which address is meant. */
+	SOCKADDR_ANY,
 };
+
+/* is_smc reports whether the addresses are those of a socket inside, of a type that only
+ * the module knows (net/smc/smc.h). */
+static __always_inline bool is_smc(const struct socket_object *object, __u16 family)
+{
+	return family == AF_SMC || object->ip_protocol == IPPROTO_SMC;
+}
+
+/*
+ * read_self4 reads where 0.0.0.0 leads to: the machine itself, at the address that the
+ * socket sends from (net/ipv4/route.c, ip_route_output_key_hash_rcu). That is not the
+ * one that it is bound to where that is a multicast or broadcast address
+ * (net/ipv4/af_inet.c, __inet_bind), and a control message can name another for one
+ * datagram (IP_PKTINFO; net/ipv4/ip_sockglue.c, ip_cmsg_send).
+ */
+static __always_inline enum sockaddr_kind read_self4(struct socket_object *object, struct sock *sk,
+						     __u16 family, const struct msghdr *message)
+{
+	__u32 *words = (__u32 *)object->address;
+
+	words[3] = bpf_htonl(0x7f000001);
+	if ((message && message->msg_controllen) || is_smc(object, family) || is_carried(family))
+		return SOCKADDR_ANY;
+	words[3] = BPF_CORE_READ((struct inet_sock *)sk, inet_saddr);
+	if (!words[3])
+		words[3] = bpf_htonl(0x7f000001);
+	return SOCKADDR_OF_SOCKET;
+}
+
+/* is_bound_to_mapped reports whether a socket of IPv6 is bound to an address of IPv4. */
+static __always_inline bool is_bound_to_mapped(struct sock *sk)
+{
+	__be32 address[4] = {};
+
+	BPF_CORE_READ_INTO(&address, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
+	return !address[0] && !address[1] && address[2] == bpf_htonl(0xffff);
+}
 
 /* read_local takes a socket address as the socket's bind() will. */
 static __always_inline enum sockaddr_kind read_local(struct socket_object *object, struct sock *sk,
@@ -202,10 +260,11 @@ static __always_inline enum sockaddr_kind read_local(struct socket_object *objec
 	return object_finish(object, sk, automatic, true) ? SOCKADDR_OF_SOCKET : SOCKADDR_PLACE;
 }
 
-/* read_remote takes a socket address for where the socket connects or sends to. */
+/* read_remote takes a socket address for where the socket connects or sends to; the message
+ * is the one that is sent, if any. */
 static __always_inline enum sockaddr_kind read_remote(struct socket_object *object, struct sock *sk,
 						      __u16 family, const union raw_address *raw,
-						      __u32 length)
+						      __u32 length, const struct msghdr *message)
 {
 	__u32 *words = (__u32 *)object->address;
 
@@ -213,21 +272,21 @@ static __always_inline enum sockaddr_kind read_remote(struct socket_object *obje
 		object->port = bpf_ntohs(raw->in6.sin6_port);
 	if (is_ip4(raw, family)) {
 		set_address4(object, raw->in.sin_addr);
-		if (words[3])
-			return SOCKADDR_PLACE;
-		/* The machine itself, at the socket's own address. */
-		words[3] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
-		if (!words[3])
-			words[3] = bpf_htonl(0x7f000001);
-		return SOCKADDR_OF_SOCKET;
+		return words[3] ? SOCKADDR_PLACE : read_self4(object, sk, family, message);
 	}
 	if (length < SIN6_LEN_RFC2133)
 		return SOCKADDR_NONE;
 	set_address6(object, raw->in6.sin6_addr);
-	if (is_zero(words))
-		words[3] = bpf_htonl(1);
-	else if (object->family == 4 && !words[3])
-		words[3] = bpf_htonl(0x7f000001);
+	if (is_zero(words)) {
+		/* net/ipv6/tcp_ipv6.c, tcp_v6_connect; net/ipv6/udp.c, udpv6_sendmsg */
+		if (family == AF_INET6 && is_bound_to_mapped(sk))
+			set_address4(object, bpf_htonl(0x7f000001));
+		else
+			words[3] = bpf_htonl(1);
+		return SOCKADDR_OF_SOCKET;
+	}
+	if (object->family == 4 && !words[3])
+		return read_self4(object, sk, family, message);
 	return SOCKADDR_PLACE;
 }
 

@@ -162,10 +162,12 @@ static __always_inline int decide_socket(enum operation_id id, enum hook_id hook
 /*
  * decide_address judges the address that a socket is to have or to reach, and
  * concludes. Programs connect and send to the same place again and again, so the last
- * answer is kept, together with all that it depends on.
+ * answer is kept, together with all that it depends on. The message is the one that is
+ * sent, if any.
  */
 static __always_inline int decide_address(enum operation_id id, enum hook_id hook, struct sock *sk,
-					  const void *address, __u32 length)
+					  const void *address, __u32 length,
+					  const struct msghdr *message)
 {
 	struct socket_object object;
 	union raw_address raw = {};
@@ -174,13 +176,23 @@ static __always_inline int decide_address(enum operation_id id, enum hook_id hoo
 	struct socket_cache *cache = NULL;
 	enum sockaddr_kind kind;
 	__u32 automatic = 0;
+	__u16 family;
 	bool readable;
 
 	if (begun & ROW_ALLOWED || !sk)
 		return 0;
 	socket = socket_of(sk);
-	if (!is_internet(family_of(socket)))
-		return 0; /* no rule can concern it */
+	family = family_of(socket);
+	if (!is_internet(family)) {
+		if (!is_carried(family))
+			return 0; /* no rule can concern it */
+		if (family == AF_RXRPC) {
+			if (length < RXRPC_TRANSPORT)
+				return 0; /* refused by the protocol itself */
+			address += RXRPC_TRANSPORT;
+			length -= RXRPC_TRANSPORT;
+		}
+	}
 	if (length < sizeof(struct sockaddr_in))
 		return 0; /* refused by the protocol itself */
 	readable = read_address(&raw, address, length);
@@ -199,10 +211,14 @@ static __always_inline int decide_address(enum operation_id id, enum hook_id hoo
 	object_begin(&object, socket);
 	object.unreadable = !readable;
 	kind = id == OPERATION_SOCKET_BIND
-		       ? read_local(&object, sk, family_of(socket), &raw, length, automatic)
-		       : read_remote(&object, sk, family_of(socket), &raw, length);
+		       ? read_local(&object, sk, family, &raw, length, automatic)
+		       : read_remote(&object, sk, family, &raw, length, message);
 	if (kind == SOCKADDR_NONE)
 		return 0;
+	if (family == AF_RDS)
+		object.port = RDS_TCP_PORT;
+	if (kind == SOCKADDR_ANY)
+		return conclude(undecided(id), id, hook, &object);
 	if (cache && (__u32)answer == RETRY) {
 		answer = ask(id, begun, &object);
 		if ((__u32)answer != RETRY && kind == SOCKADDR_PLACE) {

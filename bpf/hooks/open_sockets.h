@@ -44,13 +44,6 @@ static __always_inline bool is_nowhere(const struct socket_object *object)
 	return !object->port && !words[3] && (object->family == 4 || is_zero(words));
 }
 
-/* is_smc reports whether the addresses are those of a socket inside, of a type that only
- * the module knows (net/smc/smc.h). */
-static __always_inline bool is_smc(const struct socket_object *object, __u16 family)
-{
-	return family == AF_SMC || object->ip_protocol == IPPROTO_SMC;
-}
-
 /* read_peer reads what a socket is connected to; false when it is not. */
 static __always_inline bool read_peer(struct socket_object *object, struct sock *sk, __u16 family)
 {

@@ -27,7 +27,8 @@ int BPF_PROG(socket_bind, struct socket *sock, struct sockaddr *address, int len
 {
 	if (ret)
 		return ret;
-	return decide_address(OPERATION_SOCKET_BIND, HOOK_SOCKET_BIND, sock->sk, address, length);
+	return decide_address(OPERATION_SOCKET_BIND, HOOK_SOCKET_BIND, sock->sk, address, length,
+			      NULL);
 }
 
 SEC("lsm/socket_listen")

@@ -7,8 +7,10 @@
  * io_uring, TCP fast open) asks socket_sendmsg. SCTP connects by setsockopt(2)
  * and by sending, too; sctp_bind_connect sees those addresses.
  *
- * 0.0.0.0 and [::] mean the machine itself here (net/ipv4/route.c,
- * ip_route_output_key_hash_rcu; net/ipv6/tcp_ipv6.c, tcp_v6_connect).
+ * 0.0.0.0 and [::] mean the machine itself here (sockaddr.h, read_remote).
+ *
+ * RDS and RxRPC take an internet address, which the kernel then reaches by a socket of
+ * its own: their addresses are judged as such.
  *
  * What goes on over a socket that is connected already is judged by rules with
  * `revoke` only, in open_sockets.h.
@@ -37,20 +39,39 @@ int BPF_PROG(socket_connect, struct socket *sock, struct sockaddr *address, int 
 	if (address->sa_family == AF_UNSPEC)
 		return 0; /* ends a connection, whatever the protocol */
 	return decide_address(OPERATION_SOCKET_CONNECT, HOOK_SOCKET_CONNECT, sock->sk, address,
-			      length);
+			      length, NULL);
+}
+
+/* decide_controls judges the further addresses of an SCTP association that is made by
+ * sending: it refuses them as what could be any. */
+static __always_inline int decide_controls(struct sock *sk, struct msghdr *message)
+{
+	enum operation_id id = OPERATION_SOCKET_CONNECT;
+	struct socket_object object;
+
+	if (!sk || is_unrestricted(id) || sk->sk_protocol != IPPROTO_SCTP)
+		return 0;
+	if (!has_more_addresses((__u64)message->msg_control, message->msg_controllen))
+		return 0;
+	object_begin(&object, socket_of(sk));
+	return conclude(undecided(id), id, HOOK_SOCKET_SENDMSG, &object);
 }
 
 SEC("lsm/socket_sendmsg")
 int BPF_PROG(socket_sendmsg, struct socket *sock, struct msghdr *message, int size, int ret)
 {
 	void *address = message->msg_name;
+	struct sock *sk = sock->sk;
 
 	if (ret)
 		return ret;
 	if (!address)
 		return 0; /* goes where the socket is connected to: judged then */
-	return decide_address(OPERATION_SOCKET_CONNECT, HOOK_SOCKET_SENDMSG, sock->sk, address,
-			      message->msg_namelen);
+	ret = decide_address(OPERATION_SOCKET_CONNECT, HOOK_SOCKET_SENDMSG, sk, address,
+			     message->msg_namelen, message);
+	if (ret || !message->msg_controllen)
+		return ret;
+	return decide_controls(sk, message);
 }
 
 SEC("lsm/sctp_bind_connect")

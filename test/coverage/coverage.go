@@ -189,8 +189,8 @@ func Ways() []Way {
 		{SBRemount, [][]Way{remountWays(), remountOptionWays()}},
 		{SBUmount, [][]Way{umountWays()}},
 		{TaskFixSetuid, [][]Way{setuidWays(), setgidWays(), privilegeWays()}},
-		{SocketBind, [][]Way{bindWays(), bindOtherWays(), openBindWays()}},
-		{SocketConnect, [][]Way{connectWays(), sendWays(), connectOtherWays(), openConnectWays()}},
+		{SocketBind, [][]Way{bindWays(), bindOtherWays(), carriedBindWays(), openBindWays()}},
+		{SocketConnect, [][]Way{connectWays(), sendWays(), connectOtherWays(), selfWays(), openConnectWays()}},
 	} {
 		for _, ways := range part.ways {
 			for _, w := range ways {

@@ -50,6 +50,9 @@ var probes = map[string]func() string{
 	"smc":                socketProbe(unix.AF_SMC, unix.SOCK_STREAM, 0),
 	"smc_protocol":       socketProbe(unix.AF_INET, unix.SOCK_STREAM, ipprotoSMC),
 	"udplite":            socketProbe(unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE),
+	"rds":                socketProbe(unix.AF_RDS, unix.SOCK_SEQPACKET, 0),
+	"rxrpc":              socketProbe(unix.AF_RXRPC, unix.SOCK_DGRAM, unix.AF_INET),
+	"tree_namespace":     probeTreeNamespace,
 	"local_port_range":   probeLocalPortRange,
 	"l2tp":               socketProbe(unix.AF_INET, unix.SOCK_DGRAM, ipprotoL2TP),
 	"ld.so":              fileProbe(vmtest.Loader),
@@ -130,6 +133,17 @@ func probeResolveCached() string {
 		return "no RESOLVE_CACHED"
 	}
 	unix.Close(fd)
+	return ""
+}
+
+// openTreeNamespace is OPEN_TREE_NAMESPACE (7.0), which makes a mount namespace of a tree of mounts.
+const openTreeNamespace = 0x2
+
+func probeTreeNamespace() string {
+	_, err := unix.OpenTree(unix.AT_FDCWD, "", openTreeNamespace|unix.OPEN_TREE_CLOEXEC)
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		return "no OPEN_TREE_NAMESPACE"
+	}
 	return ""
 }
 

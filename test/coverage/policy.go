@@ -126,6 +126,11 @@ var policies = []struct {
   - {addresses: [127.0.42.0/24]}
   - {ports: [15000-15999], protocols: [udp]}
 `},
+	// By itself, since the other ways connect there.
+	{SocketConnect, []string{"loopback"}, `
+- operation: socket_connect
+  deny: {addresses: [127.0.0.1]}
+`},
 	// Sockets that were open before the policy came.
 	{SocketBind, []string{"open"}, `
 - operation: socket_bind
