@@ -41,6 +41,9 @@ type hook struct {
 	// without the hook; since is the version in which Linux got it.
 	gap   func(policy.Pattern) bool
 	since string
+	// exists reports whether this kernel has what the hook guards, where not each kernel with
+	// the hook does; nil: it has.
+	exists func() bool
 	// revoke says that only rules with [policy.Rule.Revoke] need the hook:
 	// it is attached while there are any.
 	revoke bool
@@ -100,6 +103,7 @@ func (o *operation) available() (programs, revoke []string, err error) {
 			return nil, nil, err
 		}
 		switch {
+		case h.exists != nil && !h.exists():
 		case !ok && !h.optional():
 			return nil, nil, fmt.Errorf("operation %s: %w: this kernel has no LSM hook %s; use a kernel built with CONFIG_SECURITY_NETWORK and CONFIG_SECURITY_PATH", o.name, ErrNotSupported, h.name)
 		case ok && h.revoke:

@@ -16,6 +16,9 @@ func Gaps(set []policy.Policy) ([]string, error) { return gaps(set) }
 func (o *operation) support(enforcing bool) OperationSupport {
 	s := OperationSupport{Operation: o.name, Supported: enforcing}
 	for _, h := range o.hooks {
+		if h.exists != nil && !h.exists() {
+			continue
+		}
 		ok, _ := bpf.HasHook(h.name) // without BTF none is known to exist
 		hook := HookSupport{Name: h.name, Available: ok, Effect: h.effect}
 		switch {

@@ -40,6 +40,7 @@ var sbMount = operation{
 		{name: "sb_kern_mount", effect: "fsmount(2)"},
 		{name: "move_mount", effect: "move_mount(2)"},
 		{name: "sb_pivotroot", effect: "pivot_root(2)"},
+		{name: "file_open", program: "mount_namespace", effect: "open_tree(2) and fsmount(2) that make a mount namespace", exists: offersTreeNamespaces},
 	},
 	open: []way{
 		mountSetattr,

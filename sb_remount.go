@@ -40,6 +40,7 @@ var sbRemount = operation{
 	},
 	open: []way{
 		mountSetattr,
+		{effect: "options that a filesystem has under names of its own, such as abort and errors=remount-ro of ext4", reason: "they are not told apart; forbid remounts by targets and types"},
 	},
 	alert: func(c AlertContext, r record) Alert { return SbRemountAlert{c, mountOf(r)} },
 }

@@ -33,9 +33,13 @@ var sbUmount = operation{
 	name: policy.SbUmount,
 	hooks: []hook{
 		{name: "sb_umount", effect: "umount2(2)"},
+		{name: "path_rmdir", program: "detach_rmdir", effect: "rmdir(2) of what something is mounted on in another mount namespace"},
+		{name: "path_unlink", program: "detach_unlink", effect: "unlink(2) of what something is mounted on in another mount namespace"},
+		{name: "path_rename", program: "detach_rename", effect: "rename(2) over what something is mounted on in another mount namespace"},
 	},
 	open: []way{
 		{effect: "a mount that goes along when one above it is unmounted, or a peer of it is", reason: "the kernel asks about the mount that is named; protect that one as well"},
+		{effect: "a mount on a directory of FUSE or of a network filesystem, which goes when the server says that the directory is gone", reason: "the kernel asks no hook; mount on a filesystem that no other process serves"},
 		{effect: "moving the mount away", reason: "that is a mount; forbid it with sb_mount and sources"},
 	},
 	alert: func(c AlertContext, r record) Alert { return SbUmountAlert{c, mountOf(r)} },

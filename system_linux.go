@@ -26,6 +26,14 @@ func offersMountSetattr() bool {
 	return !errors.Is(errno, unix.ENOSYS)
 }
 
+// offersTreeNamespaces reports whether open_tree(2) can make a mount namespace (7.0). The call
+// names no path, so it does nothing: a kernel without it refuses the flag first.
+func offersTreeNamespaces() bool {
+	const openTreeNamespace = 0x2
+	_, err := unix.OpenTree(unix.AT_FDCWD, "", openTreeNamespace)
+	return !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS)
+}
+
 // cgroupPath opens a cgroup by its id, which is its file handle
 // (fs/kernfs/mount.c, FILEID_KERNFS).
 func cgroupPath(id uint64) (string, error) {

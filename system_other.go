@@ -13,6 +13,7 @@ import (
 
 func kernelRelease() string             { return "" }
 func offersMountSetattr() bool          { return false }
+func offersTreeNamespaces() bool        { return false }
 func cgroupPath(uint64) (string, error) { return "", errors.ErrUnsupported }
 func resolve(string) compile.Resolved   { return compile.Resolved{} }
 func canonicalOf(string) string         { return "" }

@@ -13,6 +13,7 @@
 #include "hooks/file_open_path.h"
 #include "hooks/open_sockets.h"
 #include "hooks/sb_mount.h"
+#include "hooks/sb_mount_namespace.h"
 #include "hooks/sb_remount.h"
 #include "hooks/sb_umount.h"
 #include "hooks/shared.h"

@@ -187,7 +187,7 @@ func Ways() []Way {
 		{BprmCheck, [][]Way{execWays(), execPathWays(), execInterpreterWays(), execTraitWays(), execMapWays()}},
 		{SBMount, [][]Way{mountWays(), mountAPIWays(), mountPlaceWays(), mountOptionWays()}},
 		{SBRemount, [][]Way{remountWays(), remountOptionWays()}},
-		{SBUmount, [][]Way{umountWays()}},
+		{SBUmount, [][]Way{umountWays(), detachWays()}},
 		{TaskFixSetuid, [][]Way{setuidWays(), setgidWays(), privilegeWays()}},
 		{SocketBind, [][]Way{bindWays(), bindOtherWays(), carriedBindWays(), openBindWays()}},
 		{SocketConnect, [][]Way{connectWays(), sendWays(), connectOtherWays(), selfWays(), openConnectWays()}},

@@ -234,6 +234,20 @@ func mountPlaceWays() []Way {
 		{ID: "renamed-meanwhile", Description: "mount(2) on the directory under a new name that another program gave it", Meanwhile: func(e *Env) error {
 			return os.Rename(e.Point(), e.Path("moved"))
 		}, Do: func(e *Env) error { return tmpfsAt(e.Path("moved")) }},
+		{ID: "tree-namespace", Object: "pivot", Needs: []string{"tree_namespace"}, Description: "open_tree(2), OPEN_TREE_NAMESPACE: a mount namespace of its own", Do: func(e *Env) error {
+			return closed(unix.OpenTree(unix.AT_FDCWD, e.Point(), openTreeNamespace|unix.OPEN_TREE_CLOEXEC))
+		}},
+		{ID: "tree-namespace-recursive", Object: "pivot", Needs: []string{"tree_namespace"}, Description: "open_tree(2), OPEN_TREE_NAMESPACE|AT_RECURSIVE", Do: func(e *Env) error {
+			return closed(unix.OpenTree(unix.AT_FDCWD, e.Point(), openTreeNamespace|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE))
+		}},
+		{ID: "tree-namespace-setns", Object: "pivot", Needs: []string{"tree_namespace"}, Description: "open_tree(2), OPEN_TREE_NAMESPACE, setns(2)", Do: func(e *Env) error {
+			fd, err := unix.OpenTree(unix.AT_FDCWD, e.Point(), openTreeNamespace|unix.OPEN_TREE_CLOEXEC)
+			if err != nil {
+				return err
+			}
+			must(unix.Unshare(unix.CLONE_FS))
+			return unix.Setns(fd, unix.CLONE_NEWNS)
+		}},
 		{ID: "pivot-root", Object: "pivot", Description: "pivot_root(2)", Do: pivot},
 		{ID: "pivot-root-dot", Object: "pivot", Description: "pivot_root(\".\", \".\")", Do: func(e *Env) error { return pivotDot(e, pick(e, "secret", "public")) }},
 		{ID: "propagated", Description: "a mount that reaches the directory by propagation from a peer", Setup: func(e *Env) error {
