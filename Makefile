@@ -18,7 +18,7 @@ TEST ?=
 VM_TESTS ?= ./test/kernel/... ./test/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
 # What these tests need in the guest.
 VM_PACKAGES ?= dash,bash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light,passwd,sudo,util-linux,mount,e2fsprogs
-VM_MODULES ?= sctp,smc?,overlay,fuse?,loop,erofs?,binfmt_misc,l2tp_ip?,dccp?,dccp_ipv4?
+VM_MODULES ?= sctp,smc?,overlay,fuse?,loop,erofs?,binfmt_misc,l2tp_ip?,dccp?,dccp_ipv4?,rds?,rds_tcp?
 # Where the tests' output goes as well, for the table of coverage.
 VM_OUTPUT ?= bin/test-vm.log
 

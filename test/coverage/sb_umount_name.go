@@ -9,14 +9,21 @@ import (
 
 // elsewhere unmounts the way's mounts in a mount namespace of their own and passes that to the actor.
 func elsewhere(e *Env) error {
-	return inThread(func() error {
-		runtime.LockOSThread() // the thread ends with its namespace
-		ownMounts()
+	unmount := func() error {
+		ownMounts() // the thread ends with its namespace
 		for _, name := range []string{"secret", "public", "tree/sub", "open/sub", "mnt"} {
 			unix.Unmount(e.Path(name), unix.MNT_DETACH)
 		}
 		e.PassFD(need(unix.Open("/proc/thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)))
 		return nil
+	}
+	return inThread(func() error {
+		if unix.Gettid() != unix.Getpid() {
+			return unmount()
+		}
+		// The first thread cannot end, and others look at its namespace.
+		defer runtime.UnlockOSThread()
+		return inThread(unmount)
 	})
 }
 
@@ -55,11 +62,10 @@ func detachWays() []Way {
 		{ID: "rmdir-proc-root", Description: "rmdir(2) of the mount point at /proc/PID/root from another mount namespace", Setup: elsewhere, Do: in(func(e *Env) error {
 			return unix.Rmdir(parentRoot(e) + e.Point())
 		})},
-		{ID: "rmdir-through-bind", Description: "rmdir(2) of the mount point through a bind mount of the directory above", Do: func(e *Env) error {
-			ownMounts()
+		{ID: "rmdir-through-bind", Description: "rmdir(2) of the mount point through a bind mount of the directory above, in another mount namespace", Setup: elsewhere, Do: in(func(e *Env) error {
 			mountBind(e.Dir, e.Path("mnt2"))
 			return unix.Rmdir(e.Path("mnt2", pick(e, "secret", "public")))
-		}},
+		})},
 		{ID: "rename-over", Description: "rename(2) of a directory over the mount point from another mount namespace", Setup: elsewhere, Do: in(func(e *Env) error {
 			return unix.Rename(e.Path("work/a"), e.Point())
 		})},

@@ -150,7 +150,9 @@ func controlWays() []Way {
 	const dstAddr4, dstAddr6, sndInfo = 7, 8, 2
 	const free = "127.0.43.9"
 	sctp := func(messages func(*Env) []byte) func(*Env) error {
-		return func(e *Env) error { return sendmsg(sctpMany.socket(), sockaddr(free, e.Port()), 0, messages(e)...) }
+		return func(e *Env) error {
+			return connected(sendmsg(sctpMany.socket(), sockaddr(free, e.Port()), unix.MSG_DONTWAIT, messages(e)...))
+		}
 	}
 	info := control(solSCTP, sndInfo, make([]byte, 16)...)
 	dest := func(e *Env) []byte { return control(solSCTP, dstAddr4, netip.MustParseAddr(e.Dest()).AsSlice()...) }
@@ -176,16 +178,21 @@ func controlWays() []Way {
 			Do: sctp(func(e *Env) []byte { return slices.Concat(info, dest(e)) }), Bystander: plain},
 		{ID: "sctp-dstaddr6", Object: "address", Needs: []string{"sctp"}, Setup: listen(sctp6, "::"), Description: "sendmsg(2), SCTP, a forbidden v4-mapped address in SCTP_DSTADDRV6", Do: func(e *Env) error {
 			as16 := netip.MustParseAddr(e.Dest6()).As16()
-			return sendmsg(kind{unix.AF_INET6, unix.SOCK_SEQPACKET, unix.IPPROTO_SCTP}.socket(), sockaddr("::ffff:"+free, e.Port()), 0, control(solSCTP, dstAddr6, as16[:]...)...)
+			many6 := kind{unix.AF_INET6, unix.SOCK_SEQPACKET, unix.IPPROTO_SCTP}
+			return connected(sendmsg(many6.socket(), sockaddr("::ffff:"+free, e.Port()), unix.MSG_DONTWAIT, control(solSCTP, dstAddr6, as16[:]...)...))
 		}, Bystander: plain},
 		{ID: "sctp-connectx-many", Object: "address", Needs: []string{"sctp"}, Setup: listen(sctp4, "0.0.0.0"), Description: "sctp_connectx(3) with more addresses than are looked at", Do: func(e *Env) error {
 			addresses := slices.Repeat([]string{free}, 15)
 			for i := range addresses {
 				addresses[i] = netip.AddrFrom4([4]byte{127, 0, 43, byte(10 + i)}).String()
 			}
-			return connected(sctpOption(sctp4.socket(), sctpConnectx, sctpAddresses(e.Port(), append(addresses, e.Dest())...)))
+			fd := sctp4.socket()
+			must(unix.SetNonblock(fd, true)) // the kernel would try each
+			return connected(sctpOption(fd, sctpConnectx, sctpAddresses(e.Port(), append(addresses, e.Dest())...)))
 		}, Bystander: func(e *Env) error {
-			return connected(sctpOption(sctp4.socket(), sctpConnectx, sctpAddresses(e.Port(), free, e.Dest())))
+			fd := sctp4.socket()
+			must(unix.SetNonblock(fd, true))
+			return connected(sctpOption(fd, sctpConnectx, sctpAddresses(e.Port(), free, e.Dest())))
 		}},
 	}
 }
