@@ -51,7 +51,7 @@ static __always_inline int decide_controls(struct sock *sk, struct msghdr *messa
 
 	if (!sk || is_unrestricted(id) || sk->sk_protocol != IPPROTO_SCTP)
 		return 0;
-	if (!has_more_addresses((__u64)message->msg_control, message->msg_controllen))
+	if (!has_more_addresses(as_number(message->msg_control), message->msg_controllen))
 		return 0;
 	object_begin(&object, socket_of(sk));
 	return conclude(undecided(id), id, HOOK_SOCKET_SENDMSG, &object);
