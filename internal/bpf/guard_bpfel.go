@@ -34,6 +34,9 @@ const (
 	GuardProgBprmCredsForExec   = "bprm_creds_for_exec"
 	GuardProgBprmCredsFromFile  = "bprm_creds_from_file"
 	GuardProgCapset             = "capset"
+	GuardProgDetachRename       = "detach_rename"
+	GuardProgDetachRmdir        = "detach_rmdir"
+	GuardProgDetachUnlink       = "detach_unlink"
 	GuardProgFileIoctl          = "file_ioctl"
 	GuardProgFileIoctlCompat    = "file_ioctl_compat"
 	GuardProgFileMprotect       = "file_mprotect"
@@ -51,6 +54,7 @@ const (
 	GuardProgMarkTasks          = "mark_tasks"
 	GuardProgMmapBackingFile    = "mmap_backing_file"
 	GuardProgMmapFile           = "mmap_file"
+	GuardProgMountNamespace     = "mount_namespace"
 	GuardProgMoveMount          = "move_mount"
 	GuardProgPathChmod          = "path_chmod"
 	GuardProgPathChown          = "path_chown"
@@ -152,6 +156,9 @@ type GuardProgramSpecs struct {
 	BprmCredsForExec   *ebpf.ProgramSpec `ebpf:"bprm_creds_for_exec"`
 	BprmCredsFromFile  *ebpf.ProgramSpec `ebpf:"bprm_creds_from_file"`
 	Capset             *ebpf.ProgramSpec `ebpf:"capset"`
+	DetachRename       *ebpf.ProgramSpec `ebpf:"detach_rename"`
+	DetachRmdir        *ebpf.ProgramSpec `ebpf:"detach_rmdir"`
+	DetachUnlink       *ebpf.ProgramSpec `ebpf:"detach_unlink"`
 	FileIoctl          *ebpf.ProgramSpec `ebpf:"file_ioctl"`
 	FileIoctlCompat    *ebpf.ProgramSpec `ebpf:"file_ioctl_compat"`
 	FileMprotect       *ebpf.ProgramSpec `ebpf:"file_mprotect"`
@@ -169,6 +176,7 @@ type GuardProgramSpecs struct {
 	MarkTasks          *ebpf.ProgramSpec `ebpf:"mark_tasks"`
 	MmapBackingFile    *ebpf.ProgramSpec `ebpf:"mmap_backing_file"`
 	MmapFile           *ebpf.ProgramSpec `ebpf:"mmap_file"`
+	MountNamespace     *ebpf.ProgramSpec `ebpf:"mount_namespace"`
 	MoveMount          *ebpf.ProgramSpec `ebpf:"move_mount"`
 	PathChmod          *ebpf.ProgramSpec `ebpf:"path_chmod"`
 	PathChown          *ebpf.ProgramSpec `ebpf:"path_chown"`
@@ -330,6 +338,9 @@ type GuardPrograms struct {
 	BprmCredsForExec   *ebpf.Program `ebpf:"bprm_creds_for_exec"`
 	BprmCredsFromFile  *ebpf.Program `ebpf:"bprm_creds_from_file"`
 	Capset             *ebpf.Program `ebpf:"capset"`
+	DetachRename       *ebpf.Program `ebpf:"detach_rename"`
+	DetachRmdir        *ebpf.Program `ebpf:"detach_rmdir"`
+	DetachUnlink       *ebpf.Program `ebpf:"detach_unlink"`
 	FileIoctl          *ebpf.Program `ebpf:"file_ioctl"`
 	FileIoctlCompat    *ebpf.Program `ebpf:"file_ioctl_compat"`
 	FileMprotect       *ebpf.Program `ebpf:"file_mprotect"`
@@ -347,6 +358,7 @@ type GuardPrograms struct {
 	MarkTasks          *ebpf.Program `ebpf:"mark_tasks"`
 	MmapBackingFile    *ebpf.Program `ebpf:"mmap_backing_file"`
 	MmapFile           *ebpf.Program `ebpf:"mmap_file"`
+	MountNamespace     *ebpf.Program `ebpf:"mount_namespace"`
 	MoveMount          *ebpf.Program `ebpf:"move_mount"`
 	PathChmod          *ebpf.Program `ebpf:"path_chmod"`
 	PathChown          *ebpf.Program `ebpf:"path_chown"`
@@ -394,6 +406,9 @@ func (p *GuardPrograms) Close() error {
 		p.BprmCredsForExec,
 		p.BprmCredsFromFile,
 		p.Capset,
+		p.DetachRename,
+		p.DetachRmdir,
+		p.DetachUnlink,
 		p.FileIoctl,
 		p.FileIoctlCompat,
 		p.FileMprotect,
@@ -411,6 +426,7 @@ func (p *GuardPrograms) Close() error {
 		p.MarkTasks,
 		p.MmapBackingFile,
 		p.MmapFile,
+		p.MountNamespace,
 		p.MoveMount,
 		p.PathChmod,
 		p.PathChown,
