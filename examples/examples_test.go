@@ -159,6 +159,16 @@ var examples = map[string][]attempt{
 		open(by("/usr/bin/bash"), read, policy.Allow, "/proc/sys/kernel/ftrace_enabled"),
 		open(by("/usr/bin/cp"), write, policy.Deny, "/usr/local/bin/ebpfguard"),
 	},
+	"kernel-helpers.yaml": {
+		open(by("/usr/bin/bash"), write, policy.Deny, "/proc/sys/kernel/core_pattern"),
+		open(by("/usr/bin/bash"), write, policy.Deny, "/proc/sys/fs/binfmt_misc/register"),
+		open(by("/usr/bin/bash"), write, policy.Deny, "/sys/fs/cgroup/rdma/x/release_agent"),
+		open(by("/usr/bin/bash"), read, policy.Allow, "/proc/sys/kernel/core_pattern"),
+		open(by("/usr/lib/systemd/systemd-sysctl"), write, policy.Deny, "/proc/sys/kernel/core_pattern"),
+		open(policy.Process{Binary: "/usr/lib/systemd/systemd-sysctl", Cgroup: "/system.slice/systemd-sysctl.service"}, write, policy.Allow, "/proc/sys/kernel/core_pattern"),
+		{by("/usr/bin/mount"), policy.Mount{Target: policy.Names{Path: "/mnt"}, Type: "cgroup", Flags: policy.MountNew}, policy.Deny, policy.SbMount},
+		{by("/usr/bin/mount"), policy.Mount{Target: policy.Names{Path: "/mnt"}, Type: "cgroup2", Flags: policy.MountNew}, policy.Allow, policy.SbMount},
+	},
 	"original.yaml": {
 		open(by("/usr/bin/cat"), read, policy.Deny, "/root/s3cr3tdir/a/b"),
 		open(by("/usr/bin/cat"), read, policy.Allow, "/root/other"),
