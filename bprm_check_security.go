@@ -35,6 +35,7 @@ var bprmCheckSecurity = operation{
 	name: policy.BprmCheckSecurity,
 	hooks: []hook{
 		{name: "bprm_check_security", effect: "execve(2), execveat(2), scripts and their interpreters"},
+		{name: "bprm_creds_for_exec", program: "bprm_execve_check", effect: "execveat(2) with AT_EXECVE_CHECK (since 6.14)"},
 		{name: "file_open", effect: "exec of a file below overlayfs"},
 		{name: "mmap_file", effect: "ld.so PROGRAM, mapping to be executed"},
 		{name: "file_mprotect", effect: "making a mapping executable"},
@@ -43,6 +44,7 @@ var bprmCheckSecurity = operation{
 	open: []way{
 		{effect: "no_args", reason: "the kernel itself gives such a program an empty argument, since 5.18 and in stable versions before: nothing is left to refuse"},
 		{effect: "a script that is given to its interpreter (sh SCRIPT)", reason: "the interpreter reads it like any file; forbid file_open of it"},
+		{effect: "programs that the kernel starts by itself (core_pattern, modprobe, binfmt_misc)", reason: "they descend from nobody; forbid writing the files that name them, as examples/kernel-helpers.yaml does"},
 		{effect: "a copy of a program", reason: "it is another file; name what may run and deny all"},
 	},
 	alert: func(c AlertContext, r record) Alert { return BprmCheckSecurityAlert{c, programOf(r)} },

@@ -115,6 +115,7 @@ enum hook_id {
 	HOOK_SOCKET_ACCEPT,
 	HOOK_SOCKET_GETSOCKOPT,
 	HOOK_MMAP_BACKING_FILE,
+	HOOK_BPRM_CREDS_FOR_EXEC,
 };
 
 struct line {
@@ -511,6 +512,8 @@ enum { EXEC_UNKNOWN = 0xffff };
 enum subject_flags {
 	/* The program could not be found out. */
 	SUBJECT_UNKNOWN = 1,
+	/* It runs env for its script, which goes on in what env starts (exec.h). */
+	SUBJECT_ENV = 2,
 };
 
 struct socket_object {

@@ -11,33 +11,51 @@
 #define EBPFGUARD_EXEC_H
 
 #include "cache/label.h"
-#include "marks.h"
+#include "cgroup.h"
 
-/* add_marks adds marks where revisions know any. */
-static __always_inline void add_marks(void)
+/*
+ * A process without a label identifies itself at its first decision, by the program that it
+ * runs. When there is no memory for the label, as when the memory control group of
+ * the guard is full, to which the kernel charges the maps, what cannot be found out
+ * again would be lost: what the process descends from, its script, that it is unknown. So
+ * then there is no such process: fork and exec fail with ENOMEM.
+ */
+static __always_inline bool is_more_than_program(const struct subject *subject)
+{
+	return subject->marks || subject->script || subject->script_length || subject->flags;
+}
+
+static __always_inline bool needs_marks(void)
 {
 	__u64 now = active_word();
 
-	if (!now || now & ACTIVE_MARKS)
-		refresh_marks();
+	return now ? now & ACTIVE_MARKS : active_revision();
+}
+
+/* is_enforcing reports whether anything is in force. */
+static __always_inline bool is_enforcing(void)
+{
+	return active_revision() & ACTIVE_OPERATIONS;
 }
 
 SEC("lsm/task_alloc")
 int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, int ret)
 {
-	struct subject *subject;
+	struct subject *subject, *child;
 
 	if (ret)
 		return ret;
 	add_marks();
 	subject = current_subject();
-	/* Without memory the child identifies itself at its first decision. */
 	if (!subject)
+		return needs_marks() ? -ENOMEM : 0;
+	child = label(task, subject, BPF_ANY);
+	if (child) {
+		child->exec = 0;
+		child->flags &= ~SUBJECT_ENV; /* what it starts is not what env starts */
 		return 0;
-	subject = label(task, subject, BPF_ANY);
-	if (subject)
-		subject->exec = 0;
-	return 0;
+	}
+	return is_more_than_program(subject) ? -ENOMEM : 0;
 }
 
 /* begin_exec keeps the names of the file that is asked for with the subject, which may
@@ -85,9 +103,10 @@ int BPF_PROG(bprm_creds_for_exec, struct linux_binprm *bprm, int ret)
 	if (ret)
 		return ret;
 	add_marks();
+	start_in_cgroup();
 	subject = current_subject();
 	if (!subject)
-		return 0; /* no memory: unknown when it has started */
+		return is_enforcing() ? -ENOMEM : 0;
 	subject->exec = (__u64)bprm;
 	subject->exec_mm = (__u64)bprm->mm;
 	subject->exec_inode = (__u64)file->f_inode;
@@ -95,16 +114,30 @@ int BPF_PROG(bprm_creds_for_exec, struct linux_binprm *bprm, int ret)
 	return 0;
 }
 
-/* is_same_cgroup reports whether the names of the current task's control group are
- * those that the subject's text begins with. */
-static __always_inline bool is_same_cgroup(struct subject *subject)
+/*
+ * A script whose first line names env (`#!/usr/bin/env python3`) has env for its
+ * interpreter, which finds the one that is meant and starts it in its own place. The
+ * script goes on in that one: it stays the subject's until env has started something.
+ * Who chooses the environment chooses what env finds; so can he with PYTHONPATH or LD_PRELOAD
+ * where the interpreter is named outright (docs/threat-model.md).
+ */
+static __always_inline bool is_env(struct subject *subject, struct linux_binprm *bprm)
 {
-	return subject->cgroup && subject->cgroup == bpf_get_current_cgroup_id();
+	const char *interpreter = BPF_CORE_READ(bprm, interp);
+	char end[4] = {};
+	long length;
+
+	/* Where the exec's names were, which are no longer needed. */
+	length = bpf_probe_read_kernel_str(&subject->text[MAX_TEXT], MAX_LABEL + 1, interpreter);
+	if (length <= (long)sizeof(end) || length > MAX_LABEL)
+		return false; /* longer than a first line can name */
+	bpf_probe_read_kernel(end, sizeof(end), interpreter + length - 1 - sizeof(end));
+	return end[0] == '/' && end[1] == 'e' && end[2] == 'n' && end[3] == 'v';
 }
 
 /* start makes the exec that is on its way the subject's program, by what is kept; false
  * when that does not do. */
-static __always_inline bool start(struct subject *subject, struct file *file)
+static __always_inline bool start(struct subject *subject, struct file *file, bool carried)
 {
 	__u32 at = subject->cgroup_length;
 	struct label *found;
@@ -112,10 +145,14 @@ static __always_inline bool start(struct subject *subject, struct file *file)
 	if (subject->exec_length > MAX_LABEL || !is_same_cgroup(subject))
 		return false;
 	if (subject->exec_inode == (__u64)file->f_inode) {
+		if (carried)
+			at += subject->script_length;
 		if (!append_text(subject, at, &subject->text[MAX_TEXT], subject->exec_length))
 			return false;
-		subject->script = 0;
-		subject->script_length = 0;
+		if (!carried) {
+			subject->script = 0;
+			subject->script_length = 0;
+		}
 		subject->program = subject->exec_key;
 		subject->program_length = subject->exec_length;
 		return true;
@@ -161,14 +198,20 @@ static __always_inline void add_script(struct scratch *scratch, struct subject *
 /* start_by_walk makes the exec that is on its way the subject's program, by walking to
  * its file, and keeps the names. */
 static __always_inline void start_by_walk(struct subject *subject, struct scratch *scratch,
-					  struct file *file)
+					  struct file *file, bool carried)
 {
 	if (subject->exec_inode != (__u64)file->f_inode)
 		walk_program(scratch, file); /* for the next that is started by it */
 	begin_subject(&scratch->next);
 	add_cgroup(scratch, bpf_get_current_task());
-	if (subject->exec_inode != (__u64)file->f_inode)
+	if (subject->exec_inode != (__u64)file->f_inode) {
 		add_script(scratch, subject);
+	} else if (carried) {
+		append_names(scratch, subject, scratch->next.cgroup_length, subject->cgroup_length,
+			     subject->script_length);
+		scratch->next.script = subject->script;
+		scratch->next.script_length = subject->script_length;
+	}
 	add_program(scratch, file);
 	subject->flags = scratch->next.flags;
 	subject->cgroup = scratch->next.cgroup;
@@ -187,26 +230,35 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 	struct file *file = bprm->file;
 	struct subject *subject;
 	struct scratch *scratch;
+	bool carried, scripted;
+	__u32 flags;
 
 	add_marks();
 	subject = current_subject();
 	if (!subject)
-		return 0;   /* without memory it identifies itself at its first decision */
+		return 0;   /* nothing was in force when it began */
 	subject->class = 0; /* what it was is no longer true */
 	barrier();
 	if (subject->exec != (__u64)bprm) { /* what was begun is lost */
 		subject->flags = SUBJECT_UNKNOWN;
 		return 0;
 	}
+	carried = subject->flags & SUBJECT_ENV;
+	scripted = carried || subject->exec_inode != (__u64)file->f_inode;
+	/* A script that is unknown is so still when it goes on in another program. */
+	flags = carried ? subject->flags & SUBJECT_UNKNOWN : 0;
 	subject->flags = 0;
 	subject->exec = 0;
-	if (!start(subject, file)) {
+	if (!start(subject, file, carried)) {
 		scratch = current_scratch();
 		if (scratch)
-			start_by_walk(subject, scratch, file);
+			start_by_walk(subject, scratch, file, carried);
 		else
 			subject->flags = SUBJECT_UNKNOWN;
 	}
+	if (scripted && is_env(subject, bprm))
+		flags |= SUBJECT_ENV;
+	subject->flags |= flags;
 	classify_started(subject, file);
 	return 0;
 }

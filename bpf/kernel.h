@@ -47,6 +47,7 @@ enum {
 
 /* include/uapi/asm-generic/errno-base.h */
 #define EPERM 1
+#define ENOMEM 12
 /* include/uapi/asm-generic/signal.h */
 #define SIGKILL 9
 /* include/linux/err.h */
@@ -285,6 +286,7 @@ struct linux_binprm {
 	struct file *file;
 	struct cred *cred;
 	int argc;
+	const char *interp;
 };
 
 /* include/linux/sched.h, include/linux/cred.h, include/linux/nsproxy.h, include/linux/pid.h */

@@ -11,9 +11,11 @@
 
 #include "class.h"
 
-/* chosen_marks returns the marks of a task's process in the staged revision. */
-static __always_inline __u64 chosen_marks(struct task_struct *task)
+/* chosen_marks returns the marks of a task's process in the staged revision. A function of
+ * its own, or refresh_marks would take more of the stack. */
+__noinline __u64 chosen_marks(__u64 number)
 {
+	struct task_struct *task = (void *)number;
 	__u64 start = BPF_CORE_READ(task, group_leader, start_boottime);
 	struct sip sip;
 
@@ -37,7 +39,7 @@ __noinline int refresh_marks(void)
 		return 0; /* without memory it was never known */
 	if (tables_in(SLOT_STAGED)) {
 		classify(subject, scratch, SLOT_STAGED, current_uid());
-		subject->marks |= chosen_marks(current_task());
+		subject->marks |= chosen_marks(bpf_get_current_task());
 	}
 	revision = revision_of(tables);
 	if (!revision || subject->class >> 32 == revision->number)
@@ -46,6 +48,15 @@ __noinline int refresh_marks(void)
 	if (subjects && subjects->flags & SUBJECTS_MARKS)
 		classify(subject, scratch, SLOT_ACTIVE, current_uid());
 	return 0;
+}
+
+/* add_marks adds marks where revisions know any. */
+static __always_inline void add_marks(void)
+{
+	__u64 now = active_word();
+
+	if (!now || now & ACTIVE_MARKS)
+		refresh_marks();
 }
 
 /* The marks of processes, while mark_tasks runs. */
@@ -85,7 +96,7 @@ int mark_tasks(struct bpf_iter__task *ctx)
 	if (before & forgotten)
 		subject->marks = before & ~forgotten;
 	classify(subject, scratch, SLOT_STAGED, 0);
-	subject->marks |= chosen_marks(task);
+	subject->marks |= chosen_marks(as_number(task));
 	key = BPF_CORE_READ(task, real_parent, tgid);
 	inherited = bpf_map_lookup_elem(&marks, &key);
 	if (inherited)

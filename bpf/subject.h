@@ -38,7 +38,10 @@ static __always_inline void begin_subject(struct subject *next)
 
 /* store_file appends the path of a file to the text of scratch->next
  * and returns the bytes added; none for a path that is not to be trusted. What
- * cannot be found out makes the subject unknown: that fails closed. */
+ * cannot be found out makes the subject unknown: that fails closed.
+ *
+ * A program that was replaced or removed while it runs has the name that it had. The kernel keeps
+ * it, and nobody could have given the file that name without writing to that directory. */
 __noinline __u32 store_file(__u32 at, __u64 mnt, __u64 dentry)
 {
 	struct scratch *scratch = current_scratch();
@@ -47,7 +50,7 @@ __noinline __u32 store_file(__u32 at, __u64 mnt, __u64 dentry)
 
 	if (!scratch)
 		return 0;
-	if (flags & (CHAIN_NO_PATH | CHAIN_DELETED))
+	if (flags & CHAIN_NO_PATH)
 		return 0;
 	end = flags & (CHAIN_UNKNOWN | CHAIN_DEEP) ? TEXT_FAILED : store_path(at);
 	if (end == TEXT_FAILED) {

@@ -35,6 +35,26 @@ int BPF_PROG(bprm_check_security, struct linux_binprm *bprm, int ret)
 			      bprm->argc ? PROGRAM_STARTED : PROGRAM_BARE);
 }
 
+struct linux_binprm___since_6_14 {
+	unsigned int is_check : 1;
+} __attribute__((preserve_access_index));
+
+/* execveat(2) with AT_EXECVE_CHECK asks whether a program may be started, and ends before
+ * bprm_check_security. */
+SEC("lsm/bprm_creds_for_exec")
+int BPF_PROG(bprm_execve_check, struct linux_binprm *bprm, int ret)
+{
+	struct linux_binprm___since_6_14 *newer = (void *)bprm;
+
+	if (ret)
+		return ret;
+	if (!bpf_core_field_exists(newer->is_check) ||
+	    !BPF_CORE_READ_BITFIELD_PROBED(newer, is_check))
+		return 0; /* bprm_check_security is asked */
+	return decide_program(bprm->file, HOOK_BPRM_CREDS_FOR_EXEC,
+			      bprm->argc ? PROGRAM_STARTED : PROGRAM_BARE);
+}
+
 /* is_underneath reports whether overlayfs opens a file of its own: under its own
  * path, or since 6.6 under that of a mount in no namespace. A memfd has none of
  * either. */

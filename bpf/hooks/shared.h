@@ -33,6 +33,8 @@ int BPF_PROG(file_open, struct file *file, int ret)
 {
 	if (ret)
 		return ret;
+	if (file->f_flags & FMODE_EXEC_FLAG)
+		start_in_cgroup(); /* before the other hooks of exec */
 	if (decide_file(file, HOOK_FILE_OPEN, wanted_by(file)))
 		return -EPERM;
 	if (!maps_backing_files &&
@@ -53,6 +55,10 @@ int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long 
 		return ret;
 	if (!file || !(prot & PROT_EXEC))
 		return 0; /* what may be read or written is settled at open */
+	/* The kernel maps the program and its ELF interpreter. That is what the process has
+	 * become; who started it was judged when they were opened. */
+	if (is_executing())
+		return 0;
 	if (decide_file(file, HOOK_MMAP_FILE, ACCESS_EXEC))
 		return -EPERM;
 	return decide_program(file, HOOK_MMAP_FILE, PROGRAM_LOADED);
@@ -98,7 +104,7 @@ int BPF_PROG(mmap_backing_file, struct vm_area_struct *vma, struct file *backing
 {
 	if (ret)
 		return ret;
-	if (!(vma->vm_flags & VM_EXEC))
+	if (!(vma->vm_flags & VM_EXEC) || is_executing())
 		return 0; /* as above */
 	if (decide_mapped(backing, OPERATION_FILE_OPEN, ACCESS_EXEC, HOOK_MMAP_BACKING_FILE))
 		return -EPERM;

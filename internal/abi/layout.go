@@ -98,6 +98,7 @@ const (
 	HookSocketAccept      = 43
 	HookSocketGetsockopt  = 44
 	HookMmapBackingFile   = 45
+	HookBprmCredsForExec  = 46
 )
 
 // HookNames are the names of enum hook_id by their number.
@@ -147,6 +148,7 @@ var HookNames = map[uint32]string{
 	HookSocketAccept:      "socket_accept",
 	HookSocketGetsockopt:  "socket_getsockopt",
 	HookMmapBackingFile:   "mmap_backing_file",
+	HookBprmCredsForExec:  "bprm_creds_for_exec",
 }
 
 // enum protocol_id

@@ -33,6 +33,7 @@ const (
 	GuardProgBprmCommittedCreds = "bprm_committed_creds"
 	GuardProgBprmCredsForExec   = "bprm_creds_for_exec"
 	GuardProgBprmCredsFromFile  = "bprm_creds_from_file"
+	GuardProgBprmExecveCheck    = "bprm_execve_check"
 	GuardProgCapset             = "capset"
 	GuardProgDetachRename       = "detach_rename"
 	GuardProgDetachRmdir        = "detach_rmdir"
@@ -155,6 +156,7 @@ type GuardProgramSpecs struct {
 	BprmCommittedCreds *ebpf.ProgramSpec `ebpf:"bprm_committed_creds"`
 	BprmCredsForExec   *ebpf.ProgramSpec `ebpf:"bprm_creds_for_exec"`
 	BprmCredsFromFile  *ebpf.ProgramSpec `ebpf:"bprm_creds_from_file"`
+	BprmExecveCheck    *ebpf.ProgramSpec `ebpf:"bprm_execve_check"`
 	Capset             *ebpf.ProgramSpec `ebpf:"capset"`
 	DetachRename       *ebpf.ProgramSpec `ebpf:"detach_rename"`
 	DetachRmdir        *ebpf.ProgramSpec `ebpf:"detach_rmdir"`
@@ -337,6 +339,7 @@ type GuardPrograms struct {
 	BprmCommittedCreds *ebpf.Program `ebpf:"bprm_committed_creds"`
 	BprmCredsForExec   *ebpf.Program `ebpf:"bprm_creds_for_exec"`
 	BprmCredsFromFile  *ebpf.Program `ebpf:"bprm_creds_from_file"`
+	BprmExecveCheck    *ebpf.Program `ebpf:"bprm_execve_check"`
 	Capset             *ebpf.Program `ebpf:"capset"`
 	DetachRename       *ebpf.Program `ebpf:"detach_rename"`
 	DetachRmdir        *ebpf.Program `ebpf:"detach_rmdir"`
@@ -405,6 +408,7 @@ func (p *GuardPrograms) Close() error {
 		p.BprmCommittedCreds,
 		p.BprmCredsForExec,
 		p.BprmCredsFromFile,
+		p.BprmExecveCheck,
 		p.Capset,
 		p.DetachRename,
 		p.DetachRmdir,

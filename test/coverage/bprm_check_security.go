@@ -88,6 +88,14 @@ func execWays() []Way {
 			defer unix.Close(fd)
 			return sendFD(e, fd)
 		}, Do: func(e *Env) error { return execveat(need(receiveFile(e.Passed(0))), "", unix.AT_EMPTY_PATH) }},
+		{ID: "execveat-check", Needs: []string{"execve_check"}, Description: "execveat(2), AT_EXECVE_CHECK: may the program be started?", Do: func(e *Env) error {
+			return execveat(-1, e.Program(), atExecveCheck)
+		}},
+		{ID: "execveat-check-fd", Needs: []string{"execve_check"}, Description: "execveat(2), AT_EXECVE_CHECK and AT_EMPTY_PATH, of a script that an interpreter opened", Setup: func(e *Env) error {
+			return install(e.Program(), []byte("#!"+e.Path("spare")+"\n"))
+		}, Do: func(e *Env) error {
+			return execveat(need(unix.Open(e.Program(), unix.O_RDONLY|unix.O_CLOEXEC, 0)), "", unix.AT_EMPTY_PATH|atExecveCheck)
+		}},
 		{ID: "proc-self-fd", Description: "execve(2) of /proc/self/fd/N", Do: func(e *Env) error { return execve(procFD(opath(e.Program()))) }},
 		{ID: "dev-fd", Description: "execve(2) of /dev/fd/N", Do: func(e *Env) error { return execve(fmt.Sprintf("/dev/fd/%d", readable(e.Program()))) }},
 		{ID: "handle", Description: "fexecve(3) of a descriptor from open_by_handle_at(2)", Setup: func(e *Env) error { return fileHandle(e, e.Program()) }, Do: func(e *Env) error {
@@ -124,6 +132,9 @@ func execWays() []Way {
 		text := map[string]string{"tree": "below a forbidden directory", "glob": "by a glob", "unlisted": "that an allow-list does not name"}[object]
 		ways = append(ways,
 			Way{ID: "execve-" + object, Object: object, Description: "execve(2) of a program " + text, Do: func(e *Env) error { return execve(e.Program()) }},
+			Way{ID: "execveat-check-" + object, Object: object, Needs: []string{"execve_check"}, Description: "execveat(2), AT_EXECVE_CHECK, of a program " + text, Do: func(e *Env) error {
+				return execveat(-1, e.Program(), atExecveCheck)
+			}},
 			Way{ID: "execveat-opath-" + object, Object: object, Description: "execveat(2) of an O_PATH descriptor, a program " + text, Do: func(e *Env) error {
 				return execveat(opath(e.Program()), "", unix.AT_EMPTY_PATH)
 			}},

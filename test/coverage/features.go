@@ -40,6 +40,7 @@ var probes = map[string]func() string{
 	"io_uring_bind":      uringProbe("bind", uringOpBind),
 	"io_uring_listen":    uringProbe("listen", uringOpListen),
 	"io_uring_sendto":    probeUringSendTo,
+	"execve_check":       probeExecveCheck,
 	"overlay":            filesystemProbe("overlay"),
 	"binfmt_misc":        filesystemProbe("binfmt_misc"),
 	"ext4":               probeExt4,
@@ -143,6 +144,16 @@ func probeTreeNamespace() string {
 	_, err := unix.OpenTree(unix.AT_FDCWD, "", openTreeNamespace|unix.OPEN_TREE_CLOEXEC)
 	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
 		return "no OPEN_TREE_NAMESPACE"
+	}
+	return ""
+}
+
+// atExecveCheck is AT_EXECVE_CHECK (6.14), which only asks.
+const atExecveCheck = 0x10000
+
+func probeExecveCheck() string {
+	if execveat(-1, "/proc/self/exe", atExecveCheck) != nil {
+		return "no AT_EXECVE_CHECK"
 	}
 	return ""
 }

@@ -43,6 +43,9 @@ func accessWays() []Way {
 		{ID: "access-exec-opath", Object: "exec", Description: "execveat(2) of an O_PATH descriptor", Do: func(e *Env) error {
 			return execveat(need(unix.Open(e.File(), unix.O_PATH|unix.O_CLOEXEC, 0)), "", unix.AT_EMPTY_PATH)
 		}},
+		{ID: "access-exec-check", Object: "exec", Needs: []string{"execve_check"}, Description: "execveat(2), AT_EXECVE_CHECK: may the file be started?", Do: func(e *Env) error {
+			return execveat(-1, e.File(), atExecveCheck)
+		}},
 		{ID: "access-exec-script", Object: "exec", Description: "execve(2) of a script whose #! names the file", Do: func(e *Env) error {
 			must(install(e.Path("script"), []byte("#!"+e.File()+"\n")))
 			return start(e.Path("script"), nil, nil)

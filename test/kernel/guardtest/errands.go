@@ -56,6 +56,8 @@ func (e errand) run(o *Outcome) error {
 		return err
 	case "fork":
 		return forkAndOpen(a[0])
+	case "forks":
+		return forks(o, number(a[0]), number(a[1]))
 	case "exec":
 		return syscall.Exec(a[0], a, os.Environ())
 	case "spawn", "orphan":
@@ -101,6 +103,9 @@ var changes = map[string]func(a []string) error{
 	"chdir":    func(a []string) error { return unix.Chdir(a[0]) },
 	"bind":     func(a []string) error { return unix.Mount(a[0], a[1], "", unix.MS_BIND|unix.MS_REC, "") },
 	"ext4":     func(a []string) error { return unix.Mount(a[0], a[1], "ext4", 0, "") },
+	"proc":     func(a []string) error { return unix.Mount("test", a[0], "proc", 0, "") },
+	"put":      func(a []string) error { return os.WriteFile(a[0], []byte(a[1]), 0o644) },
+	"run":      func(a []string) error { return exec.Command(a[0], a[1:]...).Run() },
 	"tmpfs":    func(a []string) error { return unix.Mount("test", a[0], "tmpfs", 0, "") },
 	"overlay": func(a []string) error { // lower directories, mount point
 		return unix.Mount("test", a[1], "overlay", unix.MS_RDONLY, "lowerdir="+a[0])

@@ -52,6 +52,20 @@ func testNameAtExec(t *testing.T, g *guardtest.FileGuard) {
 		g.Refused(t, e, "open", secret, "r")
 		guardtest.StartDoer(t, dir+"/d").Passed(t, "open", secret, "r")
 	})
+	t.Run("replaced, and started again by itself", func(t *testing.T) {
+		// As after an upgrade. Its file has no name any more but the one it had.
+		path := guardtest.CopyProgram(t, dir+"/i")
+		d := guardtest.StartDoer(t, path)
+		guardtest.Check(t, os.Rename(guardtest.CopyProgram(t, dir+"/j"), path))
+		deny(t, "i")
+		for range 2 {
+			g.Refused(t, d, "open", secret, "r")
+			d.Passed(t, "exec", "/proc/self/exe")
+		}
+		g.Refused(t, d, "open", secret, "r")
+		deny(t, "j")
+		d.Passed(t, "open", secret, "r")
+	})
 	t.Run("in a renamed directory", func(t *testing.T) {
 		d := guardtest.StartDoer(t, guardtest.CopyProgram(t, dir+"/app/f"))
 		guardtest.Check(t, os.Rename(dir+"/app", dir+"/old"))
@@ -85,6 +99,12 @@ func testOlderThanGuard(t *testing.T, _ *guardtest.FileGuard) {
 	script := guardtest.WriteFile(t, dir+"/script", "#!"+three+"\n")
 	program, renamed, scripted, grouped := guardtest.StartDoer(t, one), guardtest.StartDoer(t, guardtest.CopyProgram(t, dir+"/before")), guardtest.StartDoer(t, script), startInCgroup(t, "/older", two)
 	guardtest.Check(t, os.Rename(dir+"/before", dir+"/after"))
+	replaced, removed := guardtest.StartDoer(t, guardtest.CopyProgram(t, dir+"/daemon")), guardtest.StartDoer(t, guardtest.CopyProgram(t, dir+"/old/removed"))
+	// The way of a package: the former file has another name for a while.
+	guardtest.Check(t, os.Link(dir+"/daemon", dir+"/daemon.dpkg-tmp"))
+	guardtest.Check(t, os.Rename(guardtest.CopyProgram(t, dir+"/daemon.dpkg-new"), dir+"/daemon"))
+	guardtest.Check(t, os.Remove(dir+"/daemon.dpkg-tmp"))
+	guardtest.Check(t, os.RemoveAll(dir+"/old"))
 	child, orphan := guardtest.StartDoer(t, one), guardtest.StartDoer(t, one)
 	child.Passed(t, "spawn", two)
 	orphan.Passed(t, "orphan", two)
@@ -92,6 +112,7 @@ func testOlderThanGuard(t *testing.T, _ *guardtest.FileGuard) {
 	m, err := ebpfguard.NewManager(ebpfguard.Options{AlertBytes: 4096})
 	guardtest.Check(t, err)
 	defer m.Close()
+	all := []*guardtest.Doer{program, renamed, scripted, grouped, replaced, removed, child, orphan}
 	guardtest.Check(t, m.Attach(policy.SocketBind)) // it has the fewest programs
 	moveToCgroup(t, grouped, "")                    // it began to count a moment ago
 	for _, test := range []struct {
@@ -100,7 +121,10 @@ func testOlderThanGuard(t *testing.T, _ *guardtest.FileGuard) {
 		refused []*guardtest.Doer
 	}{
 		{"program", ebpfguard.Binaries(one), []*guardtest.Doer{program}},
-		{"directory", ebpfguard.Binaries(dir + "/"), []*guardtest.Doer{program, renamed, scripted, grouped, child, orphan}},
+		{"directory", ebpfguard.Binaries(dir + "/"), all},
+		{"replaced program", ebpfguard.Binaries(dir + "/daemon"), []*guardtest.Doer{replaced}},
+		{"name that it never had", ebpfguard.Binaries(dir + "/daemon.dpkg-new"), nil},
+		{"removed with its directory", ebpfguard.Binaries(dir + "/old/"), []*guardtest.Doer{removed}},
 		{"new name", ebpfguard.Binaries(dir + "/aft*"), []*guardtest.Doer{renamed}},
 		{"former name", ebpfguard.Binaries(dir + "/before"), nil},
 		{"interpreter", ebpfguard.Binaries(three), []*guardtest.Doer{scripted}},
@@ -113,7 +137,7 @@ func testOlderThanGuard(t *testing.T, _ *guardtest.FileGuard) {
 				{Operation: policy.SocketBind, Deny: []policy.Pattern{guardtest.Ports(2022)}},
 			}}})
 			guardtest.Check(t, err)
-			for _, d := range []*guardtest.Doer{program, renamed, scripted, grouped, child, orphan} {
+			for _, d := range all {
 				o := d.Do("port", "2022")
 				if want := slices.Contains(test.refused, d); want != (o.Errno == syscall.EPERM) || !want && o.Errno != 0 {
 					t.Errorf("%s: %v, want it refused: %v", d.Command.Path, o, want)

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The control group of a subject, which is the one that its process was in when it started,
+ * or tried to start, a program.
+ */
+#ifndef EBPFGUARD_CGROUP_H
+#define EBPFGUARD_CGROUP_H
+
+#include "marks.h"
+
+/* is_same_cgroup reports whether the names of the current task's control group are
+ * those that the subject's text begins with. */
+static __always_inline bool is_same_cgroup(struct subject *subject)
+{
+	return subject->cgroup && subject->cgroup == bpf_get_current_cgroup_id();
+}
+
+/* append_names appends names of a subject to the text of scratch->next. */
+static __always_inline void append_names(struct scratch *scratch, struct subject *subject, __u32 to,
+					 __u32 from, __u32 length)
+{
+	__u32 size = length;
+
+	if (length >= MAX_TEXT || from + length > MAX_TEXT || to + length > MAX_TEXT) {
+		scratch->next.flags |= SUBJECT_UNKNOWN;
+		return;
+	}
+	barrier_var(to); /* the verifier has to see one register of each */
+	to &= MAX_TEXT - 1;
+	barrier_var(from);
+	from &= MAX_TEXT - 1;
+	barrier_var(size);
+	size &= MAX_TEXT - 1;
+	if (bpf_probe_read_kernel(&scratch->next.text[to], size, &subject->text[from]))
+		scratch->next.flags |= SUBJECT_UNKNOWN;
+}
+
+/* leaves_cgroup reports whether the current task is in another group than its subject. */
+__noinline int leaves_cgroup(void)
+{
+	struct subject *subject = task_get(&tasks, current_task());
+
+	return subject && !is_same_cgroup(subject);
+}
+
+/*
+ * enter_cgroup makes the control group that the current task is in now the subject's.
+ * Who starts a program is judged as one that is in it already: what is moved into a group
+ * to start its first program there is to be judged as everything that follows. It
+ * stays in that group when the exec fails, as if it had started itself again.
+ *
+ * The task must have its marks (add_marks): it may be unknown afterwards.
+ */
+__noinline int enter_cgroup(void)
+{
+	struct subject *subject = task_get(&tasks, current_task());
+	struct scratch *scratch;
+
+	if (!subject)
+		return 0;   /* it is yet to be identified, in its group */
+	subject->class = 0; /* what it was is no longer true */
+	barrier();
+	scratch = current_scratch();
+	if (!scratch) {
+		subject->flags |= SUBJECT_UNKNOWN;
+		return 0;
+	}
+	begin_subject(&scratch->next);
+	add_cgroup(scratch, bpf_get_current_task());
+	append_names(scratch, subject, scratch->next.cgroup_length, subject->cgroup_length,
+		     subject->script_length + subject->program_length);
+	subject->flags |= scratch->next.flags;
+	subject->cgroup = scratch->next.cgroup;
+	subject->cgroup_length = scratch->next.cgroup_length;
+	bpf_probe_read_kernel(subject->text, MAX_TEXT, scratch->next.text);
+	return 0;
+}
+
+/* start_in_cgroup is for a task that is about to start a program. */
+static __always_inline void start_in_cgroup(void)
+{
+	if (!leaves_cgroup())
+		return;
+	/* Here and not in enter_cgroup: a chain of calls has little stack. */
+	add_marks();
+	enter_cgroup();
+}
+
+#endif
