@@ -41,6 +41,7 @@ func (m *Machine) Warnings(set []policy.Policy) []policy.Warning {
 		exception := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return len(r.Allow) > 0 && len(r.Deny) == 0 })
 		m.subject(p.Subject, exception, &subject)
 		warnings = append(warnings, subject.warnings(p.Source, p.Name, -1)...)
+		warnings = append(warnings, m.executor(p)...)
 		for i, r := range p.Rules {
 			rule := findings{}
 			for _, pattern := range slices.Concat(r.Deny, r.Allow) {

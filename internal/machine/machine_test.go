@@ -26,13 +26,13 @@ func newRoot(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	for _, directory := range []string{"etc/ssl/private", "usr/bin", "usr/lib", "opt/app-1/bin", "opt/venv/bin", "home/a/.ssh", "run", "proc", "srv/[x]", "sys/fs/cgroup/system.slice/nginx.service"} {
+	for _, directory := range []string{"etc/ssl/private", "usr/bin", "usr/lib", "usr/lib/systemd", "opt/app-1/bin", "opt/venv/bin", "home/a/.ssh", "run", "proc", "srv/[x]", "sys/fs/cgroup/system.slice/nginx.service"} {
 		check(os.MkdirAll(filepath.Join(root, directory), 0o755))
 	}
 	for name, content := range map[string]string{
 		"etc/shadow": "", "usr/bin/python3.11": "\x7fELF", "usr/bin/nc": "\x7fELF", "usr/bin/sed": "\x7fELF", "opt/app-1/bin/app": "", "srv/[x]/f": "",
 		"usr/bin/bysudo": "#!/usr/bin/sudo -u x sh\n", "usr/bin/wrapper": "#! /bin/sh\nexec 2>&1\n# exec no\n  exec -a x \"$PROG\"\n",
-		"usr/bin/direct": "#!/usr/bin/python3\n", "usr/bin/byenv": "#! /usr/bin/env -S A=1 python3 -u\n", "usr/bin/empty": "",
+		"usr/bin/direct": "#!/usr/bin/python3\n", "usr/bin/byenv": "#! /usr/bin/env -S A=1 python3 -u\n", "usr/bin/empty": "", "usr/lib/systemd/systemd-executor": "\x7fELF",
 		"sys/fs/cgroup/cgroup.controllers": "",
 	} {
 		check(os.WriteFile(filepath.Join(root, name), []byte(content), 0o755))
@@ -69,6 +69,10 @@ func TestWarnings(t *testing.T) {
 	except := func(s policy.Subject) policy.Policy {
 		return policy.Policy{Subject: s, Rules: []policy.Rule{{Operation: policy.SocketConnect, Allow: []policy.Pattern{policy.SocketPattern{All: true}}}}}
 	}
+	unit := func(allow ...string) policy.Policy {
+		return policy.Policy{Subject: policy.Subject{Cgroups: []string{"/system.slice/nginx.service"}}, Rules: []policy.Rule{{Operation: policy.BprmCheckSecurity,
+			Deny: []policy.Pattern{policy.ProgramPattern{All: true}}, Allow: []policy.Pattern{policy.ProgramPattern{Paths: allow}}}}}
+	}
 	in := func(cgroups ...string) policy.Policy { return policy.Policy{Subject: policy.Subject{Cgroups: cgroups}} }
 	for _, tt := range []struct {
 		name   string
@@ -77,6 +81,8 @@ func TestWarnings(t *testing.T) {
 	}{
 		{"files that are there", files("/etc/shadow", "/etc/", "/usr/bin/nc", "/bin/nc", "/", "/home/*/.ssh/", "/**/*.key", "/etc/*"), ``},
 		{"a directory", files("/etc"), `/etc` + itself + `/etc/?`},
+		{"a list of programs for a unit", unit("/usr/bin/nc"), `/system.slice/nginx.service will not start: systemd starts its program through /usr/lib/systemd/systemd-executor in the unit's own cgroup; add that path to the rule's allow`},
+		{"a list that has what systemd starts", unit("/usr/bin/nc", "/usr/lib/systemd/systemd-executor"), ``},
 		{"a directory of programs", programs("/usr/bin"), `/usr/bin` + itself + `/usr/bin/?`},
 		{"a directory beside what is in it", files("/etc", "/etc/"), ``},
 		{"a directory that is likely", files("/home/*/.ssh"), `/home/*/.ssh` + itself + `/home/*/.ssh/?`},

@@ -209,6 +209,16 @@ func execPathWays() []Way {
 			mountOverlay(e)
 			return execve(e.Path("mnt", filepath.Base(e.Program())))
 		}},
+		{ID: "overlay-mmap", Needs: []string{"overlay"}, Description: "mmap(2), PROT_EXEC, through overlayfs over the directory, as ld.so PROGRAM does", Do: func(e *Env) error {
+			ownMounts()
+			must(os.Mkdir(e.Path("empty"), 0o755))
+			mountOverlay(e)
+			fd, err := unix.Open(e.Path("mnt", filepath.Base(e.Program())), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			return fails(unix.Mmap(fd, 0, 4096, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE))
+		}},
 	}
 }
 

@@ -58,6 +58,15 @@ func accessWays() []Way {
 			fd := need(unix.Open(e.File(), unix.O_RDONLY|unix.O_CLOEXEC, 0))
 			return fails(unix.Mmap(fd, 0, 4096, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE))
 		}},
+		{ID: "access-exec-mmap-overlay", Object: "exec", Needs: []string{"overlay"}, Description: "mmap(2), PROT_EXEC, through overlayfs over the directory", Do: func(e *Env) error {
+			ownMounts()
+			mountOverlay(e)
+			fd, err := unix.Open(e.Path("mnt", e.Name()), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			return fails(unix.Mmap(fd, 0, 4096, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE))
+		}},
 		{ID: "access-exec-mprotect", Object: "exec", Description: "mmap(2) for reading, then mprotect(2), PROT_EXEC", Do: func(e *Env) error {
 			fd := need(unix.Open(e.File(), unix.O_RDONLY|unix.O_CLOEXEC, 0))
 			return unix.Mprotect(need(unix.Mmap(fd, 0, 4096, unix.PROT_READ, unix.MAP_PRIVATE)), unix.PROT_READ|unix.PROT_EXEC)
