@@ -37,6 +37,9 @@ type Kernel struct {
 	Refuses string
 	// Operations are the ebpfguard operations this kernel must offer.
 	Operations []string
+	// Between says that the kernel lies between two of the table that are tested whole. The suite runs the packages that
+	// its flag -ends names on the others only.
+	Between bool
 	// Features are what tests may Require and what must then be available.
 	Features []string
 }
@@ -86,6 +89,7 @@ var Kernels = []Kernel{
 		Package:    `^linux-image-(6\.1\.0-\d+)-cloud-amd64$`,
 		CPU:        "max,cx16=off",
 		LSM:        withBPF,
+		Between:    true,
 		Operations: operations,
 		Features:   []string{"bpf_lsm", "task_storage", "mptcp", "sctp", "smc", "udplite"},
 	},
@@ -106,6 +110,7 @@ var Kernels = []Kernel{
 		Package:    `^linux-image-(6\.18\.\d+\+deb13(?:\.\d+)?)-cloud-amd64$`,
 		CPU:        "max,cx16=off",
 		LSM:        withBPF,
+		Between:    true,
 		Operations: operations,
 		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "udplite"},
 	},

@@ -32,6 +32,8 @@ type options struct {
 	// guest is what all guests have in common.
 	guest    vmtest.Config
 	packages []string
+	// ends are packages, as the start of import paths, that are left out on kernels between two others.
+	ends []string
 }
 
 func main() {
@@ -55,7 +57,7 @@ func main() {
 
 func parse(args []string) (options, error) {
 	var o options
-	var modules, packages string
+	var modules, packages, ends string
 	f := flag.NewFlagSet("suite", flag.ContinueOnError)
 	f.StringVar(&o.kernels, "kernels", "all", "comma-separated `names` of the table's kernels")
 	f.StringVar(&o.arch, "arch", "amd64", "`architecture` of the kernels")
@@ -70,6 +72,7 @@ func parse(args []string) (options, error) {
 	f.DurationVar(&o.timeout, "timeout", 40*time.Minute, "`time` that a package's tests may take on one kernel")
 	f.StringVar(&packages, "packages", "", "comma-separated Debian `packages` for the guest")
 	f.StringVar(&modules, "modules", "", "comma-separated kernel `modules` to load; NAME? where the kernel has it")
+	f.StringVar(&ends, "ends", "", "comma-separated `packages`, such as ./test/kernel/load, to leave out on kernels between two others, unless -run names tests")
 	f.StringVar(&o.guest.Append, "append", "", "kernel `arguments`")
 	f.IntVar(&o.guest.CPUs, "smp", 0, "`number` of cpus; one, and another that a test may ask for, if 0")
 	f.IntVar(&o.guest.MemoryMiB, "memory", 2048, "memory in `MiB`")
@@ -93,6 +96,9 @@ func parse(args []string) (options, error) {
 	}
 	o.guest.Modules, o.guest.Packages = list(modules), list(packages)
 	o.guest.Spare = o.guest.CPUs == 0
+	for _, e := range list(ends) {
+		o.ends = append(o.ends, module+strings.TrimPrefix(e, "."))
+	}
 	o.packages = f.Args()
 	if err == nil && len(o.packages) == 0 {
 		o.packages = []string{"./..."}

@@ -187,3 +187,29 @@ func TestShare(t *testing.T) {
 		}
 	}
 }
+
+// TestBetween leaves out on a kernel between two others what -ends names, and nothing when the tests are chosen by name
+// or have to be thorough.
+func TestBetween(t *testing.T) {
+	binaries := []binary{{importPath: module + "/test/kernel/files"}, {importPath: module + "/cmd/ebpfguard/vm"}, {importPath: module + "/test/kernel/load"}}
+	for _, tt := range []struct {
+		kernel string
+		args   []string
+		want   int
+	}{
+		{"6.1", nil, 1}, {"6.18", nil, 1}, {"5.10", nil, 3}, {"6.12", nil, 3}, {"7", nil, 3}, {"6.12-nobpf", nil, 3}, {"6.12-arm64", nil, 3},
+		{"6.1", []string{"-run", "TestDaemon"}, 3}, {"6.1", []string{"-test", "TestDaemon"}, 3}, {"6.1", []string{"-env", vmtest.FullEnv + "=1"}, 3},
+	} {
+		o, err := parse(append(tt.args, "-ends", "./test/kernel/load,./cmd/ebpfguard/vm"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		k, err := vmtest.ByName(tt.kernel)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := o.testedOn(k, binaries); len(got) != tt.want {
+			t.Errorf("%s, %q: %v, want %d", tt.kernel, tt.args, got, tt.want)
+		}
+	}
+}
