@@ -193,12 +193,14 @@ __noinline int is_in_filter(__u64 number)
 static __always_inline void drop(struct scratch *scratch, __u32 index)
 {
 	struct dentry *dentry;
+	struct inode *inode;
 	__u32 suspects;
 
 	dentry = (void *)(link_at(scratch, index) & ~CHAIN_ROOT);
 	scratch->inode = (__u64)READ(dentry, d_inode);
 	barrier(); /* what is loaded is no pointer to the verifier */
-	if (!scratch->inode || !filtered(READ((struct inode *)scratch->inode, i_ino)))
+	inode = (void *)scratch->inode;
+	if (!inode || !filtered(READ(inode, i_ino)))
 		return;
 	suspects = scratch->suspects;
 	scratch->suspects = suspects + 1;

@@ -18,7 +18,8 @@ extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
 
 /* READ(p, a, b) is p->a->b, as with BPF_CORE_READ. A pointer that it returns may be one
  * to the verifier: it can be compared and kept, but not calculated with, see
- * distance(). */
+ * distance(). The pointer is a variable: an expression that goes through a struct of
+ * ours, READ(scratch->inode, i_ino), would be looked up in the kernel as well. */
 #define READ(pointer, ...)                                      \
 	(bpf_rdonly_cast ? ___arrow(CAST(pointer), __VA_ARGS__) \
 			 : BPF_CORE_READ(pointer, __VA_ARGS__))
