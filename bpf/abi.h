@@ -418,13 +418,13 @@ enum verdict_bits {
 	/* The rule field holds NO_RULE less the rule's index less one; NO_RULE
 	 * itself means that no rule decided. */
 	NO_RULE = 0xffffff,
-	/* The rule refuses the use of files and sockets that are open already. */
-	FLAG_REVOKE = 1 << 3,
+	/* The guard could not decide and a deny rule could have applied. */
+	FLAG_UNDECIDED = 1 << 3,
 	/* The rule names the object (paths, fileless): it concerns a file that is
 	 * mapped, too, and not only one that is started. */
 	FLAG_NAMES_OBJECT = 1 << 2,
-	/* The guard could not decide and a deny rule could have applied. */
-	FLAG_UNDECIDED = 1 << 1,
+	/* The rule refuses the use of files and sockets that are open already. */
+	FLAG_REVOKE = 1 << 1,
 	/* The decision does not name port 0 outright: where the object is port 0,
 	 * the ports that the kernel may choose count as well. */
 	FLAG_ANY_PORT = 1 << 0,

@@ -44,14 +44,13 @@ static __always_inline __u32 verdict_of_kind(const struct judgement *judgement, 
 					     __u32 names, __u32 access)
 {
 	__u32 kind = classes >> CLASSES_KIND & 7, first = judgement->operation->unknown + 1;
+	__u64 named = classes & (CLASS_MASK | (__u64)CLASS_MASK << SECOND_SHIFT | CLASSES_UNKNOWN);
 	__u32 own;
 
-	if (kind == FILE_DELETED && !(classes & (CLASS_MASK | (__u64)CLASS_MASK << SECOND_SHIFT)))
+	if (kind == FILE_DELETED && !named)
 		return verdict_of(judgement, first, access, 0, 0);
 	own = verdict_of(judgement, first + kind, access, 0, 0);
-	if (classes & (CLASS_MASK | (__u64)CLASS_MASK << SECOND_SHIFT))
-		return stricter(names, own);
-	return own;
+	return named ? stricter(names, own) : own;
 }
 
 /*
@@ -85,8 +84,7 @@ __noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
 	scratch->kept.verdicts[0] = verdict_of_names(&judgement, classes, rests[0]);
 	scratch->kept.verdicts[1] = verdict_of_names(&judgement, classes, rests[1]);
 	scratch->kept.verdicts[2] = verdict_of_names(&judgement, classes, rests[2]);
-	if (id == OPERATION_FILE_OPEN && classes >> CLASSES_KIND & 7 &&
-	    !(classes & CLASSES_UNKNOWN)) {
+	if (id == OPERATION_FILE_OPEN && classes >> CLASSES_KIND & 7) {
 		scratch->kept.verdicts[0] =
 			verdict_of_kind(&judgement, classes, scratch->kept.verdicts[0], 0);
 		scratch->kept.verdicts[1] =

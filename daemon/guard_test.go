@@ -21,6 +21,8 @@ type memory struct {
 	// fails, if set, tells why a set is refused.
 	fails  func([]policy.Policy) error
 	pinned bool // there is something to take over
+	// begins, if set, is called before a set is put in force: that takes time.
+	begins func()
 	// publications are how often a set was put in force.
 	publications int
 	// relinked are the paths that lead elsewhere, until the set is put in force again.
@@ -71,6 +73,9 @@ func (m *memory) Apply(set []policy.Policy) (ebpfguard.Changes, error) {
 	defer m.mu.Unlock()
 	if err := m.check(set); err != nil {
 		return ebpfguard.Changes{}, err
+	}
+	if m.begins != nil {
+		m.begins()
 	}
 	m.set = slices.Clone(set)
 	m.revision++

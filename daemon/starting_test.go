@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,7 +19,6 @@ import (
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/daemon/config"
-	"github.com/ebpfguard/ebpfguard/policy"
 )
 
 // TestStarting asks a daemon that still loads its programs.
@@ -124,31 +124,14 @@ func TestReload(t *testing.T) {
 	i.want("f")
 }
 
-// slowGuard is a guard that takes time to put policies in force.
-type slowGuard struct {
-	*memory
-	pass func()
-}
-
-func (g *slowGuard) Apply(set []policy.Policy) (ebpfguard.Changes, error) {
-	g.pass()
-	return g.memory.Apply(set)
-}
-
 // TestMitigationBegins expects that a mitigation lasts from when it is in force.
 func TestMitigationBegins(t *testing.T) {
 	w := newWorld(t)
 	i := w.start()
 	now := withClock(i)
-	first := true
-	i.d.mu.Lock()
-	i.d.guard = &slowGuard{w.guard, func() {
-		if first {
-			now.Add(uint64(20 * time.Second))
-		}
-		first = false
-	}}
-	i.d.mu.Unlock()
+	w.guard.mu.Lock()
+	w.guard.begins = sync.OnceFunc(func() { now.Add(uint64(20 * time.Second)) })
+	w.guard.mu.Unlock()
 	m, err := i.Mitigate(t.Context(), &pb.MitigateRequest{Profile: pb.MitigateRequest_PROFILE_NO_NETWORK, Ttl: minute(), Subject: &pb.MitigateRequest_User{User: "7"}})
 	if err != nil || m.GetMitigation().GetLeft().AsDuration() != time.Minute {
 		t.Errorf("%v, mitigation %v", err, m)

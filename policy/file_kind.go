@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
@@ -83,10 +84,11 @@ func (d *decoder) kinds(set strictyaml.Fields) FileKind {
 // file judges a file for one kind of access. What is of a kind is judged by the rules
 // that name the kind, and by the names that rules have for it. Without such a name a
 // deleted file is one that no path selects; a pipe, a memfd and a socket are no files of
-// the system, and a rule that does not name them is not about them.
+// the system, and a rule that does not name them is not about them. One whose name is
+// unknown may have any, and is of its kind all the same.
 func (j judge) file(f File) judgement {
 	names := File{Names: f.Names, Access: f.Access}
-	if f.Kind == 0 || f.Unknown {
+	if f.Kind == 0 {
 		return j.names(names)
 	}
 	own := j
@@ -97,10 +99,8 @@ func (j judge) file(f File) judgement {
 		}
 	}
 	nameless := File{Access: f.Access, Kind: f.Kind}
-	for _, name := range f.all() {
-		if j.named(name) {
-			return stricter(j.names(names), own.literal(nameless))
-		}
+	if f.Unknown || slices.ContainsFunc(f.all(), j.named) {
+		return stricter(j.names(names), own.literal(nameless))
 	}
 	if f.Kind == Deleted {
 		return j.literal(nameless)

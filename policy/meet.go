@@ -83,7 +83,11 @@ func meetNumbers(first, second []NumberKey) meeting {
 func (p FilePattern) meet(other Pattern) meeting {
 	var m meeting
 	q := other.(FilePattern)
-	m.paths(pathKey, p.Paths, q.Paths)
+	if p.Kinds|q.Kinds == 0 {
+		m.paths(pathKey, p.Paths, q.Paths)
+	} else {
+		m.kinds(p, q)
+	}
 	m.bits(accessKey, uint32(p.Access), uint32(q.Access))
 	return m
 }
@@ -122,6 +126,19 @@ func (p SocketPattern) meet(other Pattern) meeting {
 	one := func(Protocol) uint32 { return 1 }
 	addKey(&m, protocolKey, p.Protocols, q.Protocols, func(a, b Protocol) bool { return a == b }, one, one)
 	return m
+}
+
+// kinds compares patterns of which one or both name kinds. A path and a kind are judged
+// one beside the other, so neither is more specific.
+func (m *meeting) kinds(p, q FilePattern) {
+	switch {
+	case len(p.Paths)+len(q.Paths) > 0 || p.Kinds == 0:
+		m.order[pathKey] = -1
+	case q.Kinds == 0:
+		m.order[pathKey] = 1
+	default:
+		m.apart = p.Kinds&q.Kinds == 0
+	}
 }
 
 // choosable reports whether the pattern selects values that stand for others when

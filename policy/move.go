@@ -101,12 +101,12 @@ func (j judge) namedBelow(name string, limit uint32) bool {
 }
 
 // holds returns the directory below which none may move elsewhere, since any could hold
-// a file that the pattern selects; empty if there is none.
+// a file that the pattern selects; empty if there is none. In /proc and /sys nothing can.
 func (p FilePattern) holds() string {
 	for _, text := range p.Paths {
 		path := splitPathPattern(text)
 		at := slices.Index(path.Components, "**")
-		if at > 0 && at < len(path.Components)-1 {
+		if at > 0 && at < len(path.Components)-1 && path.Components[0] != "proc" && path.Components[0] != "sys" {
 			return "/" + strings.Join(path.Components[:at], "/")
 		}
 	}

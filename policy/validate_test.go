@@ -108,7 +108,7 @@ policy "p": cgroup "" is empty; write its path such as /system.slice/nginx.servi
 		{"all and paths", withRule(func(r *Rule) {
 			r.Operation = FileOpen
 			r.Deny = patterns{FilePattern{All: true, Paths: []string{"/a"}}}
-		}), rule0 + `deny[0]: all cannot be combined with paths or access; leave out one or the other`},
+		}), rule0 + `deny[0]: all cannot be combined with paths, access or kinds; leave out one or the other`},
 		{"unknown access", withRule(func(r *Rule) { r.Operation = FileOpen; r.Deny = patterns{FilePattern{Access: 9}} }), rule0 + `deny[0]: unknown access Access(0x8); combine Read, Write and Exec`},
 		{"empty paths", withRule(func(r *Rule) {
 			r.Operation = BprmCheckSecurity
@@ -206,7 +206,7 @@ func TestWarnings(t *testing.T) {
 		{"sources are easily evaded", set(ruleOf("p", everybody, SbMount, nil, patterns{MountPattern{Sources: []string{"/dev/sda"}}})), `policy "p": rule 0: warning: deny {sources: [/dev/sda]} compares the source as the process writes it, so a symbolic link or another path to the same source evades it; deny targets or types, or deny all and allow sources`},
 		{"sources of an exception", set(ruleOf("p", everybody, SbMount, patterns{MountPattern{Sources: []string{"/dev/sda"}}}, patterns{MountPattern{All: true}})), ``},
 		{"an allow that globs cannot win with", set(fileRule("p", nil, patterns{paths("/home/*/.ssh/id_*")}), ruleOf("q", Subject{Binaries: []string{"/a"}}, FileOpen, patterns{paths("/home/**")}, nil)),
-			`policy "q": rule 0: warning: allow {paths: ["/home/**"]} has no effect: where it matches, policy "p" rule 0 denies and always wins, since it names the object more specifically (paths); name it at least as specifically`},
+			`policy "q": rule 0: warning: allow {paths: ["/home/**"]} has no effect: where it matches, policy "p" rule 0 denies and always wins, since it names the object more specifically (paths or kinds); name it at least as specifically`},
 		{"an allow that globs may win with", set(fileRule("p", nil, patterns{paths("/home/*/.ssh/id_*")}), ruleOf("q", Subject{Binaries: []string{"/a"}}, FileOpen, patterns{paths("/home/*/.ssh/")}, nil)), ``},
 		{"an allow of what no glob denies", set(fileRule("p", nil, patterns{paths("/home/*/.ssh/id_*")}), fileRule("q", patterns{paths("/home/*/x/*")}, nil)),
 			`policy "q": rule 0: warning: allow {paths: ["/home/*/x/*"]} has no effect: no rule denies anything that it matches; remove it, or deny something`},
@@ -217,7 +217,7 @@ func TestWarnings(t *testing.T) {
 		{"an allow that is as specific, with globs", set(fileRule("p", nil, patterns{paths("/home/*/x")}), fileRule("q", patterns{paths("/home/*/x")}, nil)),
 			`policy "q": rule 0: warning: allow {paths: ["/home/*/x"]} has no effect: where it matches, policy "p" rule 0 denies and always wins, since of rules that are equally specific the strictest wins; name the object or the subject more specifically`},
 		{"an exception that lifts one denial and not the other", set(fileRule("p", nil, patterns{paths("/srv/")}), fileRule("s", nil, patterns{paths("/srv/log/secret").to(Write)}), ruleOf("q", Subject{Binaries: []string{"/a"}}, FileOpen, patterns{paths("/srv/log/")}, nil)),
-			`policy "q": rule 0: warning: allow {paths: [/srv/log/]} does not lift deny {paths: [/srv/log/secret], access: [write]} of policy "s" rule 0, which always wins where both match, since it names the object more specifically (paths); name it at least as specifically`},
+			`policy "q": rule 0: warning: allow {paths: [/srv/log/]} does not lift deny {paths: [/srv/log/secret], access: [write]} of policy "s" rule 0, which always wins where both match, since it names the object more specifically (paths or kinds); name it at least as specifically`},
 		{"an allow-list beside a denial", set(fileRule("s", nil, patterns{paths("/srv/log/secret")}), ruleOf("q", Subject{Binaries: []string{"/a"}}, FileOpen, patterns{paths("/srv/log/")}, patterns{allFiles})), ``},
 		{"an exception for one without the kind", set(fileRule("p", nil, patterns{paths("/srv/log/").to(Write)}), ruleOf("q", Subject{Binaries: []string{"/a"}}, FileOpen, patterns{paths("/srv/log/")}, nil)), ``},
 		{"an exception for everyone without the kind", set(fileRule("p", nil, patterns{paths("/srv/log/").to(Write)}), fileRule("q", patterns{paths("/srv/log/")}, nil)), `policy "q": ` + ruleIdleP},

@@ -90,7 +90,7 @@ func TestParseOperationErrors(t *testing.T) {
 		return header + "spec:\n  subject: " + s + "\n  rules: [{operation: socket_bind, deny: all}]\n"
 	}
 	for _, tt := range []struct{ text, want string }{
-		{deny(FileOpen, "{ports: [1]}"), `8:12: rule 0: unknown field "ports" of pattern; choose from paths, access`},
+		{deny(FileOpen, "{ports: [1]}"), `8:12: rule 0: unknown field "ports" of pattern; choose from paths, access, kinds`},
 		{deny(FileOpen, "{}"), `8:11: rule 0: the pattern names nothing; write all to select every file`},
 		{deny(FileOpen, "/etc"), `8:11: rule 0: pattern must be a mapping, not "/etc"; write deny: all or deny: {paths: [...]}`},
 		{deny(FileOpen, "{paths: /etc}"), `8:19: rule 0: paths must be a list, not "/etc"; write a list: [/etc]`},

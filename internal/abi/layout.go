@@ -169,9 +169,9 @@ const (
 	RuleShift       = 5
 	RuleMask        = 0xffffff
 	NoRule          = 0xffffff
-	FlagRevoke      = 8
+	FlagUndecided   = 8
 	FlagNamesObject = 4
-	FlagUndecided   = 2
+	FlagRevoke      = 2
 	FlagAnyPort     = 1
 )
 

@@ -274,7 +274,7 @@ func (m machine) cell(o *abi.Operation, row uint32, classes ...uint32) abi.Verdi
 // stricter is that of bpf/judge.h.
 func stricter(a, b abi.Verdict) abi.Verdict {
 	if a.Verdict() == b.Verdict() {
-		revoke := (a | b) & (1 << 3)
+		revoke := (a | b) & abi.Verdict(abi.FlagRevoke)
 		return max(a, b) | revoke
 	}
 	return max(a, b)
@@ -347,12 +347,12 @@ func (m machine) move(id int, o *abi.Operation, row uint32, f policy.File, ident
 func (m machine) judgeKind(o *abi.Operation, row uint32, n names, f policy.File, access uint32) abi.Verdict {
 	v := m.judgeNames(o, row, n, f.Unknown, access)
 	kind := uint32(slices.Index(policy.FileKinds(), f.Kind) + 1)
-	if kind == 0 || f.Unknown || n.ambiguous {
+	if kind == 0 {
 		return v
 	}
 	own := m.cell(o, row, o.Unknown+1+kind, access)
 	switch {
-	case (n.path.Accept|n.file.Accept)&abi.ClassMask != 0:
+	case f.Unknown || n.ambiguous || (n.path.Accept|n.file.Accept)&abi.ClassMask != 0:
 		return stricter(v, own)
 	case kind == abi.FileDeleted:
 		return m.cell(o, row, o.Unknown+1, access)

@@ -192,7 +192,7 @@ func compare(t *testing.T, seed uint64, g *Revision, set []policy.Policy, r poli
 	}
 	wantRevoke := want.Revoke && want.Verdict != policy.Allow
 	if policy.Verdict(got.Verdict()) != want.Verdict || rule != (Rule{want.Policy, want.Rule}) || got.Undecided() != want.Undecided ||
-		want.Verdict != policy.Allow && ((got&(1<<2) != 0) != want.NamesObject || (got&(1<<3) != 0) != wantRevoke) {
+		want.Verdict != policy.Allow && ((got&abi.Verdict(abi.FlagNamesObject) != 0) != want.NamesObject || (got&abi.Verdict(abi.FlagRevoke) != 0) != wantRevoke) {
 		t.Fatalf("seed %d: %+v %s %v\n%s\ntables: %v rule %v undecided %v word %#x\nDecide: %+v",
 			seed, r.Process, r.Operation, r.Object, policy.Format(set), policy.Verdict(got.Verdict()), rule, got.Undecided(), uint32(got), want)
 	}

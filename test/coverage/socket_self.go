@@ -98,11 +98,11 @@ func boundSelfWays() []Way {
 		ways = append(ways, w)
 	}
 	for _, op := range []struct {
-		id    string
-		flags uint8
-	}{{"io-uring", 0}, {"io-uring-async", sqeAsync}} {
+		id, by string
+		flags  uint8
+	}{{"io-uring", "", 0}, {"io-uring-async", ", by a worker thread", sqeAsync}} {
 		ways = append(ways, Way{ID: "self-tcp6-mapped-" + op.id, Object: "address", Needs: []string{"io_uring"}, Setup: listenAll(tcp6),
-			Description: "connect through io_uring, TCP, to ::ffff:0.0.0.0 from a socket that is bound to a forbidden v4-mapped address", Do: func(e *Env) error {
+			Description: "connect through io_uring" + op.by + ", TCP, to ::ffff:0.0.0.0 from a socket that is bound to a forbidden v4-mapped address", Do: func(e *Env) error {
 				fd := tcp6.socket()
 				must(bind(fd, sockaddr(e.Dest6(), 0)))
 				return connected(uringAddress(uringOpConnect, op.flags)(fd, sockaddr("::ffff:0.0.0.0", e.Port())))

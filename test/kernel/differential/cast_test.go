@@ -34,7 +34,7 @@ type ids struct{ uid, euid, suid, gid, egid, sgid uint32 }
 func cast(t *testing.T) []*player {
 	t.Helper()
 	program := guardtest.PerformerProgram()
-	deep := "/tmp/deep" + strings.Repeat("/d", policyComponents) + "/program"
+	deep := "/tmp/deep" + strings.Repeat("/d", programComponents) + "/program"
 	for _, at := range []string{programA, programB, programC, interpreter, "/tmp/other/d", deep} {
 		guardtest.MakeProgram(t, at, program)
 	}
@@ -112,6 +112,9 @@ var heldSockets = []struct {
 	{heldAt("127.0.0.1:23"), false}, {heldAt("127.0.0.2:40000"), false}, {heldAt("[::1]:22"), false}, {heldAt("[::ffff:127.0.0.1]:80"), false},
 	{heldAt("127.0.0.1:40001"), true}, {heldAt("0.0.0.0:40010"), true}, {heldAt("[::1]:80"), true}, {heldAt("[::]:40000"), true},
 }
+
+// programComponents is how many components the path of a subject's program has at most.
+const programComponents = 64
 
 const firstSocketFD = memoryFD + 1
 

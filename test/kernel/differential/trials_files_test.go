@@ -3,6 +3,7 @@
 package differential
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -115,8 +116,12 @@ func (c *comparison) create(*player) (trial, bool) {
 // rename renames to the same name, or what cannot be renamed; rmdir and unlink
 // are for what is no directory, and for one. Nothing is changed by it.
 func (c *comparison) rename(*player) (trial, bool) {
+	// With a name goes what is mounted on it: test/coverage has the ways.
+	umounts := slices.ContainsFunc(c.set, func(p policy.Policy) bool {
+		return slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Operation == policy.SbUmount })
+	})
 	s, ok := c.spotOf(func(s spot) bool { // what is renamed is what a mount covers
-		return s.kind != isAbsent && s.path != c.world.root && !(s.mounted && len(s.names) > 0)
+		return s.kind != isAbsent && s.path != c.world.root && !(s.mounted && (umounts || len(s.names) > 0))
 	})
 	if !ok {
 		return trial{}, false

@@ -52,7 +52,7 @@ func (c *comparison) execute(*player) (trial, bool) {
 func (c *comparison) executeMemory(*player) (trial, bool) {
 	arguments := c.arguments()
 	asked := []question{
-		{operation: policy.FileOpen, object: policy.File{Access: policy.Exec}},
+		{operation: policy.FileOpen, object: policy.File{Access: policy.Exec, Kind: policy.Memfd}},
 		{operation: policy.BprmCheckSecurity, object: policy.Program{Fileless: true}},
 	}
 	return trial{what: "execve of a memfd", asked: asked, fails: []unix.Errno{unix.ENOEXEC}, make: func(b *guardtest.Batch) int {

@@ -41,9 +41,7 @@ func manyNames(t *testing.T) *world {
 	link(in("g.txt"), outside+"/out/link")
 	w.spots = append(w.spots, spot{path: outside + "/out/link", kind: isFile, links: []string{in("g.txt")}, data: true, mount: w.root})
 
-	deep := in("a") + strings.Repeat("/d", policyComponents)
-	guardtest.Check(t, os.MkdirAll(deep, 0o755))
-	w.makeFile(t, deep+"/f")
+	w.makeFile(t, makeDeep(t, in("a"))+"/f")
 	w.spots[len(w.spots)-1].unknown = true
 
 	// root/a/b is shown at root/b/a/b, and root/b outside.
@@ -78,8 +76,22 @@ func manyNames(t *testing.T) *world {
 	return w
 }
 
-// policyComponents is how many components a path has at most that is found out.
-const policyComponents = 64
+// fileComponents is how many components a file's path has at most that is walked.
+const fileComponents = 2048
+
+// makeDeep makes a directory that is deeper, and returns a path to it by links, since its own is too
+// long for a system call.
+func makeDeep(t *testing.T, at string) string {
+	t.Helper()
+	const each = 700
+	for range fileComponents/each + 1 {
+		down := strings.Repeat("d/", each)
+		guardtest.Check(t, os.MkdirAll(at+"/"+down, 0o755))
+		guardtest.Check(t, os.Symlink(down, at+"/down"))
+		at += "/down"
+	}
+	return at
+}
 
 // makeSpecial adds what is no file of the world.
 func (w *world) makeSpecial() {

@@ -42,7 +42,7 @@ func testRevoke(t *testing.T, g *guardtest.FileGuard) {
 		d.Passed(t, "write", "secret")
 		g.Refused(t, d, "open", secret, "r")
 	})
-	deep := guardtest.WriteFile(t, dir+strings.Repeat("/d", 70)+"/file", "")
+	deep := guardtest.WriteFile(t, dir+strings.Repeat("/d", 100)+"/file", "")
 	stranger := guardtest.StartDoer(t, guardtest.CopyProgram(t, dir+"/other"))
 	for _, d := range []*guardtest.Doer{d, stranger, bystander} {
 		d.Passed(t, "hold", "deep", deep, "r")
@@ -92,7 +92,9 @@ func testRevoke(t *testing.T, g *guardtest.FileGuard) {
 		}
 	})
 	t.Run("what cannot be decided", func(t *testing.T) {
-		g.Enforce(t, revoke, guardtest.DenyFiles("others", ebpfguard.Binaries(dir+"/other"), secret))
+		unknown := guardtest.FilePatterns([]string{dir + "/**/nothing"})
+		g.Enforce(t, revoke, guardtest.FilePolicy("unknown", ebpfguard.Binaries(program), policy.Rule{Deny: unknown, Revoke: true}),
+			guardtest.DenyFiles("others", ebpfguard.Binaries(dir+"/other"), dir+"/**/nothing"))
 		g.Undecided(t, d, "read", "deep")
 		g.Undecided(t, stranger, "open", deep, "r")
 		stranger.Passed(t, "read", "deep") // no rule about it revokes
