@@ -13,23 +13,35 @@ import (
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
 
-// mapNamed returns a map of the kernel by its name, as anybody with CAP_SYS_ADMIN can open it.
+// mapNamed returns the newest map of the kernel with the name, as anybody with CAP_SYS_ADMIN
+// can open it. Those of guards of other tests may be there still.
 func mapNamed(t *testing.T, name string) *ebpf.Map {
 	t.Helper()
+	var newest *ebpf.Map
 	for id := ebpf.MapID(0); ; {
 		next, err := ebpf.MapGetNextID(id)
 		if err != nil {
-			t.Fatalf("there is no map %s: %v", name, err)
+			break
 		}
 		id = next
 		m, err := ebpf.NewMapFromID(id)
-		guardtest.Check(t, err)
-		if info, err := m.Info(); err == nil && info.Name == name {
-			t.Cleanup(func() { m.Close() })
-			return m
+		if err != nil {
+			continue // gone meanwhile
 		}
-		guardtest.Check(t, m.Close())
+		if info, err := m.Info(); err != nil || info.Name != name {
+			guardtest.Check(t, m.Close())
+			continue
+		}
+		if newest != nil {
+			guardtest.Check(t, newest.Close())
+		}
+		newest = m
 	}
+	if newest == nil {
+		t.Fatalf("there is no map %s", name)
+	}
+	t.Cleanup(func() { newest.Close() })
+	return newest
 }
 
 // TestTampered writes the map that says what is in force, as an attacker can who has CAP_SYS_ADMIN.
