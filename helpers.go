@@ -36,9 +36,9 @@ func checkUntil(until, now uint64) error {
 	case until == 0:
 		return nil
 	case until <= now:
-		return errors.New("Until has passed, so the policy would never be in force; use EndsIn or EndsAt with a time to come")
+		return errors.New("the policy's Until has passed, so it would never be in force; use EndsIn or EndsAt with a time to come")
 	case until-now > uint64(longestPolicy):
-		return fmt.Errorf("Until is %d years away; it counts nanoseconds since the machine was started (Boottime), use EndsIn or EndsAt", (until-now)/uint64(365*24*time.Hour))
+		return fmt.Errorf("the policy's Until is %d years away; it counts nanoseconds since the machine was started (Boottime), use EndsIn or EndsAt", (until-now)/uint64(365*24*time.Hour))
 	}
 	return nil
 }

@@ -1,29 +1,15 @@
 package lockout
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
 // identity tells a file from all others of this machine.
 type identity struct{ device, inode uint64 }
-
-func identify(path string) (identity, bool) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return identity{}, false
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return identity{}, false
-	}
-	return identity{uint64(stat.Dev), stat.Ino}, true //nolint:unconvert // another type on other systems
-}
 
 // files are those that the needs are about, with all directories above them. The guard knows files
 // by what they are, so a name in a policy is one of a file's when it leads to the file, or to a
