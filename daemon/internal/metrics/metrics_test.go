@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
@@ -183,6 +184,46 @@ func TestDashboard(t *testing.T) {
 		if strings.HasPrefix(name, "ebpfguard_") && !shown[name] {
 			t.Errorf("no panel shows %s", name)
 		}
+	}
+}
+
+// TestAlertingRules expects that the rules for Prometheus are about metrics that there are.
+func TestAlertingRules(t *testing.T) {
+	data, err := os.ReadFile("../../../deploy/prometheus/ebpfguard.rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Name  string
+			Rules []struct {
+				Alert, Expr, For    string
+				Labels, Annotations map[string]string
+			}
+		}
+	}
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&file); err != nil {
+		t.Fatal(err)
+	}
+	told, rules := names(t), 0
+	for _, group := range file.Groups {
+		for _, rule := range group.Rules {
+			rules++
+			found := metricName.FindAllString(rule.Expr, -1)
+			if rule.Alert == "" || len(found) == 0 || rule.Labels["severity"] == "" || rule.Annotations["summary"] == "" {
+				t.Errorf("%+v: it has no name, metric, severity or summary", rule)
+			}
+			for _, name := range found {
+				if !told[name] {
+					t.Errorf("%s: there is no metric %s", rule.Alert, name)
+				}
+			}
+		}
+	}
+	if rules == 0 {
+		t.Error("there are no rules")
 	}
 }
 

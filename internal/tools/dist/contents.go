@@ -25,6 +25,13 @@ type content struct {
 	format string
 }
 
+// documentation are the files and folders of the checkout that packages hold below docDir.
+var documentation = []string{
+	"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "bpf/LICENSE.GPL-2.0", "bpf/LICENSE.BSD-2-Clause",
+	"docs", "examples", "example_test.go", "bpf/hooks/file_open_ioctl.h", "api/alert.schema.json", "api/ebpfguard/v1alpha1/guard.proto",
+	"deploy/config.yaml", "deploy/grafana", "deploy/prometheus",
+}
+
 // contents lists what every package holds, besides its scripts.
 func (s source) contents(binary string, extra generated) ([]content, error) {
 	from := func(name string) string { return filepath.Join(s.root, filepath.FromSlash(name)) }
@@ -35,11 +42,6 @@ func (s source) contents(binary string, extra generated) ([]content, error) {
 		{path: configDir + "/policies.d", mode: fs.ModeDir | 0o750},
 		{path: configDir + "/config.yaml", source: s.config, mode: 0o640, config: true},
 		{path: docDir + "/copyright", source: from("deploy/package/copyright"), mode: 0o644},
-		{path: docDir + "/README.md", source: from("README.md"), mode: 0o644},
-		{path: docDir + "/CHANGELOG.md", source: from("CHANGELOG.md"), mode: 0o644},
-		{path: docDir + "/LICENSE", source: from("LICENSE"), mode: 0o644},
-		{path: docDir + "/LICENSE.bpf.GPL-2.0", source: from("bpf/LICENSE.GPL-2.0"), mode: 0o644},
-		{path: docDir + "/LICENSE.bpf.BSD-2-Clause", source: from("bpf/LICENSE.BSD-2-Clause"), mode: 0o644},
 		{path: "/usr/share/bash-completion/completions/ebpfguard", source: extra.completions["bash"], mode: 0o644},
 		{path: "/usr/share/fish/vendor_completions.d/ebpfguard.fish", source: extra.completions["fish"], mode: 0o644},
 		{path: "/usr/share/zsh/vendor-completions/_ebpfguard", source: extra.completions["zsh"], mode: 0o644, format: "deb"},
@@ -49,14 +51,15 @@ func (s source) contents(binary string, extra generated) ([]content, error) {
 	for _, page := range extra.pages {
 		all = append(all, content{path: "/usr/share/man/man1/" + filepath.Base(page), source: page, mode: 0o644})
 	}
-	for folder, to := range map[string]string{"docs": docDir + "/docs", "examples": docDir + "/examples"} {
-		err := filepath.WalkDir(from(folder), func(name string, d fs.DirEntry, err error) error {
-			// What is there for developers stays there.
-			if err != nil || !d.Type().IsRegular() || slices.Contains([]string{".go", ".json"}, path.Ext(name)) {
+	// The pages, and what they lead to, lie there as they do here, so that their links work.
+	for _, page := range documentation {
+		err := filepath.WalkDir(from(page), func(name string, d fs.DirEntry, err error) error {
+			// Of a folder, what is there for developers stays there.
+			if err != nil || !d.Type().IsRegular() || path.Ext(name) == ".go" && name != from(page) {
 				return err
 			}
-			rel, err := filepath.Rel(from(folder), name)
-			all = append(all, content{path: path.Join(to, filepath.ToSlash(rel)), source: name, mode: 0o644})
+			rel, err := filepath.Rel(s.root, name)
+			all = append(all, content{path: path.Join(docDir, filepath.ToSlash(rel)), source: name, mode: 0o644})
 			return err
 		})
 		if err != nil {

@@ -4,7 +4,9 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -92,6 +94,37 @@ func TestContents(t *testing.T) {
 	}
 	for path := range want {
 		t.Errorf("%s is missing", path)
+	}
+	wantLinks(t, all)
+}
+
+// link is a link of a page to a file of the checkout.
+var link = regexp.MustCompile(`\]\(([^):#]+)[^):]*\)`)
+
+// wantLinks expects that what a page links to is in the package.
+func wantLinks(t *testing.T, all []content) {
+	t.Helper()
+	there, links := map[string]bool{}, 0
+	for _, c := range all {
+		there[c.path] = true
+	}
+	for _, c := range all {
+		if path.Ext(c.path) != ".md" {
+			continue
+		}
+		page, err := os.ReadFile(c.source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range link.FindAllSubmatch(page, -1) {
+			links++
+			if to := path.Join(path.Dir(c.path), string(match[1])); !there[to] {
+				t.Errorf("%s: the link to %s leads nowhere", c.path, match[1])
+			}
+		}
+	}
+	if links < 50 {
+		t.Errorf("only %d links were found", links)
 	}
 }
 
