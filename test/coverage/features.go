@@ -44,6 +44,8 @@ var probes = map[string]func() string{
 	"overlay":            filesystemProbe("overlay"),
 	"binfmt_misc":        filesystemProbe("binfmt_misc"),
 	"ext4":               probeExt4,
+	"ext4_options":       probeExt4Options,
+	"loop_write_only":    probeLoopWriteOnly,
 	"erofs_file":         probeErofsFile,
 	"sctp":               socketProbe(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP),
 	"mptcp":              socketProbe(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP),
@@ -165,6 +167,55 @@ func probeExt4() string {
 	}
 	if _, err := os.Stat("/dev/loop-control"); err != nil {
 		return "no loop devices in the guest"
+	}
+	return ""
+}
+
+// probeExt4Options tells whether the kernel reads rw and ro in the data of an ext4 mount. Before 5.17 ext4 read all of it
+// itself, and these not at all.
+func probeExt4Options() string {
+	if why := probeExt4(); why != "" {
+		return why
+	}
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return err.Error()
+	}
+	var major, minor int
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); err != nil {
+		return err.Error()
+	}
+	if major < 5 || major == 5 && minor < 17 {
+		return "ext4 ignores rw in the data"
+	}
+	return ""
+}
+
+// probeLoopWriteOnly reads through a loop device a file that is open for writing only, which some kernels refuse to.
+func probeLoopWriteOnly() string {
+	file, err := os.CreateTemp("", "coverage")
+	if err != nil {
+		return err.Error()
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	if err := file.Truncate(1 << 16); err != nil {
+		return err.Error()
+	}
+	writer, err := os.OpenFile(file.Name(), os.O_WRONLY, 0)
+	if err != nil {
+		return err.Error()
+	}
+	defer writer.Close()
+	loop, err := unix.Open("/dev/loop6", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "no loop devices in the guest"
+	}
+	switch err := readLoop(loop, unix.IoctlSetInt(loop, unix.LOOP_SET_FD, int(writer.Fd()))); {
+	case errors.Is(err, unix.EIO):
+		return "a loop device does not read what is open for writing only"
+	case err != nil:
+		return err.Error()
 	}
 	return ""
 }

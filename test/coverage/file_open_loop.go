@@ -68,11 +68,11 @@ func loopWays() []Way {
 		return nil
 	}
 	return []Way{
-		{ID: "loop-set-fd", Object: "read", Description: "rule with access: [read]: LOOP_SET_FD of a descriptor for writing", Setup: large, Do: func(e *Env) error {
+		{ID: "loop-set-fd", Needs: []string{"loop_write_only"}, Object: "read", Description: "rule with access: [read]: LOOP_SET_FD of a descriptor for writing", Setup: large, Do: func(e *Env) error {
 			loop := loopDevice(e)
 			return readLoop(loop, unix.IoctlSetInt(loop, unix.LOOP_SET_FD, writer(e)))
 		}},
-		{ID: "loop-configure", Object: "read", Description: "rule with access: [read]: LOOP_CONFIGURE of a descriptor for writing", Setup: large, Do: func(e *Env) error {
+		{ID: "loop-configure", Needs: []string{"loop_write_only"}, Object: "read", Description: "rule with access: [read]: LOOP_CONFIGURE of a descriptor for writing", Setup: large, Do: func(e *Env) error {
 			loop := loopDevice(e)
 			return readLoop(loop, configure(loop, writer(e)))
 		}},

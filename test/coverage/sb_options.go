@@ -77,7 +77,7 @@ func mountOptionWays() []Way {
 		Way{ID: "option-separator", Object: "rw", Description: "mount(2), MS_RDONLY, with data that chooses its separator", Do: func(e *Env) error {
 			return unix.Mount("coverage", e.Point(), "ramfs", unix.MS_RDONLY, "sep=;rw")
 		}},
-		Way{ID: "option-ext4-rw", Disk: true, Object: "rw", Description: "mount(2), MS_RDONLY, of ext4 with rw in the data", Do: func(e *Env) error {
+		Way{ID: "option-ext4-rw", Needs: []string{"ext4_options"}, Disk: true, Object: "rw", Description: "mount(2), MS_RDONLY, of ext4 with rw in the data", Do: func(e *Env) error {
 			return unix.Mount(diskLoop, e.Point(), "ext4", unix.MS_RDONLY, "rw")
 		}},
 		Way{ID: "option-only", Object: "only", Description: "mount(2), MS_RDONLY, with rw in the data, where only ro is allowed", Do: func(e *Env) error {
