@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ebpfguard/ebpfguard/api/client"
 	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
 
@@ -20,6 +21,8 @@ const (
 	exitDone   = 0
 	exitFailed = 1
 	exitUsage  = 2
+	// exitNotRunning is what status commands tell of a service that does not run (LSB).
+	exitNotRunning = 3
 	// exitConfig is EX_CONFIG of sysexits.h, with which systemd does not start the daemon again.
 	exitConfig = 78
 )
@@ -49,8 +52,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprint(stderr, text)
 	var configuration *configError
-	if errors.As(err, &configuration) {
+	switch {
+	case errors.As(err, &configuration):
 		return exitConfig
+	case errors.Is(err, client.ErrNoDaemon) && command.Name() == "status":
+		return exitNotRunning
 	}
 	return exitFailed
 }
@@ -65,6 +71,7 @@ Exit codes:
   0  done, also when explain found a denial or validate printed warnings
   1  failed: for example a policy is wrong, or this kernel cannot enforce it
   2  wrong usage
+  3  status: no daemon runs
  78  the configuration of the daemon is wrong`,
 		Version: version(debug.ReadBuildInfo()),
 		Args: func(cmd *cobra.Command, args []string) error {

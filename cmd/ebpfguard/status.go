@@ -35,9 +35,10 @@ what it audited, denied or killed since its policy last changed.
 LOST alerts did not fit into the kernel's buffer. LIMITED alerts exceeded the
 limit of their rule. The operations were decided in both cases.
 
-The exit code is 0 if the daemon answers.`,
+The exit code is 0 if the daemon is enforcing, 1 if it is starting or degraded, or
+does not answer, and 3 if none runs.`,
 		Example: `  ebpfguard status
-  ebpfguard status -o json | jq -e '.state == "enforcing"'
+  ebpfguard status >/dev/null || echo "not all is well"
   ebpfguard status -o json | jq '[.operations[].denied] | add'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,9 +48,13 @@ The exit code is 0 if the daemon answers.`,
 					return err
 				}
 				if format == outputJSON {
-					return printMessage(cmd.OutOrStdout(), s)
+					err = printMessage(cmd.OutOrStdout(), s)
+				} else {
+					_, err = io.WriteString(cmd.OutOrStdout(), describeStatus(s, time.Now()))
 				}
-				_, err = io.WriteString(cmd.OutOrStdout(), describeStatus(s, time.Now()))
+				if err == nil && s.State != pb.StatusResponse_STATE_ENFORCING {
+					err = errReported
+				}
 				return err
 			})
 		},

@@ -153,11 +153,11 @@ func TestSteer(t *testing.T) {
 	write(t, filepath.Join(folder, "b.yaml"), 0o600, port("broken", "99999"))
 	g.await("the problem", func() bool {
 		out, err := exec.Command(command, "status", "--socket", filepath.Join(dir, "socket")).Output()
-		return err == nil && bytes.HasPrefix(out, []byte("DEGRADED   1 problem; still enforcing 1 policy, 1 rule, 0 mitigations\n"))
+		return exitCode(err) == 1 && bytes.HasPrefix(out, []byte("DEGRADED   1 problem; still enforcing 1 policy, 1 rule, 0 mitigations\n"))
 	})
 	wantDenied(t, 4001)
 	g.killDaemon()
-	say(1, `^ebpfguard: status: no daemon answers on .*; start it with 'systemctl start ebpfguard'`, "status")
+	say(3, `^ebpfguard: status: no daemon answers on .*; start it with 'systemctl start ebpfguard'`, "status")
 }
 
 // pinger is a process with a connection.
