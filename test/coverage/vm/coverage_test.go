@@ -43,6 +43,9 @@ func TestCoverage(t *testing.T) {
 			}
 		}, nil
 	})
+	if len(results) == 0 {
+		t.Fatalf("no way is called %v", o.Match)
+	}
 	refused := 0
 	for _, r := range results {
 		r.Print(os.Stdout)
