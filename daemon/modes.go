@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
 )
 
 // checkModes returns which of the policy directory, its files, and the folders above may be changed by
@@ -62,21 +61,22 @@ func checkMode(path string, above bool) error {
 	}
 	mode := info.Mode()
 	writers := fs.FileMode(0o022)
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok && stat.Gid == 0 {
+	uid, gid, known := owner(info)
+	if known && gid == 0 {
 		writers = 0o002
 	}
 	loose := mode.Perm()&writers != 0 && (!above || mode&fs.ModeSticky == 0)
 	if ownedByUs(info) && !loose {
 		return nil
 	}
-	owner := ""
-	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-		owner = fmt.Sprintf(" of user %d and group %d", stat.Uid, stat.Gid)
+	whose := ""
+	if known {
+		whose = fmt.Sprintf(" of user %d and group %d", uid, gid)
 	}
-	return fmt.Errorf("others than root may change %s (mode %04o%s), and so what is enforced; run chown root %s and chmod go-w %s", path, mode.Perm(), owner, path, path)
+	return fmt.Errorf("others than root may change %s (mode %04o%s), and so what is enforced; run chown root %s and chmod go-w %s", path, mode.Perm(), whose, path, path)
 }
 
 func ownedByUs(info fs.FileInfo) bool {
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	return ok && (stat.Uid == 0 || int(stat.Uid) == os.Geteuid())
+	uid, _, known := owner(info)
+	return known && (uid == 0 || int(uid) == os.Geteuid())
 }

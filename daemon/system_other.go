@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 )
 
@@ -15,3 +16,6 @@ func fileState(path string) string {
 	}
 	return fmt.Sprint(s.Size(), s.ModTime())
 }
+
+// owner knows of no file whose it is.
+func owner(fs.FileInfo) (uid, gid uint32, known bool) { return 0, 0, false }
