@@ -38,7 +38,7 @@ func (d *Daemon) checkLockout(caller uint32, former, next []policy.Policy) error
 	}
 	refused, err := lockout.Check(o, former, next)
 	if err != nil {
-		// What the policies say is not wrong; whoever applies them hears what could not be found out.
+		// What the policies say is not wrong; the one who applies them hears what could not be found out.
 		d.log.Warn("cannot find out whether the policies lock out", "error", err)
 		return nil
 	}

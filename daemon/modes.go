@@ -9,7 +9,7 @@ import (
 )
 
 // checkModes returns which of the policy directory, its files, and the folders above may be changed by
-// others than root and the daemon's user, as sshd's StrictModes does: whoever can, decides what is
+// others than root and the daemon's user, as sshd's StrictModes does: who can, decides what is
 // enforced. Below a folder that only root may enter modes do not matter.
 func checkModes(dir string) error {
 	if dir == "" {

@@ -1,4 +1,4 @@
-// Package lockout tells whether a set of policies would lock out those who have to change it:
+// Package lockout finds out whether a set of policies would lock out those who have to change it:
 // whether what the guard's own programs, process 1, and the ways to log in need would be refused.
 // It asks [policy.Decide] about the files and processes of this machine, so it does not matter how a
 // policy is written.
@@ -144,7 +144,7 @@ func Fatal(all []Refusal) bool {
 // shown is how many refusals of one rule [Describe] names.
 const shown = 3
 
-// Describe says in one line what would be refused to whom, by which rules.
+// Describe says in one line what would be refused, for which need, by which rules.
 func Describe(all []Refusal) string {
 	type rule struct {
 		policy string
