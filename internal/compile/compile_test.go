@@ -98,7 +98,7 @@ func mustCompile(t *testing.T, set []policy.Policy, o Options) machine {
 	return newMachine(g, testKey)
 }
 
-// open judges reading a file by somebody whom no policy names.
+// open judges reading a file by a process that no policy names.
 func (f *tree) open(m machine, path string) policy.Verdict {
 	object := policy.File{Names: policy.Names{Path: path}, Access: policy.Read}
 	return policy.Verdict(m.judge(abi.OperationFileOpen, m.classify(policy.Process{}, 0), object, f.identity).Verdict())
