@@ -8,12 +8,14 @@ import (
 	"testing"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
 
 // TestLabelsWithoutMemory has a guard whose memory control group is full: what cannot be
 // labelled is not made, so that nobody loses what it descends from.
 func TestLabelsWithoutMemory(t *testing.T) {
+	vmtest.Require(t, "socket_bind") // before this process is moved
 	const port = 2022
 	guardtest.Check(t, os.WriteFile("/sys/fs/cgroup/cgroup.subtree_control", []byte("+memory"), 0o644))
 	group := makeCgroup(t, "/full")
