@@ -23,21 +23,31 @@ __noinline __u32 copy_name(__u32 from, __u64 dentry)
 	return from + 1 + length;
 }
 
-/* copy_next appends the next name of scratch->chain to buffer->paths. */
-__noinline __u32 copy_next(__u32 at)
+/* Names that are copied at once, as in text.h. */
+#define COPIED_AT_ONCE 4
+_Static_assert(MAX_CHAIN % COPIED_AT_ONCE == 0, "all are passed");
+
+/* copy_next appends the next names of scratch->chain to buffer->paths, up to a length of
+ * the paths. */
+__noinline __u32 copy_next(__u32 at, __u32 limit)
 {
 	struct scratch *scratch = current_scratch();
-	__u64 left, link;
+	int i;
 
 	if (!scratch)
 		return at;
-	left = scratch->left;
-	if (!left || left > MAX_CHAIN)
-		return at;
-	left--;
-	scratch->left = left;
-	link = link_at(scratch, left);
-	return link & CHAIN_ROOT ? at : copy_name(at, link);
+	for (i = 0; i < COPIED_AT_ONCE; i++) {
+		__u64 left = scratch->left, link;
+
+		if (!left || left > MAX_CHAIN || at > limit)
+			break;
+		left--;
+		scratch->left = left;
+		link = link_at(scratch, left);
+		if (!(link & CHAIN_ROOT))
+			at = copy_name(at, link);
+	}
+	return at;
 }
 
 /* copy_path appends a path to buffer->paths and returns the new length of
@@ -58,10 +68,10 @@ __noinline __u32 copy_path(__u32 at, __u64 mnt, __u64 dentry)
 	if (!scratch->count)
 		return at;
 	scratch->left = scratch->count;
-	for (i = 0; i < MAX_CHAIN; i++) {
+	for (i = 0; i < MAX_CHAIN / COPIED_AT_ONCE; i++) {
 		if (!scratch->left || at > limit)
 			break;
-		at = copy_next(at);
+		at = copy_next(at, limit);
 	}
 	end = at;
 	barrier_var(end);

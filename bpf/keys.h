@@ -62,7 +62,7 @@ __noinline int read_string(__u32 automaton)
 	length = bpf_probe_read_kernel_str(scratch->name, MAX_NAME + 1, string);
 	if (length <= 0 || length > MAX_NAME)
 		return false;
-	scratch->name_length = length - 1;
+	end_name(scratch, length - 1);
 	return true;
 }
 

@@ -17,8 +17,10 @@
 #include "scratch.h"
 
 /* Bytes that are looked at, of a page that the kernel copied (fs/namespace.c,
- * copy_mount_options), and how many at once. */
+ * copy_mount_options): how many are read at once, and how many passed at once, since the
+ * verifier follows each turn of a loop. */
 #define DATA_CHUNK 256
+#define DATA_BYTES 16
 #define DATA_CHUNKS 16
 
 /* Marks beside enum mount_flags: the absence of an option without a flag for it. */
@@ -79,20 +81,16 @@ static __always_inline bool pass_byte(struct scratch *scratch, __u8 byte)
 {
 	struct mount_data *data = &scratch->data;
 
-	if (byte == ',' || !byte) {
+	if (byte == ',' || !byte || byte == '=') {
 		if (data->letters < LONG_WORD)
 			data->told |= option_of(data->word);
-		data->word = data->letters = 0;
+		data->word = 0;
+		data->letters = byte == '=' ? LONG_WORD : 0; /* what follows is a value */
 		return byte;
 	}
 	if (byte < ' ' || byte == 0x7f) {
 		data->told = ALL_OPTIONS;
 		return false;
-	}
-	if (byte == '=') { /* what follows is a value */
-		if (data->letters < LONG_WORD)
-			data->told |= option_of(data->word);
-		data->letters = LONG_WORD;
 	}
 	if (data->letters < LONG_WORD) {
 		data->word = data->word << 8 | byte;
@@ -101,7 +99,21 @@ static __always_inline bool pass_byte(struct scratch *scratch, __u8 byte)
 	return true;
 }
 
-/* read_data_chunk passes the next bytes of the data; false at its end. */
+/* read_data_bytes passes bytes of what was read of the data; false at its end. */
+__noinline int read_data_bytes(__u64 at)
+{
+	struct scratch *scratch = current_scratch();
+	int i;
+
+	if (!scratch || at > DATA_CHUNK - DATA_BYTES)
+		return false;
+	for (i = 0; i < DATA_BYTES; i++)
+		if (!pass_byte(scratch, ((__u8 *)scratch->name)[at + i]))
+			return false;
+	return true;
+}
+
+/* read_data_chunk reads the next bytes of the data and passes them; false at its end. */
 __noinline int read_data_chunk(void)
 {
 	struct scratch *scratch = current_scratch();
@@ -116,8 +128,8 @@ __noinline int read_data_chunk(void)
 		scratch->data.told = ALL_OPTIONS;
 		return false;
 	}
-	for (i = 0; i < DATA_CHUNK; i++)
-		if (!pass_byte(scratch, ((__u8 *)scratch->name)[i]))
+	for (i = 0; i < DATA_CHUNK; i += DATA_BYTES)
+		if (!read_data_bytes(i))
 			return false;
 	scratch->data.next += DATA_CHUNK;
 	return true;

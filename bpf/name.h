@@ -18,6 +18,18 @@ static __always_inline __u32 sequence_of(struct dentry *dentry)
 	return count_at((__u64)dentry + bpf_core_field_offset(struct dentry, d_seq));
 }
 
+/* end_name ends the name that scratch->name begins with, of at most MAX_NAME bytes:
+ * hash_name() takes whole words. */
+static __always_inline void end_name(struct scratch *scratch, __u32 length)
+{
+	__u64 last = length / 8, left = length % 8 * 8;
+
+	scratch->name_length = length;
+	barrier_var(last); /* the verifier has to see one register */
+	last &= (MAX_NAME + 1) / 8 - 1;
+	scratch->name[last] &= (1ULL << left) - 1;
+}
+
 /* read_name_of reads the name of a dentry into scratch->name; 0 when it cannot, also
  * because it is just being renamed. */
 static __always_inline __u32 read_name_of(struct scratch *scratch, struct dentry *dentry)
@@ -32,7 +44,7 @@ static __always_inline __u32 read_name_of(struct scratch *scratch, struct dentry
 		return 0;
 	if (sequence_of(dentry) != before)
 		return 0;
-	scratch->name_length = length;
+	end_name(scratch, length);
 	return length;
 }
 
@@ -52,15 +64,9 @@ static __always_inline __u64 hash_name(struct scratch *scratch, __u64 tag)
 	sip_start(&sip);
 	sip_word(&sip, tag);
 	for (i = 0; i < (MAX_NAME + 1) / 8; i++) {
-		__u32 left = length - i * 8;
-		__u64 word;
-
 		if (i * 8 >= length)
 			break;
-		word = scratch->name[i];
-		if (left < 8)
-			word &= (1ULL << (left * 8)) - 1;
-		sip_word(&sip, word);
+		sip_word(&sip, scratch->name[i]);
 	}
 	sip_word(&sip, length);
 	return sip_finish(&sip);

@@ -36,7 +36,7 @@ static __always_inline bool collect_alias(struct scratch *scratch, struct inode 
 	else
 		dentry -= bpf_core_field_offset(struct dentry, d_u.d_alias);
 	scratch->root = 0;
-	return collect_above(dentry);
+	return collect_above(scratch, dentry);
 }
 
 /* object_classes finds the classes of the names of scratch->object. */

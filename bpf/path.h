@@ -130,36 +130,52 @@ static __always_inline void add_above(struct scratch *scratch, __u64 index, __u6
 		scratch->above[index] = link;
 }
 
-/* collect_above collects the dentries above the root of a mount that shows but
- * a part of its filesystem, for what they are, not for their names; false when
- * there are more than there is room for. */
-__noinline int collect_above(__u64 root)
+/* Dentries above a mount that are collected at once. */
+#define ABOVE_AT_ONCE 8
+
+/* above_next collects some of the dentries above one, and returns the next; 0 when that was
+ * the last, or there is no room for more. */
+__noinline __u64 above_next(__u64 number)
 {
 	struct scratch *scratch = current_scratch();
-	struct dentry *dentry = (void *)root;
+	struct dentry *dentry = (void *)number;
 	int i;
 
 	if (!scratch)
-		return false;
-	scratch->above_count = 0;
-	for (i = 0; i < MAX_COMPONENTS; i++) {
+		return 0;
+	for (i = 0; i < ABOVE_AT_ONCE; i++) {
 		struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
 		__u32 count = scratch->above_count;
 
-		if (parent == dentry || !parent || count >= MAX_COMPONENTS)
-			break;
+		if (count >= MAX_COMPONENTS)
+			return 0;
+		if (parent == dentry || !parent) {
+			if (!count)
+				return 0; /* nothing is above */
+			add_above(scratch, count, (__u64)dentry | CHAIN_ROOT);
+			scratch->above_count = count + 1;
+			return 0;
+		}
 		/* The name of each is passed before the next below it. */
 		add_above(scratch, count, (__u64)dentry);
 		scratch->above_count = count + 1;
 		dentry = parent;
 	}
-	if (!scratch->above_count)
-		return true;
-	if (scratch->above_count >= MAX_COMPONENTS)
-		return false;
-	add_above(scratch, scratch->above_count, (__u64)dentry | CHAIN_ROOT);
-	scratch->above_count++;
-	return true;
+	return (__u64)dentry;
+}
+
+/* collect_above collects the dentries above the root of a mount that shows but
+ * a part of its filesystem, for what they are, not for their names; false when
+ * there are more than there is room for. */
+static __always_inline int collect_above(struct scratch *scratch, __u64 dentry)
+{
+	int i;
+
+	scratch->above_count = 0;
+	for (i = 0; i <= MAX_COMPONENTS / ABOVE_AT_ONCE && dentry; i++)
+		dentry = above_next(dentry);
+	return !scratch->above_count ||
+	       above_at(scratch, scratch->above_count - 1) & CHAIN_ROOT;
 }
 
 /* What collect_next returns. */
@@ -267,6 +283,20 @@ __noinline int collect_next(void)
 	return COLLECTED_MORE;
 }
 
+/* How often collect_more goes on. */
+#define COLLECTED_IN_TURN 16
+_Static_assert(MAX_WALK % (COLLECTED_AT_ONCE * COLLECTED_IN_TURN) == 0, "all that is allowed");
+
+/* collect_more passes many: a loop within a loop costs the verifier less than a long one. */
+__noinline int collect_more(void)
+{
+	int collected = COLLECTED_MORE, i;
+
+	for (i = 0; i < COLLECTED_IN_TURN && collected == COLLECTED_MORE; i++)
+		collected = collect_next();
+	return collected;
+}
+
 /* collect finds the dentries of a path and puts them into the current task's
  * chain, the file itself first. It returns enum chain_flags. */
 __noinline int collect(__u64 mnt, __u64 file)
@@ -286,8 +316,8 @@ __noinline int collect(__u64 mnt, __u64 file)
 	scratch->mount = mnt - bpf_core_field_offset(struct mount, mnt);
 	if (is_deleted(dentry))
 		flags = CHAIN_DELETED;
-	for (i = 0; i <= MAX_WALK / COLLECTED_AT_ONCE; i++) {
-		collected = collect_next();
+	for (i = 0; i <= MAX_WALK / (COLLECTED_AT_ONCE * COLLECTED_IN_TURN); i++) {
+		collected = collect_more();
 		if (collected != COLLECTED_MORE)
 			break;
 	}
@@ -302,7 +332,7 @@ __noinline int collect(__u64 mnt, __u64 file)
 		if (dentry != READ(dentry, d_sb, s_root) && !(flags & CHAIN_NOWHERE))
 			flags |= CHAIN_UNKNOWN;
 	}
-	if (scratch->root < MAX_WALK && !collect_above(scratch->root_dentry))
+	if (scratch->root < MAX_WALK && !collect_above(scratch, scratch->root_dentry))
 		flags |= CHAIN_UNKNOWN;
 	if (scratch->components > MAX_COMPONENTS || scratch->count > MAX_CHAIN) {
 		scratch->deep = scratch->count;

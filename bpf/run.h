@@ -158,9 +158,13 @@ __noinline int pass_above(__u32 dimension, __u64 link)
 	if (!scratch)
 		return 0;
 	if (!(link & CHAIN_ROOT) && !(is_dead(scratch->path) && is_dead(scratch->file))) {
-		if (!read_name_of(scratch, dentry))
+		__u64 path = number_of(scratch->path), file = number_of(scratch->file);
+
+		if (!read_name(link))
 			scratch->flags |= RUN_FAILED;
-		pass_name(scratch);
+		/* pass_name() is faster, and costs the verifier more. */
+		scratch->path = state_of(step(SLOT_ACTIVE, path));
+		scratch->file = file == path ? scratch->path : state_of(step(SLOT_ACTIVE, file));
 	}
 	join(scratch, state_of(named_file(dimension, inode_of(scratch, dentry))));
 	return 0;

@@ -10,36 +10,71 @@
 
 #include "sockaddr.h"
 
-/*
- * judge_automatic returns the strictest verdict over the ports that the kernel
- * may choose: first << 16 | last. Global, so that the verifier checks it once;
- * it takes the active tables and compares their number with that of the
- * judgement which it continues.
- */
-__noinline __u32 judge_automatic(__u32 id, __u64 revision_and_row, __u32 address, __u32 protocol,
-				 __u32 range)
+/* Intervals of ports that automatic_next looks at; the verifier follows each turn of a
+ * loop, so two short loops cost it less than a long one. */
+#define PORTS_AT_ONCE 8
+_Static_assert(MAX_PORT_INTERVALS % PORTS_AT_ONCE == 0, "all are looked at");
+
+/* What automatic_next adds to a verdict. */
+#define AUTOMATIC_MORE (1ULL << 32)
+/* ... which is the answer, whatever was found before. */
+#define AUTOMATIC_FAILED (1ULL << 33)
+
+/* automatic_next returns the strictest verdict over some of the intervals of ports from
+ * which the kernel may choose, beginning with the one of an index. It takes the active
+ * tables and compares their number with that of the judgement which it continues.
+ * `classes` are those of protocol and address: protocol << 32 | address. */
+__noinline __u64 automatic_next(__u32 id, __u64 begun, __u64 classes, __u64 index, __u32 last)
 {
 	struct judgement judgement;
 	__u32 strictest = 0;
 	const struct table *ports;
-	__u64 index;
 	int i;
 
-	if (!fetch_intervals(&judgement, id, revision_and_row))
+	if (!fetch_intervals(&judgement, id, begun))
+		return AUTOMATIC_FAILED | (__u32)judgement.answer;
+	ports = &judgement.intervals->tables[TABLE_PORTS];
+	for (i = 0; i < PORTS_AT_ONCE; i++, index++) {
+		const struct interval *interval;
+
+		if (index >= ports->count)
+			return strictest;
+		interval = interval_at(judgement.tables, ports->at, index);
+		if (!interval)
+			return AUTOMATIC_FAILED | UNDECIDED_DENY;
+		if (interval->start > last)
+			return strictest;
+		strictest = stricter(strictest, verdict_of(&judgement, classes, interval->class,
+							   classes >> 32, 0));
+	}
+	return AUTOMATIC_MORE | strictest;
+}
+
+/* judge_automatic returns the strictest verdict over the ports that the kernel may choose:
+ * first << 16 | last. */
+__noinline __u32 judge_automatic(__u32 id, __u64 begun, __u64 classes, __u32 range)
+{
+	__u64 found = AUTOMATIC_MORE, index;
+	struct judgement judgement;
+	const struct table *ports;
+	__u32 strictest = 0;
+	int i;
+
+	if (!fetch_intervals(&judgement, id, begun))
 		return judgement.answer;
 	ports = &judgement.intervals->tables[TABLE_PORTS];
 	index = index_of(ports->at, ports->count, range >> 16);
-	for (i = 0; i < MAX_PORT_INTERVALS; i++, index++) {
-		const struct interval *interval = interval_at(judgement.tables, ports->at, index);
-
-		if (!interval)
-			return UNDECIDED_DENY;
-		if (i && (index >= ports->count || interval->start > (range & 0xffff)))
-			return strictest;
-		strictest = stricter(strictest,
-				     verdict_of(&judgement, address, interval->class, protocol, 0));
+	if (index == NOT_FOUND)
+		return UNDECIDED_DENY;
+	for (i = 0; i < MAX_PORT_INTERVALS / PORTS_AT_ONCE && found & AUTOMATIC_MORE; i++) {
+		found = automatic_next(id, begun, classes, index, range & 0xffff);
+		if (found & AUTOMATIC_FAILED)
+			return found;
+		strictest = stricter(strictest, found);
+		index += PORTS_AT_ONCE;
 	}
-	return UNDECIDED_DENY; /* too many to look at */
+	/* Else there are too many to look at. */
+	return found & AUTOMATIC_MORE ? UNDECIDED_DENY : strictest;
 }
 
 /* What judge_socket takes as a number: an object without its address. */
@@ -66,8 +101,9 @@ static __always_inline __u32 judge_address(const struct judgement *judgement, __
 	if (!any_port || object->port || !has_ports(object->protocol))
 		return verdict;
 	automatic =
-		judge_automatic(judgement->id, judgement->number | judgement->row, address,
-				protocol, object->automatic_first << 16 | object->automatic_last);
+		judge_automatic(judgement->id, judgement->number | judgement->row,
+				address | (__u64)protocol << 32,
+				(__u32)object->automatic_first << 16 | object->automatic_last);
 	if (automatic == RETRY)
 		return RETRY;
 	return stricter(verdict, automatic & ~FLAG_ANY_PORT);

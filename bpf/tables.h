@@ -64,17 +64,17 @@ static __always_inline __s64 is_less(const __u32 *key, const __u32 *start, int w
 }
 
 /*
- * search returns the index of the last entry whose number is not greater than
- * the key; NOT_FOUND when there is none. Entries have `size` words and begin
- * with their number. 2^steps is more than there are.
+ * narrow halves an interval of indices, low | high << 32, `steps` times at most, so that
+ * the first entry whose number is greater than the key stays in it; NOT_FOUND when the
+ * tables are damaged. Entries have `size` words and begin with their number.
  *
  * The two outcomes of a comparison are merged by masks, not by a branch: the
  * verifier would follow each path of a branch through all steps that remain.
  */
-static __always_inline __u64 search(void *tables, __u32 at, __u32 count, __u32 size,
+static __always_inline __u64 narrow(void *tables, __u32 at, __u32 size, __u64 interval,
 				    const __u32 *key, int words, int steps)
 {
-	__u64 low = 0, high = count;
+	__u64 low = (__u32)interval, high = interval >> 32;
 	int i;
 
 	for (i = 0; i < steps && low < high; i++) {
@@ -89,7 +89,17 @@ static __always_inline __u64 search(void *tables, __u32 at, __u32 count, __u32 s
 		high = (middle & less) | (high & ~less);
 		low = (low & less) | ((middle + 1) & ~less);
 	}
-	return low - 1;
+	return low | high << 32;
+}
+
+/* search returns the index of the last entry whose number is not greater than the key;
+ * NOT_FOUND when there is none. 2^steps is more than there are entries. */
+static __always_inline __u64 search(void *tables, __u32 at, __u32 count, __u32 size,
+				    const __u32 *key, int words, int steps)
+{
+	__u64 found = narrow(tables, at, size, (__u64)count << 32, key, words, steps);
+
+	return found == NOT_FOUND ? NOT_FOUND : (__u64)(__u32)found - 1;
 }
 
 /* The entry of a table by its index; NULL when the index is NOT_FOUND or the
@@ -107,15 +117,37 @@ static __always_inline const void *entry_at(void *tables, __u32 at, __u64 index,
 
 #define ENTRY_WORDS(type) (sizeof(type) / sizeof(__u32))
 
-/* index_of returns the index of the interval of the active revision in which a
- * number lies. */
-__noinline __u64 index_of(__u32 at, __u32 count, __u32 number)
+/* Steps that narrow_numbers takes at once: the verifier follows each turn of a loop, so two
+ * short loops cost it less than a long one. */
+#define STEPS_AT_ONCE 5
+_Static_assert(MAX_STEPS % STEPS_AT_ONCE == 0, "no fewer steps than MAX_STEPS");
+
+/* narrow_numbers is narrow() for intervals of the active revision. */
+__noinline __u64 narrow_numbers(__u32 at, __u64 interval, __u32 number)
 {
 	void *tables = tables_in(SLOT_ACTIVE);
 
 	if (!tables)
 		return NOT_FOUND;
-	return search(tables, at, count, ENTRY_WORDS(struct interval), &number, 1, MAX_STEPS);
+	return narrow(tables, at, ENTRY_WORDS(struct interval), interval, &number, 1,
+		      STEPS_AT_ONCE);
+}
+
+/* index_of returns the index of the interval of the active revision in which a
+ * number lies. */
+__noinline __u64 index_of(__u32 at, __u32 count, __u32 number)
+{
+	__u64 interval = (__u64)count << 32;
+	int i;
+
+	for (i = 0; i < MAX_STEPS / STEPS_AT_ONCE; i++) {
+		interval = narrow_numbers(at, interval, number);
+		if (interval == NOT_FOUND)
+			return NOT_FOUND;
+		if ((__u32)interval >= interval >> 32)
+			break;
+	}
+	return (__u64)(__u32)interval - 1;
 }
 
 static __always_inline const struct interval *interval_at(void *tables, __u32 at, __u64 index)
@@ -132,17 +164,36 @@ static __always_inline __u64 class_in_intervals(void *tables, __u32 at, __u32 co
 	return interval ? interval->class : NOT_FOUND;
 }
 
-/* class_in_intervals6 returns the class of an IPv6 address, given in two halves
- * in network byte order. */
-static __noinline __u64 class_in_intervals6(void *tables, __u32 at, __u32 count, __u64 first,
-					    __u64 second)
+/* narrow_addresses is narrow() for intervals of IPv6 addresses of the active revision; the
+ * address comes in two halves in network byte order. */
+__noinline __u64 narrow_addresses(__u32 at, __u64 interval, __u64 first, __u64 second)
 {
+	void *tables = tables_in(SLOT_ACTIVE);
 	__u32 key[4] = {bpf_ntohl(first), bpf_ntohl(first >> 32), bpf_ntohl(second),
 			bpf_ntohl(second >> 32)};
-	__u64 index = search(tables, at, count, ENTRY_WORDS(struct interval6), key, 4, MAX_STEPS);
-	const struct interval6 *interval =
-		entry_at(tables, at, index, ENTRY_WORDS(struct interval6));
 
+	if (!tables)
+		return NOT_FOUND;
+	return narrow(tables, at, ENTRY_WORDS(struct interval6), interval, key, 4, STEPS_AT_ONCE);
+}
+
+/* class_in_intervals6 returns the class of an IPv6 address, given in two halves
+ * in network byte order. */
+static __always_inline __u64 class_in_intervals6(void *tables, __u32 at, __u32 count, __u64 first,
+						 __u64 second)
+{
+	__u64 range = (__u64)count << 32;
+	const struct interval6 *interval;
+	int i;
+
+	for (i = 0; i < MAX_STEPS / STEPS_AT_ONCE; i++) {
+		range = narrow_addresses(at, range, first, second);
+		if (range == NOT_FOUND)
+			return NOT_FOUND;
+		if ((__u32)range >= range >> 32)
+			break;
+	}
+	interval = entry_at(tables, at, (__u64)(__u32)range - 1, ENTRY_WORDS(struct interval6));
 	return interval ? interval->class : NOT_FOUND;
 }
 

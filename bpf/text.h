@@ -10,6 +10,11 @@
 
 #include "run.h"
 
+/* Names that are passed at once: the verifier follows each turn of a loop, so two short
+ * loops, one in another function, cost it less than a long one. */
+#define NAMES_AT_ONCE 4
+_Static_assert(MAX_CHAIN % NAMES_AT_ONCE == 0 && MAX_COMPONENTS % NAMES_AT_ONCE == 0, "all are passed");
+
 /* What store_* return when a text does not fit or cannot be read. */
 #define TEXT_FAILED ((__u32)-1)
 
@@ -35,23 +40,33 @@ __noinline __u32 store_name(__u32 at)
 	return at + 1 + length;
 }
 
-/* store_next appends the next name of scratch->chain. */
+/* store_next appends the next names of scratch->chain, NAMES_AT_ONCE at most. */
 __noinline __u32 store_next(__u32 at)
 {
 	struct scratch *scratch = current_scratch();
-	__u64 left, link;
+	int i;
 
 	if (!scratch)
 		return TEXT_FAILED;
-	left = scratch->left;
-	if (!left || left > MAX_CHAIN)
-		return TEXT_FAILED;
-	left--;
-	scratch->left = left;
-	link = link_at(scratch, left);
-	if (link & CHAIN_ROOT)
-		return at;
-	return read_name(link) ? store_name(at) : TEXT_FAILED;
+	for (i = 0; i < NAMES_AT_ONCE; i++) {
+		__u64 left = scratch->left, link;
+
+		if (!left)
+			break;
+		if (left > MAX_CHAIN)
+			return TEXT_FAILED;
+		left--;
+		scratch->left = left;
+		link = link_at(scratch, left);
+		if (link & CHAIN_ROOT)
+			continue;
+		if (!read_name(link))
+			return TEXT_FAILED;
+		at = store_name(at);
+		if (at == TEXT_FAILED)
+			break;
+	}
+	return at;
 }
 
 /* store_path appends the names of scratch->chain. */
@@ -63,7 +78,7 @@ __noinline __u32 store_path(__u32 at)
 	if (!scratch)
 		return TEXT_FAILED;
 	scratch->left = scratch->count;
-	for (i = 0; i < MAX_CHAIN; i++) {
+	for (i = 0; i < MAX_CHAIN / NAMES_AT_ONCE; i++) {
 		if (!scratch->left || at == TEXT_FAILED)
 			break;
 		at = store_next(at);
@@ -91,51 +106,45 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *node)
 	return BPF_CORE_READ(node, parent);
 }
 
-/* collect_cgroup puts the directories of a control group into the chain; false when
- * there are more than there is room for: the end of a path is no path. */
-__noinline int collect_cgroup(__u64 number)
+/* Directories of a control group that are collected at once. */
+#define GROUPS_AT_ONCE 8
+
+/* collect_cgroup puts directories of a control group into the chain, from one upwards, and
+ * returns the next one; 0 when those were all. */
+__noinline __u64 collect_cgroup(__u64 number)
 {
 	struct scratch *scratch = current_scratch();
 	struct kernfs_node *node = (void *)number;
 	int i;
 
 	if (!scratch)
-		return false;
-	scratch->count = 0;
-	for (i = 0; i <= MAX_COMPONENTS; i++) {
+		return number;
+	for (i = 0; i < GROUPS_AT_ONCE; i++) {
 		struct kernfs_node *parent = parent_of(node);
 		__u32 count = scratch->count;
 
 		if (!parent)
-			return true;
-		if (count >= MAX_COMPONENTS)
-			return false;
+			return 0;
 		add_link(scratch, count, (__u64)BPF_CORE_READ(node, name));
 		scratch->count = count + 1;
 		node = parent;
 	}
-	return false;
+	return (__u64)node;
 }
 
-/* store_cgroup appends the path of a task's control group, which becomes that of
- * scratch->next. */
-__noinline __u32 store_cgroup(__u32 at, __u64 task)
+/* store_group appends the next directories of a control group, NAMES_AT_ONCE at most. */
+__noinline __u32 store_group(__u32 at)
 {
-	struct kernfs_node *node = node_of_cgroup(task);
 	struct scratch *scratch = current_scratch();
 	int i;
 
 	if (!scratch)
 		return TEXT_FAILED;
-	scratch->next.cgroup = BPF_CORE_READ(node, id);
-	if (!collect_cgroup((__u64)node))
-		return TEXT_FAILED;
-	scratch->left = scratch->count;
-	for (i = 0; i < MAX_COMPONENTS; i++) {
+	for (i = 0; i < NAMES_AT_ONCE; i++) {
 		__u64 left = scratch->left;
 		long length;
 
-		if (!left || left > MAX_COMPONENTS)
+		if (!left)
 			break;
 		left--;
 		scratch->left = left;
@@ -151,27 +160,58 @@ __noinline __u32 store_cgroup(__u32 at, __u64 task)
 	return at;
 }
 
-/* text_next steps over the next name of the text and reports whether there was one. */
+/* store_cgroup appends the path of a task's control group, which becomes that of
+ * scratch->next. It fails when there are more directories than there is room for: the end
+ * of a path is no path. */
+__noinline __u32 store_cgroup(__u32 at, __u64 task)
+{
+	struct kernfs_node *node = node_of_cgroup(task);
+	struct scratch *scratch = current_scratch();
+	__u64 next = (__u64)node;
+	int i;
+
+	if (!scratch)
+		return TEXT_FAILED;
+	scratch->next.cgroup = BPF_CORE_READ(node, id);
+	scratch->count = 0;
+	for (i = 0; i <= MAX_COMPONENTS / GROUPS_AT_ONCE && next; i++)
+		next = collect_cgroup(next);
+	if (next || scratch->count > MAX_COMPONENTS)
+		return TEXT_FAILED;
+	scratch->left = scratch->count;
+	for (i = 0; i < MAX_COMPONENTS / NAMES_AT_ONCE; i++) {
+		if (!scratch->left || at == TEXT_FAILED)
+			break;
+		at = store_group(at);
+	}
+	return at;
+}
+
+/* text_next steps over the next names of the text, NAMES_AT_ONCE at most, and reports
+ * whether there were so many. */
 __noinline int text_next(__u32 slot)
 {
 	struct scratch *scratch = current_scratch();
-	__u64 here;
-	__u32 length;
+	int i;
 
 	if (!scratch)
 		return false;
-	here = scratch->at;
-	if (here >= scratch->end || scratch->path.accept & STATE_STAYS)
-		return false;
-	barrier_var(here); /* the verifier has to see one register */
-	here &= MAX_TEXT - 1;
-	length = scratch->spare.text[here];
-	scratch->at = here + 1 + length;
-	scratch->name_length = length;
-	if (bpf_probe_read_kernel(scratch->name, mask_length(length),
-				  &scratch->spare.text[here] + 1))
-		return false;
-	scratch->path = state_of(step(slot, number_of(scratch->path)));
+	for (i = 0; i < NAMES_AT_ONCE; i++) {
+		__u64 here = scratch->at;
+		__u32 length;
+
+		if (here >= scratch->end || scratch->path.accept & STATE_STAYS)
+			return false;
+		barrier_var(here); /* the verifier has to see one register */
+		here &= MAX_TEXT - 1;
+		length = scratch->spare.text[here];
+		scratch->at = here + 1 + length;
+		if (bpf_probe_read_kernel(scratch->name, mask_length(length),
+					  &scratch->spare.text[here] + 1))
+			return false;
+		end_name(scratch, length);
+		scratch->path = state_of(step(slot, number_of(scratch->path)));
+	}
 	return true;
 }
 
@@ -185,7 +225,7 @@ static __always_inline __u32 run_text(struct scratch *scratch, __u32 slot, __u64
 	scratch->path = state_of(start);
 	scratch->at = at;
 	scratch->end = end;
-	for (i = 0; i <= MAX_COMPONENTS; i++)
+	for (i = 0; i <= MAX_COMPONENTS / NAMES_AT_ONCE; i++)
 		if (!text_next(slot))
 			break;
 	return scratch->path.accept & CLASS_MASK;

@@ -35,40 +35,52 @@ static __always_inline __u64 address_of(const void *base, const void *pointer)
 	return bpf_rdonly_cast ? distance(base, pointer) : (__u64)pointer;
 }
 
-/* chain_of returns the chain of a directory as it is in a mount, 0 for one that leads
- * nowhere or is too long. */
-__noinline __u64 chain_of(__u64 directory, __u64 mnt)
+/* Components and mounts that are hashed at once, as in collect_next(). */
+#define HASHED_AT_ONCE 8
+
+/* What chain_next returns. */
+enum hashed { HASHED_MORE = 0, HASHED_ALL, HASHED_ASTRAY };
+
+/* chain_next hashes some components and mounts on the way up, from scratch->dentry and
+ * scratch->mount into scratch->above_chain. */
+__noinline int chain_next(void)
 {
-	struct mount *mount = (void *)(mnt - bpf_core_field_offset(struct mount, mnt)), *above;
-	struct dentry *dentry = (void *)directory, *parent;
+	struct scratch *scratch = current_scratch();
+	struct mount *mount, *above;
+	struct dentry *dentry, *parent;
 	struct inode *inode;
-	__u64 hash = hash_key[0];
 	__u32 slot = 0;
 	/* Any address that is the same for all. */
 	const void *base = bpf_map_lookup_elem(&directories, &slot);
+	__u64 hash;
 	int i;
 
-	if (!base)
-		return 0;
+	if (!scratch || !base)
+		return HASHED_ASTRAY;
+	mount = (void *)scratch->mount;
+	dentry = (void *)scratch->dentry;
+	hash = scratch->above_chain;
 	if (bpf_rdonly_cast) {
 		mount = CAST(mount);
 		dentry = CAST(dentry);
 	}
-	for (i = 0; i < MAX_KEPT_CHAIN; i++) {
+	for (i = 0; i < HASHED_AT_ONCE; i++) {
 		if (dentry == READ(mount, mnt.mnt_root)) {
 			above = READ(mount, mnt_parent);
 			hash = mix(hash, address_of(base, mount));
 			/* Itself, unless it got a place in its filesystem meanwhile. */
 			hash = mix(hash, address_of(base, READ(dentry, d_parent)));
-			if (above == mount)
-				return hash;
+			if (above == mount) {
+				scratch->above_chain = hash;
+				return HASHED_ALL;
+			}
 			dentry = READ(mount, mnt_mountpoint);
 			mount = above;
 			continue;
 		}
 		parent = READ(dentry, d_parent);
 		if (parent == dentry || !parent)
-			return 0;
+			return HASHED_ASTRAY;
 		inode = READ(dentry, d_inode);
 		hash = mix(hash, address_of(base, dentry));
 		hash = mix(hash, (__u64)READ(dentry, d_name.len) << 32 | READ(dentry, d_name.hash));
@@ -76,7 +88,24 @@ __noinline __u64 chain_of(__u64 directory, __u64 mnt)
 		hash = mix(hash, READ(inode, i_ino) ^ (__u64)sequence_of(dentry) << 32);
 		dentry = parent;
 	}
-	return 0;
+	scratch->mount = (__u64)mount;
+	scratch->dentry = (__u64)dentry;
+	scratch->above_chain = hash;
+	return HASHED_MORE;
+}
+
+/* find_chain makes scratch->above_chain the chain of the directory scratch->dentry as it
+ * is in the mount of the object, 0 for one that leads nowhere or is too long. */
+static __always_inline void find_chain(struct scratch *scratch, struct mount *mount)
+{
+	int hashed = HASHED_MORE, i;
+
+	scratch->mount = (__u64)mount;
+	scratch->above_chain = hash_key[0];
+	for (i = 0; i < MAX_KEPT_CHAIN / HASHED_AT_ONCE && hashed == HASHED_MORE; i++)
+		hashed = chain_next();
+	if (hashed != HASHED_ALL)
+		scratch->above_chain = 0;
 }
 
 static __always_inline __u64 check_of_directory(struct scratch *scratch,
@@ -130,7 +159,7 @@ __noinline int enter_directory(__u32 id)
 	if (!scratch->dentry || scratch->dentry == scratch->object.dentry)
 		return NOT_KEPT;
 	scratch->number = active_number();
-	scratch->above_chain = chain_of(scratch->dentry, scratch->object.mnt);
+	find_chain(scratch, mount);
 	slot = slot_of(scratch, id);
 	if (!scratch->above_chain || !slot)
 		return NOT_KEPT;
