@@ -30,42 +30,37 @@ __noinline __u32 glob_bytes(__u32 slot, __u32 state, __u64 at)
 	struct scratch *scratch = current_scratch();
 	void *tables = tables_in(slot);
 	const struct revision *revision;
-	__u32 length, i;
+	__u64 bytes, left;
 
-	if (!scratch || !tables || at > MAX_NAME + 1 - GLOB_BYTES)
+	if (!scratch || !tables || at > MAX_NAME + 1 - GLOB_BYTES || at % GLOB_BYTES)
 		return 0;
 	revision = revision_of(tables);
 	if (!revision)
 		return 0;
-	length = scratch->name_length;
-	for (i = 0; i < GLOB_BYTES; i++) {
-		__u32 byte = ((const __u8 *)scratch->name)[at + i], class;
+	/* The bytes in one register, and how many of them count: there is little stack. */
+	bytes = scratch->name[at / GLOB_BYTES];
+	left = scratch->name_length - at;
+	for (int i = 0; i < GLOB_BYTES && left; i++, left--, bytes >>= 8) {
+		__u32 class = word_at(tables, revision->glob_bytes + (bytes & 0xff) / 4) >>
+				      bytes % 4 * 8 & 0xff;
 
-		if (at + i >= length)
-			break;
-		class = word_at(tables, revision->glob_bytes + byte / 4) >> byte % 4 * 8 & 0xff;
 		state = word_at(tables, revision->glob_next + state * revision->glob_columns + class);
 	}
 	return state;
 }
 
 /* glob_class returns which globs scratch->name matches. */
-__noinline __u32 glob_class(__u32 slot)
+static __always_inline __u32 glob_class(struct scratch *scratch, __u32 slot)
 {
-	struct scratch *scratch = current_scratch();
-	void *tables = tables_in(slot);
+	__u32 state = 0, length = scratch->name_length, i;
 	const struct revision *revision;
-	__u32 state = 0, length, i;
+	void *tables;
 
-	if (!scratch || !tables)
-		return 0;
-	revision = revision_of(tables);
-	if (!revision)
-		return 0;
-	length = scratch->name_length;
 	for (i = 0; i < MAX_NAME + 1 && i < length; i += GLOB_BYTES)
 		state = glob_bytes(slot, state, i);
-	return word_at(tables, revision->glob_accept + state);
+	tables = tables_in(slot);
+	revision = tables ? revision_of(tables) : NULL;
+	return revision ? word_at(tables, revision->glob_accept + state) : 0;
 }
 
 static __always_inline __u64 hash_glob(__u32 state, __u32 class)
@@ -93,7 +88,7 @@ static __always_inline __u64 step_of(struct scratch *scratch, __u32 slot, __u64 
 	if (!(state.accept & STATE_WILD))
 		return DEAD;
 	if (state.accept & STATE_GLOBS)
-		class = glob_class(slot);
+		class = glob_class(scratch, slot);
 	to = find(slot, hash_glob(state.number, class));
 	if (to == NO_STATE && class)
 		to = find(slot, hash_glob(state.number, 0));
