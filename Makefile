@@ -17,8 +17,10 @@ TEST ?=
 # The packages with tests of the build tag vm. One guest a kernel runs them in turn.
 VM_TESTS ?= ./test/kernel/... ./test/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
 # Those of them that test subjects, the manager, the daemon and the command. They take long, many since they load the guard
-# again and again, so they run on the oldest kernel, the newest and one between; make test-full runs them on all.
-VM_ENDS ?= ./test/kernel/alerts,./test/kernel/load,./test/kernel/manager,./test/kernel/subjects,./test/kernel/takeover,./cmd/ebpfguard/vm
+# again and again, so they run on the oldest kernel, the newest and one between; what takes longest on that one alone.
+# make test-full runs them on all.
+VM_ENDS ?= ./test/kernel/alerts,./test/kernel/manager,./test/kernel/subjects,./test/kernel/takeover,./cmd/ebpfguard/vm
+VM_ONCE ?= ./test/kernel/load
 # What these tests need in the guest.
 VM_PACKAGES ?= dash,bash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light,passwd,sudo,util-linux,mount,e2fsprogs
 VM_MODULES ?= sctp,smc?,overlay,fuse?,loop,erofs?,binfmt_misc,l2tp_ip?,dccp?,dccp_ipv4?,rds?,rds_tcp?
@@ -57,7 +59,7 @@ SUITE = $(GO) run ./internal/vmtest/suite -tags vm -arch '$(ARCH)' -packages '$(
 .PHONY: test-vm
 test-vm: bin/$(ARCH)/ebpfguard ## the kernel tests alone
 	@scripts/install-tools $(VM_TOOLS)
-	$(SUITE) -kernels '$(KERNELS)' -ends '$(VM_ENDS)' -run '$(RUN)' -output '$(VM_OUTPUT)' $(VM_TESTS)
+	$(SUITE) -kernels '$(KERNELS)' -ends '$(VM_ENDS)' -once '$(VM_ONCE)' -run '$(RUN)' -output '$(VM_OUTPUT)' $(VM_TESTS)
 	@if [ '$(ARCH)' = amd64 ] && grep -q '^ *coverage: ' '$(VM_OUTPUT)'; then \
 		$(GO) run ./test/coverage/table -check docs/coverage.md $(if $(filter all,$(KERNELS)),,-partial) '$(VM_OUTPUT)'; \
 	fi

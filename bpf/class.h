@@ -209,17 +209,20 @@ static __always_inline void classify(struct subject *subject, struct scratch *sc
 	set_class(subject, class, scratch->spare.until, uid);
 }
 
-/* uid_of returns the user of the current task. */
+/* uid_of returns the user of the current task, where that has to be fast. */
 static __always_inline __u32 uid_of(struct task_struct *current)
 {
-	if (task_storage)
+	if (SINCE_6_2)
 		return current->cred->uid.val;
 	return bpf_get_current_uid_gid();
 }
 
+/* current_uid is uid_of where it need not be: each pointer of a trusted one that is
+ * followed has the verifier search all of the kernel's types (kernel/bpf/btf.c,
+ * btf_nested_type_is_trusted). */
 static __always_inline __u32 current_uid(void)
 {
-	return uid_of(current_task());
+	return bpf_get_current_uid_gid();
 }
 
 #endif

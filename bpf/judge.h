@@ -177,23 +177,6 @@ static __always_inline __u64 judge_keys(__u32 id, __u64 begun, const struct key 
 	       verdict_of(&judgement, classes[0], classes[1], classes[2], classes[3]);
 }
 
-/* begin_known is begin_judgement(), checked once by the verifier. */
-__noinline __u64 begin_known(__u32 id)
-{
-	return begin_judgement(id);
-}
-
-/* begin_anew is begin() for another try. */
-static __always_inline __u64 begin_anew(__u32 id)
-{
-	__u64 begun = begin_known(id);
-
-	if ((__u32)begun != ROW_RETRY)
-		return begun;
-	refresh_class();
-	return begin_known(id);
-}
-
 /* JUDGE(try, id, once, arguments) is what once(id, begun, arguments) answers, asked anew
  * as long as that is RETRY. The arguments are evaluated at each try, of which `try` is
  * the number. */

@@ -62,8 +62,20 @@ struct {
 	__type(value, struct operation_counters);
 } counters SEC(".maps");
 
+/*
+ * The object is compiled twice, and the loader takes the one for its kernel (internal/bpf,
+ * object.go). Since 6.2 what belongs to a task lives in task storage, and a pointer can be
+ * taken for one to a type; before, it lives in hashes, and memory is read by a helper.
+ * Both in one object would double the time that loading takes: the verifier checks what it
+ * then cuts out, branch by branch.
+ */
+#ifdef BEFORE_6_2
+#define SINCE_6_2 false
+#else
+#define SINCE_6_2 true
+#endif
+
 /* Set by the loader before the programs are loaded. */
-volatile const bool task_storage = true;
 volatile const __u64 hash_key[2] = {};
 /* Addresses of the kernel's rename_lock and mount_lock, 0 when unknown. */
 volatile const __u64 rename_lock_at = 0, mount_lock_at = 0;

@@ -11,7 +11,7 @@
 #include "scratch.h"
 
 /* Since 6.2 (kernel/bpf/helpers.c). */
-extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
+extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym;
 
 #define CAST(pointer) \
 	((typeof(pointer))bpf_rdonly_cast(pointer, bpf_core_type_id_kernel(typeof(*(pointer)))))
@@ -20,9 +20,9 @@ extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym __weak;
  * to the verifier: it can be compared and kept, but not calculated with, see
  * distance(). The pointer is a variable: an expression that goes through a struct of
  * ours, READ(scratch->inode, i_ino), would be looked up in the kernel as well. */
-#define READ(pointer, ...)                                      \
-	(bpf_rdonly_cast ? ___arrow(CAST(pointer), __VA_ARGS__) \
-			 : BPF_CORE_READ(pointer, __VA_ARGS__))
+#define READ(pointer, ...)                                \
+	(SINCE_6_2 ? ___arrow(CAST(pointer), __VA_ARGS__) \
+		   : BPF_CORE_READ(pointer, __VA_ARGS__))
 
 /* distance returns how far a pointer is from another. The verifier lets nothing
  * else be calculated with pointers. */

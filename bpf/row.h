@@ -68,6 +68,12 @@ static __always_inline __u64 begin_judgement(__u32 id)
 	return begin_by(id, &subject);
 }
 
+/* begin_known is begin_judgement, checked once by the verifier. */
+__noinline __u64 begin_known(__u32 id)
+{
+	return begin_judgement(id);
+}
+
 /* begin is begin_judgement for a task that may have to be looked up first. */
 static __always_inline __u64 begin(__u32 id)
 {
@@ -76,7 +82,18 @@ static __always_inline __u64 begin(__u32 id)
 	if ((__u32)begun != ROW_RETRY)
 		return begun;
 	refresh_class();
-	return begin_judgement(id);
+	return begin_known(id);
+}
+
+/* begin_anew is begin for another try. */
+static __always_inline __u64 begin_anew(__u32 id)
+{
+	__u64 begun = begin_known(id);
+
+	if ((__u32)begun != ROW_RETRY)
+		return begun;
+	refresh_class();
+	return begin_known(id);
 }
 
 /* is_unrestricted reports whether the current task can be refused nothing. */

@@ -8,8 +8,8 @@
  * need another home for them: 5.10 has no task storage, and before 6.2
  * bpf_task_storage_get() fails while another task that was preempted holds the
  * processor's storage lock (kernel/bpf/bpf_task_storage.c). There the loader makes the
- * same maps hashes keyed by the address of the task and sets task_storage to false;
- * task_free (subject.h) removes the entries.
+ * same maps hashes keyed by the address of the task; task_free (subject.h) removes the
+ * entries.
  */
 #ifndef EBPFGUARD_SCRATCH_H
 #define EBPFGUARD_SCRATCH_H
@@ -177,14 +177,12 @@ struct {
 /* What a new hash entry is filled with. */
 static const __u8 zeros[sizeof(struct alert_buffer)];
 
-/* task_get returns the storage of a task; NULL when there is none. The
- * verifier knows task_storage and never sees the branch that the kernel does
- * not offer. */
+/* task_get returns the storage of a task; NULL when there is none. */
 static __always_inline void *task_get(void *map, struct task_struct *task)
 {
 	__u64 key = (__u64)task;
 
-	return task_storage ? bpf_task_storage_get(map, (void *)task, NULL, 0)
+	return SINCE_6_2 ? bpf_task_storage_get(map, (void *)task, NULL, 0)
 			    : bpf_map_lookup_elem(map, &key);
 }
 
@@ -195,7 +193,7 @@ static __always_inline void *current_get_or_make(void *map)
 	__u64 key;
 	void *value;
 
-	if (task_storage)
+	if (SINCE_6_2)
 		return bpf_task_storage_get(map, bpf_get_current_task_btf(), NULL,
 					    BPF_LOCAL_STORAGE_GET_F_CREATE);
 	key = bpf_get_current_task();
@@ -221,7 +219,7 @@ static __always_inline void delete_alert_buffer(void)
 {
 	__u64 key;
 
-	if (task_storage) {
+	if (SINCE_6_2) {
 		bpf_task_storage_delete(&alert_buffers, bpf_get_current_task_btf());
 		return;
 	}

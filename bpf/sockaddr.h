@@ -170,7 +170,7 @@ static __always_inline bool read_address(union raw_address *raw, const void *add
 {
 	bool whole = length >= SIN6_LEN_RFC2133;
 
-	if (!bpf_rdonly_cast)
+	if (!SINCE_6_2)
 		return !bpf_probe_read_kernel(
 			raw, whole ? SIN6_LEN_RFC2133 : sizeof(struct sockaddr_in), address);
 	/* What the kernel copied there itself is readable. */

@@ -20,7 +20,7 @@
 
 static __always_inline struct task_struct *current_task(void)
 {
-	return task_storage ? (void *)bpf_get_current_task_btf() : (void *)bpf_get_current_task();
+	return SINCE_6_2 ? (void *)bpf_get_current_task_btf() : (void *)bpf_get_current_task();
 }
 
 /* begin_subject makes scratch->next one that is nothing yet. */
@@ -106,7 +106,7 @@ static __always_inline struct subject *label(struct task_struct *task, struct su
 {
 	__u64 key = (__u64)task;
 
-	if (task_storage)
+	if (SINCE_6_2)
 		return bpf_task_storage_get(&tasks, (void *)task, subject,
 					    BPF_LOCAL_STORAGE_GET_F_CREATE);
 	bpf_map_update_elem(&tasks, &key, subject, flags);

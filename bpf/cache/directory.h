@@ -32,7 +32,7 @@ struct {
 /* address_of returns a number that stands for a pointer. */
 static __always_inline __u64 address_of(const void *base, const void *pointer)
 {
-	return bpf_rdonly_cast ? distance(base, pointer) : (__u64)pointer;
+	return SINCE_6_2 ? distance(base, pointer) : (__u64)pointer;
 }
 
 /* Components and mounts that are hashed at once, as in collect_next(). */
@@ -60,7 +60,7 @@ __noinline int chain_next(void)
 	mount = (void *)scratch->mount;
 	dentry = (void *)scratch->dentry;
 	hash = scratch->above_chain;
-	if (bpf_rdonly_cast) {
+	if (SINCE_6_2) {
 		mount = CAST(mount);
 		dentry = CAST(dentry);
 	}

@@ -19,7 +19,7 @@ static __always_inline __u32 count_at(__u64 lock)
 
 	if (!lock)
 		return 0;
-	if (bpf_rdonly_cast)
+	if (SINCE_6_2)
 		return CAST((struct seqcount *)lock)->sequence;
 	/* Not every kernel that lacks the cast has a type of this name. */
 	bpf_probe_read_kernel(&count, sizeof(count), (void *)lock);

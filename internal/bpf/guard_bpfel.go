@@ -106,7 +106,6 @@ const (
 	GuardVarRenameLockAt        = "rename_lock_at"
 	GuardVarSetattrDentry       = "setattr_dentry"
 	GuardVarSetxattrDentry      = "setxattr_dentry"
-	GuardVarTaskStorage         = "task_storage"
 	GuardVarUnusedAbi           = "unused_abi"
 )
 
@@ -254,7 +253,6 @@ type GuardVariableSpecs struct {
 	RenameLockAt      *ebpf.VariableSpec `ebpf:"rename_lock_at"`
 	SetattrDentry     *ebpf.VariableSpec `ebpf:"setattr_dentry"`
 	SetxattrDentry    *ebpf.VariableSpec `ebpf:"setxattr_dentry"`
-	TaskStorage       *ebpf.VariableSpec `ebpf:"task_storage"`
 	UnusedAbi         *ebpf.VariableSpec `ebpf:"unused_abi"`
 }
 
@@ -327,7 +325,6 @@ type GuardVariables struct {
 	RenameLockAt      *ebpf.Variable `ebpf:"rename_lock_at"`
 	SetattrDentry     *ebpf.Variable `ebpf:"setattr_dentry"`
 	SetxattrDentry    *ebpf.Variable `ebpf:"setxattr_dentry"`
-	TaskStorage       *ebpf.Variable `ebpf:"task_storage"`
 	UnusedAbi         *ebpf.Variable `ebpf:"unused_abi"`
 }
 

@@ -37,7 +37,7 @@ type handover struct {
 var buildSalt string
 
 var programsHash = sync.OnceValue(func() string {
-	sum := sha256.Sum256(append([]byte(buildSalt), _GuardBytes...))
+	sum := sha256.Sum256(slices.Concat([]byte(buildSalt), _GuardBytes, _OlderBytes))
 	return hex.EncodeToString(sum[:6])
 })
 

@@ -126,7 +126,11 @@ func (o *Object) declare() (err error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return fmt.Errorf("lifting RLIMIT_MEMLOCK: %w", err)
 	}
-	o.declared, err = LoadGuard()
+	if o.hash {
+		o.declared, err = LoadOlder()
+	} else {
+		o.declared, err = LoadGuard()
+	}
 	return err
 }
 
@@ -189,7 +193,7 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 	}
 	renames, mounts := lockAddresses()
 	variables := map[string]any{
-		GuardVarHashKey: options.HashKey, GuardVarTaskStorage: !hash, GuardVarEnrich: options.Enrich,
+		GuardVarHashKey: options.HashKey, GuardVarEnrich: options.Enrich,
 		GuardVarRenameLockAt: renames, GuardVarMountLockAt: mounts,
 	}
 	if err := hookArguments(variables); err != nil {
@@ -213,11 +217,12 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 	return nil
 }
 
-// UsesHash reports whether what belongs to a task has to live in hashes, because
-// a look-up in task storage may fail on this kernel, or there is none; see
-// bpf/scratch.h. Look-ups are safe since they do not depend on the processor's
-// lock any more (6.2, the kernel function tells), and since that lock was
-// replaced by one in each storage (7.x, the lock's type tells).
+// UsesHash reports whether the programs are those for kernels before 6.2: what belongs to a
+// task has to live in hashes, because a look-up in task storage may fail on this kernel, or
+// there is none; see bpf/scratch.h. Look-ups are safe since they do not depend on the
+// processor's lock any more (6.2, a kernel function tells), and since that lock was
+// replaced by one in each storage (7.x, the lock's type tells). The others also read by
+// bpf_rdonly_cast (6.2).
 func UsesHash() (bool, error) {
 	cache := takeTypes()
 	defer giveTypes(cache)
@@ -225,19 +230,25 @@ func UsesHash() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("reading the kernel's BTF: %w", err)
 	}
-	var function *btf.Func
-	err = kernel.TypeByName("bpf_task_storage_get_recur", &function)
-	if err == nil {
-		return false, nil
+	has := func(function string) bool {
+		var f *btf.Func
+		if err = kernel.TypeByName(function, &f); errors.Is(err, btf.ErrNotFound) {
+			err = nil
+			return false
+		}
+		return err == nil
 	}
-	if !errors.Is(err, btf.ErrNotFound) {
-		return false, fmt.Errorf("looking for task storage in the kernel's BTF: %w", err)
+	if !has("bpf_rdonly_cast") {
+		return true, wrapTypes(err)
+	}
+	if has("bpf_task_storage_get_recur") || err != nil {
+		return false, wrapTypes(err)
 	}
 	var storage *btf.Struct
 	if err := kernel.TypeByName("bpf_local_storage", &storage); errors.Is(err, btf.ErrNotFound) {
 		return true, nil
 	} else if err != nil {
-		return false, fmt.Errorf("looking for local storage in the kernel's BTF: %w", err)
+		return false, wrapTypes(err)
 	}
 	for _, m := range storage.Members {
 		if lock, ok := m.Type.(*btf.Typedef); ok && m.Name == "lock" {
@@ -245,6 +256,13 @@ func UsesHash() (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+func wrapTypes(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("looking for task storage in the kernel's BTF: %w", err)
 }
 
 // Configure sets the options of an object that was taken over; the size of its alert

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 )
 
@@ -24,11 +25,20 @@ func TestRelocations(t *testing.T) {
 	for _, match := range regexp.MustCompile(`struct (\w+) \{|\} (\w+_t);`).FindAllSubmatch(header, -1) {
 		kernels[string(match[1])+string(match[2])] = true
 	}
-	object, err := LoadGuard()
-	if err != nil {
-		t.Fatal(err)
+	for of, load := range map[string]func() (*ebpf.CollectionSpec, error){"guard": LoadGuard, "older": LoadOlder} {
+		object, err := load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if relocated := checkRelocations(t, object, kernels); relocated == 0 {
+			t.Errorf("nothing is relocated in %s", of)
+		}
 	}
-	relocated := 0
+}
+
+// checkRelocations returns how many there are.
+func checkRelocations(t *testing.T, object *ebpf.CollectionSpec, kernels map[string]bool) (relocated int) {
+	t.Helper()
 	for name, program := range object.Programs {
 		for i := range program.Instructions {
 			relocation := btf.CORERelocationMetadata(&program.Instructions[i])
@@ -45,7 +55,41 @@ func TestRelocations(t *testing.T) {
 			}
 		}
 	}
-	if relocated == 0 {
-		t.Error("nothing is relocated")
+	return relocated
+}
+
+// TestObjectsAreAlike loads the one for older kernels by the names of the other.
+func TestObjectsAreAlike(t *testing.T) {
+	t.Parallel()
+	guard, err := LoadGuard()
+	if err != nil {
+		t.Fatal(err)
+	}
+	older, err := LoadOlder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, program := range guard.Programs {
+		if other := older.Programs[name]; other == nil || other.SectionName != program.SectionName {
+			t.Errorf("program %s: %v, for older kernels %v", name, program.SectionName, other)
+		}
+	}
+	for name, m := range guard.Maps {
+		other := older.Maps[name]
+		switch {
+		case other == nil || other.Type != m.Type || other.KeySize != m.KeySize || other.MaxEntries != m.MaxEntries || other.Flags != m.Flags:
+			t.Errorf("map %s: %v, for older kernels %v", name, m, other)
+		case other.ValueSize != m.ValueSize && !strings.HasPrefix(name, "."): // constants of the compiler's
+			t.Errorf("map %s: values of %d bytes, for older kernels of %d", name, m.ValueSize, other.ValueSize)
+		}
+	}
+	for name := range guard.Variables {
+		if older.Variables[name] == nil {
+			t.Errorf("variable %s is not in the object for older kernels", name)
+		}
+	}
+	if len(guard.Programs) != len(older.Programs) || len(guard.Maps) != len(older.Maps) || len(guard.Variables) != len(older.Variables) {
+		t.Errorf("%d programs, %d maps and %d variables; for older kernels %d, %d and %d", len(guard.Programs), len(guard.Maps),
+			len(guard.Variables), len(older.Programs), len(older.Maps), len(older.Variables))
 	}
 }

@@ -40,6 +40,8 @@ type Kernel struct {
 	// Between says that the kernel lies between two of the table that are tested whole. The suite runs the packages that
 	// its flag -ends names on the others only.
 	Between bool
+	// Usual marks the kernel on which the suite runs what its flag -once names: that of the current Debian.
+	Usual bool
 	// Features are what tests may Require and what must then be available.
 	Features []string
 }
@@ -100,6 +102,7 @@ var Kernels = []Kernel{
 		Package:    `^linux-image-(6\.12\.\d+\+deb13(?:\.\d+)?)-cloud-amd64$`,
 		CPU:        "max,cx16=off",
 		LSM:        withBPF,
+		Usual:      true,
 		Operations: operations,
 		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
 	},
@@ -155,6 +158,7 @@ var Kernels = []Kernel{
 		Package:    `^linux-image-(6\.12\.\d+\+deb13(?:\.\d+)?)-cloud-arm64$`,
 		CPU:        arm64CPU,
 		LSM:        withBPF,
+		Usual:      true,
 		Operations: operations,
 		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
 	},

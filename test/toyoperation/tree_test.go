@@ -98,9 +98,10 @@ func (tree *tree) generate(t *testing.T) {
 	into := filepath.Join(tree.dir, "tree/internal/bpf")
 	write(t, filepath.Join(tree.dir, "tree/internal/abi/layout.go"), "")
 	write(t, filepath.Join(into, "guard_bpfel.go"), "")
+	write(t, filepath.Join(into, "older_bpfel.go"), "")
 	directives := regexp.MustCompile(`(?m)^//go:generate (.*)$`).FindAllStringSubmatch(read(t, filepath.Join(root, "internal/bpf/generate.go")), -1)
-	if len(directives) != 2 {
-		t.Fatalf("internal/bpf has %d directives, want one for the object and one for the layout", len(directives))
+	if len(directives) != 3 {
+		t.Fatalf("internal/bpf has %d directives, want one for each object and one for the layout", len(directives))
 	}
 	for _, d := range directives {
 		command := strings.NewReplacer("../../bpf/", copied+"/", "guard_bpfel.o", into+"/guard_bpfel.o",
@@ -112,7 +113,7 @@ func (tree *tree) generate(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", command, err, out)
 		}
 	}
-	for _, file := range []string{"internal/abi/layout.go", "internal/bpf/guard_bpfel.go", "internal/bpf/guard_bpfel.o"} {
+	for _, file := range []string{"internal/abi/layout.go", "internal/bpf/guard_bpfel.go", "internal/bpf/guard_bpfel.o", "internal/bpf/older_bpfel.go", "internal/bpf/older_bpfel.o"} {
 		tree.overlay[file] = filepath.Join(tree.dir, "tree", file)
 	}
 }

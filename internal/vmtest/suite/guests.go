@@ -20,63 +20,93 @@ import (
 // slack is how much longer than the tests' own timeout a guest may run, so that they can report what hangs.
 const slack = time.Minute
 
-// testAll tests on several kernels side by side, each guest on one processor. The newest come first, which take longest,
-// and the last one to start may have as many guests as there are places, so that none is idle at the end. The output of
-// each is printed in one piece when it is done, that of a lone kernel as it comes.
+// testAll tests on several kernels side by side, each guest on one processor. The output of each is printed in one piece
+// when it is done, that of a lone kernel as it comes.
 func testAll(ctx context.Context, o options, kernels []vmtest.Kernel, binaries []binary, out io.Writer) []*result {
 	results := make([]*result, len(kernels))
 	places := make(chan struct{}, max(1, o.parallel))
 	out = &locked{to: out}
 	var printing sync.Mutex
 	var group sync.WaitGroup
-	for i, k := range slices.Backward(kernels) {
-		results[i] = newResult(k.Name)
-		all := o.testedOn(k, binaries)
-		guests := [][]binary{all}
-		if i == 0 {
-			guests = share(all, cap(places))
+	for _, g := range o.plan(kernels, binaries, cap(places)) {
+		k := kernels[g.kernel]
+		if results[g.kernel] == nil {
+			results[g.kernel] = newResult(k.Name)
 		}
-		for _, mine := range guests {
-			places <- struct{}{}
-			if ctx.Err() != nil {
-				<-places
-				break
+		r := results[g.kernel]
+		places <- struct{}{}
+		if ctx.Err() != nil {
+			<-places
+			break
+		}
+		fmt.Printf("kernel %s: started %d packages\n", k.Name, len(g.binaries))
+		group.Go(func() {
+			defer func() { <-places }()
+			if len(kernels) == 1 {
+				r.test(ctx, o, k, g.binaries, out)
+				return
 			}
-			fmt.Printf("kernel %s: started%s\n", k.Name, without(len(binaries)-len(all)))
-			group.Go(func() {
-				defer func() { <-places }()
-				if len(kernels) == 1 {
-					results[i].test(ctx, o, k, mine, out)
-					return
-				}
-				var text bytes.Buffer
-				results[i].test(ctx, o, k, mine, &locked{to: &text})
-				printing.Lock()
-				defer printing.Unlock()
-				fmt.Fprintf(out, "\n======== kernel %s ========\n", k.Name)
-				out.Write(text.Bytes())
-			})
-		}
+			var text bytes.Buffer
+			r.test(ctx, o, k, g.binaries, &locked{to: &text})
+			printing.Lock()
+			defer printing.Unlock()
+			fmt.Fprintf(out, "\n======== kernel %s ========\n", k.Name)
+			out.Write(text.Bytes())
+		})
 	}
 	group.Wait()
 	return slices.DeleteFunc(results, func(r *result) bool { return r == nil })
 }
 
-// testedOn returns the binaries that run on a kernel. What a manager, the daemon and the command do differs little from
-// one kernel to the next, and loading the guard takes most of their time: so these run on the oldest kernel, the newest
-// and one between, and on all when the tests have to be thorough or are chosen by name.
-func (o options) testedOn(k vmtest.Kernel, binaries []binary) []binary {
-	if !k.Between || o.run != "" || slices.Contains(o.guest.Env, vmtest.FullEnv+"=1") {
-		return binaries
-	}
-	return slices.DeleteFunc(slices.Clone(binaries), func(b binary) bool { return slices.Contains(o.ends, b.importPath) })
+// planned is a guest that is to be: the index of its kernel, and what runs in it.
+type planned struct {
+	kernel   int
+	binaries []binary
 }
 
-func without(packages int) string {
-	if packages == 0 {
-		return ""
+// plan says which guests there are, in the order in which they start. What runs on one kernel only takes longest, so it
+// has a guest of its own, the first one. Then come the newest kernels, which take longer than older ones; and the last
+// one has as many guests as there are places, so that none is idle at the end.
+func (o options) plan(kernels []vmtest.Kernel, binaries []binary, places int) []planned {
+	var once, rest []planned
+	for i, k := range slices.Backward(kernels) {
+		mine := o.testedOn(k, binaries)
+		if k.Usual && len(kernels) > 1 {
+			var apart []binary
+			for _, b := range mine {
+				if slices.Contains(o.once, b.importPath) {
+					apart = append(apart, b)
+				}
+			}
+			if len(apart) > 0 {
+				once = append(once, planned{i, apart})
+				mine = slices.DeleteFunc(slices.Clone(mine), func(b binary) bool { return slices.Contains(apart, b) })
+			}
+		}
+		guests := [][]binary{mine}
+		if i == 0 {
+			guests = share(mine, places)
+		}
+		for _, g := range guests {
+			if len(g) > 0 {
+				rest = append(rest, planned{i, g})
+			}
+		}
 	}
-	return fmt.Sprintf(", without %d packages that run on the oldest kernel, the newest and one between (make test-full runs them on all)", packages)
+	return slices.Concat(once, rest)
+}
+
+// testedOn returns the binaries that run on a kernel. Much of what a manager, the daemon and the command do differs little
+// from one kernel to the next, and takes long: what -ends names runs on the oldest kernel, the newest and one between, what
+// -once names on that one alone; both also where the kernel cannot enforce, since that is soon said. All runs on all when
+// the tests have to be thorough or are chosen by name.
+func (o options) testedOn(k vmtest.Kernel, binaries []binary) []binary {
+	if o.run != "" || slices.Contains(o.guest.Env, vmtest.FullEnv+"=1") || len(k.Operations) == 0 {
+		return binaries
+	}
+	return slices.DeleteFunc(slices.Clone(binaries), func(b binary) bool {
+		return k.Between && slices.Contains(o.ends, b.importPath) || !k.Usual && slices.Contains(o.once, b.importPath)
+	})
 }
 
 // share deals the binaries out to guests. Those of one top folder stay together: they share what is pinned in a guest,

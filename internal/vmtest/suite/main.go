@@ -32,8 +32,8 @@ type options struct {
 	// guest is what all guests have in common.
 	guest    vmtest.Config
 	packages []string
-	// ends are packages, as the start of import paths, that are left out on kernels between two others.
-	ends []string
+	// ends are packages that are left out on kernels between two others, once those that run on one kernel only.
+	ends, once []string
 }
 
 func main() {
@@ -57,7 +57,7 @@ func main() {
 
 func parse(args []string) (options, error) {
 	var o options
-	var modules, packages, ends string
+	var modules, packages, ends, once string
 	f := flag.NewFlagSet("suite", flag.ContinueOnError)
 	f.StringVar(&o.kernels, "kernels", "all", "comma-separated `names` of the table's kernels")
 	f.StringVar(&o.arch, "arch", "amd64", "`architecture` of the kernels")
@@ -73,6 +73,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&packages, "packages", "", "comma-separated Debian `packages` for the guest")
 	f.StringVar(&modules, "modules", "", "comma-separated kernel `modules` to load; NAME? where the kernel has it")
 	f.StringVar(&ends, "ends", "", "comma-separated `packages`, such as ./test/kernel/load, to leave out on kernels between two others, unless -run names tests")
+	f.StringVar(&once, "once", "", "comma-separated `packages` to test on one kernel only, unless -run names tests")
 	f.StringVar(&o.guest.Append, "append", "", "kernel `arguments`")
 	f.IntVar(&o.guest.CPUs, "smp", 0, "`number` of cpus; one, and another that a test may ask for, if 0")
 	f.IntVar(&o.guest.MemoryMiB, "memory", 2048, "memory in `MiB`")
@@ -96,9 +97,13 @@ func parse(args []string) (options, error) {
 	}
 	o.guest.Modules, o.guest.Packages = list(modules), list(packages)
 	o.guest.Spare = o.guest.CPUs == 0
-	for _, e := range list(ends) {
-		o.ends = append(o.ends, module+strings.TrimPrefix(e, "."))
+	paths := func(patterns string) (paths []string) {
+		for _, p := range list(patterns) {
+			paths = append(paths, module+strings.TrimPrefix(p, "."))
+		}
+		return paths
 	}
+	o.ends, o.once = paths(ends), paths(once)
 	o.packages = f.Args()
 	if err == nil && len(o.packages) == 0 {
 		o.packages = []string{"./..."}

@@ -188,19 +188,19 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// TestBetween leaves out on a kernel between two others what -ends names, and nothing when the tests are chosen by name
-// or have to be thorough.
-func TestBetween(t *testing.T) {
+// TestTestedOn leaves out on a kernel between two others what -ends names, and on all but the usual one what -once names;
+// nothing where the kernel cannot enforce, or when the tests are chosen by name or have to be thorough.
+func TestTestedOn(t *testing.T) {
 	binaries := []binary{{importPath: module + "/test/kernel/files"}, {importPath: module + "/cmd/ebpfguard/vm"}, {importPath: module + "/test/kernel/load"}}
 	for _, tt := range []struct {
 		kernel string
 		args   []string
 		want   int
 	}{
-		{"6.1", nil, 1}, {"6.18", nil, 1}, {"5.10", nil, 3}, {"6.12", nil, 3}, {"7", nil, 3}, {"6.12-nobpf", nil, 3}, {"6.12-arm64", nil, 3},
+		{"6.1", nil, 1}, {"6.18", nil, 1}, {"5.10", nil, 2}, {"6.12", nil, 3}, {"7", nil, 2}, {"6.12-nobpf", nil, 3}, {"6.12-arm64", nil, 3},
 		{"6.1", []string{"-run", "TestDaemon"}, 3}, {"6.1", []string{"-test", "TestDaemon"}, 3}, {"6.1", []string{"-env", vmtest.FullEnv + "=1"}, 3},
 	} {
-		o, err := parse(append(tt.args, "-ends", "./test/kernel/load,./cmd/ebpfguard/vm"))
+		o, err := parse(append(tt.args, "-ends", "./cmd/ebpfguard/vm", "-once", "./test/kernel/load"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,5 +211,28 @@ func TestBetween(t *testing.T) {
 		if got := o.testedOn(k, binaries); len(got) != tt.want {
 			t.Errorf("%s, %q: %v, want %d", tt.kernel, tt.args, got, tt.want)
 		}
+	}
+}
+
+// TestPlan runs everything that a kernel has to run in one of its guests, what takes longest first.
+func TestPlan(t *testing.T) {
+	o, err := parse([]string{"-ends", "./cmd/ebpfguard/vm", "-once", "./test/kernel/load"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	binaries := []binary{{importPath: module + "/test/kernel/files"}, {importPath: module + "/cmd/ebpfguard/vm"}, {importPath: module + "/test/kernel/load"}}
+	kernels := vmtest.Of("amd64")
+	var got []string
+	for _, g := range o.plan(kernels, binaries, 2) {
+		line := kernels[g.kernel].Name + ":"
+		for _, b := range g.binaries {
+			line += " " + strings.TrimPrefix(b.importPath, module+"/")
+		}
+		got = append(got, line)
+	}
+	const files, cmd, load = " test/kernel/files", " cmd/ebpfguard/vm", " test/kernel/load"
+	want := []string{"6.12:" + load, "6.12-nobpf:" + files + cmd + load, "7:" + files + cmd, "6.18:" + files, "6.12:" + files + cmd, "6.1:" + files, "5.10:" + cmd, "5.10:" + files}
+	if !slices.Equal(got, want) {
+		t.Errorf("guests\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
