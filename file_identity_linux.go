@@ -125,7 +125,12 @@ func identify(path string) *compile.Identity {
 		Inode:  stat.Ino,
 	}
 	switch filesystem.Type {
-	case unix.TMPFS_MAGIC, unix.RAMFS_MAGIC: // do not use inode numbers again
+	case unix.TMPFS_MAGIC:
+		// It does not use inode numbers again, but the next one may have its device number; what statfs(2) tells of
+		// its UUID is its own (0 before 5.13).
+		identity.Generation = uint32(filesystem.Fsid.Val[0] ^ filesystem.Fsid.Val[1])
+		return identity
+	case unix.RAMFS_MAGIC: // does not use inode numbers again
 		return identity
 	case unix.PROC_SUPER_MAGIC, unix.SYSFS_MAGIC:
 		// There is one of these, however often it is mounted; below its root

@@ -66,6 +66,7 @@ var fileOpen = operation{
 	open: []way{
 		{effect: "what was opened or mapped before the policy came", reason: "a rule with revoke: true refuses the use of such descriptors; pages that are mapped stay"},
 		{effect: "a hard link from before the policy to a file that only a directory or glob names", reason: "the file is known by that name and its directories; name the file itself"},
+		{effect: "a file that another program opened and hands over through io_uring (a fixed file of its ring, IORING_OP_MSG_RING)", reason: "no hook is asked when it changes hands; a rule with revoke: true refuses its use"},
 		{effect: "a descriptor that another thread exchanges while a loop device is given it", reason: "the hook is asked before the device takes it; forbid the loop devices (/dev/loop*)"},
 	},
 	alert: func(c AlertContext, r record) Alert { return FileOpenAlert{c, fileOf(r)} },

@@ -191,7 +191,11 @@ struct list_head {
 struct file_system_type {
 	const char *name;
 };
+typedef struct {
+	__u8 b[16];
+} uuid_t;
 struct super_block {
+	uuid_t s_uuid;
 	__u32 s_dev;
 	unsigned long s_flags;
 	unsigned long s_magic;

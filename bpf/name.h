@@ -72,6 +72,18 @@ static __always_inline __u64 hash_name(struct scratch *scratch, __u64 tag)
 	return sip_finish(&sip);
 }
 
+/* uuid_of returns what tells a tmpfs from those that had its device number before: its
+ * random UUID (since 5.13), of which statfs(2) shows as much (mm/shmem.c, shmem_statfs;
+ * include/linux/statfs.h, uuid_to_fsid). */
+static __always_inline __u32 uuid_of(struct super_block *sb)
+{
+	__u32 words[4] = {};
+
+	bpf_probe_read_kernel(words, sizeof(words),
+			      (void *)sb + bpf_core_field_offset(struct super_block, s_uuid));
+	return words[0] ^ words[1] ^ words[2] ^ words[3];
+}
+
 /* file_key returns the key of a file: device, inode number and the generation
  * of the number, so that a number used again is another file. */
 __noinline __u64 file_key(__u32 dimension, __u64 number)
@@ -90,8 +102,9 @@ __noinline __u64 file_key(__u32 dimension, __u64 number)
 		sip_word(&sip, READ(sb, s_dev));
 	sip_word(&sip, READ(inode, i_ino));
 	/* These count inode numbers up and offer no way to ask for the generation. */
-	if (magic == TMPFS_MAGIC || magic == RAMFS_MAGIC || magic == PROC_SUPER_MAGIC ||
-	    magic == SYSFS_MAGIC)
+	if (magic == TMPFS_MAGIC)
+		sip_word(&sip, uuid_of(sb));
+	else if (magic == RAMFS_MAGIC || magic == PROC_SUPER_MAGIC || magic == SYSFS_MAGIC)
 		sip_word(&sip, 0);
 	else
 		sip_word(&sip, READ(inode, i_generation));

@@ -112,7 +112,8 @@ type Identity struct {
 	// number of a filesystem that there is just one of (abi.h, struct entry).
 	Device uint64
 	Inode  uint64
-	// Generation tells apart the files that had the inode number one after
-	// the other; 0 on filesystems that do not use numbers again (tmpfs).
+	// Generation tells apart the files that had the inode number one after the other. Of tmpfs,
+	// which does not use numbers again, it tells apart those that had the device number; 0 of
+	// others like it.
 	Generation uint32
 }

@@ -93,7 +93,7 @@ var Kernels = []Kernel{
 		LSM:        withBPF,
 		Between:    true,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "task_storage", "mptcp", "sctp", "smc", "udplite"},
+		Features:   []string{"bpf_lsm", "task_storage", "tmpfs_uuid", "mptcp", "sctp", "smc", "udplite"},
 	},
 	{
 		Name:       "6.12",
@@ -104,7 +104,7 @@ var Kernels = []Kernel{
 		LSM:        withBPF,
 		Usual:      true,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
 	},
 	{
 		Name:       "6.18",
@@ -115,7 +115,7 @@ var Kernels = []Kernel{
 		LSM:        withBPF,
 		Between:    true,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "udplite"},
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "udplite"},
 	},
 	{
 		Name:       "7",
@@ -126,7 +126,7 @@ var Kernels = []Kernel{
 		CPUs:       1,
 		LSM:        withBPF,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp"},
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp"},
 	},
 	{
 		Name:     "6.12-nobpf",
@@ -136,7 +136,7 @@ var Kernels = []Kernel{
 		CPU:      "max,cx16=off",
 		LSM:      withoutBPF,
 		Refuses:  ",bpf to the kernel command line",
-		Features: []string{"without_bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
+		Features: []string{"without_bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
 	},
 	{
 		Name:    "6.1-arm64",
@@ -148,7 +148,7 @@ var Kernels = []Kernel{
 		LSM:     withBPF,
 		Refuses: "Linux 6.4 or later",
 		// bpf_lsm is in its list of security modules all the same.
-		Features: []string{"bpf_lsm", "task_storage", "mptcp", "sctp", "smc", "udplite"},
+		Features: []string{"bpf_lsm", "task_storage", "tmpfs_uuid", "mptcp", "sctp", "smc", "udplite"},
 	},
 	{
 		Name:       "6.12-arm64",
@@ -160,7 +160,7 @@ var Kernels = []Kernel{
 		LSM:        withBPF,
 		Usual:      true,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
 	},
 	{
 		Name:       "6.18-arm64",
@@ -171,7 +171,7 @@ var Kernels = []Kernel{
 		CPU:        arm64CPU,
 		LSM:        withBPF,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp", "udplite"},
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "udplite"},
 	},
 	{
 		Name:       "7-arm64",
@@ -183,7 +183,7 @@ var Kernels = []Kernel{
 		CPUs:       1,
 		LSM:        withBPF,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "safe_task_storage", "mptcp", "sctp"},
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp"},
 	},
 }
 

@@ -49,6 +49,10 @@ func uringFileWays() []Way {
 			e.PassFD(u.fd)
 			return nil
 		}, Do: foreignRing},
+		{ID: "io-uring-handed", Needs: []string{"io_uring"}, Description: "a fixed file of a ring that another program made and handed over, then read",
+			Setup: handRing, Do: readFixed, NotCovered: map[string]string{"*": "another program opened it, and no hook is asked when it changes hands so: a rule with revoke refuses its use"}},
+		{ID: "revoke-io-uring-handed", Object: "revoke", Needs: []string{"io_uring"}, Description: "a fixed file of a ring that another program made before the policy and handed over, then read",
+			Setup: handRing, Do: readFixed},
 		{ID: "io-uring-renameat", Needs: []string{"io_uring_renameat"}, Description: "renameat away through io_uring", Do: two(uringOpRenameat, file, linked)},
 		{ID: "io-uring-renameat-over", Needs: []string{"io_uring_renameat"}, Description: "renameat of another file over it through io_uring", Do: two(uringOpRenameat, other, file)},
 		{ID: "io-uring-unlinkat", Needs: []string{"io_uring_unlinkat"}, Description: "unlinkat through io_uring", Do: func(e *Env) error {
@@ -88,12 +92,33 @@ func uringFileWays() []Way {
 	}
 }
 
-// foreignRing submits to a ring that another process made. Its layout is that of a ring of the same size.
-func foreignRing(e *Env) error {
+// handRing makes a ring with the file as a fixed file.
+func handRing(e *Env) error {
+	fd := need(unix.Open(e.File(), unix.O_RDONLY|unix.O_CLOEXEC, 0))
+	defer unix.Close(fd)
+	u := need(newUring())
+	u.registerFiles(int32(fd))
+	e.PassFD(u.fd)
+	return nil
+}
+
+// passedRing is a ring that another process made. Its layout is that of a ring of the same size.
+func passedRing(e *Env) *uring {
 	own := need(newUring())
 	defer own.close()
 	u := &uring{fd: e.Passed(0), p: own.p}
 	must(u.mapRings())
+	return u
+}
+
+// readFixed reads the fixed file of a ring that another process made.
+func readFixed(e *Env) error {
+	b := make([]byte, 16)
+	return fails(passedRing(e).do(sqe{op: uringOpRead, flags: sqeFixedFile, addr: uint64(ptr(&b[0])), len: 16, keep: b}))
+}
+
+// foreignRing submits to a ring that another process made.
+func foreignRing(e *Env) error {
 	path, keep := cstring(e.File())
-	return closed(u.do(sqe{op: uringOpOpenat, fd: unix.AT_FDCWD, addr: path, opFlags: unix.O_RDONLY | unix.O_CLOEXEC, keep: keep}))
+	return closed(passedRing(e).do(sqe{op: uringOpOpenat, fd: unix.AT_FDCWD, addr: path, opFlags: unix.O_RDONLY | unix.O_CLOEXEC, keep: keep}))
 }

@@ -17,7 +17,7 @@ func TestFiles(t *testing.T) {
 		run  func(*testing.T, *guardtest.FileGuard)
 	}{
 		{"verdicts", testVerdicts}, {"rule statistics", testRuleStats}, {"revoke", testRevoke}, {"unsupported", testUnsupported},
-		{"paths", testPaths}, {"depth", testDepth}, {"length", testLength}, {"future", testFuture}, {"identity", testIdentity}, {"disk", testDisk},
+		{"paths", testPaths}, {"depth", testDepth}, {"length", testLength}, {"future", testFuture}, {"identity", testIdentity}, {"tmpfs", testTmpfs}, {"disk", testDisk},
 		{"two names", testTwoNames}, {"exceptions", testExceptions}, {"moves", testMoves}, {"ioctl", testIoctl}, {"kinds", testKinds},
 		{"cache", testCache}, {"cache of mounts", testCacheOfMounts}, {"cache of hard links", testCacheOfLinks},
 	} {
