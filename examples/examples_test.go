@@ -91,9 +91,13 @@ var examples = map[string][]attempt{
 		open(by("/usr/bin/cat"), read, policy.Deny, "/tmp/link", "/etc/shadow"),
 		open(by("/usr/bin/cat"), read, policy.Allow, "/etc/passwd"),
 		open(by("/usr/bin/passwd"), read|write, policy.Allow, "/etc/shadow"),
+		open(by("/usr/sbin/useradd"), read|write, policy.Allow, "/etc/shadow"),
+		open(by("/usr/lib/openssh/sshd-session"), read, policy.Allow, "/etc/shadow"),
 	},
 	"no-fileless-programs.yaml": {
 		{by("/usr/bin/bash"), policy.Program{Fileless: true}, policy.Kill, policy.BprmCheckSecurity},
+		{by("/usr/sbin/runc"), policy.Program{Fileless: true}, policy.Allow, policy.BprmCheckSecurity},
+		{by("/usr/sbin/runc"), policy.Program{Names: policy.Names{Path: "/usr/bin/ls"}, NoArgs: true}, policy.Kill, policy.BprmCheckSecurity},
 		{by("/usr/bin/bash"), policy.Program{Names: policy.Names{Path: "/usr/bin/ls"}, NoArgs: true}, policy.Kill, policy.BprmCheckSecurity},
 		start(by("/usr/bin/bash"), "/usr/bin/ls", policy.Allow),
 		start(by("/usr/bin/bash"), "/tmp/x/y", policy.Deny),

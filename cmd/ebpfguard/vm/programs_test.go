@@ -117,6 +117,8 @@ var attempts = []attempt{
 	{name: "link to shadow", command: "ln /etc/shadow /etc/linked", refusal: "Operation not permitted", undo: "rm /etc/linked",
 		alert: []string{`"hook":"path_link"`, `"policy":"protect-passwords"`, `"binary":"/usr/bin/ln"`}},
 	{name: "passwd as root", command: "passwd -S tester", shows: "tester L"},
+	{name: "users as packages make them", shows: "Adding user day to group nights",
+		command: "useradd -r -s /usr/sbin/nologin day && usermod -c 'a day' day && chage -M 90 day && groupadd nights && gpasswd -a day nights && groupdel nights && userdel day"},
 	{name: "cat passwd", command: "cat /etc/passwd", shows: "root:x:0"},
 
 	{name: "ftrace", command: "echo 1 >/proc/sys/kernel/ftrace_enabled", refusal: "Operation not permitted",
