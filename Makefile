@@ -19,7 +19,7 @@ VM_TESTS ?= ./test/kernel/... ./test/coverage/vm ./cmd/ebpfguard/vm ./internal/b
 # Those of them that test subjects, the manager, the daemon and the command. They take long, many since they load the guard
 # again and again, so they run on the oldest kernel, the newest and one between; what takes longest on that one alone.
 # make test-full runs them on all.
-VM_ENDS ?= ./test/kernel/alerts,./test/kernel/manager,./test/kernel/subjects,./test/kernel/takeover,./cmd/ebpfguard/vm
+VM_ENDS ?= ./test/kernel/alerts,./test/kernel/examples,./test/kernel/manager,./test/kernel/subjects,./test/kernel/takeover,./cmd/ebpfguard/vm
 VM_ONCE ?= ./test/kernel/load
 # What these tests need in the guest.
 VM_PACKAGES ?= dash,bash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light,passwd,sudo,util-linux,mount,e2fsprogs
