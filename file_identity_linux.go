@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpfguard/ebpfguard/internal/abi"
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
 )
 
@@ -127,8 +128,10 @@ func identify(path string) *compile.Identity {
 	switch filesystem.Type {
 	case unix.TMPFS_MAGIC:
 		// It does not use inode numbers again, but the next one may have its device number; what statfs(2) tells of
-		// its UUID is its own (0 before 5.13).
-		identity.Generation = uint32(filesystem.Fsid.Val[0] ^ filesystem.Fsid.Val[1])
+		// its UUID is its own.
+		if bpf.ShowsTmpfs() {
+			identity.Generation = uint32(filesystem.Fsid.Val[0] ^ filesystem.Fsid.Val[1])
+		}
 		return identity
 	case unix.RAMFS_MAGIC: // does not use inode numbers again
 		return identity

@@ -86,6 +86,9 @@ volatile const __u32 setattr_dentry = 0, setxattr_dentry = 0, removexattr_dentry
 volatile const bool chown_by_path = true;
 /* Whether mmap_backing_file judges the file below that is mapped through overlayfs. */
 volatile const bool maps_backing_files = true;
+/* Whether statfs(2) shows the UUID of a tmpfs (since 5.13), which is part of its files' keys
+ * then. */
+volatile const bool tmpfs_uuid = false;
 /* Whether alerts name the ancestors. */
 volatile const bool enrich = false;
 /* How many arguments path_rename has. */

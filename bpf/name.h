@@ -73,12 +73,14 @@ static __always_inline __u64 hash_name(struct scratch *scratch, __u64 tag)
 }
 
 /* uuid_of returns what tells a tmpfs from those that had its device number before: its
- * random UUID (since 5.13), of which statfs(2) shows as much (mm/shmem.c, shmem_statfs;
- * include/linux/statfs.h, uuid_to_fsid). */
+ * random UUID, of which statfs(2) shows as much (mm/shmem.c, shmem_statfs;
+ * include/linux/statfs.h, uuid_to_fsid); 0 where it does not. */
 static __always_inline __u32 uuid_of(struct super_block *sb)
 {
 	__u32 words[4] = {};
 
+	if (!tmpfs_uuid)
+		return 0;
 	bpf_probe_read_kernel(words, sizeof(words),
 			      (void *)sb + bpf_core_field_offset(struct super_block, s_uuid));
 	return words[0] ^ words[1] ^ words[2] ^ words[3];

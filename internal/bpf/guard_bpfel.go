@@ -106,6 +106,7 @@ const (
 	GuardVarRenameLockAt        = "rename_lock_at"
 	GuardVarSetattrDentry       = "setattr_dentry"
 	GuardVarSetxattrDentry      = "setxattr_dentry"
+	GuardVarTmpfsUuid           = "tmpfs_uuid"
 	GuardVarUnusedAbi           = "unused_abi"
 )
 
@@ -253,6 +254,7 @@ type GuardVariableSpecs struct {
 	RenameLockAt      *ebpf.VariableSpec `ebpf:"rename_lock_at"`
 	SetattrDentry     *ebpf.VariableSpec `ebpf:"setattr_dentry"`
 	SetxattrDentry    *ebpf.VariableSpec `ebpf:"setxattr_dentry"`
+	TmpfsUuid         *ebpf.VariableSpec `ebpf:"tmpfs_uuid"`
 	UnusedAbi         *ebpf.VariableSpec `ebpf:"unused_abi"`
 }
 
@@ -325,6 +327,7 @@ type GuardVariables struct {
 	RenameLockAt      *ebpf.Variable `ebpf:"rename_lock_at"`
 	SetattrDentry     *ebpf.Variable `ebpf:"setattr_dentry"`
 	SetxattrDentry    *ebpf.Variable `ebpf:"setxattr_dentry"`
+	TmpfsUuid         *ebpf.Variable `ebpf:"tmpfs_uuid"`
 	UnusedAbi         *ebpf.Variable `ebpf:"unused_abi"`
 }
 

@@ -194,7 +194,7 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 	renames, mounts := lockAddresses()
 	variables := map[string]any{
 		GuardVarHashKey: options.HashKey, GuardVarEnrich: options.Enrich,
-		GuardVarRenameLockAt: renames, GuardVarMountLockAt: mounts,
+		GuardVarRenameLockAt: renames, GuardVarMountLockAt: mounts, GuardVarTmpfsUuid: ShowsTmpfs(),
 	}
 	if err := hookArguments(variables); err != nil {
 		return err

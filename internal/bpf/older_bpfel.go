@@ -106,6 +106,7 @@ const (
 	OlderVarRenameLockAt        = "rename_lock_at"
 	OlderVarSetattrDentry       = "setattr_dentry"
 	OlderVarSetxattrDentry      = "setxattr_dentry"
+	OlderVarTmpfsUuid           = "tmpfs_uuid"
 	OlderVarUnusedAbi           = "unused_abi"
 )
 
@@ -253,6 +254,7 @@ type OlderVariableSpecs struct {
 	RenameLockAt      *ebpf.VariableSpec `ebpf:"rename_lock_at"`
 	SetattrDentry     *ebpf.VariableSpec `ebpf:"setattr_dentry"`
 	SetxattrDentry    *ebpf.VariableSpec `ebpf:"setxattr_dentry"`
+	TmpfsUuid         *ebpf.VariableSpec `ebpf:"tmpfs_uuid"`
 	UnusedAbi         *ebpf.VariableSpec `ebpf:"unused_abi"`
 }
 
@@ -325,6 +327,7 @@ type OlderVariables struct {
 	RenameLockAt      *ebpf.Variable `ebpf:"rename_lock_at"`
 	SetattrDentry     *ebpf.Variable `ebpf:"setattr_dentry"`
 	SetxattrDentry    *ebpf.Variable `ebpf:"setxattr_dentry"`
+	TmpfsUuid         *ebpf.Variable `ebpf:"tmpfs_uuid"`
 	UnusedAbi         *ebpf.Variable `ebpf:"unused_abi"`
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -71,3 +72,15 @@ func (p *Pins) check() error {
 	}
 	return nil
 }
+
+// ShowsTmpfs reports whether statfs(2) tells one tmpfs from another, by its UUID (since 5.13): before, a tmpfs may have
+// one all the same, which only the kernel sees.
+var ShowsTmpfs = sync.OnceValue(func() bool {
+	fd, err := unix.MemfdCreate("", unix.MFD_CLOEXEC) // a file of the kernel's own tmpfs
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var filesystem unix.Statfs_t
+	return unix.Fstatfs(fd, &filesystem) == nil && filesystem.Type == unix.TMPFS_MAGIC && filesystem.Fsid.Val != [2]int32{}
+})

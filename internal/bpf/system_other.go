@@ -21,6 +21,7 @@ func attachLSM(*ebpf.Program) (link.Link, error)     { return nil, errors.ErrUns
 func attachIterator(*ebpf.Program) (iterator, error) { return nil, errors.ErrUnsupported }
 func attachTracing(*ebpf.Program) (link.Link, error) { return nil, errors.ErrUnsupported }
 func lacksTrampoline(error) bool                     { return false }
+func ShowsTmpfs() bool                               { return false }
 func getpgid() error                                 { return errors.ErrUnsupported }
 func openDirectory(string) (*os.File, error)         { return nil, errors.ErrUnsupported }
 func (*Pins) check() error                           { return errors.ErrUnsupported }
