@@ -199,6 +199,8 @@ func TestWatchAndOutputs(t *testing.T) {
 	}
 	if got := <-stream.sent; !strings.Contains(got.GetJson(), `"sequence":43`) || !strings.Contains(got.GetText(), " kill ") {
 		t.Errorf("alert %v", got)
+	} else if a := got.GetAlert(); a.GetSequence() != 43 || a.GetVerdict() != pb.Verdict_VERDICT_KILL || a.GetSocketBind() == nil {
+		t.Errorf("in fields it is %v", a)
 	}
 	// A sink counts an alert after it wrote it, so the file is complete first.
 	var s *pb.StatusResponse
