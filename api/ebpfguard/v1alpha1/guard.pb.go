@@ -315,7 +315,7 @@ func (x MitigateRequest_Profile) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MitigateRequest_Profile.Descriptor instead.
 func (MitigateRequest_Profile) EnumDescriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{39, 0}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{44, 0}
 }
 
 // Policy is a policy in force.
@@ -3166,8 +3166,12 @@ func (x *SinkCounters) GetError() string {
 
 type ExplainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// pid in the pid namespace of the daemon.
-	Pid           uint32 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	// pid in the pid namespace of the daemon. Without it the process is the described one.
+	Pid       uint32            `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	Described *DescribedProcess `protobuf:"bytes,2,opt,name=described,proto3" json:"described,omitempty"`
+	// operation, if set, is what the process tries, for instance file_open, and object what it is about.
+	Operation     string           `protobuf:"bytes,3,opt,name=operation,proto3" json:"operation,omitempty"`
+	Object        *DescribedObject `protobuf:"bytes,4,opt,name=object,proto3" json:"object,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3209,18 +3213,377 @@ func (x *ExplainRequest) GetPid() uint32 {
 	return 0
 }
 
+func (x *ExplainRequest) GetDescribed() *DescribedProcess {
+	if x != nil {
+		return x.Described
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetObject() *DescribedObject {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+// DescribedProcess is a process that need not run. Its fields are the flags of 'ebpfguard explain',
+// and errors name them so.
+type DescribedProcess struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// binary and script are paths as the process sees them, without symbolic links. Without binary it is
+	// a program that no policy names.
+	Binary *string `protobuf:"bytes,1,opt,name=binary,proto3,oneof" json:"binary,omitempty"`
+	Script *string `protobuf:"bytes,2,opt,name=script,proto3,oneof" json:"script,omitempty"`
+	// ancestor are the paths of programs and scripts that it descends from.
+	Ancestor []string `protobuf:"bytes,3,rep,name=ancestor,proto3" json:"ancestor,omitempty"`
+	// uid is its real user, a name or number; 0 by default.
+	Uid *string `protobuf:"bytes,4,opt,name=uid,proto3,oneof" json:"uid,omitempty"`
+	// cgroup is a path from the root of the hierarchy.
+	Cgroup *string `protobuf:"bytes,5,opt,name=cgroup,proto3,oneof" json:"cgroup,omitempty"`
+	// unknown means that the guard cannot identify it; then only uid may be set besides.
+	Unknown       bool `protobuf:"varint,6,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribedProcess) Reset() {
+	*x = DescribedProcess{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribedProcess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribedProcess) ProtoMessage() {}
+
+func (x *DescribedProcess) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribedProcess.ProtoReflect.Descriptor instead.
+func (*DescribedProcess) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *DescribedProcess) GetBinary() string {
+	if x != nil && x.Binary != nil {
+		return *x.Binary
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetScript() string {
+	if x != nil && x.Script != nil {
+		return *x.Script
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetAncestor() []string {
+	if x != nil {
+		return x.Ancestor
+	}
+	return nil
+}
+
+func (x *DescribedProcess) GetUid() string {
+	if x != nil && x.Uid != nil {
+		return *x.Uid
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetCgroup() string {
+	if x != nil && x.Cgroup != nil {
+		return *x.Cgroup
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
+// DescribedObject is what an operation is about. Its fields are the flags of 'ebpfguard explain', where
+// - is _; 'ebpfguard explain --help' tells more of each, and the daemon refuses those that are not for
+// the operation.
+type DescribedObject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// path of a file or program; an empty one for what has none. alias are other paths of the same.
+	Path  *string  `protobuf:"bytes,1,opt,name=path,proto3,oneof" json:"path,omitempty"`
+	Alias []string `protobuf:"bytes,2,rep,name=alias,proto3" json:"alias,omitempty"`
+	// unknown_path means that the path, of a mount that of its target, cannot be found out.
+	UnknownPath bool `protobuf:"varint,3,opt,name=unknown_path,json=unknownPath,proto3" json:"unknown_path,omitempty"`
+	// access to a file: read, write, exec; read by default.
+	Access []string `protobuf:"bytes,4,rep,name=access,proto3" json:"access,omitempty"`
+	// kind of a file without a name: pipe, memfd, socket or deleted.
+	Kind *string `protobuf:"bytes,5,opt,name=kind,proto3,oneof" json:"kind,omitempty"`
+	// move_to is the path to which a file is renamed or linked; known are paths of rules that its
+	// identity stands for, and directory means that what lies below moves along.
+	MoveTo    *string  `protobuf:"bytes,6,opt,name=move_to,json=moveTo,proto3,oneof" json:"move_to,omitempty"`
+	Known     []string `protobuf:"bytes,7,rep,name=known,proto3" json:"known,omitempty"`
+	Directory bool     `protobuf:"varint,8,opt,name=directory,proto3" json:"directory,omitempty"`
+	// fileless is a program that no file holds, no_args one that is started without even an argv[0].
+	Fileless bool `protobuf:"varint,9,opt,name=fileless,proto3" json:"fileless,omitempty"`
+	NoArgs   bool `protobuf:"varint,10,opt,name=no_args,json=noArgs,proto3" json:"no_args,omitempty"`
+	// source, target, type, flags and data are those of a mount; flags are words of docs/semantics.md.
+	Source *string  `protobuf:"bytes,11,opt,name=source,proto3,oneof" json:"source,omitempty"`
+	Target *string  `protobuf:"bytes,12,opt,name=target,proto3,oneof" json:"target,omitempty"`
+	Type   *string  `protobuf:"bytes,13,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	Flags  []string `protobuf:"bytes,14,rep,name=flags,proto3" json:"flags,omitempty"`
+	Data   *string  `protobuf:"bytes,15,opt,name=data,proto3,oneof" json:"data,omitempty"`
+	// from_uid and from_gid are the effective ids before a change of identity, and to_uid or to_gid the
+	// id after it, names or numbers.
+	FromUid *string `protobuf:"bytes,16,opt,name=from_uid,json=fromUid,proto3,oneof" json:"from_uid,omitempty"`
+	FromGid *string `protobuf:"bytes,17,opt,name=from_gid,json=fromGid,proto3,oneof" json:"from_gid,omitempty"`
+	ToUid   *string `protobuf:"bytes,18,opt,name=to_uid,json=toUid,proto3,oneof" json:"to_uid,omitempty"`
+	ToGid   *string `protobuf:"bytes,19,opt,name=to_gid,json=toGid,proto3,oneof" json:"to_gid,omitempty"`
+	// address, port and protocol are those of a socket: by default 0.0.0.0, 0, which is one that the
+	// kernel chooses, and tcp. automatic are the ports from which it chooses, such as 32768-60999.
+	Address   *string `protobuf:"bytes,20,opt,name=address,proto3,oneof" json:"address,omitempty"`
+	Port      *uint32 `protobuf:"varint,21,opt,name=port,proto3,oneof" json:"port,omitempty"`
+	Protocol  *string `protobuf:"bytes,22,opt,name=protocol,proto3,oneof" json:"protocol,omitempty"`
+	Automatic *string `protobuf:"bytes,23,opt,name=automatic,proto3,oneof" json:"automatic,omitempty"`
+	// dual_stack means that the socket takes IPv4 as well, at the address ::.
+	DualStack     bool `protobuf:"varint,24,opt,name=dual_stack,json=dualStack,proto3" json:"dual_stack,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribedObject) Reset() {
+	*x = DescribedObject{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribedObject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribedObject) ProtoMessage() {}
+
+func (x *DescribedObject) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribedObject.ProtoReflect.Descriptor instead.
+func (*DescribedObject) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *DescribedObject) GetPath() string {
+	if x != nil && x.Path != nil {
+		return *x.Path
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetAlias() []string {
+	if x != nil {
+		return x.Alias
+	}
+	return nil
+}
+
+func (x *DescribedObject) GetUnknownPath() bool {
+	if x != nil {
+		return x.UnknownPath
+	}
+	return false
+}
+
+func (x *DescribedObject) GetAccess() []string {
+	if x != nil {
+		return x.Access
+	}
+	return nil
+}
+
+func (x *DescribedObject) GetKind() string {
+	if x != nil && x.Kind != nil {
+		return *x.Kind
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetMoveTo() string {
+	if x != nil && x.MoveTo != nil {
+		return *x.MoveTo
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetKnown() []string {
+	if x != nil {
+		return x.Known
+	}
+	return nil
+}
+
+func (x *DescribedObject) GetDirectory() bool {
+	if x != nil {
+		return x.Directory
+	}
+	return false
+}
+
+func (x *DescribedObject) GetFileless() bool {
+	if x != nil {
+		return x.Fileless
+	}
+	return false
+}
+
+func (x *DescribedObject) GetNoArgs() bool {
+	if x != nil {
+		return x.NoArgs
+	}
+	return false
+}
+
+func (x *DescribedObject) GetSource() string {
+	if x != nil && x.Source != nil {
+		return *x.Source
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetTarget() string {
+	if x != nil && x.Target != nil {
+		return *x.Target
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetType() string {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetFlags() []string {
+	if x != nil {
+		return x.Flags
+	}
+	return nil
+}
+
+func (x *DescribedObject) GetData() string {
+	if x != nil && x.Data != nil {
+		return *x.Data
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetFromUid() string {
+	if x != nil && x.FromUid != nil {
+		return *x.FromUid
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetFromGid() string {
+	if x != nil && x.FromGid != nil {
+		return *x.FromGid
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetToUid() string {
+	if x != nil && x.ToUid != nil {
+		return *x.ToUid
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetToGid() string {
+	if x != nil && x.ToGid != nil {
+		return *x.ToGid
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetAddress() string {
+	if x != nil && x.Address != nil {
+		return *x.Address
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetPort() uint32 {
+	if x != nil && x.Port != nil {
+		return *x.Port
+	}
+	return 0
+}
+
+func (x *DescribedObject) GetProtocol() string {
+	if x != nil && x.Protocol != nil {
+		return *x.Protocol
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetAutomatic() string {
+	if x != nil && x.Automatic != nil {
+		return *x.Automatic
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetDualStack() bool {
+	if x != nil {
+		return x.DualStack
+	}
+	return false
+}
+
 type ExplainResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Process *Process               `protobuf:"bytes,1,opt,name=process,proto3" json:"process,omitempty"`
 	// policies concern the process, by their subject.
-	Policies      []*Policy `protobuf:"bytes,2,rep,name=policies,proto3" json:"policies,omitempty"`
+	Policies []*Policy `protobuf:"bytes,2,rep,name=policies,proto3" json:"policies,omitempty"`
+	// explanation is set when the request has an operation.
+	Explanation   *Explanation `protobuf:"bytes,3,opt,name=explanation,proto3" json:"explanation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[37]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3232,7 +3595,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[37]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3245,7 +3608,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{37}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ExplainResponse) GetProcess() *Process {
@@ -3262,7 +3625,319 @@ func (x *ExplainResponse) GetPolicies() []*Policy {
 	return nil
 }
 
-// Process is a running process as the policies see it.
+func (x *ExplainResponse) GetExplanation() *Explanation {
+	if x != nil {
+		return x.Explanation
+	}
+	return nil
+}
+
+// Explanation says how a decision comes about, in the fields of 'ebpfguard explain -o json'.
+type Explanation struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Operation string                 `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	// binary, script, cgroup and unknown are those of the process.
+	Binary  string `protobuf:"bytes,2,opt,name=binary,proto3" json:"binary,omitempty"`
+	Script  string `protobuf:"bytes,3,opt,name=script,proto3" json:"script,omitempty"`
+	Cgroup  string `protobuf:"bytes,4,opt,name=cgroup,proto3" json:"cgroup,omitempty"`
+	Unknown bool   `protobuf:"varint,5,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	// object is what the operation is about, for people.
+	Object string `protobuf:"bytes,6,opt,name=object,proto3" json:"object,omitempty"`
+	// verdict is allow, audit, deny or kill.
+	Verdict string `protobuf:"bytes,7,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	// winner is the rule that decides; unset when none does.
+	Winner *ExplainedRule `protobuf:"bytes,8,opt,name=winner,proto3" json:"winner,omitempty"`
+	// notes tell what is not obvious, a sentence each.
+	Notes []string `protobuf:"bytes,9,rep,name=notes,proto3" json:"notes,omitempty"`
+	// candidates are all patterns that match.
+	Candidates    []*ExplainedCandidate `protobuf:"bytes,10,rep,name=candidates,proto3" json:"candidates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Explanation) Reset() {
+	*x = Explanation{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Explanation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Explanation) ProtoMessage() {}
+
+func (x *Explanation) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
+func (*Explanation) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Explanation) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *Explanation) GetBinary() string {
+	if x != nil {
+		return x.Binary
+	}
+	return ""
+}
+
+func (x *Explanation) GetScript() string {
+	if x != nil {
+		return x.Script
+	}
+	return ""
+}
+
+func (x *Explanation) GetCgroup() string {
+	if x != nil {
+		return x.Cgroup
+	}
+	return ""
+}
+
+func (x *Explanation) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
+func (x *Explanation) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *Explanation) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *Explanation) GetWinner() *ExplainedRule {
+	if x != nil {
+		return x.Winner
+	}
+	return nil
+}
+
+func (x *Explanation) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+func (x *Explanation) GetCandidates() []*ExplainedCandidate {
+	if x != nil {
+		return x.Candidates
+	}
+	return nil
+}
+
+// ExplainedRule is a rule of a policy.
+type ExplainedRule struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Policy string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// rule is its index, from 0.
+	Rule uint32 `protobuf:"varint,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	// source is where it was read, as file:line:column.
+	Source        string   `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	Message       string   `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	Severity      string   `protobuf:"bytes,5,opt,name=severity,proto3" json:"severity,omitempty"`
+	Tags          []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainedRule) Reset() {
+	*x = ExplainedRule{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainedRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainedRule) ProtoMessage() {}
+
+func (x *ExplainedRule) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainedRule.ProtoReflect.Descriptor instead.
+func (*ExplainedRule) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ExplainedRule) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *ExplainedRule) GetRule() uint32 {
+	if x != nil {
+		return x.Rule
+	}
+	return 0
+}
+
+func (x *ExplainedRule) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ExplainedRule) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ExplainedRule) GetSeverity() string {
+	if x != nil {
+		return x.Severity
+	}
+	return ""
+}
+
+func (x *ExplainedRule) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+// ExplainedCandidate is a pattern that matches, and what became of it.
+type ExplainedCandidate struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Policy  string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	Rule    uint32                 `protobuf:"varint,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	Source  string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	Verdict string                 `protobuf:"bytes,4,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	// pattern is YAML.
+	Pattern string `protobuf:"bytes,5,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	Won     bool   `protobuf:"varint,6,opt,name=won,proto3" json:"won,omitempty"`
+	// reason says why it won or lost.
+	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainedCandidate) Reset() {
+	*x = ExplainedCandidate{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainedCandidate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainedCandidate) ProtoMessage() {}
+
+func (x *ExplainedCandidate) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainedCandidate.ProtoReflect.Descriptor instead.
+func (*ExplainedCandidate) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ExplainedCandidate) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *ExplainedCandidate) GetRule() uint32 {
+	if x != nil {
+		return x.Rule
+	}
+	return 0
+}
+
+func (x *ExplainedCandidate) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ExplainedCandidate) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *ExplainedCandidate) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *ExplainedCandidate) GetWon() bool {
+	if x != nil {
+		return x.Won
+	}
+	return false
+}
+
+func (x *ExplainedCandidate) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Process is a process as the policies see it. One that was described has no pid, start, comm and ppid.
 type Process struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Pid   uint32                 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
@@ -3284,7 +3959,7 @@ type Process struct {
 
 func (x *Process) Reset() {
 	*x = Process{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[38]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3296,7 +3971,7 @@ func (x *Process) String() string {
 func (*Process) ProtoMessage() {}
 
 func (x *Process) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[38]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3309,7 +3984,7 @@ func (x *Process) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Process.ProtoReflect.Descriptor instead.
 func (*Process) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{38}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Process) GetPid() uint32 {
@@ -3412,7 +4087,7 @@ type MitigateRequest struct {
 
 func (x *MitigateRequest) Reset() {
 	*x = MitigateRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[39]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3424,7 +4099,7 @@ func (x *MitigateRequest) String() string {
 func (*MitigateRequest) ProtoMessage() {}
 
 func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[39]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3437,7 +4112,7 @@ func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateRequest.ProtoReflect.Descriptor instead.
 func (*MitigateRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{39}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *MitigateRequest) GetProfile() MitigateRequest_Profile {
@@ -3591,7 +4266,7 @@ type ProcessSubject struct {
 
 func (x *ProcessSubject) Reset() {
 	*x = ProcessSubject{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[40]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3603,7 +4278,7 @@ func (x *ProcessSubject) String() string {
 func (*ProcessSubject) ProtoMessage() {}
 
 func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[40]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3616,7 +4291,7 @@ func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessSubject.ProtoReflect.Descriptor instead.
 func (*ProcessSubject) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{40}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ProcessSubject) GetPid() uint32 {
@@ -3645,7 +4320,7 @@ type MitigateResponse struct {
 
 func (x *MitigateResponse) Reset() {
 	*x = MitigateResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[41]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3657,7 +4332,7 @@ func (x *MitigateResponse) String() string {
 func (*MitigateResponse) ProtoMessage() {}
 
 func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[41]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3670,7 +4345,7 @@ func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateResponse.ProtoReflect.Descriptor instead.
 func (*MitigateResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{41}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *MitigateResponse) GetMitigation() *Mitigation {
@@ -3704,7 +4379,7 @@ type Mitigation struct {
 
 func (x *Mitigation) Reset() {
 	*x = Mitigation{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[42]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3716,7 +4391,7 @@ func (x *Mitigation) String() string {
 func (*Mitigation) ProtoMessage() {}
 
 func (x *Mitigation) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[42]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3729,7 +4404,7 @@ func (x *Mitigation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mitigation.ProtoReflect.Descriptor instead.
 func (*Mitigation) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{42}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Mitigation) GetName() string {
@@ -3785,7 +4460,7 @@ type LiftRequest struct {
 
 func (x *LiftRequest) Reset() {
 	*x = LiftRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[43]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3797,7 +4472,7 @@ func (x *LiftRequest) String() string {
 func (*LiftRequest) ProtoMessage() {}
 
 func (x *LiftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[43]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3810,7 +4485,7 @@ func (x *LiftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftRequest.ProtoReflect.Descriptor instead.
 func (*LiftRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{43}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *LiftRequest) GetNames() []string {
@@ -3836,7 +4511,7 @@ type LiftResponse struct {
 
 func (x *LiftResponse) Reset() {
 	*x = LiftResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[44]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3848,7 +4523,7 @@ func (x *LiftResponse) String() string {
 func (*LiftResponse) ProtoMessage() {}
 
 func (x *LiftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[44]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3861,7 +4536,7 @@ func (x *LiftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftResponse.ProtoReflect.Descriptor instead.
 func (*LiftResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{44}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *LiftResponse) GetLifted() []string {
@@ -4109,12 +4784,102 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\awritten\x18\x02 \x01(\x04R\awritten\x12\x1a\n" +
 	"\bfiltered\x18\x03 \x01(\x04R\bfiltered\x12\x18\n" +
 	"\adropped\x18\x04 \x01(\x04R\adropped\x12\x14\n" +
-	"\x05error\x18\x05 \x01(\tR\x05error\"\"\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"\xc1\x01\n" +
 	"\x0eExplainRequest\x12\x10\n" +
-	"\x03pid\x18\x01 \x01(\rR\x03pid\"\x80\x01\n" +
+	"\x03pid\x18\x01 \x01(\rR\x03pid\x12B\n" +
+	"\tdescribed\x18\x02 \x01(\v2$.ebpfguard.v1alpha1.DescribedProcessR\tdescribed\x12\x1c\n" +
+	"\toperation\x18\x03 \x01(\tR\toperation\x12;\n" +
+	"\x06object\x18\x04 \x01(\v2#.ebpfguard.v1alpha1.DescribedObjectR\x06object\"\xdf\x01\n" +
+	"\x10DescribedProcess\x12\x1b\n" +
+	"\x06binary\x18\x01 \x01(\tH\x00R\x06binary\x88\x01\x01\x12\x1b\n" +
+	"\x06script\x18\x02 \x01(\tH\x01R\x06script\x88\x01\x01\x12\x1a\n" +
+	"\bancestor\x18\x03 \x03(\tR\bancestor\x12\x15\n" +
+	"\x03uid\x18\x04 \x01(\tH\x02R\x03uid\x88\x01\x01\x12\x1b\n" +
+	"\x06cgroup\x18\x05 \x01(\tH\x03R\x06cgroup\x88\x01\x01\x12\x18\n" +
+	"\aunknown\x18\x06 \x01(\bR\aunknownB\t\n" +
+	"\a_binaryB\t\n" +
+	"\a_scriptB\x06\n" +
+	"\x04_uidB\t\n" +
+	"\a_cgroup\"\xd6\x06\n" +
+	"\x0fDescribedObject\x12\x17\n" +
+	"\x04path\x18\x01 \x01(\tH\x00R\x04path\x88\x01\x01\x12\x14\n" +
+	"\x05alias\x18\x02 \x03(\tR\x05alias\x12!\n" +
+	"\funknown_path\x18\x03 \x01(\bR\vunknownPath\x12\x16\n" +
+	"\x06access\x18\x04 \x03(\tR\x06access\x12\x17\n" +
+	"\x04kind\x18\x05 \x01(\tH\x01R\x04kind\x88\x01\x01\x12\x1c\n" +
+	"\amove_to\x18\x06 \x01(\tH\x02R\x06moveTo\x88\x01\x01\x12\x14\n" +
+	"\x05known\x18\a \x03(\tR\x05known\x12\x1c\n" +
+	"\tdirectory\x18\b \x01(\bR\tdirectory\x12\x1a\n" +
+	"\bfileless\x18\t \x01(\bR\bfileless\x12\x17\n" +
+	"\ano_args\x18\n" +
+	" \x01(\bR\x06noArgs\x12\x1b\n" +
+	"\x06source\x18\v \x01(\tH\x03R\x06source\x88\x01\x01\x12\x1b\n" +
+	"\x06target\x18\f \x01(\tH\x04R\x06target\x88\x01\x01\x12\x17\n" +
+	"\x04type\x18\r \x01(\tH\x05R\x04type\x88\x01\x01\x12\x14\n" +
+	"\x05flags\x18\x0e \x03(\tR\x05flags\x12\x17\n" +
+	"\x04data\x18\x0f \x01(\tH\x06R\x04data\x88\x01\x01\x12\x1e\n" +
+	"\bfrom_uid\x18\x10 \x01(\tH\aR\afromUid\x88\x01\x01\x12\x1e\n" +
+	"\bfrom_gid\x18\x11 \x01(\tH\bR\afromGid\x88\x01\x01\x12\x1a\n" +
+	"\x06to_uid\x18\x12 \x01(\tH\tR\x05toUid\x88\x01\x01\x12\x1a\n" +
+	"\x06to_gid\x18\x13 \x01(\tH\n" +
+	"R\x05toGid\x88\x01\x01\x12\x1d\n" +
+	"\aaddress\x18\x14 \x01(\tH\vR\aaddress\x88\x01\x01\x12\x17\n" +
+	"\x04port\x18\x15 \x01(\rH\fR\x04port\x88\x01\x01\x12\x1f\n" +
+	"\bprotocol\x18\x16 \x01(\tH\rR\bprotocol\x88\x01\x01\x12!\n" +
+	"\tautomatic\x18\x17 \x01(\tH\x0eR\tautomatic\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"dual_stack\x18\x18 \x01(\bR\tdualStackB\a\n" +
+	"\x05_pathB\a\n" +
+	"\x05_kindB\n" +
+	"\n" +
+	"\b_move_toB\t\n" +
+	"\a_sourceB\t\n" +
+	"\a_targetB\a\n" +
+	"\x05_typeB\a\n" +
+	"\x05_dataB\v\n" +
+	"\t_from_uidB\v\n" +
+	"\t_from_gidB\t\n" +
+	"\a_to_uidB\t\n" +
+	"\a_to_gidB\n" +
+	"\n" +
+	"\b_addressB\a\n" +
+	"\x05_portB\v\n" +
+	"\t_protocolB\f\n" +
+	"\n" +
+	"_automatic\"\xc3\x01\n" +
 	"\x0fExplainResponse\x125\n" +
 	"\aprocess\x18\x01 \x01(\v2\x1b.ebpfguard.v1alpha1.ProcessR\aprocess\x126\n" +
-	"\bpolicies\x18\x02 \x03(\v2\x1a.ebpfguard.v1alpha1.PolicyR\bpolicies\"\xeb\x01\n" +
+	"\bpolicies\x18\x02 \x03(\v2\x1a.ebpfguard.v1alpha1.PolicyR\bpolicies\x12A\n" +
+	"\vexplanation\x18\x03 \x01(\v2\x1f.ebpfguard.v1alpha1.ExplanationR\vexplanation\"\xd8\x02\n" +
+	"\vExplanation\x12\x1c\n" +
+	"\toperation\x18\x01 \x01(\tR\toperation\x12\x16\n" +
+	"\x06binary\x18\x02 \x01(\tR\x06binary\x12\x16\n" +
+	"\x06script\x18\x03 \x01(\tR\x06script\x12\x16\n" +
+	"\x06cgroup\x18\x04 \x01(\tR\x06cgroup\x12\x18\n" +
+	"\aunknown\x18\x05 \x01(\bR\aunknown\x12\x16\n" +
+	"\x06object\x18\x06 \x01(\tR\x06object\x12\x18\n" +
+	"\averdict\x18\a \x01(\tR\averdict\x129\n" +
+	"\x06winner\x18\b \x01(\v2!.ebpfguard.v1alpha1.ExplainedRuleR\x06winner\x12\x14\n" +
+	"\x05notes\x18\t \x03(\tR\x05notes\x12F\n" +
+	"\n" +
+	"candidates\x18\n" +
+	" \x03(\v2&.ebpfguard.v1alpha1.ExplainedCandidateR\n" +
+	"candidates\"\x9d\x01\n" +
+	"\rExplainedRule\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\rR\x04rule\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12\x1a\n" +
+	"\bseverity\x18\x05 \x01(\tR\bseverity\x12\x12\n" +
+	"\x04tags\x18\x06 \x03(\tR\x04tags\"\xb6\x01\n" +
+	"\x12ExplainedCandidate\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\rR\x04rule\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x18\n" +
+	"\averdict\x18\x04 \x01(\tR\averdict\x12\x18\n" +
+	"\apattern\x18\x05 \x01(\tR\apattern\x12\x10\n" +
+	"\x03won\x18\x06 \x01(\bR\x03won\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"\xeb\x01\n" +
 	"\aProcess\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\x04R\x05start\x12\x16\n" +
@@ -4215,7 +4980,7 @@ func file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP() []byte {
 }
 
 var file_ebpfguard_v1alpha1_guard_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_ebpfguard_v1alpha1_guard_proto_goTypes = []any{
 	(Origin)(0),                   // 0: ebpfguard.v1alpha1.Origin
 	(Verdict)(0),                  // 1: ebpfguard.v1alpha1.Verdict
@@ -4259,35 +5024,40 @@ var file_ebpfguard_v1alpha1_guard_proto_goTypes = []any{
 	(*AlertCounters)(nil),         // 39: ebpfguard.v1alpha1.AlertCounters
 	(*SinkCounters)(nil),          // 40: ebpfguard.v1alpha1.SinkCounters
 	(*ExplainRequest)(nil),        // 41: ebpfguard.v1alpha1.ExplainRequest
-	(*ExplainResponse)(nil),       // 42: ebpfguard.v1alpha1.ExplainResponse
-	(*Process)(nil),               // 43: ebpfguard.v1alpha1.Process
-	(*MitigateRequest)(nil),       // 44: ebpfguard.v1alpha1.MitigateRequest
-	(*ProcessSubject)(nil),        // 45: ebpfguard.v1alpha1.ProcessSubject
-	(*MitigateResponse)(nil),      // 46: ebpfguard.v1alpha1.MitigateResponse
-	(*Mitigation)(nil),            // 47: ebpfguard.v1alpha1.Mitigation
-	(*LiftRequest)(nil),           // 48: ebpfguard.v1alpha1.LiftRequest
-	(*LiftResponse)(nil),          // 49: ebpfguard.v1alpha1.LiftResponse
-	(*durationpb.Duration)(nil),   // 50: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 51: google.protobuf.Timestamp
+	(*DescribedProcess)(nil),      // 42: ebpfguard.v1alpha1.DescribedProcess
+	(*DescribedObject)(nil),       // 43: ebpfguard.v1alpha1.DescribedObject
+	(*ExplainResponse)(nil),       // 44: ebpfguard.v1alpha1.ExplainResponse
+	(*Explanation)(nil),           // 45: ebpfguard.v1alpha1.Explanation
+	(*ExplainedRule)(nil),         // 46: ebpfguard.v1alpha1.ExplainedRule
+	(*ExplainedCandidate)(nil),    // 47: ebpfguard.v1alpha1.ExplainedCandidate
+	(*Process)(nil),               // 48: ebpfguard.v1alpha1.Process
+	(*MitigateRequest)(nil),       // 49: ebpfguard.v1alpha1.MitigateRequest
+	(*ProcessSubject)(nil),        // 50: ebpfguard.v1alpha1.ProcessSubject
+	(*MitigateResponse)(nil),      // 51: ebpfguard.v1alpha1.MitigateResponse
+	(*Mitigation)(nil),            // 52: ebpfguard.v1alpha1.Mitigation
+	(*LiftRequest)(nil),           // 53: ebpfguard.v1alpha1.LiftRequest
+	(*LiftResponse)(nil),          // 54: ebpfguard.v1alpha1.LiftResponse
+	(*durationpb.Duration)(nil),   // 55: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 56: google.protobuf.Timestamp
 }
 var file_ebpfguard_v1alpha1_guard_proto_depIdxs = []int32{
 	0,  // 0: ebpfguard.v1alpha1.Policy.origin:type_name -> ebpfguard.v1alpha1.Origin
 	38, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
-	47, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	50, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
+	52, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	55, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
 	15, // 4: ebpfguard.v1alpha1.ApplyResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
 	12, // 5: ebpfguard.v1alpha1.ApplyResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
-	51, // 6: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
-	50, // 7: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
+	56, // 6: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
+	55, // 7: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
 	15, // 8: ebpfguard.v1alpha1.ConfirmResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
 	15, // 9: ebpfguard.v1alpha1.DeleteResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
 	5,  // 10: ebpfguard.v1alpha1.ListResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
 	5,  // 11: ebpfguard.v1alpha1.GetResponse.policy:type_name -> ebpfguard.v1alpha1.Policy
 	24, // 12: ebpfguard.v1alpha1.WatchResponse.alert:type_name -> ebpfguard.v1alpha1.Alert
-	51, // 13: ebpfguard.v1alpha1.Alert.time:type_name -> google.protobuf.Timestamp
+	56, // 13: ebpfguard.v1alpha1.Alert.time:type_name -> google.protobuf.Timestamp
 	1,  // 14: ebpfguard.v1alpha1.Alert.verdict:type_name -> ebpfguard.v1alpha1.Verdict
 	2,  // 15: ebpfguard.v1alpha1.Alert.severity:type_name -> ebpfguard.v1alpha1.Severity
-	51, // 16: ebpfguard.v1alpha1.Alert.last:type_name -> google.protobuf.Timestamp
+	56, // 16: ebpfguard.v1alpha1.Alert.last:type_name -> google.protobuf.Timestamp
 	25, // 17: ebpfguard.v1alpha1.Alert.process:type_name -> ebpfguard.v1alpha1.AlertProcess
 	28, // 18: ebpfguard.v1alpha1.Alert.file_open:type_name -> ebpfguard.v1alpha1.FileObject
 	29, // 19: ebpfguard.v1alpha1.Alert.bprm_check_security:type_name -> ebpfguard.v1alpha1.ProgramObject
@@ -4300,52 +5070,57 @@ var file_ebpfguard_v1alpha1_guard_proto_depIdxs = []int32{
 	27, // 26: ebpfguard.v1alpha1.AlertProcess.namespaces:type_name -> ebpfguard.v1alpha1.Namespaces
 	26, // 27: ebpfguard.v1alpha1.AlertProcess.ancestors:type_name -> ebpfguard.v1alpha1.AlertAncestor
 	3,  // 28: ebpfguard.v1alpha1.StatusResponse.state:type_name -> ebpfguard.v1alpha1.StatusResponse.State
-	51, // 29: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	51, // 30: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
+	56, // 29: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	56, // 30: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
 	37, // 31: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
 	38, // 32: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
 	39, // 33: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
 	12, // 34: ebpfguard.v1alpha1.StatusResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
 	40, // 35: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
-	43, // 36: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
-	5,  // 37: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
-	4,  // 38: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
-	50, // 39: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
-	45, // 40: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
-	47, // 41: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	51, // 42: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
-	50, // 43: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
-	6,  // 44: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
-	8,  // 45: ebpfguard.v1alpha1.GuardService.Validate:input_type -> ebpfguard.v1alpha1.ValidateRequest
-	10, // 46: ebpfguard.v1alpha1.GuardService.Check:input_type -> ebpfguard.v1alpha1.CheckRequest
-	13, // 47: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
-	16, // 48: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
-	18, // 49: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
-	20, // 50: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
-	33, // 51: ebpfguard.v1alpha1.GuardService.Reload:input_type -> ebpfguard.v1alpha1.ReloadRequest
-	22, // 52: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
-	35, // 53: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
-	41, // 54: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
-	44, // 55: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
-	48, // 56: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
-	7,  // 57: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
-	9,  // 58: ebpfguard.v1alpha1.GuardService.Validate:output_type -> ebpfguard.v1alpha1.ValidateResponse
-	11, // 59: ebpfguard.v1alpha1.GuardService.Check:output_type -> ebpfguard.v1alpha1.CheckResponse
-	14, // 60: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
-	17, // 61: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
-	19, // 62: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
-	21, // 63: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
-	34, // 64: ebpfguard.v1alpha1.GuardService.Reload:output_type -> ebpfguard.v1alpha1.ReloadResponse
-	23, // 65: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
-	36, // 66: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
-	42, // 67: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
-	46, // 68: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
-	49, // 69: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
-	57, // [57:70] is the sub-list for method output_type
-	44, // [44:57] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	42, // 36: ebpfguard.v1alpha1.ExplainRequest.described:type_name -> ebpfguard.v1alpha1.DescribedProcess
+	43, // 37: ebpfguard.v1alpha1.ExplainRequest.object:type_name -> ebpfguard.v1alpha1.DescribedObject
+	48, // 38: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
+	5,  // 39: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
+	45, // 40: ebpfguard.v1alpha1.ExplainResponse.explanation:type_name -> ebpfguard.v1alpha1.Explanation
+	46, // 41: ebpfguard.v1alpha1.Explanation.winner:type_name -> ebpfguard.v1alpha1.ExplainedRule
+	47, // 42: ebpfguard.v1alpha1.Explanation.candidates:type_name -> ebpfguard.v1alpha1.ExplainedCandidate
+	4,  // 43: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
+	55, // 44: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
+	50, // 45: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
+	52, // 46: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	56, // 47: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
+	55, // 48: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
+	6,  // 49: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
+	8,  // 50: ebpfguard.v1alpha1.GuardService.Validate:input_type -> ebpfguard.v1alpha1.ValidateRequest
+	10, // 51: ebpfguard.v1alpha1.GuardService.Check:input_type -> ebpfguard.v1alpha1.CheckRequest
+	13, // 52: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
+	16, // 53: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
+	18, // 54: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
+	20, // 55: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
+	33, // 56: ebpfguard.v1alpha1.GuardService.Reload:input_type -> ebpfguard.v1alpha1.ReloadRequest
+	22, // 57: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
+	35, // 58: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
+	41, // 59: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
+	49, // 60: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
+	53, // 61: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
+	7,  // 62: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
+	9,  // 63: ebpfguard.v1alpha1.GuardService.Validate:output_type -> ebpfguard.v1alpha1.ValidateResponse
+	11, // 64: ebpfguard.v1alpha1.GuardService.Check:output_type -> ebpfguard.v1alpha1.CheckResponse
+	14, // 65: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
+	17, // 66: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
+	19, // 67: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
+	21, // 68: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
+	34, // 69: ebpfguard.v1alpha1.GuardService.Reload:output_type -> ebpfguard.v1alpha1.ReloadResponse
+	23, // 70: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
+	36, // 71: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
+	44, // 72: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
+	51, // 73: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
+	54, // 74: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
+	62, // [62:75] is the sub-list for method output_type
+	49, // [49:62] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_ebpfguard_v1alpha1_guard_proto_init() }
@@ -4369,7 +5144,9 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 		(*Alert_SocketBind)(nil),
 		(*Alert_SocketConnect)(nil),
 	}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[39].OneofWrappers = []any{
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[37].OneofWrappers = []any{}
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[38].OneofWrappers = []any{}
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[44].OneofWrappers = []any{
 		(*MitigateRequest_Process)(nil),
 		(*MitigateRequest_Binary)(nil),
 		(*MitigateRequest_Cgroup)(nil),
@@ -4382,7 +5159,7 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ebpfguard_v1alpha1_guard_proto_rawDesc), len(file_ebpfguard_v1alpha1_guard_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   45,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
