@@ -51,7 +51,8 @@ var bprmCheckSecurity = operation{
 }
 
 // AttachBprmCheckSecurity loads and attaches what enforces bprm_check_security. Everything is allowed
-// until a policy is added.
+// until a policy is added. If it is attached already, that and its policies stay as they are, and
+// this returns another handle of it, see [Hook].
 func (m *Manager) AttachBprmCheckSecurity() (*Hook[BprmCheckSecurity, BprmCheckSecurityAlert], error) {
 	return attach[BprmCheckSecurity, BprmCheckSecurityAlert](m, &bprmCheckSecurity,
 		func(p BprmCheckSecurity) policy.Policy {

@@ -73,7 +73,8 @@ var fileOpen = operation{
 }
 
 // AttachFileOpen loads and attaches what enforces file_open. Everything is allowed
-// until a policy is added.
+// until a policy is added. If it is attached already, that and its policies stay as they are, and
+// this returns another handle of it, see [Hook].
 func (m *Manager) AttachFileOpen() (*Hook[FileOpen, FileOpenAlert], error) {
 	return attach[FileOpen, FileOpenAlert](m, &fileOpen,
 		func(p FileOpen) policy.Policy { return Rule[policy.FilePattern](p).policy(policy.FileOpen) },

@@ -11,7 +11,9 @@ import (
 
 // Hook is an attached operation: P is its policy and A its alert. All hooks of
 // a [Manager] share one policy set. To attach an operation again gives another
-// handle of the same operation, and [Hook.Detach] of one ends both.
+// handle of the same operation and costs nothing: it has the same policies and
+// counters, and [Hook.Detach] of one ends both. When the operation is attached
+// again after that, both work again, without the former policies.
 type Hook[P any, A Alert] struct {
 	manager   *Manager
 	operation *operation

@@ -50,7 +50,8 @@ var sbMount = operation{
 }
 
 // AttachSbMount loads and attaches what enforces sb_mount. Everything is allowed
-// until a policy is added.
+// until a policy is added. If it is attached already, that and its policies stay as they are, and
+// this returns another handle of it, see [Hook].
 func (m *Manager) AttachSbMount() (*Hook[SbMount, SbMountAlert], error) {
 	return attach[SbMount, SbMountAlert](m, &sbMount,
 		func(p SbMount) policy.Policy { return Rule[policy.MountPattern](p).policy(policy.SbMount) },

@@ -46,7 +46,8 @@ var sbRemount = operation{
 }
 
 // AttachSbRemount loads and attaches what enforces sb_remount. Everything is allowed
-// until a policy is added.
+// until a policy is added. If it is attached already, that and its policies stay as they are, and
+// this returns another handle of it, see [Hook].
 func (m *Manager) AttachSbRemount() (*Hook[SbRemount, SbRemountAlert], error) {
 	return attach[SbRemount, SbRemountAlert](m, &sbRemount,
 		func(p SbRemount) policy.Policy { return Rule[policy.MountPattern](p).policy(policy.SbRemount) },

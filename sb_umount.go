@@ -46,7 +46,8 @@ var sbUmount = operation{
 }
 
 // AttachSbUmount loads and attaches what enforces sb_umount. Everything is allowed
-// until a policy is added.
+// until a policy is added. If it is attached already, that and its policies stay as they are, and
+// this returns another handle of it, see [Hook].
 func (m *Manager) AttachSbUmount() (*Hook[SbUmount, SbUmountAlert], error) {
 	return attach[SbUmount, SbUmountAlert](m, &sbUmount,
 		func(p SbUmount) policy.Policy { return Rule[policy.MountPattern](p).policy(policy.SbUmount) },

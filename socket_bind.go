@@ -47,7 +47,8 @@ var socketBind = operation{
 }
 
 // AttachSocketBind loads and attaches what enforces socket_bind. Everything is allowed
-// until a policy is added.
+// until a policy is added. If it is attached already, that and its policies stay as they are, and
+// this returns another handle of it, see [Hook].
 func (m *Manager) AttachSocketBind() (*Hook[SocketBind, SocketBindAlert], error) {
 	return attach[SocketBind, SocketBindAlert](m, &socketBind,
 		func(p SocketBind) policy.Policy { return Rule[policy.SocketPattern](p).policy(policy.SocketBind) },

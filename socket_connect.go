@@ -51,7 +51,8 @@ var socketConnect = operation{
 }
 
 // AttachSocketConnect loads and attaches what enforces socket_connect. Everything is allowed
-// until a policy is added.
+// until a policy is added. If it is attached already, that and its policies stay as they are, and
+// this returns another handle of it, see [Hook].
 func (m *Manager) AttachSocketConnect() (*Hook[SocketConnect, SocketConnectAlert], error) {
 	return attach[SocketConnect, SocketConnectAlert](m, &socketConnect,
 		func(p SocketConnect) policy.Policy { return Rule[policy.SocketPattern](p).policy(policy.SocketConnect) },

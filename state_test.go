@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -42,6 +43,56 @@ func bindHook(m *Manager) *Hook[SocketBind, SocketBindAlert] {
 	return &Hook[SocketBind, SocketBindAlert]{
 		manager: m, operation: &socketBind,
 		toP: func(p policy.Policy, r policy.Rule) SocketBind { return SocketBind(ruleOf[policy.SocketPattern](p, r)) },
+	}
+}
+
+// TestAttachAgain attaches what is attached already: another handle of the same, for which no
+// program is loaded. The object has none, and attaching one would fail.
+func TestAttachAgain(t *testing.T) {
+	m := enforcing(t)
+	m.object = &bpf.Object{}
+	defer func() { m.object = nil }()
+	hook := bindHook(m)
+	for range 2 {
+		again, err := m.AttachSocketBind()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again == hook || again.manager != hook.manager || again.operation != hook.operation {
+			t.Errorf("got %+v, want a handle of %+v", again, hook)
+		}
+		if policies := again.Policies(); len(policies) != 1 || policies[0].Name != "nobody-binds" {
+			t.Errorf("its policies are %+v", policies)
+		}
+		hook = again
+	}
+	if err := m.Attach(policy.SocketBind, policy.SocketBind); err != nil {
+		t.Error(err)
+	}
+	if attached := m.current.peek().attached; len(attached) != 1 {
+		t.Errorf("attached are %v", attached)
+	}
+}
+
+// TestAttachClosed expects that no operation can be attached to a closed manager.
+func TestAttachClosed(t *testing.T) {
+	m := newManager(Options{})
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, attach := range map[string]func() error{
+		"FileOpen":          func() error { _, err := m.AttachFileOpen(); return err },
+		"BprmCheckSecurity": func() error { _, err := m.AttachBprmCheckSecurity(); return err },
+		"SbMount":           func() error { _, err := m.AttachSbMount(); return err },
+		"SbRemount":         func() error { _, err := m.AttachSbRemount(); return err },
+		"SbUmount":          func() error { _, err := m.AttachSbUmount(); return err },
+		"TaskFixSetuid":     func() error { _, err := m.AttachTaskFixSetuid(); return err },
+		"SocketBind":        func() error { _, err := m.AttachSocketBind(); return err },
+		"SocketConnect":     func() error { _, err := m.AttachSocketConnect(); return err },
+	} {
+		if err := attach(); !errors.Is(err, ErrClosed) {
+			t.Errorf("Attach%s: %v", name, err)
+		}
 	}
 }
 

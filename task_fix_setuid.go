@@ -52,7 +52,8 @@ var taskFixSetuid = operation{
 }
 
 // AttachTaskFixSetuid loads and attaches what enforces task_fix_setuid. Everything is allowed
-// until a policy is added.
+// until a policy is added. If it is attached already, that and its policies stay as they are, and
+// this returns another handle of it, see [Hook].
 func (m *Manager) AttachTaskFixSetuid() (*Hook[TaskFixSetuid, TaskFixSetuidAlert], error) {
 	return attach[TaskFixSetuid, TaskFixSetuidAlert](m, &taskFixSetuid,
 		func(p TaskFixSetuid) policy.Policy {

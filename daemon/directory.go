@@ -1,8 +1,8 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -31,15 +31,9 @@ func loadDirectory(dir string) ([]policy.Policy, error) {
 
 // policyFiles returns what [policy.Load] reads of a directory.
 func policyFiles(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+	files, err := policy.DirectoryFiles(dir)
 	if err != nil {
 		return nil, fmt.Errorf("policy directory: %w; make it, or name another one with policies", err)
-	}
-	var files []string
-	for _, e := range entries {
-		if !e.IsDir() && slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(e.Name())) {
-			files = append(files, filepath.Join(dir, e.Name()))
-		}
 	}
 	return files, nil
 }
@@ -110,6 +104,7 @@ func (d *Daemon) reloadDirectory() error {
 	set, err := loadDirectory(dir)
 	d.directory.lists = fingerprint(addressFiles(set))
 	d.tellModes(dir)
+	d.tellUnread(dir)
 	replaced := false
 	if err == nil {
 		replaced, err = d.replaceFiles(set)
@@ -151,6 +146,21 @@ func (d *Daemon) tellModes(dir string) {
 	d.solved(problemModes)
 }
 
+// tellUnread notes what of the directory looks like policies and is not read.
+func (d *Daemon) tellUnread(dir string) {
+	var errs []error
+	if dir != "" {
+		for _, w := range policy.Unread(dir) {
+			errs = append(errs, fmt.Errorf("%s: %s", w.Source, w.Text))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		d.problem(problemUnread, err)
+		return
+	}
+	d.solved(problemUnread)
+}
+
 // lockAll takes the locks for a change that may bring policies of the directory along, and returns what
 // gives them back.
 func (d *Daemon) lockAll() (unlock func()) {
@@ -188,6 +198,7 @@ func (d *Daemon) retryDirectory(next sets) (sets, func()) {
 
 // pollDirectory reads the directory if it has changed, or was wrong.
 func (d *Daemon) pollDirectory() {
+	d.tellUnread(d.configuration().Policies) // subdirectories are not watched
 	d.reading.Lock()
 	changed := d.directory.failed || d.directory.files != directoryFingerprint(d.configuration().Policies) ||
 		d.directory.lists != fingerprint(addressFiles(d.owned().files))

@@ -46,6 +46,31 @@ func TestDirectory(t *testing.T) {
 	i.want()
 }
 
+// TestUnread expects JSON to be read, and that the status and the log tell of what is not.
+func TestUnread(t *testing.T) {
+	w := newWorld(t)
+	w.write("a.json", `{"apiVersion": "ebpfguard.io/v1alpha1", "kind": "Policy", "metadata": {"name": "j"}, "spec": {"subject": {}, "rules": [{"operation": "socket_bind", "deny": {"ports": [1]}}]}}`)
+	w.write("b.yaml.bak", "no policy")
+	sub := filepath.Join(w.config.Policies, "sub")
+	if err := os.MkdirAll(sub, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.write("sub/c.yaml", bind("c", 3))
+	i := w.start()
+	i.want("j")
+	i.wantProblem(sub + ": its policies are not read, since a directory stands for its own files only; move them up")
+	if !strings.Contains(w.log.String(), "its policies are not read") {
+		t.Error("the log does not tell")
+	}
+	// It is moved away, which the next look finds.
+	if err := os.Rename(sub, filepath.Join(w.config.Policies, ".sub")); err != nil {
+		t.Fatal(err)
+	}
+	i.d.pollDirectory()
+	i.wantProblem("")
+	i.want("j")
+}
+
 // TestEmptyList has a feed become empty: other changes come into force all the same, and
 // the log tells.
 func TestEmptyList(t *testing.T) {

@@ -19,6 +19,7 @@ const (
 	problemTampered  = "tampered"
 	problemPlace     = "place"
 	problemModes     = "modes"
+	problemUnread    = "unread"
 	problemConfig    = "configuration"
 	problemAlerts    = "alerts"
 	problemLinks     = "links"

@@ -139,7 +139,7 @@ func (s *service) Watch(request *pb.WatchRequest, stream grpc.ServerStreamingSer
 			if err != nil {
 				return status.Error(codes.Internal, err.Error())
 			}
-			response.Event, response.Text = &pb.WatchResponse_Json{Json: string(text)}, alert.String()
+			response.Event, response.Text, response.Alert = &pb.WatchResponse_Json{Json: string(text)}, alert.String(), alertMessage(alert)
 		}
 		if err := stream.Send(response); err != nil {
 			return err

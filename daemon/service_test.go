@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/ebpfguard/ebpfguard"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
@@ -199,6 +200,8 @@ func TestWatchAndOutputs(t *testing.T) {
 	}
 	if got := <-stream.sent; !strings.Contains(got.GetJson(), `"sequence":43`) || !strings.Contains(got.GetText(), " kill ") {
 		t.Errorf("alert %v", got)
+	} else if a := got.GetAlert(); a.GetSequence() != 43 || a.GetVerdict() != pb.Verdict_VERDICT_KILL || a.GetSocketBind() == nil {
+		t.Errorf("in fields it is %v", a)
 	}
 	// A sink counts an alert after it wrote it, so the file is complete first.
 	var s *pb.StatusResponse
@@ -271,4 +274,68 @@ func TestExplain(t *testing.T) {
 	wantStatus(t, err, codes.NotFound, "no process 4194304")
 	_, err = i.Explain(t.Context(), &pb.ExplainRequest{})
 	wantStatus(t, err, codes.InvalidArgument, "write its pid")
+
+	r, err = i.Explain(t.Context(), &pb.ExplainRequest{Pid: uint32(os.Getpid()), Operation: "socket_bind", Object: &pb.DescribedObject{Port: proto.Uint32(1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e := r.GetExplanation(); e.GetVerdict() != "deny" || e.GetWinner().GetPolicy() != "me" || e.GetBinary() != self || len(e.GetCandidates()) != 2 {
+		t.Errorf("explanation %v", e)
+	}
+}
+
+// TestExplainDescribed asks about processes that do not run.
+func TestExplainDescribed(t *testing.T) {
+	w := newWorld(t)
+	subject := func(name, subject string) string {
+		return strings.Replace(bind(name, 1), "subject: {}", "subject: {"+subject+"}", 1)
+	}
+	w.write("a.yaml", subject("one", "binaries: [/no/such/program], users: [root]")+"---\n"+subject("below", "binaries: [/no/such/parent], descendants: true")+"---\n"+subject("group", "cgroups: [/a]"))
+	i := w.start()
+	for name, test := range map[string]struct {
+		described *pb.DescribedProcess
+		concern   []string
+		winner    string
+	}{
+		"program":    {&pb.DescribedProcess{Binary: proto.String("/no/such/program")}, []string{"one"}, "one"},
+		"another":    {&pb.DescribedProcess{Binary: proto.String("/no/such/other")}, nil, ""},
+		"user":       {&pb.DescribedProcess{Binary: proto.String("/no/such/program"), Uid: proto.String("7")}, nil, ""},
+		"named user": {&pb.DescribedProcess{Binary: proto.String("/no/such/program"), Uid: proto.String("root")}, []string{"one"}, "one"},
+		"descendant": {&pb.DescribedProcess{Ancestor: []string{"/bin/sh", "/no/such/parent"}}, []string{"below"}, "below"},
+		"cgroup":     {&pb.DescribedProcess{Cgroup: proto.String("/a")}, []string{"group"}, "group"},
+		"unknown":    {&pb.DescribedProcess{Unknown: true, Uid: proto.String("7")}, []string{"below", "group"}, "below"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := i.Explain(t.Context(), &pb.ExplainRequest{
+				Described: test.described, Operation: "socket_bind", Object: &pb.DescribedObject{Port: proto.Uint32(1), Address: proto.String("10.0.0.1")},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var concern []string
+			for _, p := range r.GetPolicies() {
+				concern = append(concern, p.GetName())
+			}
+			if e := r.GetExplanation(); !slices.Equal(concern, test.concern) || e.GetWinner().GetPolicy() != test.winner || e.GetObject() != "tcp 10.0.0.1:1" {
+				t.Errorf("policies %v, explanation %v", concern, e)
+			}
+			if p := r.GetProcess(); p.GetPid() != 0 || p.GetBinary() != test.described.GetBinary() || p.GetUnknown() != test.described.GetUnknown() {
+				t.Errorf("process %v", p)
+			}
+		})
+	}
+	anybody := &pb.DescribedProcess{}
+	for text, request := range map[string]*pb.ExplainRequest{
+		"names a process and describes one":                {Pid: 1, Described: anybody},
+		"names no operation; write file_open, ":            {Described: anybody, Object: &pb.DescribedObject{}},
+		`unknown operation "bind"; did you mean`:           {Described: anybody, Operation: "bind"},
+		"file_open needs --path":                           {Described: anybody, Operation: "file_open"},
+		"--port does not apply to file_open; it is for":    {Described: anybody, Operation: "file_open", Object: &pb.DescribedObject{Port: proto.Uint32(1), Path: proto.String("/a")}},
+		`--binary "nginx" is not an absolute`:              {Described: &pb.DescribedProcess{Binary: proto.String("nginx")}},
+		"--binary and --unknown exclude each other; leave": {Described: &pb.DescribedProcess{Binary: proto.String("/a"), Unknown: true}},
+		"no-such-user": {Described: &pb.DescribedProcess{Uid: proto.String("no-such-user")}},
+	} {
+		_, err := i.Explain(t.Context(), request)
+		wantStatus(t, err, codes.InvalidArgument, text)
+	}
 }

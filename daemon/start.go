@@ -37,6 +37,7 @@ func (d *Daemon) start() (err error) {
 	d.directory.files = directoryFingerprint(dir)
 	files, filesErr := loadDirectory(dir)
 	d.tellModes(dir)
+	d.tellUnread(dir)
 	applied, appliedErr := d.store.read(appliedFile)
 	if appliedErr != nil {
 		applied = d.replaceBroken(appliedErr, adopted, without(lasting, files))

@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -51,9 +52,9 @@ func ObjectFlags() []*Flag {
 	return all
 }
 
-// FlagOwners returns the operations whose objects the flag describes; none for a
+// flagOwners returns the operations whose objects the flag describes; none for a
 // name that is no flag of objects.
-func FlagOwners(name string) []Operation {
+func flagOwners(name string) []Operation {
 	return operationsWith(func(o *operation) bool {
 		return slices.ContainsFunc(o.flags(), func(flag *Flag) bool { return flag.Name == name })
 	})
@@ -77,7 +78,20 @@ func DescribeObject(o Operation, d Description) (Object, error) {
 	if known == nil {
 		return nil, checkOperation(o)
 	}
+	if err := CheckFlags(o, d.Given); err != nil {
+		return nil, err
+	}
 	return known.object(&d)
+}
+
+// CheckFlags returns an error for a flag that describes no objects of the operation.
+func CheckFlags(o Operation, given map[string][]string) error {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if owners := flagOwners(name); !slices.Contains(owners, o) {
+			return fmt.Errorf("--%s does not apply to %s; it is for %s", name, o, JoinOperations(owners, "and"))
+		}
+	}
+	return nil
 }
 
 // has reports whether any of the flags is given, switches as true.

@@ -15,9 +15,12 @@ import (
 // maxFile bounds the size of a policy file in bytes.
 const maxFile = 64 << 20
 
+// extensions end the names of policy files. JSON is YAML.
+var extensions = []string{".yaml", ".yml", ".json"}
+
 // Load reads the policies of files and directories. Of a directory it reads
-// the files that end in .yaml or .yml in the order of their names, but no
-// subdirectories; "-" is the standard input. The error joins the problems of
+// the files that end in .yaml, .yml or .json in the order of their names, but no
+// subdirectories, see [Unread]; "-" is the standard input. The error joins the problems of
 // all files; if there is one, no policy is returned.
 func Load(paths ...string) ([]Policy, error) {
 	if len(paths) == 0 {
@@ -68,21 +71,59 @@ func filesOf(path string) ([]string, error) {
 	if !info.IsDir() {
 		return []string{path}, nil
 	}
-	entries, err := os.ReadDir(path)
+	files, err := DirectoryFiles(path)
 	if err != nil {
 		return nil, fmt.Errorf("load policies: %w; check the permissions", err)
 	}
-	var files []string
-	for _, entry := range entries { // sorted by name
-		if entry.IsDir() || !slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(entry.Name())) {
-			continue
-		}
-		files = append(files, filepath.Join(path, entry.Name()))
-	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("load policies: %s holds no *.yaml or *.yml file; add one or name another directory", path)
+		return nil, fmt.Errorf("load policies: %s holds no *.yaml, *.yml or *.json file; add one or name another directory", path)
 	}
 	return files, nil
+}
+
+// DirectoryFiles returns the files that [Load] reads of a directory, in the order of their names.
+func DirectoryFiles(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for _, entry := range entries { // sorted by name
+		if !entry.IsDir() && slices.Contains(extensions, filepath.Ext(entry.Name())) {
+			files = append(files, filepath.Join(dir, entry.Name()))
+		}
+	}
+	return files, nil
+}
+
+// Unread returns a warning for what [Load] does not read of the directories among the paths, although it
+// looks as if it were meant: a subdirectory with policy files, unless its name begins with a dot, and a
+// file whose name ends in capital letters, such as .YAML. What ends otherwise (.bak, ~, .disabled) is not
+// meant.
+func Unread(paths ...string) []Warning {
+	var warnings []Warning
+	warn := func(path, text string) { warnings = append(warnings, Warning{Source: path, Rule: -1, Text: text}) }
+	for _, path := range paths {
+		entries, err := os.ReadDir(path)
+		if err != nil {
+			continue // a file, or what Load fails for
+		}
+		for _, entry := range entries {
+			name := filepath.Join(path, entry.Name())
+			ext := filepath.Ext(name)
+			switch {
+			case strings.HasPrefix(entry.Name(), ".") || !entry.IsDir() && slices.Contains(extensions, ext):
+			case slices.Contains(extensions, strings.ToLower(ext)) && !entry.IsDir():
+				warn(name, "it is not read; write "+strings.ToLower(ext)+" in small letters")
+			default:
+				// Of a file there are none.
+				if files, err := DirectoryFiles(name); err == nil && len(files) > 0 {
+					warn(name, "its policies are not read, since a directory stands for its own files only; move them up, or begin its name with a dot if they are not meant")
+				}
+			}
+		}
+	}
+	return warnings
 }
 
 // leadsOutside reports whether a file of a directory is a link to a file elsewhere: who may make links

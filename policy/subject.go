@@ -361,6 +361,11 @@ func DescribeProcess(d Description) (Process, error) {
 	p := Process{
 		Binary: d.text(flagBinary), Script: d.text(flagScript), Ancestors: d.list(flagAncestor), Cgroup: d.text(flagCgroup), Unknown: d.has(flagUnknown),
 	}
+	for _, flag := range ProcessFlags() {
+		if p.Unknown && flag.NotUnknown && d.has(flag) {
+			return p, fmt.Errorf("--%s and --%s exclude each other; leave one of them out", flag.Name, flagUnknown.Name)
+		}
+	}
 	for _, path := range []struct {
 		flag    *Flag
 		example string

@@ -1,9 +1,11 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -267,12 +269,65 @@ func TestLoad(t *testing.T) {
 		{[]string{in("good"), in("good/b.yaml")}, "load policies: " + in("good/b.yaml") + " is given twice; name it once"},
 		{nil, "load policies: no file is given; name a file or directory"},
 		{[]string{in("good"), in("bad/b.yaml")}, in("bad/b.yaml") + ":3:18: \"UPPER\" is no policy name"},
-		{[]string{in("none")}, in("none") + " holds no *.yaml or *.yml file; add one or name another directory"},
+		{[]string{in("none")}, in("none") + " holds no *.yaml, *.yml or *.json file; add one or name another directory"},
 		{[]string{in("nowhere")}, "no such file or directory; check the path"},
 	} {
 		if set, err := Load(tt.paths...); err == nil || !strings.Contains(err.Error(), tt.want) || set != nil {
 			t.Errorf("Load(%v) = %v, %v; want %s", tt.paths, set, err, tt.want)
 		}
+	}
+}
+
+// TestLoadJSON reads JSON as people and programs indent it.
+func TestLoadJSON(t *testing.T) {
+	dir := t.TempDir()
+	text := "{\n\t\"apiVersion\": \"ebpfguard.io/v1alpha1\",\n\t\"kind\": \"Policy\",\n\t\"metadata\": {\"name\": \"j\"},\n" +
+		"\t\"spec\": {\n\t\t\"subject\": {},\n\t\t\"rules\": [{\"operation\": \"file_open\", \"deny\": {\"paths\": [\"/etc/shadow\"]}, \"message\": \"a \\u00e4 \\\"b\\\"\"}]\n\t}\n}\n"
+	for name, content := range map[string]string{"a.json": text, "b.json~": "{", "c.jsonl": "{"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set, err := Load(dir)
+	if err != nil || len(set) != 1 || set[0].Name != "j" || set[0].Rules[0].Message != "a ä \"b\"" {
+		t.Errorf("%v, %v", set, err)
+	}
+	for escape, want := range map[string]string{
+		`\/`:           `not valid YAML: found unknown escape character; in double quotes write \\ for a backslash, and / for the \/ of JSON`,
+		`\ud83d\ude00`: `not valid YAML: found invalid Unicode character escape code; write the character itself, and not the two \u escapes that JSON has for it`,
+	} {
+		if _, err := Parse("x.json", []byte(strings.Replace(text, `\u00e4`, escape, 1))); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", escape, err)
+		}
+	}
+}
+
+func TestUnread(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{
+		"a.yaml", "b.json", "c.yaml.bak", "d.yml~", "e.yaml.disabled", "f.txt", "README", // as meant
+		"lists/x.txt", ".old/a.yaml", "..data/a.yaml", "deep/er/a.yaml", "empty.yaml.d/x",
+		"G.YAML", "h.Json", ".I.YAML", "sub/a.json", "sub.yaml/a.yml",
+	} {
+		path := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink(filepath.Join(dir, "sub"), filepath.Join(dir, "zlink")), os.Symlink("nowhere", filepath.Join(dir, "dangling"))); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, w := range Unread(dir, filepath.Join(dir, "a.yaml"), filepath.Join(dir, "none"), "-") {
+		got = append(got, strings.TrimPrefix(w.String(), dir+"/"))
+	}
+	const below = ": warning: its policies are not read, since a directory stands for its own files only; move them up, or begin its name with a dot if they are not meant"
+	want := []string{
+		"G.YAML: warning: it is not read; write .yaml in small letters", "h.Json: warning: it is not read; write .json in small letters",
+		"sub" + below, "sub.yaml" + below, "zlink" + below,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
 

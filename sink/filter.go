@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -77,7 +77,7 @@ func (f Filter) compile() (matcher, error) {
 	}{{"verdict", f.Verdicts, filterVerdicts}, {"severity", f.Severities, filterSeverities}} {
 		for _, value := range list.values {
 			if !slices.Contains(list.known, value) {
-				errs = append(errs, fmt.Errorf("unknown %s %q; choose from %s", list.what, value, strings.Join(list.known, ", ")))
+				errs = append(errs, fmt.Errorf("unknown %s %q; %s", list.what, value, strictyaml.Suggest(value, list.known)))
 			}
 		}
 	}

@@ -160,7 +160,7 @@ func TestFilterErrors(t *testing.T) {
 		{Filter{Policies: []string{"A b"}}, `"A b" is no policy name; use a-z`},
 		{Filter{Policies: []string{""}}, `"" is no policy name`},
 		{Filter{Verdicts: []string{"allow"}}, `unknown verdict "allow"; choose from audit, deny, kill`},
-		{Filter{Severities: []string{"huge"}}, `unknown severity "huge"; choose from info, low, medium, high, critical, none`},
+		{Filter{Severities: []string{"enormous"}}, `unknown severity "enormous"; choose from info, low, medium, high, critical, none`},
 		{Filter{Binaries: []string{"cat"}}, `binary: path "cat" is not absolute`},
 		{Filter{Verdicts: []string{"x"}, Binaries: []string{"y"}}, "\nbinary: "},
 	} {

@@ -39,7 +39,8 @@ systemctl, a login, your shell or the daemon would be refused what they need.
 --confirm applies them for a while: unless you run 'ebpfguard confirm' in time, the
 kernel takes the change back, even if no daemon runs then.
 
-A directory stands for its *.yaml and *.yml files, - for the standard input.`,
+A directory stands for its *.yaml, *.yml and *.json files without those of
+subdirectories, - for the standard input.`,
 		Example: `  # What would change? Then change it.
   ebpfguard apply -f ssh.yaml --dry-run
   ebpfguard apply -f ssh.yaml
@@ -69,6 +70,9 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 			var err error
 			if request.Name, request.Yaml, err = readPolicies(cmd.InOrStdin(), files); err != nil {
 				return err
+			}
+			for _, w := range policy.Unread(files...) {
+				fmt.Fprintln(cmd.ErrOrStderr(), w)
 			}
 			return daemon.change(cmd, func(ctx context.Context, guard *client.Client) error {
 				response, err := guard.Apply(ctx, &request)

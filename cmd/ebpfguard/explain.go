@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -28,15 +27,15 @@ func newExplainCommand() *cobra.Command {
 	flags := explainFlags{output: outputText}
 	flags.users, flags.groups = policy.SystemNames()
 	cmd := &cobra.Command{
-		Use:   "explain [-p] FILE|DIR ...|--pid N",
+		Use:   "explain [[-p] FILE|DIR ...]",
 		Short: "Tell which rule decides an operation, and why, without a kernel",
 		Long: `Tell which rule decides an operation, and why, without a kernel.
 
-With --pid it is about a process that runs, as /proc tells a running daemon, and
-about the policies in force unless others are given. The guard itself judges by
-what it noted as the process started its program: see docs/cli.md for what may
-differ. Without an operation it tells what the process is and which policies and
-rules concern it.
+Without policies it asks the running daemon about those in force. With --pid it
+is about a process that runs, as /proc tells the daemon. The guard itself judges
+by what it noted as the process started its program: see docs/cli.md for what may
+differ. Without an operation the daemon tells which policies and rules concern
+the process.
 
 Prints the verdict, the rule that decided and every pattern that matches with
 the reason why it won or lost. The operation can be left out where the rules of
@@ -67,7 +66,11 @@ that the kernel may choose.`,
   ebpfguard explain -p policies/ --operation socket_connect --binary /usr/bin/python3.11 --script /usr/bin/cloud-init --address 169.254.169.254 --port 80 -o json
   ebpfguard explain -p policies/ --operation socket_connect --unknown --address 10.0.0.1 --port 53 --protocol udp
 
-  # What does the running daemon forbid process 4711? May it read this?
+  # What do the policies in force forbid nginx? May it read this?
+  ebpfguard explain --binary /usr/sbin/nginx --uid www-data
+  ebpfguard explain --binary /usr/sbin/nginx --uid www-data --operation file_open --path /etc/shadow
+
+  # And process 4711?
   ebpfguard explain --pid 4711
   ebpfguard explain --pid 4711 --operation file_open --path /etc/shadow`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -101,9 +104,9 @@ that the kernel may choose.`,
 // explain prints how the operation that the flags describe is decided.
 func (f *explainFlags) explain(cmd *cobra.Command) error {
 	w, given := cmd.OutOrStdout(), cmd.Flags()
-	running := given.Changed("pid")
-	if len(f.files) == 0 && !running {
-		return usagef("no policy is given; name a file or directory with -p")
+	running, described, about := given.Changed("pid"), givenOf(given, policy.ProcessFlags()), givenOf(given, policy.ObjectFlags())
+	if len(f.files) == 0 && !running && f.operation == "" && len(described)+len(about) == 0 {
+		return usagef("nothing is asked; name policies with -p, or ask about those in force: describe a process or an operation")
 	}
 	var operation policy.Operation
 	if f.operation != "" {
@@ -111,96 +114,73 @@ func (f *explainFlags) explain(cmd *cobra.Command) error {
 		if operation, err = policy.ParseOperation(f.operation); err != nil {
 			return usagef("--operation: %w", err)
 		}
-		if err := fits(operation, given); err != nil {
-			return err
+		if err := policy.CheckFlags(operation, about); err != nil {
+			return &usageError{err}
 		}
 	}
 	// What can be said without the policies first.
-	process, err := policy.DescribeProcess(policy.Description{Given: givenOf(given, policy.ProcessFlags()), Users: f.users, Groups: f.groups})
+	process, err := policy.DescribeProcess(policy.Description{Given: described, Users: f.users, Groups: f.groups})
 	if err != nil {
 		return &usageError{err}
 	}
+	// A question about an operation of a described process needs one answer, any other that about
+	// the process first.
 	var answer *pb.ExplainResponse
-	if running {
-		if answer, err = f.ask(cmd); err != nil {
+	if running || len(f.files) == 0 && operation == "" {
+		if answer, err = f.ask(cmd, described, "", nil); err != nil {
 			return err
 		}
-		if f.operation == "" && !aboutObject(given) {
+		if f.operation == "" && len(about) == 0 {
 			if f.output == outputJSON {
 				return printMessage(w, answer)
 			}
 			return printProcess(w, answer)
 		}
-	}
-	set, err := f.policies(answer)
-	if err != nil {
-		return err
-	}
-	if running {
 		process = remoteProcess(answer.Process)
-		if len(f.files) == 0 {
-			process.IDs = append(process.IDs, named(set)...)
-		}
 	}
-	if f.operation == "" {
-		if operation, err = theOperation(set, given); err != nil {
+	var set []policy.Policy
+	operations := remoteOperations(answer)
+	if len(f.files) > 0 {
+		if set, err = policy.Load(f.files...); err != nil {
+			return fmt.Errorf("explain: the policies cannot be used:\n%w", err)
+		}
+		operations = operationsOf(set)
+	}
+	if operation == "" {
+		if operation, err = theOperation(operations, about); err != nil {
 			return err
 		}
 	}
-	object, err := policy.DescribeObject(operation, policy.Description{
-		Given: givenOf(given, policy.ObjectFlags()), Process: process, Users: f.users, Groups: f.groups,
-	})
+	object, err := policy.DescribeObject(operation, policy.Description{Given: about, Process: process, Users: f.users, Groups: f.groups})
 	if err != nil {
 		return &usageError{err}
+	}
+	if len(f.files) == 0 {
+		return f.explainInForce(cmd, described, operation, about)
 	}
 	if set, err = f.resolve(set, operation); err != nil {
 		return fmt.Errorf("explain: the policies cannot be used:\n%w", err)
 	}
-	explanation := policy.Explain(set, policy.Request{Process: process, Operation: operation, Object: object})
+	return f.print(w, policy.Explain(set, policy.Request{Process: process, Operation: operation, Object: object}))
+}
+
+func (f *explainFlags) print(w io.Writer, e policy.Explanation) error {
 	if f.output == outputJSON {
-		return printJSON(w, explanation)
+		return printJSON(w, e)
 	}
-	_, err = io.WriteString(w, explanation.String())
+	_, err := io.WriteString(w, e.String())
 	return err
 }
 
-// policies returns those of the files, or without any those in force.
-func (f *explainFlags) policies(answer *pb.ExplainResponse) ([]policy.Policy, error) {
-	if answer != nil && len(f.files) == 0 {
-		return remotePolicies(answer.GetPolicies())
-	}
-	set, err := policy.Load(f.files...)
-	if err != nil {
-		return nil, fmt.Errorf("explain: the policies cannot be used:\n%w", err)
-	}
-	return set, nil
-}
-
-// aboutObject reports whether a flag about an object is given.
-func aboutObject(given *pflag.FlagSet) bool { return len(givenOf(given, policy.ObjectFlags())) > 0 }
-
-// fits reports whether the flags about the object are those of the operation.
-func fits(operation policy.Operation, given *pflag.FlagSet) error {
-	var err error
-	given.Visit(func(f *pflag.Flag) {
-		owners := policy.FlagOwners(f.Name)
-		if err == nil && len(owners) > 0 && !slices.Contains(owners, operation) {
-			err = usagef("--%s does not apply to %s; it is for %s", f.Name, operation, policy.JoinOperations(owners, "and"))
-		}
-	})
-	return err
-}
-
-// theOperation returns the only operation that there are rules for, of those
-// that the flags fit.
-func theOperation(set []policy.Policy, given *pflag.FlagSet) (policy.Operation, error) {
+// theOperation returns the only one of the operations that the flags fit.
+func theOperation(operations []policy.Operation, about map[string][]string) (policy.Operation, error) {
 	var fitting, found []policy.Operation
 	for _, o := range policy.Operations() {
-		if fits(o, given) != nil {
+		if policy.CheckFlags(o, about) != nil {
 			continue
 		}
 		fitting = append(fitting, o)
-		if concerns(set, o) {
+		if slices.Contains(operations, o) {
 			found = append(found, o)
 		}
 	}
@@ -215,10 +195,15 @@ func theOperation(set []policy.Policy, given *pflag.FlagSet) (policy.Operation, 
 	return "", usagef("--operation is missing; add one of %s", policy.JoinOperations(fitting, "or"))
 }
 
-func concerns(set []policy.Policy, o policy.Operation) bool {
-	return slices.ContainsFunc(set, func(p policy.Policy) bool {
-		return slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Operation == o })
-	})
+// operationsOf returns the operations that there are rules for.
+func operationsOf(set []policy.Policy) []policy.Operation {
+	var operations []policy.Operation
+	for _, p := range set {
+		for _, r := range p.Rules {
+			operations = append(operations, r.Operation)
+		}
+	}
+	return operations
 }
 
 // resolve finds the numbers of the names in the policies that count. Others may
@@ -226,7 +211,7 @@ func concerns(set []policy.Policy, o policy.Operation) bool {
 func (f *explainFlags) resolve(set []policy.Policy, o policy.Operation) ([]policy.Policy, error) {
 	resolved := slices.Clone(set)
 	for i := range set {
-		if !concerns(set[i:i+1], o) {
+		if !slices.Contains(operationsOf(set[i:i+1]), o) {
 			continue
 		}
 		one, err := policy.ResolveNames(set[i:i+1], f.users, f.groups)

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -12,20 +13,51 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/explain"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// ask asks the daemon about the process of --pid.
-func (f *explainFlags) ask(cmd *cobra.Command) (*pb.ExplainResponse, error) {
-	if f.pid == 0 {
+// ask asks the daemon about the process of --pid or the described one, and about an operation if
+// one is named.
+func (f *explainFlags) ask(cmd *cobra.Command, described map[string][]string, operation policy.Operation, about map[string][]string) (*pb.ExplainResponse, error) {
+	request := &pb.ExplainRequest{Pid: f.pid, Operation: string(operation)}
+	switch {
+	case f.pid == 0 && cmd.Flags().Changed("pid"):
 		return nil, usagef("--pid 0 is no process; write the number of one")
+	case f.pid == 0:
+		request.Described = &pb.DescribedProcess{}
+		if err := explain.Describe(request.Described, described); err != nil {
+			return nil, &usageError{err}
+		}
+	}
+	if operation != "" {
+		request.Object = &pb.DescribedObject{}
+		if err := explain.Describe(request.Object, about); err != nil {
+			return nil, &usageError{err}
+		}
 	}
 	var response *pb.ExplainResponse
 	err := f.daemon.ask(cmd, func(ctx context.Context, guard *client.Client) (err error) {
-		response, err = guard.Explain(ctx, &pb.ExplainRequest{Pid: f.pid})
+		response, err = guard.Explain(ctx, request)
 		return err
 	})
+	if errors.Is(err, client.ErrNoDaemon) && f.pid == 0 {
+		return nil, fmt.Errorf("%w; or name policies with -p, which needs no daemon", err)
+	}
 	return response, err
+}
+
+// explainInForce prints how the policies in force decide an operation.
+func (f *explainFlags) explainInForce(cmd *cobra.Command, described map[string][]string, operation policy.Operation, about map[string][]string) error {
+	answer, err := f.ask(cmd, described, operation, about)
+	if err != nil {
+		return err
+	}
+	explanation, err := explain.Explanation(answer.GetExplanation())
+	if err != nil {
+		return fmt.Errorf("explain: the daemon's answer cannot be read; is the daemon of another version? %w", err)
+	}
+	return f.print(cmd.OutOrStdout(), explanation)
 }
 
 // remoteProcess returns a process as the policies see it.
@@ -34,37 +66,15 @@ func remoteProcess(p *pb.Process) policy.Process {
 		Cgroup: p.GetCgroup(), Unknown: p.GetUnknown(), IDs: []policy.ProcessID{{PID: p.GetPid(), Start: p.GetStart()}}}
 }
 
-// named returns the processes that the policies name. The daemon does not tell
-// the numbers of a process's ancestors, but that a policy for processes
-// concerns it: then it is, or descends from, those.
-func named(concerning []policy.Policy) []policy.ProcessID {
-	var ids []policy.ProcessID
-	for _, p := range concerning {
-		ids = append(ids, p.Subject.Processes...)
-	}
-	return ids
-}
-
-// remotePolicies reads the policies that the daemon sent.
-func remotePolicies(policies []*pb.Policy) ([]policy.Policy, error) {
-	var set []policy.Policy
-	for _, p := range policies {
-		// addresses_from is meant from the folder of the file.
-		file, _, _ := strings.Cut(p.Source, ":")
-		read, err := policy.Parse(cmp.Or(file, p.Name), []byte(p.Yaml))
-		if err != nil {
-			return nil, fmt.Errorf("explain: policy %q of the daemon cannot be read here; is the daemon of another version?\n%w", p.Name, err)
+// remoteOperations returns the operations of the rules that concern the process.
+func remoteOperations(answer *pb.ExplainResponse) []policy.Operation {
+	var operations []policy.Operation
+	for _, p := range answer.GetPolicies() {
+		for _, r := range p.GetRules() {
+			operations = append(operations, policy.Operation(r.GetOperation()))
 		}
-		for i := range read {
-			// The positions in what was sent are not those in the file.
-			read[i].Source = p.Source
-			for j := range read[i].Rules {
-				read[i].Rules[j].Source = ""
-			}
-		}
-		set = append(set, read...)
 	}
-	return set, nil
+	return operations
 }
 
 // procNote says what of a process is not known here.
@@ -77,22 +87,35 @@ renamed, ancestors that have ended`
 func printProcess(w io.Writer, response *pb.ExplainResponse) error {
 	var b strings.Builder
 	p := response.GetProcess()
+	running := p.GetPid() != 0
 	what := cmp.Or(printable(p.GetBinary()), "an unknown program")
+	if !running && p.GetBinary() == "" && !p.GetUnknown() {
+		what = "a program that no policy names"
+	}
 	if p.GetScript() != "" {
 		what += " for " + printable(p.GetScript())
 	}
-	fmt.Fprintf(&b, "process %d: %s\n\n", p.GetPid(), what)
+	if running {
+		fmt.Fprintf(&b, "process %d: %s\n\n", p.GetPid(), what)
+	} else {
+		fmt.Fprintf(&b, "a process of %s\n\n", what)
+	}
 	if p.GetUnknown() {
 		b.WriteString(wrapFrom("! ", "the guard could not identify it: a rule for certain programs is taken to concern it when it denies") + "\n\n")
 	}
 	none := func(s string) string { return cmp.Or(printable(s), "-") }
-	fmt.Fprintf(&b, "name       %s\n", none(p.GetComm()))
-	fmt.Fprintf(&b, "parent     process %d\n", p.GetPpid())
+	if running {
+		fmt.Fprintf(&b, "name       %s\n", none(p.GetComm()))
+		fmt.Fprintf(&b, "parent     process %d\n", p.GetPpid())
+	}
 	fmt.Fprintf(&b, "ancestors  %s\n", none(strings.Join(p.GetAncestors(), ", ")))
 	fmt.Fprintf(&b, "user       %d\n", p.GetUid())
 	fmt.Fprintf(&b, "cgroup     %s\n", none(p.GetCgroup()))
-	fmt.Fprintf(&b, "started    %d ns after boot (--start of mitigate)\n\n", p.GetStart())
-	b.WriteString(procNote + "\n\n")
+	if running {
+		fmt.Fprintf(&b, "started    %d ns after boot (--start of mitigate)\n\n", p.GetStart())
+		b.WriteString(procNote + "\n")
+	}
+	b.WriteString("\n")
 	if len(response.GetPolicies()) == 0 {
 		b.WriteString("no policy concerns it: it may do everything\n")
 	} else {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/explain"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/sink"
 )
@@ -278,11 +279,31 @@ func (g *guardServer) Lift(_ context.Context, r *pb.LiftRequest) (*pb.LiftRespon
 func (g *guardServer) Explain(_ context.Context, r *pb.ExplainRequest) (*pb.ExplainResponse, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if r.Pid != 4711 {
+	process := &pb.Process{Pid: 4711, Ppid: 4700, Start: 81234560000000, Comm: "nginx",
+		Binary: "/usr/sbin/nginx", Ancestors: []string{"/usr/lib/systemd/systemd"}, Uid: 33, Cgroup: "/system.slice/nginx.service"}
+	if d := r.GetDescribed(); d != nil {
+		process = &pb.Process{Binary: d.GetBinary(), Script: d.GetScript(), Ancestors: d.GetAncestor(), Cgroup: d.GetCgroup(), Unknown: d.GetUnknown()}
+	} else if r.Pid != 4711 {
 		return nil, status.Errorf(codes.NotFound, "there is no process %d; look at ps", r.Pid)
 	}
-	return &pb.ExplainResponse{Policies: g.policies, Process: &pb.Process{Pid: 4711, Ppid: 4700, Start: 81234560000000, Comm: "nginx",
-		Binary: "/usr/sbin/nginx", Ancestors: []string{"/usr/lib/systemd/systemd"}, Uid: 33, Cgroup: "/system.slice/nginx.service"}}, nil
+	response := &pb.ExplainResponse{Process: process, Policies: g.policies}
+	if r.GetOperation() == "" {
+		return response, nil
+	}
+	operation := policy.Operation(r.GetOperation())
+	object, err := policy.DescribeObject(operation, policy.Description{Given: explain.Given(r.GetObject())})
+	if err != nil {
+		return nil, status.Error(codes.InvalidArgument, err.Error())
+	}
+	set := setOf(g.policies)
+	for i := range set {
+		set[i].Source = g.policies[i].Source
+		for j := range set[i].Rules {
+			set[i].Rules[j].Source = ""
+		}
+	}
+	response.Explanation, err = explain.Message(policy.Explain(set, policy.Request{Process: remoteProcess(process), Operation: operation, Object: object}))
+	return response, err
 }
 
 func (g *guardServer) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {

@@ -21,9 +21,16 @@ func TestRunReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	writePolicy(t, filepath.Join(policies, "a.yaml"), "one", "22")
+	if err := os.Mkdir(filepath.Join(policies, "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	writePolicy(t, filepath.Join(policies, "sub", "c.yaml"), "three", "24")
 	g := newFakeGuard(t)
 	s := start(t, g, runFlags{files: []string{policies}, alerts: log}, nil)
 	<-g.applied
+	if stderr := s.stderr.String(); !strings.Contains(stderr, "sub: warning: its policies are not read") {
+		t.Errorf("stderr: %s", stderr)
+	}
 
 	// A broken set changes nothing.
 	writePolicy(t, filepath.Join(policies, "b.yaml"), "two", "70000")

@@ -199,7 +199,7 @@ func (r *runner) load() ([]policy.Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, warning := range append(policy.Warnings(set), machine.Warnings(set)...) {
+	for _, warning := range slices.Concat(policy.Unread(r.flags.files...), policy.Warnings(set), machine.Warnings(set)) {
 		fmt.Fprintln(r.stderr, warning)
 	}
 	if r.flags.audit {

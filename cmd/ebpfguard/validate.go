@@ -31,8 +31,8 @@ have no effect, a directory that is named like a file, a path, program, control
 group, user or group that does not exist on this machine. Warnings do not change
 the exit code, since the policies may be for another machine. If anything is wrong,
 it prints each problem with its file, line and column to the standard error, and
-the exit code is 1. A directory stands for its *.yaml and *.yml files, - for the
-standard input.`,
+the exit code is 1. A directory stands for its *.yaml, *.yml and *.json files
+without those of subdirectories, - for the standard input.`,
 		Example: `  ebpfguard validate /etc/ebpfguard/policies
   ebpfguard validate -p ssh.yaml -p web.yaml --output json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -106,7 +106,7 @@ func validate(w io.Writer, paths []string, format output) error {
 	for _, p := range set {
 		result.Rules += len(p.Rules)
 	}
-	warnings := slices.Concat(policy.Warnings(set), machine.Warnings(set), machine.Guard(set), unknownNames(set), tooLarge(set))
+	warnings := slices.Concat(policy.Unread(paths...), policy.Warnings(set), machine.Warnings(set), machine.Guard(set), unknownNames(set), tooLarge(set))
 	for _, warning := range warnings {
 		result.Warnings = append(result.Warnings, finding(warning))
 	}

@@ -90,31 +90,33 @@ func Default() Config {
 	}
 }
 
-// Validate returns everything that is wrong with the configuration.
+// Validate returns everything that is wrong with the configuration, each as a [setup.KeyError].
 func (c Config) Validate() error {
 	var errs []error
-	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	add := func(key, format string, args ...any) {
+		errs = append(errs, &setup.KeyError{Key: key, Err: fmt.Errorf(key+format, args...)})
+	}
 	if c.Socket == "" {
-		add("socket is empty; write the path of a Unix socket such as %s", Default().Socket)
+		add("socket", " is empty; write the path of a Unix socket such as %s", Default().Socket)
 	}
 	for _, p := range []struct{ key, path string }{{"policies", c.Policies}, {"socket", c.Socket}, {"pins", c.Pins}, {"state", c.State}} {
 		if p.path != "" && !filepath.IsAbs(p.path) {
-			add("%s %q is not absolute; write the whole path", p.key, p.path)
+			add(p.key, " %q is not absolute; write the whole path", p.path)
 		}
 	}
 	if c.OnExit != Keep && c.OnExit != Remove {
-		add("on_exit is %q; choose keep or remove", c.OnExit)
+		add("on_exit", " is %q; choose keep or remove", c.OnExit)
 	}
 	if c.LogFormat != LogText && c.LogFormat != LogJSON {
-		add("log_format is %q; choose text or json", c.LogFormat)
+		add("log_format", " is %q; choose text or json", c.LogFormat)
 	}
 	if c.Metrics != "" {
 		if err := metrics.CheckAddress(c.Metrics, true); err != nil {
-			errs = append(errs, err)
+			errs = append(errs, &setup.KeyError{Key: "metrics", Err: err})
 		}
 	}
 	if c.AlertBuffer > 1<<30 {
-		add("alert_buffer is %v; choose at most 1GiB", c.AlertBuffer)
+		add("alert_buffer", " is %v; choose at most 1GiB", c.AlertBuffer)
 	}
 	for _, d := range []struct {
 		key      string
@@ -123,7 +125,7 @@ func (c Config) Validate() error {
 		shortest time.Duration
 	}{{"fold_window", c.FoldWindow, 24 * time.Hour, 0}, {"debounce", c.Debounce, time.Minute, time.Millisecond}} {
 		if d.value < d.shortest || d.value > d.longest {
-			add("%s is %v; choose from %v to %v", d.key, d.value, d.shortest, d.longest)
+			add(d.key, " is %v; choose from %v to %v", d.value, d.shortest, d.longest)
 		}
 	}
 	return errors.Join(append(errs, setup.Validate(c.Outputs))...)

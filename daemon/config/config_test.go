@@ -73,39 +73,79 @@ log_format: json
 
 func TestParseErrors(t *testing.T) {
 	for _, tt := range []struct{ text, want string }{
+		// A key that is not known.
 		{"polices: /p", `c.yaml:1:1: unknown field "polices" of the configuration; did you mean policies?`},
+		{"on-exit: keep", `c.yaml:1:1: unknown field "on-exit" of the configuration; did you mean on_exit?`},
+		{"group: a\nfoo: 1", `c.yaml:2:1: unknown field "foo" of the configuration; choose from alert_buffer, allow_gaps, allow_lockout, debounce, ` +
+			`enrich, fold_window, group, log_format, log_level, metrics, metrics_anywhere, on_exit, outputs, pins, policies, socket, state`},
 		{"policies: /p\npolicies: /q", `c.yaml:2:1: field "policies" of the configuration is already on line 1; remove one`},
-		{"on_exit: stay", `c.yaml:1:10: on_exit: unknown "stay"; choose from keep|remove`},
-		{"allow_gaps: 1", `c.yaml:1:13: allow_gaps must be true or false, not "1"; write one of them`},
-		{"group: 100", `c.yaml:1:8: group must be a string; write "100" with the quotes`},
-		{"group: [a]", "c.yaml:1:8: group must be a single value"},
-		{"alert_buffer: 8 MB", `c.yaml:1:15: alert_buffer: "8 MB" is not a size; write a number of bytes, or a number with KiB, MiB or GiB`},
-		{"debounce: 5", "c.yaml:1:11: debounce: time: missing unit in duration \"5\"; write for example 300ms, 10s or 1m"},
-		{"debounce: 0s", "c.yaml: debounce is 0s; choose from 1ms to 1m0s"},
-		{"outputs: {type: file}", "c.yaml:1:10: outputs must be a list, not a mapping; write a list"},
-		{"outputs:\n- type: fil", `c.yaml:2:9: type: unknown "fil"; choose from stdout, file, journald`},
-		{"outputs:\n- format: json", "c.yaml:2:3: an output needs a type; choose from stdout, file, journald"},
-		{"outputs: [stdout]", "c.yaml:1:11: an output must be a mapping; write key: value"},
-		{"outputs:\n- type: file", `c.yaml:2:3: path "" is not absolute; write the whole path`},
-		{"outputs:\n- type: file\n  path: a.json", `c.yaml:3:9: path "a.json" is not absolute; write the whole path`},
-		{"outputs:\n- type: file\n  path: /a\n  keep: -1", `c.yaml:4:9: keep: "-1" is not a number from 0; write a number such as 5`},
 		{"outputs:\n- type: stdout\n  path: /x", `c.yaml:3:3: unknown field "path" of an output of type stdout; choose from filter, format, type`},
 		{"outputs:\n- type: journald\n  format: json", `c.yaml:3:3: unknown field "format" of an output of type journald; choose from filter, type`},
-		{"outputs:\n- type: journald\n  filter: {verdicts: [refuse]}", `c.yaml:3:11: filter: unknown verdict "refuse"; choose from audit, deny, kill`},
+		{"outputs:\n- {type: file, path: /a, max_byte: 1}", `c.yaml:2:26: unknown field "max_byte" of an output of type file; did you mean max_bytes?`},
+		{"outputs:\n- typ: file\n  path: /a", `c.yaml:2:3: unknown field "typ" of an output; did you mean type?`},
 		{"outputs:\n- type: journald\n  filter: {verdict: [deny]}", `c.yaml:3:12: unknown field "verdict" of a filter; did you mean verdicts?`},
-		{"outputs:\n- {type: file, path: /a}\n- {type: file, path: /b/../a}", "c.yaml: outputs[1]: another output has the path /a; choose another path"},
-		{"socket: run/x", `c.yaml: socket "run/x" is not absolute; write the whole path`},
-		{"metrics: 9477", `c.yaml:1:10: metrics must be a string`},
-		{"metrics: localhost", `c.yaml: metrics: address "localhost"`},
-		{"metrics: unix:run/x", "c.yaml: metrics: unix:run/x: the path is not absolute"},
-		{"[a]", "c.yaml:1:1: the configuration must be a mapping, not a list; write key: value"},
+
+		// A value of another type.
+		{"allow_gaps: 1", "c.yaml:1:13: allow_gaps must be true or false, not 1; write for example allow_gaps: false"},
+		{"enrich: yes", `c.yaml:1:9: enrich must be true or false, not "yes"; write for example enrich: true`},
+		{"enrich: \"true\"", `c.yaml:1:9: enrich must be true or false, not "true"; write for example enrich: true`},
+		{"group: 100", `c.yaml:1:8: group must be text, not 100; if you mean it, write it in quotes: group: "100"`},
+		{"group: [a]", "c.yaml:1:8: group must be text, not a list; write for example group: adm"},
+		{"group:", "c.yaml:1:7: group has no value; write for example group: adm, or leave it out"},
+		{"pins: {a: b}", "c.yaml:1:7: pins must be text, not a mapping; write for example pins: /sys/fs/bpf/ebpfguard"},
+		{"metrics: 9477", `c.yaml:1:10: metrics must be text, not 9477; if you mean it, write it in quotes: metrics: "9477"`},
+		{"alert_buffer: [1]", "c.yaml:1:15: alert_buffer must be a size, not a list; write for example alert_buffer: 4MiB"},
+		{"alert_buffer: true", "c.yaml:1:15: alert_buffer must be a size, not true; write for example alert_buffer: 4MiB"},
+		{"debounce: 1.5", "c.yaml:1:11: debounce must be a duration, not 1.5; write for example debounce: 300ms"},
+		{"debounce:\n", "c.yaml:1:10: debounce has no value; write for example debounce: 300ms, or leave it out"},
+		{"outputs: {type: file}", "c.yaml:1:10: outputs must be a list, not a mapping; write a list: [...]"},
+		{"outputs: stdout", `c.yaml:1:10: outputs must be a list, not "stdout"; write a list: [stdout]`},
+		{"outputs: [stdout]", `c.yaml:1:11: an output must be a mapping, not "stdout"; write for example {type: stdout}`},
+		{"outputs:\n- type: [file]", "c.yaml:2:9: type must be a word, not a list; choose from stdout, file, journald"},
+		{"outputs:\n- {type: file, path: /a, keep: many}", `c.yaml:2:32: keep: "many" is not a number from 0; write a number such as 5`},
+		{"outputs:\n- {type: stdout, filter: [deny]}", "c.yaml:2:26: a filter must be a mapping, not a list; write filter: {verdicts: [deny]}"},
+		{"outputs:\n- {type: stdout, filter: {verdicts: deny}}", `c.yaml:2:37: verdicts must be a list, not "deny"; write a list: [deny]`},
+		{"[a]", "c.yaml:1:1: the configuration must be a mapping, not a list; write key: value, such as log_level: info"},
+		{"policies", `c.yaml:1:1: the configuration must be a mapping, not "policies"; write key: value, such as log_level: info`},
+
+		// A value that is not allowed.
+		{"on_exit: stay", `c.yaml:1:10: on_exit: unknown "stay"; choose from keep, remove`},
+		{"on_exit: kep", `c.yaml:1:10: on_exit: unknown "kep"; did you mean keep?`},
+		{"log_level: loud", `c.yaml:1:12: log_level: unknown level "loud"; choose from debug, info, warn, error`},
+		{"log_format: xml", `c.yaml:1:13: log_format: unknown "xml"; choose from text, json`},
+		{"alert_buffer: 8 MB", `c.yaml:1:15: alert_buffer: "8 MB" is not a size; write a number of bytes, or a number with KiB, MiB or GiB`},
+		{"group: a\nalert_buffer: 2GiB", "c.yaml:2:15: alert_buffer is 2147483648; choose at most 1GiB"},
+		{"debounce: 5", `c.yaml:1:11: debounce: "5" is not a duration; write for example 300ms, 10s or 1m`},
+		{"debounce: 5 s", `c.yaml:1:11: debounce: "5 s" is not a duration; write for example 300ms, 10s or 1m`},
+		{"debounce: 0s", "c.yaml:1:11: debounce is 0s; choose from 1ms to 1m0s"},
+		{"fold_window: 48h", "c.yaml:1:14: fold_window is 48h0m0s; choose from 0s to 24h0m0s"},
+		{"socket: run/x", `c.yaml:1:9: socket "run/x" is not absolute; write the whole path`},
+		{"socket: \"\"", "c.yaml:1:9: socket is empty; write the path of a Unix socket such as /run/ebpfguard/ebpfguard.sock"},
+		{"group: a\npolicies: p.d", `c.yaml:2:11: policies "p.d" is not absolute; write the whole path`},
+		{"metrics: localhost", `c.yaml:1:10: metrics: address "localhost": address localhost: missing port in address; write HOST:PORT such as 127.0.0.1:9477, or unix:PATH`},
+		{"metrics: unix:run/x", "c.yaml:1:10: metrics: unix:run/x: the path is not absolute; write the whole path"},
+		{"outputs:\n- type: fil", `c.yaml:2:9: type: unknown "fil"; did you mean file?`},
+		{"outputs:\n- type: kafka", `c.yaml:2:9: type: unknown "kafka"; choose from stdout, file, journald`},
+		{"outputs:\n- format: json", "c.yaml:2:3: an output needs a type; choose from stdout, file, journald"},
+		{"outputs:\n- {type: stdout, format: yaml}", `c.yaml:2:26: format: unknown "yaml"; choose from json, text`},
+		{"outputs:\n- type: file", "c.yaml:2:3: an output of type file needs a path; write for example path: /var/log/ebpfguard/alerts.json"},
+		{"outputs:\n- type: file\n  path: a.json", `c.yaml:3:9: path "a.json" is not absolute; write the whole path`},
+		{"outputs:\n- type: file\n  path: /a\n  keep: -1", `c.yaml:4:9: keep: "-1" is not a number from 0; write a number such as 5`},
+		{"outputs:\n- {type: file, path: /a}\n- {type: file, path: /b/../a}", "c.yaml:3:3: outputs[1]: another output has the path /a; choose another path"},
+		{"outputs:\n- type: journald\n  filter:\n    verdicts: [deny, refuse]", `c.yaml:4:22: unknown verdict "refuse"; choose from audit, deny, kill`},
+		{"outputs:\n- {type: stdout, filter: {operations: [bind]}}", `c.yaml:2:40: unknown operation "bind"; did you mean socket_bind?`},
+		{"outputs:\n- {type: stdout, filter: {severities: [hgih]}}", `c.yaml:2:40: unknown severity "hgih"; did you mean high?`},
+		{"outputs:\n- {type: stdout, filter: {policies: [A]}}", `c.yaml:2:38: "A" is no policy name; use a-z, 0-9, '-', '.', '_' and '/', and '*' for any characters`},
+		{"outputs:\n- {type: stdout, filter: {binaries: [sshd]}}", `c.yaml:2:38: binary: `},
+
+		// What is no configuration at all.
 		{"group: a\n---\ngroup: b", "c.yaml:3:1: there is a second document; keep one"},
-		{"group: \"a", "c.yaml:"},
-		{"a: b\npins: [", "not valid YAML"},
+		{"group: \"a", "c.yaml:1:1: not valid YAML: "},
+		{"a: b\npins: [", "c.yaml:2:1: not valid YAML: "},
 	} {
 		_, err := Parse("c.yaml", []byte(tt.text))
-		if err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%q: %v, want %s", tt.text, err, tt.want)
+		if err == nil || err.Error() != tt.want && !(strings.HasSuffix(tt.want, ": ") && strings.HasPrefix(err.Error(), tt.want)) {
+			t.Errorf("%q:\n%v\nwant\n%s", tt.text, err, tt.want)
 		}
 	}
 	// All problems are told at once.

@@ -2,10 +2,10 @@ package config
 
 import (
 	"errors"
-	"strings"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 	"github.com/ebpfguard/ebpfguard/sink/registry"
 	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
@@ -27,7 +27,7 @@ func (r reader) output(n *yaml.Node) (spec setup.Spec, ok bool) {
 		known[key.Name] = func(n *yaml.Node) { nodes[key.Name] = n; read(n) }
 	}
 	before := r.Problems()
-	r.mapping(n, "an output of type "+kind.Name, known)
+	r.mapping(n, "an output of type "+kind.Name, "{type: "+kind.Name+"}", known)
 	if r.Problems() == before {
 		r.invalid(n, nodes, spec.Validate())
 	}
@@ -37,14 +37,13 @@ func (r reader) output(n *yaml.Node) (spec setup.Spec, ok bool) {
 // kind returns the kind of sinks that an output is of.
 func (r reader) kind(n *yaml.Node) (setup.Kind, bool) {
 	if n.Kind != yaml.MappingNode {
-		r.Fail(n, "an output must be a mapping; write key: value")
+		r.Fail(n, "an output must be a mapping, not %s; write for example {type: stdout}", strictyaml.Kind(n))
 		return setup.Kind{}, false
 	}
 	var names []string
 	for _, kind := range registry.Kinds {
 		names = append(names, kind.Name)
 	}
-	known := strings.Join(names, ", ")
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Value != "type" {
@@ -55,14 +54,24 @@ func (r reader) kind(n *yaml.Node) (setup.Kind, bool) {
 				return kind, true
 			}
 		}
-		r.Fail(value, "type: unknown %q; choose from %s", value.Value, known)
+		if value.Kind != yaml.ScalarNode {
+			r.Fail(value, "type must be a word, not %s; %s", strictyaml.Kind(value), strictyaml.Suggest("", names))
+		} else {
+			r.Fail(value, "type: unknown %q; %s", value.Value, strictyaml.Suggest(value.Value, names))
+		}
 		return setup.Kind{}, false
 	}
-	r.Fail(n, "an output needs a type; choose from %s", known)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if key := n.Content[i]; strictyaml.Nearest(key.Value, []string{"type"}) != "" {
+			r.Fail(key, "unknown field %q of an output; did you mean type?", key.Value)
+			return setup.Kind{}, false
+		}
+	}
+	r.Fail(n, "an output needs a type; %s", strictyaml.Suggest("", names))
 	return setup.Kind{}, false
 }
 
-// invalid reports what is wrong with an output: what is about a key at its value, if that
+// invalid reports what is wrong with a mapping: what is about a key at its value, if that
 // is there.
 func (r reader) invalid(n *yaml.Node, values map[string]*yaml.Node, err error) {
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 	"github.com/ebpfguard/ebpfguard/sink/setup"
 )
 
@@ -22,7 +23,7 @@ func (v levelValue) Set(text string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("unknown level %q; choose from %s", text, v.Type())
+	return fmt.Errorf("unknown level %q; %s", text, strictyaml.Suggest(text, strings.Split(v.Type(), "|")))
 }
 
 func (v levelValue) String() string {

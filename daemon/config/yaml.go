@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -21,13 +22,13 @@ func Parse(name string, data []byte) (Config, error) {
 	c := Default()
 	r := newReader(name, data)
 	if root := r.document(data); root != nil {
-		r.config(root, &c)
+		places := r.config(root, &c)
+		if r.Problems() == 0 {
+			r.invalid(root, places, c.Validate())
+		}
 	}
 	if err := errors.Join(r.Errors()...); err != nil {
 		return Config{}, err
-	}
-	if err := c.Validate(); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", name, err)
 	}
 	return c, nil
 }
@@ -65,12 +66,18 @@ func (r reader) document(data []byte) (root *yaml.Node) {
 }
 
 // mapping reads the fields of a mapping.
-func (r reader) mapping(n *yaml.Node, what string, known map[string]func(*yaml.Node)) {
-	fields, _ := r.Mapping(n, what, "key: value", slices.Sorted(maps.Keys(known))...)
+func (r reader) mapping(n *yaml.Node, what, example string, known map[string]func(*yaml.Node)) {
+	fields, _ := r.Mapping(n, what, example, slices.Sorted(maps.Keys(known))...)
 	for name, value := range fields {
 		known[name](value)
 	}
 }
+
+// examples are values of keys that have no default to show.
+var examples = map[string]string{"group": "adm", "metrics": "127.0.0.1:9477", "path": "/var/log/ebpfguard/alerts.json"}
+
+// kinds are what a person calls the types of values that are not text.
+var kinds = map[string]string{"bool": "true or false", "size": "a size", "uint": "a number", "duration": "a duration"}
 
 // scalar reads a value as the flag of that name takes it.
 func (r reader) scalar(key string, value setup.Value) func(*yaml.Node) {
@@ -84,44 +91,54 @@ func (r reader) scalar(key string, value setup.Value) func(*yaml.Node) {
 		case "duration":
 			tags = append(tags, "!!int") // 0
 		}
+		example := key + ": " + cmp.Or(value.String(), examples[key])
+		kind := cmp.Or(kinds[value.Type()], "text")
 		switch {
 		case !r.Untagged(n):
-		case n.Kind != yaml.ScalarNode:
-			r.Fail(n, "%s must be a single value, not %s; write one", key, strictyaml.Kind(n))
-		case !slices.Contains(tags, n.ShortTag()) && tags[0] == "!!str":
-			r.Fail(n, "%s must be a string; write %q with the quotes", key, n.Value)
-		case !slices.Contains(tags, n.ShortTag()):
-			r.Fail(n, "%s must be true or false, not %q; write one of them", key, n.Value)
-		default:
+		case strictyaml.IsNull(n):
+			r.Fail(n, "%s has no value; write for example %s, or leave it out", key, example)
+		case n.Kind == yaml.ScalarNode && slices.Contains(tags, n.ShortTag()):
 			if err := value.Set(n.Value); err != nil {
-				r.Fail(n, "%s: %s", key, remedied(value, err))
+				r.Fail(n, "%s: %w", key, remedied(value, n.Value, err))
 			}
+		case n.Kind == yaml.ScalarNode && kind == "text":
+			r.Fail(n, "%s must be text, not %s; if you mean it, write it in quotes: %s: %q", key, n.Value, key, n.Value)
+		default:
+			r.Fail(n, "%s must be %s, not %s; write for example %s", key, kind, strictyaml.Kind(n), example)
 		}
 	}
 }
 
-// remedied adds what to do to the errors of flags that do not say it.
-func remedied(value setup.Value, err error) string {
+// remedied makes an error of a flag that does not say what to do one that does.
+func remedied(value setup.Value, text string, err error) error {
 	if value.Type() == "duration" {
-		return err.Error() + "; write for example 300ms, 10s or 1m"
+		return fmt.Errorf("%q is not a duration; write for example 300ms, 10s or 1m", text)
 	}
-	return err.Error()
+	return err
 }
 
-// texts reads a list of strings.
-func (r reader) texts(key string, to *[]string) func(*yaml.Node) {
+// texts reads a list of strings, each of which has to be right by itself.
+func (r reader) texts(key string, to *[]string, check func([]string) sink.Filter) func(*yaml.Node) {
 	return func(n *yaml.Node) {
 		for _, item := range r.List(n, key) {
 			if text, ok := r.Text(item, "a value of "+key); ok {
+				r.Check(item, check([]string{text}).Validate())
 				*to = append(*to, text)
 			}
 		}
 	}
 }
 
-func (r reader) config(n *yaml.Node, c *Config) {
+// config reads the configuration, and returns the places of its keys and of its outputs, as
+// [Config.Validate] calls them.
+func (r reader) config(n *yaml.Node, c *Config) (places map[string]*yaml.Node) {
+	places = map[string]*yaml.Node{}
 	known := map[string]func(*yaml.Node){}
-	c.Flags().VisitAll(func(f *pflag.Flag) { known[keyOf(f.Name)] = r.scalar(keyOf(f.Name), f.Value) })
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		key := keyOf(f.Name)
+		read := r.scalar(key, f.Value)
+		known[key] = func(n *yaml.Node) { places[key] = n; read(n) }
+	})
 	known["outputs"] = func(n *yaml.Node) {
 		c.Outputs = nil
 		if n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
@@ -129,19 +146,21 @@ func (r reader) config(n *yaml.Node, c *Config) {
 		}
 		for _, item := range r.List(n, "outputs") {
 			if spec, ok := r.output(item); ok {
+				places[setup.Place(len(c.Outputs))] = item
 				c.Outputs = append(c.Outputs, spec)
 			}
 		}
 	}
-	r.mapping(n, "the configuration", known)
+	r.mapping(n, "the configuration", "key: value, such as log_level: info", known)
+	return places
 }
 
 func (r reader) filter(n *yaml.Node, f *sink.Filter) {
-	r.mapping(n, "a filter", map[string]func(*yaml.Node){
-		"operations": r.texts("operations", &f.Operations),
-		"policies":   r.texts("policies", &f.Policies),
-		"verdicts":   r.texts("verdicts", &f.Verdicts),
-		"severities": r.texts("severities", &f.Severities),
-		"binaries":   r.texts("binaries", &f.Binaries),
+	r.mapping(n, "a filter", "filter: {verdicts: [deny]}", map[string]func(*yaml.Node){
+		"operations": r.texts("operations", &f.Operations, func(one []string) sink.Filter { return sink.Filter{Operations: one} }),
+		"policies":   r.texts("policies", &f.Policies, func(one []string) sink.Filter { return sink.Filter{Policies: one} }),
+		"verdicts":   r.texts("verdicts", &f.Verdicts, func(one []string) sink.Filter { return sink.Filter{Verdicts: one} }),
+		"severities": r.texts("severities", &f.Severities, func(one []string) sink.Filter { return sink.Filter{Severities: one} }),
+		"binaries":   r.texts("binaries", &f.Binaries, func(one []string) sink.Filter { return sink.Filter{Binaries: one} }),
 	})
 }

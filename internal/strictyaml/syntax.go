@@ -21,6 +21,10 @@ func (r *Reader) syntax(data []byte, err error) {
 	line, column, content := syntaxPlace(data, err)
 	remedy := "look at this line and the ones before it"
 	switch {
+	case text == "found unknown escape character":
+		remedy = `in double quotes write \\ for a backslash, and / for the \/ of JSON`
+	case text == "found invalid Unicode character escape code":
+		remedy = `write the character itself, and not the two \u escapes that JSON has for it`
 	case strings.Contains(content[:len(content)-len(strings.TrimLeft(content, " \t"))], "\t"):
 		remedy = "indent with spaces, not with tabs"
 	case text == "did not find expected node content":

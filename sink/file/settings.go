@@ -39,7 +39,10 @@ func (s *Settings) Keys() []setup.Key {
 // Validate implements [setup.Settings].
 func (s *Settings) Validate() error {
 	err := s.Format.Validate()
-	if !filepath.IsAbs(s.Path) {
+	switch {
+	case s.Path == "":
+		err = errors.Join(err, &setup.KeyError{Key: "path", Err: errors.New("an output of type file needs a path; write for example path: /var/log/ebpfguard/alerts.json")})
+	case !filepath.IsAbs(s.Path):
 		err = errors.Join(err, &setup.KeyError{Key: "path", Err: fmt.Errorf("path %q is not absolute; write the whole path", s.Path)})
 	}
 	return err

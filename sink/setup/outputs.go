@@ -27,20 +27,24 @@ func (s Spec) Validate() error {
 	return err
 }
 
-// Validate returns everything that is wrong with the outputs of a configuration.
+// Place names an output of a configuration by its index, as a [KeyError] does.
+func Place(i int) string { return fmt.Sprintf("outputs[%d]", i) }
+
+// Validate returns everything that is wrong with the outputs of a configuration. The key of a
+// [KeyError] is that of the output, or in it.
 func Validate(specs []Spec) error {
 	var errs []error
 	taken := map[string]bool{}
 	for i, s := range specs {
 		if err := s.Validate(); err != nil {
-			errs = append(errs, fmt.Errorf("outputs[%d]: %w", i, err))
+			errs = append(errs, fmt.Errorf("%s: %w", Place(i), err))
 			continue
 		}
 		if exclusive, ok := s.Settings.(Exclusive); ok {
 			key, value := exclusive.Exclusive()
 			thing := key + " " + value
 			if taken[thing] {
-				errs = append(errs, fmt.Errorf("outputs[%d]: another output has the %s; choose another %s", i, thing, key))
+				errs = append(errs, &KeyError{Place(i), fmt.Errorf("%s: another output has the %s; choose another %s", Place(i), thing, key)})
 			}
 			taken[thing] = true
 		}

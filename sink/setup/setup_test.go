@@ -105,7 +105,7 @@ func TestValues(t *testing.T) {
 	}{
 		{&size, "16 MiB", "16MiB"}, {&size, "1025", "1025"}, {&size, "8 MB", `"8 MB" is not a size`}, {&size, "9000000000GiB", "is not a size"},
 		{Number(&number), "7", "7"}, {Number(&number), "-1", "is not a number from 0"},
-		{Format(&format), "text", "text"}, {Format(&format), "xml", `unknown "xml"; choose from json|text`},
+		{Format(&format), "text", "text"}, {Format(&format), "xml", `unknown "xml"; choose from json, text`},
 	} {
 		err := c.value.Set(c.text)
 		got := c.value.String()

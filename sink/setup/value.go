@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 	"github.com/ebpfguard/ebpfguard/sink"
 )
 
@@ -104,7 +105,7 @@ type choice[T ~string] struct {
 
 func (c choice[T]) Set(text string) error {
 	if !slices.Contains(c.from, T(text)) {
-		return fmt.Errorf("unknown %q; choose from %s", text, c.Type())
+		return fmt.Errorf("unknown %q; %s", text, strictyaml.Suggest(text, strings.Split(c.Type(), "|")))
 	}
 	*c.value = T(text)
 	return nil

@@ -82,6 +82,121 @@ func (Origin) EnumDescriptor() ([]byte, []int) {
 	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{0}
 }
 
+// Verdict is what was decided.
+type Verdict int32
+
+const (
+	Verdict_VERDICT_UNSPECIFIED Verdict = 0
+	// VERDICT_AUDIT: it was allowed, and a rule wants to know.
+	Verdict_VERDICT_AUDIT Verdict = 1
+	Verdict_VERDICT_DENY  Verdict = 2
+	// VERDICT_KILL: it was denied, and the process killed.
+	Verdict_VERDICT_KILL Verdict = 3
+)
+
+// Enum value maps for Verdict.
+var (
+	Verdict_name = map[int32]string{
+		0: "VERDICT_UNSPECIFIED",
+		1: "VERDICT_AUDIT",
+		2: "VERDICT_DENY",
+		3: "VERDICT_KILL",
+	}
+	Verdict_value = map[string]int32{
+		"VERDICT_UNSPECIFIED": 0,
+		"VERDICT_AUDIT":       1,
+		"VERDICT_DENY":        2,
+		"VERDICT_KILL":        3,
+	}
+)
+
+func (x Verdict) Enum() *Verdict {
+	p := new(Verdict)
+	*p = x
+	return p
+}
+
+func (x Verdict) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Verdict) Descriptor() protoreflect.EnumDescriptor {
+	return file_ebpfguard_v1alpha1_guard_proto_enumTypes[1].Descriptor()
+}
+
+func (Verdict) Type() protoreflect.EnumType {
+	return &file_ebpfguard_v1alpha1_guard_proto_enumTypes[1]
+}
+
+func (x Verdict) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Verdict.Descriptor instead.
+func (Verdict) EnumDescriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{1}
+}
+
+// Severity is a rule's.
+type Severity int32
+
+const (
+	// SEVERITY_UNSPECIFIED: the rule has none.
+	Severity_SEVERITY_UNSPECIFIED Severity = 0
+	Severity_SEVERITY_INFO        Severity = 1
+	Severity_SEVERITY_LOW         Severity = 2
+	Severity_SEVERITY_MEDIUM      Severity = 3
+	Severity_SEVERITY_HIGH        Severity = 4
+	Severity_SEVERITY_CRITICAL    Severity = 5
+)
+
+// Enum value maps for Severity.
+var (
+	Severity_name = map[int32]string{
+		0: "SEVERITY_UNSPECIFIED",
+		1: "SEVERITY_INFO",
+		2: "SEVERITY_LOW",
+		3: "SEVERITY_MEDIUM",
+		4: "SEVERITY_HIGH",
+		5: "SEVERITY_CRITICAL",
+	}
+	Severity_value = map[string]int32{
+		"SEVERITY_UNSPECIFIED": 0,
+		"SEVERITY_INFO":        1,
+		"SEVERITY_LOW":         2,
+		"SEVERITY_MEDIUM":      3,
+		"SEVERITY_HIGH":        4,
+		"SEVERITY_CRITICAL":    5,
+	}
+)
+
+func (x Severity) Enum() *Severity {
+	p := new(Severity)
+	*p = x
+	return p
+}
+
+func (x Severity) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Severity) Descriptor() protoreflect.EnumDescriptor {
+	return file_ebpfguard_v1alpha1_guard_proto_enumTypes[2].Descriptor()
+}
+
+func (Severity) Type() protoreflect.EnumType {
+	return &file_ebpfguard_v1alpha1_guard_proto_enumTypes[2]
+}
+
+func (x Severity) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Severity.Descriptor instead.
+func (Severity) EnumDescriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{2}
+}
+
 // State is the daemon's state in one word.
 type StatusResponse_State int32
 
@@ -122,11 +237,11 @@ func (x StatusResponse_State) String() string {
 }
 
 func (StatusResponse_State) Descriptor() protoreflect.EnumDescriptor {
-	return file_ebpfguard_v1alpha1_guard_proto_enumTypes[1].Descriptor()
+	return file_ebpfguard_v1alpha1_guard_proto_enumTypes[3].Descriptor()
 }
 
 func (StatusResponse_State) Type() protoreflect.EnumType {
-	return &file_ebpfguard_v1alpha1_guard_proto_enumTypes[1]
+	return &file_ebpfguard_v1alpha1_guard_proto_enumTypes[3]
 }
 
 func (x StatusResponse_State) Number() protoreflect.EnumNumber {
@@ -135,7 +250,7 @@ func (x StatusResponse_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StatusResponse_State.Descriptor instead.
 func (StatusResponse_State) EnumDescriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22, 0}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{31, 0}
 }
 
 // Profile is what is forbidden.
@@ -187,11 +302,11 @@ func (x MitigateRequest_Profile) String() string {
 }
 
 func (MitigateRequest_Profile) Descriptor() protoreflect.EnumDescriptor {
-	return file_ebpfguard_v1alpha1_guard_proto_enumTypes[2].Descriptor()
+	return file_ebpfguard_v1alpha1_guard_proto_enumTypes[4].Descriptor()
 }
 
 func (MitigateRequest_Profile) Type() protoreflect.EnumType {
-	return &file_ebpfguard_v1alpha1_guard_proto_enumTypes[2]
+	return &file_ebpfguard_v1alpha1_guard_proto_enumTypes[4]
 }
 
 func (x MitigateRequest_Profile) Number() protoreflect.EnumNumber {
@@ -200,7 +315,7 @@ func (x MitigateRequest_Profile) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MitigateRequest_Profile.Descriptor instead.
 func (MitigateRequest_Profile) EnumDescriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{30, 0}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{44, 0}
 }
 
 // Policy is a policy in force.
@@ -1276,7 +1391,9 @@ type WatchResponse struct {
 	//	*WatchResponse_Subscribed
 	Event isWatchResponse_Event `protobuf_oneof:"event"`
 	// text is the same alert, for people.
-	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// alert is the same alert in fields.
+	Alert         *Alert `protobuf:"bytes,5,opt,name=alert,proto3" json:"alert,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1352,6 +1469,13 @@ func (x *WatchResponse) GetText() string {
 	return ""
 }
 
+func (x *WatchResponse) GetAlert() *Alert {
+	if x != nil {
+		return x.Alert
+	}
+	return nil
+}
+
 type isWatchResponse_Event interface {
 	isWatchResponse_Event()
 }
@@ -1377,6 +1501,1007 @@ func (*WatchResponse_Lost) isWatchResponse_Event() {}
 
 func (*WatchResponse_Subscribed) isWatchResponse_Event() {}
 
+// Alert is an alert with the fields of docs/alerts.md, which says more about each. A field has the
+// name of its key in the JSON, and is empty where the key is absent. In strings, bytes that are no
+// UTF-8 became U+FFFD, and control characters are as they are: escape them for a terminal.
+type Alert struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// time is when the kernel decided.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// id is unique on the host until it is booted again.
+	Id   string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	Host string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	// boot_id changes with each boot.
+	BootId string `protobuf:"bytes,4,opt,name=boot_id,json=bootId,proto3" json:"boot_id,omitempty"`
+	// sequence is the number of the alert, from 1. A watcher that chose all alerts and misses a number
+	// missed an alert.
+	Sequence uint64 `protobuf:"varint,5,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	// operation is the name of what was decided, and of the field of object that is set.
+	Operation string `protobuf:"bytes,6,opt,name=operation,proto3" json:"operation,omitempty"`
+	// hook is the LSM hook that asked.
+	Hook    string  `protobuf:"bytes,7,opt,name=hook,proto3" json:"hook,omitempty"`
+	Verdict Verdict `protobuf:"varint,8,opt,name=verdict,proto3,enum=ebpfguard.v1alpha1.Verdict" json:"verdict,omitempty"`
+	// undecided means that the guard could not learn enough, and that a rule with this verdict could
+	// have applied.
+	Undecided bool `protobuf:"varint,9,opt,name=undecided,proto3" json:"undecided,omitempty"`
+	// policy is the one that decided; empty when no rule did.
+	Policy string `protobuf:"bytes,10,opt,name=policy,proto3" json:"policy,omitempty"`
+	// rule is the index of the rule in its policy, from 0; -1 when no rule decided.
+	Rule int32 `protobuf:"varint,11,opt,name=rule,proto3" json:"rule,omitempty"`
+	// message, severity and tags are the rule's.
+	Message  string   `protobuf:"bytes,12,opt,name=message,proto3" json:"message,omitempty"`
+	Severity Severity `protobuf:"varint,13,opt,name=severity,proto3,enum=ebpfguard.v1alpha1.Severity" json:"severity,omitempty"`
+	Tags     []string `protobuf:"bytes,14,rep,name=tags,proto3" json:"tags,omitempty"`
+	// revision is the number of the policy set that decided.
+	Revision uint32 `protobuf:"varint,15,opt,name=revision,proto3" json:"revision,omitempty"`
+	// errno is the error that the process got, EPERM; empty for an audit.
+	Errno string `protobuf:"bytes,16,opt,name=errno,proto3" json:"errno,omitempty"`
+	// count is how many identical alerts this one stands for: time is that of the first, last that of
+	// the last of them. last is unset when there is one.
+	Count   uint64                 `protobuf:"varint,17,opt,name=count,proto3" json:"count,omitempty"`
+	Last    *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=last,proto3" json:"last,omitempty"`
+	Process *AlertProcess          `protobuf:"bytes,19,opt,name=process,proto3" json:"process,omitempty"`
+	// object is what the operation was about. None is set for an operation that came after the
+	// client's version; the others' fields say all else.
+	//
+	// Types that are valid to be assigned to Object:
+	//
+	//	*Alert_FileOpen
+	//	*Alert_BprmCheckSecurity
+	//	*Alert_SbMount
+	//	*Alert_SbRemount
+	//	*Alert_SbUmount
+	//	*Alert_TaskFixSetuid
+	//	*Alert_SocketBind
+	//	*Alert_SocketConnect
+	Object        isAlert_Object `protobuf_oneof:"object"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Alert) Reset() {
+	*x = Alert{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Alert) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Alert) ProtoMessage() {}
+
+func (x *Alert) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Alert.ProtoReflect.Descriptor instead.
+func (*Alert) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Alert) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Alert) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Alert) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Alert) GetBootId() string {
+	if x != nil {
+		return x.BootId
+	}
+	return ""
+}
+
+func (x *Alert) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *Alert) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *Alert) GetHook() string {
+	if x != nil {
+		return x.Hook
+	}
+	return ""
+}
+
+func (x *Alert) GetVerdict() Verdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return Verdict_VERDICT_UNSPECIFIED
+}
+
+func (x *Alert) GetUndecided() bool {
+	if x != nil {
+		return x.Undecided
+	}
+	return false
+}
+
+func (x *Alert) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *Alert) GetRule() int32 {
+	if x != nil {
+		return x.Rule
+	}
+	return 0
+}
+
+func (x *Alert) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Alert) GetSeverity() Severity {
+	if x != nil {
+		return x.Severity
+	}
+	return Severity_SEVERITY_UNSPECIFIED
+}
+
+func (x *Alert) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *Alert) GetRevision() uint32 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Alert) GetErrno() string {
+	if x != nil {
+		return x.Errno
+	}
+	return ""
+}
+
+func (x *Alert) GetCount() uint64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Alert) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *Alert) GetProcess() *AlertProcess {
+	if x != nil {
+		return x.Process
+	}
+	return nil
+}
+
+func (x *Alert) GetObject() isAlert_Object {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+func (x *Alert) GetFileOpen() *FileObject {
+	if x != nil {
+		if x, ok := x.Object.(*Alert_FileOpen); ok {
+			return x.FileOpen
+		}
+	}
+	return nil
+}
+
+func (x *Alert) GetBprmCheckSecurity() *ProgramObject {
+	if x != nil {
+		if x, ok := x.Object.(*Alert_BprmCheckSecurity); ok {
+			return x.BprmCheckSecurity
+		}
+	}
+	return nil
+}
+
+func (x *Alert) GetSbMount() *MountObject {
+	if x != nil {
+		if x, ok := x.Object.(*Alert_SbMount); ok {
+			return x.SbMount
+		}
+	}
+	return nil
+}
+
+func (x *Alert) GetSbRemount() *MountObject {
+	if x != nil {
+		if x, ok := x.Object.(*Alert_SbRemount); ok {
+			return x.SbRemount
+		}
+	}
+	return nil
+}
+
+func (x *Alert) GetSbUmount() *MountObject {
+	if x != nil {
+		if x, ok := x.Object.(*Alert_SbUmount); ok {
+			return x.SbUmount
+		}
+	}
+	return nil
+}
+
+func (x *Alert) GetTaskFixSetuid() *CredentialsObject {
+	if x != nil {
+		if x, ok := x.Object.(*Alert_TaskFixSetuid); ok {
+			return x.TaskFixSetuid
+		}
+	}
+	return nil
+}
+
+func (x *Alert) GetSocketBind() *SocketObject {
+	if x != nil {
+		if x, ok := x.Object.(*Alert_SocketBind); ok {
+			return x.SocketBind
+		}
+	}
+	return nil
+}
+
+func (x *Alert) GetSocketConnect() *SocketObject {
+	if x != nil {
+		if x, ok := x.Object.(*Alert_SocketConnect); ok {
+			return x.SocketConnect
+		}
+	}
+	return nil
+}
+
+type isAlert_Object interface {
+	isAlert_Object()
+}
+
+type Alert_FileOpen struct {
+	FileOpen *FileObject `protobuf:"bytes,20,opt,name=file_open,json=fileOpen,proto3,oneof"`
+}
+
+type Alert_BprmCheckSecurity struct {
+	BprmCheckSecurity *ProgramObject `protobuf:"bytes,21,opt,name=bprm_check_security,json=bprmCheckSecurity,proto3,oneof"`
+}
+
+type Alert_SbMount struct {
+	SbMount *MountObject `protobuf:"bytes,22,opt,name=sb_mount,json=sbMount,proto3,oneof"`
+}
+
+type Alert_SbRemount struct {
+	SbRemount *MountObject `protobuf:"bytes,23,opt,name=sb_remount,json=sbRemount,proto3,oneof"`
+}
+
+type Alert_SbUmount struct {
+	// sb_umount has no source.
+	SbUmount *MountObject `protobuf:"bytes,24,opt,name=sb_umount,json=sbUmount,proto3,oneof"`
+}
+
+type Alert_TaskFixSetuid struct {
+	TaskFixSetuid *CredentialsObject `protobuf:"bytes,25,opt,name=task_fix_setuid,json=taskFixSetuid,proto3,oneof"`
+}
+
+type Alert_SocketBind struct {
+	// socket_bind is about the local side of the socket.
+	SocketBind *SocketObject `protobuf:"bytes,26,opt,name=socket_bind,json=socketBind,proto3,oneof"`
+}
+
+type Alert_SocketConnect struct {
+	// socket_connect is about the other side.
+	SocketConnect *SocketObject `protobuf:"bytes,27,opt,name=socket_connect,json=socketConnect,proto3,oneof"`
+}
+
+func (*Alert_FileOpen) isAlert_Object() {}
+
+func (*Alert_BprmCheckSecurity) isAlert_Object() {}
+
+func (*Alert_SbMount) isAlert_Object() {}
+
+func (*Alert_SbRemount) isAlert_Object() {}
+
+func (*Alert_SbUmount) isAlert_Object() {}
+
+func (*Alert_TaskFixSetuid) isAlert_Object() {}
+
+func (*Alert_SocketBind) isAlert_Object() {}
+
+func (*Alert_SocketConnect) isAlert_Object() {}
+
+// AlertProcess is the process of an alert, as it was when it asked.
+type AlertProcess struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// pid, tid and ppid are numbers of the initial pid namespace.
+	Pid  uint32 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	Tid  uint32 `protobuf:"varint,2,opt,name=tid,proto3" json:"tid,omitempty"`
+	Ppid uint32 `protobuf:"varint,3,opt,name=ppid,proto3" json:"ppid,omitempty"`
+	// uid and gid are real ids of the initial user namespace.
+	Uid uint32 `protobuf:"varint,4,opt,name=uid,proto3" json:"uid,omitempty"`
+	Gid uint32 `protobuf:"varint,5,opt,name=gid,proto3" json:"gid,omitempty"`
+	// comm is the thread's name; the process may choose it.
+	Comm string `protobuf:"bytes,6,opt,name=comm,proto3" json:"comm,omitempty"`
+	// binary is the path of the program, parent that of the parent's, each in its own mount namespace.
+	Binary string `protobuf:"bytes,7,opt,name=binary,proto3" json:"binary,omitempty"`
+	Parent string `protobuf:"bytes,8,opt,name=parent,proto3" json:"parent,omitempty"`
+	// cgroup is the path below the mount of cgroup v2, cgroup_id its inode number.
+	Cgroup     string      `protobuf:"bytes,9,opt,name=cgroup,proto3" json:"cgroup,omitempty"`
+	CgroupId   uint64      `protobuf:"varint,10,opt,name=cgroup_id,json=cgroupId,proto3" json:"cgroup_id,omitempty"`
+	Namespaces *Namespaces `protobuf:"bytes,11,opt,name=namespaces,proto3" json:"namespaces,omitempty"`
+	// start_time is when it started, in nanoseconds of CLOCK_BOOTTIME: with pid it names the process
+	// until the next boot (ProcessSubject.start).
+	StartTime uint64 `protobuf:"varint,12,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// args are the program's arguments, its own name first; may be cut. They and what follows are
+	// empty unless the daemon's configuration says enrich.
+	Args []string `protobuf:"bytes,13,rep,name=args,proto3" json:"args,omitempty"`
+	// user is the name of uid.
+	User string `protobuf:"bytes,14,opt,name=user,proto3" json:"user,omitempty"`
+	// unit is its systemd unit, container_id its container, by its cgroup.
+	Unit        string `protobuf:"bytes,15,opt,name=unit,proto3" json:"unit,omitempty"`
+	ContainerId string `protobuf:"bytes,16,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	// ancestors are those that it descends from, the parent first.
+	Ancestors     []*AlertAncestor `protobuf:"bytes,17,rep,name=ancestors,proto3" json:"ancestors,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertProcess) Reset() {
+	*x = AlertProcess{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertProcess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertProcess) ProtoMessage() {}
+
+func (x *AlertProcess) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertProcess.ProtoReflect.Descriptor instead.
+func (*AlertProcess) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *AlertProcess) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *AlertProcess) GetTid() uint32 {
+	if x != nil {
+		return x.Tid
+	}
+	return 0
+}
+
+func (x *AlertProcess) GetPpid() uint32 {
+	if x != nil {
+		return x.Ppid
+	}
+	return 0
+}
+
+func (x *AlertProcess) GetUid() uint32 {
+	if x != nil {
+		return x.Uid
+	}
+	return 0
+}
+
+func (x *AlertProcess) GetGid() uint32 {
+	if x != nil {
+		return x.Gid
+	}
+	return 0
+}
+
+func (x *AlertProcess) GetComm() string {
+	if x != nil {
+		return x.Comm
+	}
+	return ""
+}
+
+func (x *AlertProcess) GetBinary() string {
+	if x != nil {
+		return x.Binary
+	}
+	return ""
+}
+
+func (x *AlertProcess) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *AlertProcess) GetCgroup() string {
+	if x != nil {
+		return x.Cgroup
+	}
+	return ""
+}
+
+func (x *AlertProcess) GetCgroupId() uint64 {
+	if x != nil {
+		return x.CgroupId
+	}
+	return 0
+}
+
+func (x *AlertProcess) GetNamespaces() *Namespaces {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+func (x *AlertProcess) GetStartTime() uint64 {
+	if x != nil {
+		return x.StartTime
+	}
+	return 0
+}
+
+func (x *AlertProcess) GetArgs() []string {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+func (x *AlertProcess) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *AlertProcess) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *AlertProcess) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+func (x *AlertProcess) GetAncestors() []*AlertAncestor {
+	if x != nil {
+		return x.Ancestors
+	}
+	return nil
+}
+
+// AlertAncestor is a process that the process of an alert descends from.
+type AlertAncestor struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Pid           uint32                 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	StartTime     uint64                 `protobuf:"varint,2,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	Binary        string                 `protobuf:"bytes,3,opt,name=binary,proto3" json:"binary,omitempty"`
+	Args          []string               `protobuf:"bytes,4,rep,name=args,proto3" json:"args,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertAncestor) Reset() {
+	*x = AlertAncestor{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertAncestor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertAncestor) ProtoMessage() {}
+
+func (x *AlertAncestor) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertAncestor.ProtoReflect.Descriptor instead.
+func (*AlertAncestor) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *AlertAncestor) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *AlertAncestor) GetStartTime() uint64 {
+	if x != nil {
+		return x.StartTime
+	}
+	return 0
+}
+
+func (x *AlertAncestor) GetBinary() string {
+	if x != nil {
+		return x.Binary
+	}
+	return ""
+}
+
+func (x *AlertAncestor) GetArgs() []string {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+// Namespaces are inode numbers, as in /proc/PID/ns.
+type Namespaces struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Mnt           uint32                 `protobuf:"varint,1,opt,name=mnt,proto3" json:"mnt,omitempty"`
+	Pid           uint32                 `protobuf:"varint,2,opt,name=pid,proto3" json:"pid,omitempty"`
+	Net           uint32                 `protobuf:"varint,3,opt,name=net,proto3" json:"net,omitempty"`
+	User          uint32                 `protobuf:"varint,4,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Namespaces) Reset() {
+	*x = Namespaces{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Namespaces) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Namespaces) ProtoMessage() {}
+
+func (x *Namespaces) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Namespaces.ProtoReflect.Descriptor instead.
+func (*Namespaces) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Namespaces) GetMnt() uint32 {
+	if x != nil {
+		return x.Mnt
+	}
+	return 0
+}
+
+func (x *Namespaces) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *Namespaces) GetNet() uint32 {
+	if x != nil {
+		return x.Net
+	}
+	return 0
+}
+
+func (x *Namespaces) GetUser() uint32 {
+	if x != nil {
+		return x.User
+	}
+	return 0
+}
+
+// FileObject is a file.
+type FileObject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// path is empty when there is none.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// access is all that the process wanted: read, write, exec.
+	Access        []string `protobuf:"bytes,2,rep,name=access,proto3" json:"access,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileObject) Reset() {
+	*x = FileObject{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileObject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileObject) ProtoMessage() {}
+
+func (x *FileObject) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileObject.ProtoReflect.Descriptor instead.
+func (*FileObject) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *FileObject) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *FileObject) GetAccess() []string {
+	if x != nil {
+		return x.Access
+	}
+	return nil
+}
+
+// ProgramObject is a program, script or interpreter.
+type ProgramObject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// fileless means that no file has it, no_args that it was started without arguments.
+	Fileless      bool `protobuf:"varint,2,opt,name=fileless,proto3" json:"fileless,omitempty"`
+	NoArgs        bool `protobuf:"varint,3,opt,name=no_args,json=noArgs,proto3" json:"no_args,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProgramObject) Reset() {
+	*x = ProgramObject{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProgramObject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProgramObject) ProtoMessage() {}
+
+func (x *ProgramObject) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProgramObject.ProtoReflect.Descriptor instead.
+func (*ProgramObject) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ProgramObject) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ProgramObject) GetFileless() bool {
+	if x != nil {
+		return x.Fileless
+	}
+	return false
+}
+
+func (x *ProgramObject) GetNoArgs() bool {
+	if x != nil {
+		return x.NoArgs
+	}
+	return false
+}
+
+// MountObject is a mount. What there is not, or is unknown, is empty.
+type MountObject struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Source string                 `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	Target string                 `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	Type   string                 `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// flags are words of docs/semantics.md.
+	Flags         []string `protobuf:"bytes,4,rep,name=flags,proto3" json:"flags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MountObject) Reset() {
+	*x = MountObject{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MountObject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MountObject) ProtoMessage() {}
+
+func (x *MountObject) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MountObject.ProtoReflect.Descriptor instead.
+func (*MountObject) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *MountObject) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *MountObject) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *MountObject) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *MountObject) GetFlags() []string {
+	if x != nil {
+		return x.Flags
+	}
+	return nil
+}
+
+// CredentialsObject is a change of user or group.
+type CredentialsObject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// from_uid and from_gid are the effective ids before.
+	FromUid uint32 `protobuf:"varint,1,opt,name=from_uid,json=fromUid,proto3" json:"from_uid,omitempty"`
+	FromGid uint32 `protobuf:"varint,2,opt,name=from_gid,json=fromGid,proto3" json:"from_gid,omitempty"`
+	// to is the new id, of a user or group as method says.
+	To uint32 `protobuf:"varint,3,opt,name=to,proto3" json:"to,omitempty"`
+	// method is a word of docs/alerts.md, such as setuid or setuid_exec.
+	Method        string `protobuf:"bytes,4,opt,name=method,proto3" json:"method,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CredentialsObject) Reset() {
+	*x = CredentialsObject{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CredentialsObject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CredentialsObject) ProtoMessage() {}
+
+func (x *CredentialsObject) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CredentialsObject.ProtoReflect.Descriptor instead.
+func (*CredentialsObject) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *CredentialsObject) GetFromUid() uint32 {
+	if x != nil {
+		return x.FromUid
+	}
+	return 0
+}
+
+func (x *CredentialsObject) GetFromGid() uint32 {
+	if x != nil {
+		return x.FromGid
+	}
+	return 0
+}
+
+func (x *CredentialsObject) GetTo() uint32 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *CredentialsObject) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+// SocketObject is one side of a socket.
+type SocketObject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// address is an IP address; 0.0.0.0 and :: stand for every one of the host.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// port 0 stands for one that the kernel chooses.
+	Port uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	// protocol is tcp, mptcp, smc, udp, udplite, sctp, dccp, icmp, raw, or a number.
+	Protocol      string `protobuf:"bytes,3,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SocketObject) Reset() {
+	*x = SocketObject{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SocketObject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SocketObject) ProtoMessage() {}
+
+func (x *SocketObject) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SocketObject.ProtoReflect.Descriptor instead.
+func (*SocketObject) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SocketObject) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *SocketObject) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *SocketObject) GetProtocol() string {
+	if x != nil {
+		return x.Protocol
+	}
+	return ""
+}
+
 type ReloadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1385,7 +2510,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +2522,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +2535,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{19}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{28}
 }
 
 type ReloadResponse struct {
@@ -1421,7 +2546,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +2558,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +2571,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{20}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{29}
 }
 
 type StatusRequest struct {
@@ -1457,7 +2582,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +2594,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +2607,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{21}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{30}
 }
 
 type StatusResponse struct {
@@ -1517,7 +2642,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +2654,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +2667,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StatusResponse) GetState() StatusResponse_State {
@@ -1709,7 +2834,7 @@ type OperationCounters struct {
 
 func (x *OperationCounters) Reset() {
 	*x = OperationCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +2846,7 @@ func (x *OperationCounters) String() string {
 func (*OperationCounters) ProtoMessage() {}
 
 func (x *OperationCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +2859,7 @@ func (x *OperationCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationCounters.ProtoReflect.Descriptor instead.
 func (*OperationCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{23}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *OperationCounters) GetOperation() string {
@@ -1822,7 +2947,7 @@ type RuleCounters struct {
 
 func (x *RuleCounters) Reset() {
 	*x = RuleCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1834,7 +2959,7 @@ func (x *RuleCounters) String() string {
 func (*RuleCounters) ProtoMessage() {}
 
 func (x *RuleCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1847,7 +2972,7 @@ func (x *RuleCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCounters.ProtoReflect.Descriptor instead.
 func (*RuleCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RuleCounters) GetPolicy() string {
@@ -1906,7 +3031,7 @@ type AlertCounters struct {
 
 func (x *AlertCounters) Reset() {
 	*x = AlertCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1918,7 +3043,7 @@ func (x *AlertCounters) String() string {
 func (*AlertCounters) ProtoMessage() {}
 
 func (x *AlertCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1931,7 +3056,7 @@ func (x *AlertCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertCounters.ProtoReflect.Descriptor instead.
 func (*AlertCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{25}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *AlertCounters) GetRead() uint64 {
@@ -1976,7 +3101,7 @@ type SinkCounters struct {
 
 func (x *SinkCounters) Reset() {
 	*x = SinkCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1988,7 +3113,7 @@ func (x *SinkCounters) String() string {
 func (*SinkCounters) ProtoMessage() {}
 
 func (x *SinkCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2001,7 +3126,7 @@ func (x *SinkCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkCounters.ProtoReflect.Descriptor instead.
 func (*SinkCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SinkCounters) GetName() string {
@@ -2041,15 +3166,19 @@ func (x *SinkCounters) GetError() string {
 
 type ExplainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// pid in the pid namespace of the daemon.
-	Pid           uint32 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	// pid in the pid namespace of the daemon. Without it the process is the described one.
+	Pid       uint32            `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
+	Described *DescribedProcess `protobuf:"bytes,2,opt,name=described,proto3" json:"described,omitempty"`
+	// operation, if set, is what the process tries, for instance file_open, and object what it is about.
+	Operation     string           `protobuf:"bytes,3,opt,name=operation,proto3" json:"operation,omitempty"`
+	Object        *DescribedObject `protobuf:"bytes,4,opt,name=object,proto3" json:"object,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +3190,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +3203,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{27}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ExplainRequest) GetPid() uint32 {
@@ -2084,18 +3213,377 @@ func (x *ExplainRequest) GetPid() uint32 {
 	return 0
 }
 
+func (x *ExplainRequest) GetDescribed() *DescribedProcess {
+	if x != nil {
+		return x.Described
+	}
+	return nil
+}
+
+func (x *ExplainRequest) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetObject() *DescribedObject {
+	if x != nil {
+		return x.Object
+	}
+	return nil
+}
+
+// DescribedProcess is a process that need not run. Its fields are the flags of 'ebpfguard explain',
+// and errors name them so.
+type DescribedProcess struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// binary and script are paths as the process sees them, without symbolic links. Without binary it is
+	// a program that no policy names.
+	Binary *string `protobuf:"bytes,1,opt,name=binary,proto3,oneof" json:"binary,omitempty"`
+	Script *string `protobuf:"bytes,2,opt,name=script,proto3,oneof" json:"script,omitempty"`
+	// ancestor are the paths of programs and scripts that it descends from.
+	Ancestor []string `protobuf:"bytes,3,rep,name=ancestor,proto3" json:"ancestor,omitempty"`
+	// uid is its real user, a name or number; 0 by default.
+	Uid *string `protobuf:"bytes,4,opt,name=uid,proto3,oneof" json:"uid,omitempty"`
+	// cgroup is a path from the root of the hierarchy.
+	Cgroup *string `protobuf:"bytes,5,opt,name=cgroup,proto3,oneof" json:"cgroup,omitempty"`
+	// unknown means that the guard cannot identify it; then only uid may be set besides.
+	Unknown       bool `protobuf:"varint,6,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribedProcess) Reset() {
+	*x = DescribedProcess{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribedProcess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribedProcess) ProtoMessage() {}
+
+func (x *DescribedProcess) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribedProcess.ProtoReflect.Descriptor instead.
+func (*DescribedProcess) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *DescribedProcess) GetBinary() string {
+	if x != nil && x.Binary != nil {
+		return *x.Binary
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetScript() string {
+	if x != nil && x.Script != nil {
+		return *x.Script
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetAncestor() []string {
+	if x != nil {
+		return x.Ancestor
+	}
+	return nil
+}
+
+func (x *DescribedProcess) GetUid() string {
+	if x != nil && x.Uid != nil {
+		return *x.Uid
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetCgroup() string {
+	if x != nil && x.Cgroup != nil {
+		return *x.Cgroup
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
+// DescribedObject is what an operation is about. Its fields are the flags of 'ebpfguard explain', where
+// - is _; 'ebpfguard explain --help' tells more of each, and the daemon refuses those that are not for
+// the operation.
+type DescribedObject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// path of a file or program; an empty one for what has none. alias are other paths of the same.
+	Path  *string  `protobuf:"bytes,1,opt,name=path,proto3,oneof" json:"path,omitempty"`
+	Alias []string `protobuf:"bytes,2,rep,name=alias,proto3" json:"alias,omitempty"`
+	// unknown_path means that the path, of a mount that of its target, cannot be found out.
+	UnknownPath bool `protobuf:"varint,3,opt,name=unknown_path,json=unknownPath,proto3" json:"unknown_path,omitempty"`
+	// access to a file: read, write, exec; read by default.
+	Access []string `protobuf:"bytes,4,rep,name=access,proto3" json:"access,omitempty"`
+	// kind of a file without a name: pipe, memfd, socket or deleted.
+	Kind *string `protobuf:"bytes,5,opt,name=kind,proto3,oneof" json:"kind,omitempty"`
+	// move_to is the path to which a file is renamed or linked; known are paths of rules that its
+	// identity stands for, and directory means that what lies below moves along.
+	MoveTo    *string  `protobuf:"bytes,6,opt,name=move_to,json=moveTo,proto3,oneof" json:"move_to,omitempty"`
+	Known     []string `protobuf:"bytes,7,rep,name=known,proto3" json:"known,omitempty"`
+	Directory bool     `protobuf:"varint,8,opt,name=directory,proto3" json:"directory,omitempty"`
+	// fileless is a program that no file holds, no_args one that is started without even an argv[0].
+	Fileless bool `protobuf:"varint,9,opt,name=fileless,proto3" json:"fileless,omitempty"`
+	NoArgs   bool `protobuf:"varint,10,opt,name=no_args,json=noArgs,proto3" json:"no_args,omitempty"`
+	// source, target, type, flags and data are those of a mount; flags are words of docs/semantics.md.
+	Source *string  `protobuf:"bytes,11,opt,name=source,proto3,oneof" json:"source,omitempty"`
+	Target *string  `protobuf:"bytes,12,opt,name=target,proto3,oneof" json:"target,omitempty"`
+	Type   *string  `protobuf:"bytes,13,opt,name=type,proto3,oneof" json:"type,omitempty"`
+	Flags  []string `protobuf:"bytes,14,rep,name=flags,proto3" json:"flags,omitempty"`
+	Data   *string  `protobuf:"bytes,15,opt,name=data,proto3,oneof" json:"data,omitempty"`
+	// from_uid and from_gid are the effective ids before a change of identity, and to_uid or to_gid the
+	// id after it, names or numbers.
+	FromUid *string `protobuf:"bytes,16,opt,name=from_uid,json=fromUid,proto3,oneof" json:"from_uid,omitempty"`
+	FromGid *string `protobuf:"bytes,17,opt,name=from_gid,json=fromGid,proto3,oneof" json:"from_gid,omitempty"`
+	ToUid   *string `protobuf:"bytes,18,opt,name=to_uid,json=toUid,proto3,oneof" json:"to_uid,omitempty"`
+	ToGid   *string `protobuf:"bytes,19,opt,name=to_gid,json=toGid,proto3,oneof" json:"to_gid,omitempty"`
+	// address, port and protocol are those of a socket: by default 0.0.0.0, 0, which is one that the
+	// kernel chooses, and tcp. automatic are the ports from which it chooses, such as 32768-60999.
+	Address   *string `protobuf:"bytes,20,opt,name=address,proto3,oneof" json:"address,omitempty"`
+	Port      *uint32 `protobuf:"varint,21,opt,name=port,proto3,oneof" json:"port,omitempty"`
+	Protocol  *string `protobuf:"bytes,22,opt,name=protocol,proto3,oneof" json:"protocol,omitempty"`
+	Automatic *string `protobuf:"bytes,23,opt,name=automatic,proto3,oneof" json:"automatic,omitempty"`
+	// dual_stack means that the socket takes IPv4 as well, at the address ::.
+	DualStack     bool `protobuf:"varint,24,opt,name=dual_stack,json=dualStack,proto3" json:"dual_stack,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DescribedObject) Reset() {
+	*x = DescribedObject{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DescribedObject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DescribedObject) ProtoMessage() {}
+
+func (x *DescribedObject) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DescribedObject.ProtoReflect.Descriptor instead.
+func (*DescribedObject) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *DescribedObject) GetPath() string {
+	if x != nil && x.Path != nil {
+		return *x.Path
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetAlias() []string {
+	if x != nil {
+		return x.Alias
+	}
+	return nil
+}
+
+func (x *DescribedObject) GetUnknownPath() bool {
+	if x != nil {
+		return x.UnknownPath
+	}
+	return false
+}
+
+func (x *DescribedObject) GetAccess() []string {
+	if x != nil {
+		return x.Access
+	}
+	return nil
+}
+
+func (x *DescribedObject) GetKind() string {
+	if x != nil && x.Kind != nil {
+		return *x.Kind
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetMoveTo() string {
+	if x != nil && x.MoveTo != nil {
+		return *x.MoveTo
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetKnown() []string {
+	if x != nil {
+		return x.Known
+	}
+	return nil
+}
+
+func (x *DescribedObject) GetDirectory() bool {
+	if x != nil {
+		return x.Directory
+	}
+	return false
+}
+
+func (x *DescribedObject) GetFileless() bool {
+	if x != nil {
+		return x.Fileless
+	}
+	return false
+}
+
+func (x *DescribedObject) GetNoArgs() bool {
+	if x != nil {
+		return x.NoArgs
+	}
+	return false
+}
+
+func (x *DescribedObject) GetSource() string {
+	if x != nil && x.Source != nil {
+		return *x.Source
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetTarget() string {
+	if x != nil && x.Target != nil {
+		return *x.Target
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetType() string {
+	if x != nil && x.Type != nil {
+		return *x.Type
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetFlags() []string {
+	if x != nil {
+		return x.Flags
+	}
+	return nil
+}
+
+func (x *DescribedObject) GetData() string {
+	if x != nil && x.Data != nil {
+		return *x.Data
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetFromUid() string {
+	if x != nil && x.FromUid != nil {
+		return *x.FromUid
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetFromGid() string {
+	if x != nil && x.FromGid != nil {
+		return *x.FromGid
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetToUid() string {
+	if x != nil && x.ToUid != nil {
+		return *x.ToUid
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetToGid() string {
+	if x != nil && x.ToGid != nil {
+		return *x.ToGid
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetAddress() string {
+	if x != nil && x.Address != nil {
+		return *x.Address
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetPort() uint32 {
+	if x != nil && x.Port != nil {
+		return *x.Port
+	}
+	return 0
+}
+
+func (x *DescribedObject) GetProtocol() string {
+	if x != nil && x.Protocol != nil {
+		return *x.Protocol
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetAutomatic() string {
+	if x != nil && x.Automatic != nil {
+		return *x.Automatic
+	}
+	return ""
+}
+
+func (x *DescribedObject) GetDualStack() bool {
+	if x != nil {
+		return x.DualStack
+	}
+	return false
+}
+
 type ExplainResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Process *Process               `protobuf:"bytes,1,opt,name=process,proto3" json:"process,omitempty"`
 	// policies concern the process, by their subject.
-	Policies      []*Policy `protobuf:"bytes,2,rep,name=policies,proto3" json:"policies,omitempty"`
+	Policies []*Policy `protobuf:"bytes,2,rep,name=policies,proto3" json:"policies,omitempty"`
+	// explanation is set when the request has an operation.
+	Explanation   *Explanation `protobuf:"bytes,3,opt,name=explanation,proto3" json:"explanation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +3595,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +3608,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{28}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ExplainResponse) GetProcess() *Process {
@@ -2137,7 +3625,319 @@ func (x *ExplainResponse) GetPolicies() []*Policy {
 	return nil
 }
 
-// Process is a running process as the policies see it.
+func (x *ExplainResponse) GetExplanation() *Explanation {
+	if x != nil {
+		return x.Explanation
+	}
+	return nil
+}
+
+// Explanation says how a decision comes about, in the fields of 'ebpfguard explain -o json'.
+type Explanation struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Operation string                 `protobuf:"bytes,1,opt,name=operation,proto3" json:"operation,omitempty"`
+	// binary, script, cgroup and unknown are those of the process.
+	Binary  string `protobuf:"bytes,2,opt,name=binary,proto3" json:"binary,omitempty"`
+	Script  string `protobuf:"bytes,3,opt,name=script,proto3" json:"script,omitempty"`
+	Cgroup  string `protobuf:"bytes,4,opt,name=cgroup,proto3" json:"cgroup,omitempty"`
+	Unknown bool   `protobuf:"varint,5,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	// object is what the operation is about, for people.
+	Object string `protobuf:"bytes,6,opt,name=object,proto3" json:"object,omitempty"`
+	// verdict is allow, audit, deny or kill.
+	Verdict string `protobuf:"bytes,7,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	// winner is the rule that decides; unset when none does.
+	Winner *ExplainedRule `protobuf:"bytes,8,opt,name=winner,proto3" json:"winner,omitempty"`
+	// notes tell what is not obvious, a sentence each.
+	Notes []string `protobuf:"bytes,9,rep,name=notes,proto3" json:"notes,omitempty"`
+	// candidates are all patterns that match.
+	Candidates    []*ExplainedCandidate `protobuf:"bytes,10,rep,name=candidates,proto3" json:"candidates,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Explanation) Reset() {
+	*x = Explanation{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Explanation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Explanation) ProtoMessage() {}
+
+func (x *Explanation) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
+func (*Explanation) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Explanation) GetOperation() string {
+	if x != nil {
+		return x.Operation
+	}
+	return ""
+}
+
+func (x *Explanation) GetBinary() string {
+	if x != nil {
+		return x.Binary
+	}
+	return ""
+}
+
+func (x *Explanation) GetScript() string {
+	if x != nil {
+		return x.Script
+	}
+	return ""
+}
+
+func (x *Explanation) GetCgroup() string {
+	if x != nil {
+		return x.Cgroup
+	}
+	return ""
+}
+
+func (x *Explanation) GetUnknown() bool {
+	if x != nil {
+		return x.Unknown
+	}
+	return false
+}
+
+func (x *Explanation) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *Explanation) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *Explanation) GetWinner() *ExplainedRule {
+	if x != nil {
+		return x.Winner
+	}
+	return nil
+}
+
+func (x *Explanation) GetNotes() []string {
+	if x != nil {
+		return x.Notes
+	}
+	return nil
+}
+
+func (x *Explanation) GetCandidates() []*ExplainedCandidate {
+	if x != nil {
+		return x.Candidates
+	}
+	return nil
+}
+
+// ExplainedRule is a rule of a policy.
+type ExplainedRule struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Policy string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// rule is its index, from 0.
+	Rule uint32 `protobuf:"varint,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	// source is where it was read, as file:line:column.
+	Source        string   `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	Message       string   `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	Severity      string   `protobuf:"bytes,5,opt,name=severity,proto3" json:"severity,omitempty"`
+	Tags          []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainedRule) Reset() {
+	*x = ExplainedRule{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainedRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainedRule) ProtoMessage() {}
+
+func (x *ExplainedRule) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainedRule.ProtoReflect.Descriptor instead.
+func (*ExplainedRule) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *ExplainedRule) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *ExplainedRule) GetRule() uint32 {
+	if x != nil {
+		return x.Rule
+	}
+	return 0
+}
+
+func (x *ExplainedRule) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ExplainedRule) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ExplainedRule) GetSeverity() string {
+	if x != nil {
+		return x.Severity
+	}
+	return ""
+}
+
+func (x *ExplainedRule) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+// ExplainedCandidate is a pattern that matches, and what became of it.
+type ExplainedCandidate struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Policy  string                 `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	Rule    uint32                 `protobuf:"varint,2,opt,name=rule,proto3" json:"rule,omitempty"`
+	Source  string                 `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	Verdict string                 `protobuf:"bytes,4,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	// pattern is YAML.
+	Pattern string `protobuf:"bytes,5,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	Won     bool   `protobuf:"varint,6,opt,name=won,proto3" json:"won,omitempty"`
+	// reason says why it won or lost.
+	Reason        string `protobuf:"bytes,7,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainedCandidate) Reset() {
+	*x = ExplainedCandidate{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainedCandidate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainedCandidate) ProtoMessage() {}
+
+func (x *ExplainedCandidate) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainedCandidate.ProtoReflect.Descriptor instead.
+func (*ExplainedCandidate) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ExplainedCandidate) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *ExplainedCandidate) GetRule() uint32 {
+	if x != nil {
+		return x.Rule
+	}
+	return 0
+}
+
+func (x *ExplainedCandidate) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ExplainedCandidate) GetVerdict() string {
+	if x != nil {
+		return x.Verdict
+	}
+	return ""
+}
+
+func (x *ExplainedCandidate) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *ExplainedCandidate) GetWon() bool {
+	if x != nil {
+		return x.Won
+	}
+	return false
+}
+
+func (x *ExplainedCandidate) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Process is a process as the policies see it. One that was described has no pid, start, comm and ppid.
 type Process struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Pid   uint32                 `protobuf:"varint,1,opt,name=pid,proto3" json:"pid,omitempty"`
@@ -2159,7 +3959,7 @@ type Process struct {
 
 func (x *Process) Reset() {
 	*x = Process{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2171,7 +3971,7 @@ func (x *Process) String() string {
 func (*Process) ProtoMessage() {}
 
 func (x *Process) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2184,7 +3984,7 @@ func (x *Process) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Process.ProtoReflect.Descriptor instead.
 func (*Process) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{29}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Process) GetPid() uint32 {
@@ -2287,7 +4087,7 @@ type MitigateRequest struct {
 
 func (x *MitigateRequest) Reset() {
 	*x = MitigateRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2299,7 +4099,7 @@ func (x *MitigateRequest) String() string {
 func (*MitigateRequest) ProtoMessage() {}
 
 func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2312,7 +4112,7 @@ func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateRequest.ProtoReflect.Descriptor instead.
 func (*MitigateRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{30}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *MitigateRequest) GetProfile() MitigateRequest_Profile {
@@ -2466,7 +4266,7 @@ type ProcessSubject struct {
 
 func (x *ProcessSubject) Reset() {
 	*x = ProcessSubject{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2478,7 +4278,7 @@ func (x *ProcessSubject) String() string {
 func (*ProcessSubject) ProtoMessage() {}
 
 func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2491,7 +4291,7 @@ func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessSubject.ProtoReflect.Descriptor instead.
 func (*ProcessSubject) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{31}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ProcessSubject) GetPid() uint32 {
@@ -2520,7 +4320,7 @@ type MitigateResponse struct {
 
 func (x *MitigateResponse) Reset() {
 	*x = MitigateResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2532,7 +4332,7 @@ func (x *MitigateResponse) String() string {
 func (*MitigateResponse) ProtoMessage() {}
 
 func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2545,7 +4345,7 @@ func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateResponse.ProtoReflect.Descriptor instead.
 func (*MitigateResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{32}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *MitigateResponse) GetMitigation() *Mitigation {
@@ -2579,7 +4379,7 @@ type Mitigation struct {
 
 func (x *Mitigation) Reset() {
 	*x = Mitigation{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +4391,7 @@ func (x *Mitigation) String() string {
 func (*Mitigation) ProtoMessage() {}
 
 func (x *Mitigation) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2604,7 +4404,7 @@ func (x *Mitigation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mitigation.ProtoReflect.Descriptor instead.
 func (*Mitigation) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{33}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Mitigation) GetName() string {
@@ -2660,7 +4460,7 @@ type LiftRequest struct {
 
 func (x *LiftRequest) Reset() {
 	*x = LiftRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2672,7 +4472,7 @@ func (x *LiftRequest) String() string {
 func (*LiftRequest) ProtoMessage() {}
 
 func (x *LiftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2685,7 +4485,7 @@ func (x *LiftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftRequest.ProtoReflect.Descriptor instead.
 func (*LiftRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{34}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *LiftRequest) GetNames() []string {
@@ -2711,7 +4511,7 @@ type LiftResponse struct {
 
 func (x *LiftResponse) Reset() {
 	*x = LiftResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2723,7 +4523,7 @@ func (x *LiftResponse) String() string {
 func (*LiftResponse) ProtoMessage() {}
 
 func (x *LiftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2736,7 +4536,7 @@ func (x *LiftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftResponse.ProtoReflect.Descriptor instead.
 func (*LiftResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{35}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *LiftResponse) GetLifted() []string {
@@ -2823,15 +4623,104 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"severities\x12\x1a\n" +
 	"\bbinaries\x18\x05 \x03(\tR\bbinaries\x12\x19\n" +
 	"\x05after\x18\x06 \x01(\x04H\x00R\x05after\x88\x01\x01B\b\n" +
-	"\x06_after\"z\n" +
+	"\x06_after\"\xab\x01\n" +
 	"\rWatchResponse\x12\x14\n" +
 	"\x04json\x18\x01 \x01(\tH\x00R\x04json\x12\x14\n" +
 	"\x04lost\x18\x02 \x01(\x04H\x00R\x04lost\x12 \n" +
 	"\n" +
 	"subscribed\x18\x04 \x01(\bH\x00R\n" +
 	"subscribed\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04textB\a\n" +
-	"\x05event\"\x0f\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12/\n" +
+	"\x05alert\x18\x05 \x01(\v2\x19.ebpfguard.v1alpha1.AlertR\x05alertB\a\n" +
+	"\x05event\"\x9e\t\n" +
+	"\x05Alert\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
+	"\x04host\x18\x03 \x01(\tR\x04host\x12\x17\n" +
+	"\aboot_id\x18\x04 \x01(\tR\x06bootId\x12\x1a\n" +
+	"\bsequence\x18\x05 \x01(\x04R\bsequence\x12\x1c\n" +
+	"\toperation\x18\x06 \x01(\tR\toperation\x12\x12\n" +
+	"\x04hook\x18\a \x01(\tR\x04hook\x125\n" +
+	"\averdict\x18\b \x01(\x0e2\x1b.ebpfguard.v1alpha1.VerdictR\averdict\x12\x1c\n" +
+	"\tundecided\x18\t \x01(\bR\tundecided\x12\x16\n" +
+	"\x06policy\x18\n" +
+	" \x01(\tR\x06policy\x12\x12\n" +
+	"\x04rule\x18\v \x01(\x05R\x04rule\x12\x18\n" +
+	"\amessage\x18\f \x01(\tR\amessage\x128\n" +
+	"\bseverity\x18\r \x01(\x0e2\x1c.ebpfguard.v1alpha1.SeverityR\bseverity\x12\x12\n" +
+	"\x04tags\x18\x0e \x03(\tR\x04tags\x12\x1a\n" +
+	"\brevision\x18\x0f \x01(\rR\brevision\x12\x14\n" +
+	"\x05errno\x18\x10 \x01(\tR\x05errno\x12\x14\n" +
+	"\x05count\x18\x11 \x01(\x04R\x05count\x12.\n" +
+	"\x04last\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12:\n" +
+	"\aprocess\x18\x13 \x01(\v2 .ebpfguard.v1alpha1.AlertProcessR\aprocess\x12=\n" +
+	"\tfile_open\x18\x14 \x01(\v2\x1e.ebpfguard.v1alpha1.FileObjectH\x00R\bfileOpen\x12S\n" +
+	"\x13bprm_check_security\x18\x15 \x01(\v2!.ebpfguard.v1alpha1.ProgramObjectH\x00R\x11bprmCheckSecurity\x12<\n" +
+	"\bsb_mount\x18\x16 \x01(\v2\x1f.ebpfguard.v1alpha1.MountObjectH\x00R\asbMount\x12@\n" +
+	"\n" +
+	"sb_remount\x18\x17 \x01(\v2\x1f.ebpfguard.v1alpha1.MountObjectH\x00R\tsbRemount\x12>\n" +
+	"\tsb_umount\x18\x18 \x01(\v2\x1f.ebpfguard.v1alpha1.MountObjectH\x00R\bsbUmount\x12O\n" +
+	"\x0ftask_fix_setuid\x18\x19 \x01(\v2%.ebpfguard.v1alpha1.CredentialsObjectH\x00R\rtaskFixSetuid\x12C\n" +
+	"\vsocket_bind\x18\x1a \x01(\v2 .ebpfguard.v1alpha1.SocketObjectH\x00R\n" +
+	"socketBind\x12I\n" +
+	"\x0esocket_connect\x18\x1b \x01(\v2 .ebpfguard.v1alpha1.SocketObjectH\x00R\rsocketConnectB\b\n" +
+	"\x06object\"\xe2\x03\n" +
+	"\fAlertProcess\x12\x10\n" +
+	"\x03pid\x18\x01 \x01(\rR\x03pid\x12\x10\n" +
+	"\x03tid\x18\x02 \x01(\rR\x03tid\x12\x12\n" +
+	"\x04ppid\x18\x03 \x01(\rR\x04ppid\x12\x10\n" +
+	"\x03uid\x18\x04 \x01(\rR\x03uid\x12\x10\n" +
+	"\x03gid\x18\x05 \x01(\rR\x03gid\x12\x12\n" +
+	"\x04comm\x18\x06 \x01(\tR\x04comm\x12\x16\n" +
+	"\x06binary\x18\a \x01(\tR\x06binary\x12\x16\n" +
+	"\x06parent\x18\b \x01(\tR\x06parent\x12\x16\n" +
+	"\x06cgroup\x18\t \x01(\tR\x06cgroup\x12\x1b\n" +
+	"\tcgroup_id\x18\n" +
+	" \x01(\x04R\bcgroupId\x12>\n" +
+	"\n" +
+	"namespaces\x18\v \x01(\v2\x1e.ebpfguard.v1alpha1.NamespacesR\n" +
+	"namespaces\x12\x1d\n" +
+	"\n" +
+	"start_time\x18\f \x01(\x04R\tstartTime\x12\x12\n" +
+	"\x04args\x18\r \x03(\tR\x04args\x12\x12\n" +
+	"\x04user\x18\x0e \x01(\tR\x04user\x12\x12\n" +
+	"\x04unit\x18\x0f \x01(\tR\x04unit\x12!\n" +
+	"\fcontainer_id\x18\x10 \x01(\tR\vcontainerId\x12?\n" +
+	"\tancestors\x18\x11 \x03(\v2!.ebpfguard.v1alpha1.AlertAncestorR\tancestors\"l\n" +
+	"\rAlertAncestor\x12\x10\n" +
+	"\x03pid\x18\x01 \x01(\rR\x03pid\x12\x1d\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\x04R\tstartTime\x12\x16\n" +
+	"\x06binary\x18\x03 \x01(\tR\x06binary\x12\x12\n" +
+	"\x04args\x18\x04 \x03(\tR\x04args\"V\n" +
+	"\n" +
+	"Namespaces\x12\x10\n" +
+	"\x03mnt\x18\x01 \x01(\rR\x03mnt\x12\x10\n" +
+	"\x03pid\x18\x02 \x01(\rR\x03pid\x12\x10\n" +
+	"\x03net\x18\x03 \x01(\rR\x03net\x12\x12\n" +
+	"\x04user\x18\x04 \x01(\rR\x04user\"8\n" +
+	"\n" +
+	"FileObject\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x16\n" +
+	"\x06access\x18\x02 \x03(\tR\x06access\"X\n" +
+	"\rProgramObject\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x1a\n" +
+	"\bfileless\x18\x02 \x01(\bR\bfileless\x12\x17\n" +
+	"\ano_args\x18\x03 \x01(\bR\x06noArgs\"g\n" +
+	"\vMountObject\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
+	"\x06target\x18\x02 \x01(\tR\x06target\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12\x14\n" +
+	"\x05flags\x18\x04 \x03(\tR\x05flags\"q\n" +
+	"\x11CredentialsObject\x12\x19\n" +
+	"\bfrom_uid\x18\x01 \x01(\rR\afromUid\x12\x19\n" +
+	"\bfrom_gid\x18\x02 \x01(\rR\afromGid\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\rR\x02to\x12\x16\n" +
+	"\x06method\x18\x04 \x01(\tR\x06method\"X\n" +
+	"\fSocketObject\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\x12\x1a\n" +
+	"\bprotocol\x18\x03 \x01(\tR\bprotocol\"\x0f\n" +
 	"\rReloadRequest\"\x10\n" +
 	"\x0eReloadResponse\"\x0f\n" +
 	"\rStatusRequest\"\x91\a\n" +
@@ -2895,12 +4784,102 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\awritten\x18\x02 \x01(\x04R\awritten\x12\x1a\n" +
 	"\bfiltered\x18\x03 \x01(\x04R\bfiltered\x12\x18\n" +
 	"\adropped\x18\x04 \x01(\x04R\adropped\x12\x14\n" +
-	"\x05error\x18\x05 \x01(\tR\x05error\"\"\n" +
+	"\x05error\x18\x05 \x01(\tR\x05error\"\xc1\x01\n" +
 	"\x0eExplainRequest\x12\x10\n" +
-	"\x03pid\x18\x01 \x01(\rR\x03pid\"\x80\x01\n" +
+	"\x03pid\x18\x01 \x01(\rR\x03pid\x12B\n" +
+	"\tdescribed\x18\x02 \x01(\v2$.ebpfguard.v1alpha1.DescribedProcessR\tdescribed\x12\x1c\n" +
+	"\toperation\x18\x03 \x01(\tR\toperation\x12;\n" +
+	"\x06object\x18\x04 \x01(\v2#.ebpfguard.v1alpha1.DescribedObjectR\x06object\"\xdf\x01\n" +
+	"\x10DescribedProcess\x12\x1b\n" +
+	"\x06binary\x18\x01 \x01(\tH\x00R\x06binary\x88\x01\x01\x12\x1b\n" +
+	"\x06script\x18\x02 \x01(\tH\x01R\x06script\x88\x01\x01\x12\x1a\n" +
+	"\bancestor\x18\x03 \x03(\tR\bancestor\x12\x15\n" +
+	"\x03uid\x18\x04 \x01(\tH\x02R\x03uid\x88\x01\x01\x12\x1b\n" +
+	"\x06cgroup\x18\x05 \x01(\tH\x03R\x06cgroup\x88\x01\x01\x12\x18\n" +
+	"\aunknown\x18\x06 \x01(\bR\aunknownB\t\n" +
+	"\a_binaryB\t\n" +
+	"\a_scriptB\x06\n" +
+	"\x04_uidB\t\n" +
+	"\a_cgroup\"\xd6\x06\n" +
+	"\x0fDescribedObject\x12\x17\n" +
+	"\x04path\x18\x01 \x01(\tH\x00R\x04path\x88\x01\x01\x12\x14\n" +
+	"\x05alias\x18\x02 \x03(\tR\x05alias\x12!\n" +
+	"\funknown_path\x18\x03 \x01(\bR\vunknownPath\x12\x16\n" +
+	"\x06access\x18\x04 \x03(\tR\x06access\x12\x17\n" +
+	"\x04kind\x18\x05 \x01(\tH\x01R\x04kind\x88\x01\x01\x12\x1c\n" +
+	"\amove_to\x18\x06 \x01(\tH\x02R\x06moveTo\x88\x01\x01\x12\x14\n" +
+	"\x05known\x18\a \x03(\tR\x05known\x12\x1c\n" +
+	"\tdirectory\x18\b \x01(\bR\tdirectory\x12\x1a\n" +
+	"\bfileless\x18\t \x01(\bR\bfileless\x12\x17\n" +
+	"\ano_args\x18\n" +
+	" \x01(\bR\x06noArgs\x12\x1b\n" +
+	"\x06source\x18\v \x01(\tH\x03R\x06source\x88\x01\x01\x12\x1b\n" +
+	"\x06target\x18\f \x01(\tH\x04R\x06target\x88\x01\x01\x12\x17\n" +
+	"\x04type\x18\r \x01(\tH\x05R\x04type\x88\x01\x01\x12\x14\n" +
+	"\x05flags\x18\x0e \x03(\tR\x05flags\x12\x17\n" +
+	"\x04data\x18\x0f \x01(\tH\x06R\x04data\x88\x01\x01\x12\x1e\n" +
+	"\bfrom_uid\x18\x10 \x01(\tH\aR\afromUid\x88\x01\x01\x12\x1e\n" +
+	"\bfrom_gid\x18\x11 \x01(\tH\bR\afromGid\x88\x01\x01\x12\x1a\n" +
+	"\x06to_uid\x18\x12 \x01(\tH\tR\x05toUid\x88\x01\x01\x12\x1a\n" +
+	"\x06to_gid\x18\x13 \x01(\tH\n" +
+	"R\x05toGid\x88\x01\x01\x12\x1d\n" +
+	"\aaddress\x18\x14 \x01(\tH\vR\aaddress\x88\x01\x01\x12\x17\n" +
+	"\x04port\x18\x15 \x01(\rH\fR\x04port\x88\x01\x01\x12\x1f\n" +
+	"\bprotocol\x18\x16 \x01(\tH\rR\bprotocol\x88\x01\x01\x12!\n" +
+	"\tautomatic\x18\x17 \x01(\tH\x0eR\tautomatic\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"dual_stack\x18\x18 \x01(\bR\tdualStackB\a\n" +
+	"\x05_pathB\a\n" +
+	"\x05_kindB\n" +
+	"\n" +
+	"\b_move_toB\t\n" +
+	"\a_sourceB\t\n" +
+	"\a_targetB\a\n" +
+	"\x05_typeB\a\n" +
+	"\x05_dataB\v\n" +
+	"\t_from_uidB\v\n" +
+	"\t_from_gidB\t\n" +
+	"\a_to_uidB\t\n" +
+	"\a_to_gidB\n" +
+	"\n" +
+	"\b_addressB\a\n" +
+	"\x05_portB\v\n" +
+	"\t_protocolB\f\n" +
+	"\n" +
+	"_automatic\"\xc3\x01\n" +
 	"\x0fExplainResponse\x125\n" +
 	"\aprocess\x18\x01 \x01(\v2\x1b.ebpfguard.v1alpha1.ProcessR\aprocess\x126\n" +
-	"\bpolicies\x18\x02 \x03(\v2\x1a.ebpfguard.v1alpha1.PolicyR\bpolicies\"\xeb\x01\n" +
+	"\bpolicies\x18\x02 \x03(\v2\x1a.ebpfguard.v1alpha1.PolicyR\bpolicies\x12A\n" +
+	"\vexplanation\x18\x03 \x01(\v2\x1f.ebpfguard.v1alpha1.ExplanationR\vexplanation\"\xd8\x02\n" +
+	"\vExplanation\x12\x1c\n" +
+	"\toperation\x18\x01 \x01(\tR\toperation\x12\x16\n" +
+	"\x06binary\x18\x02 \x01(\tR\x06binary\x12\x16\n" +
+	"\x06script\x18\x03 \x01(\tR\x06script\x12\x16\n" +
+	"\x06cgroup\x18\x04 \x01(\tR\x06cgroup\x12\x18\n" +
+	"\aunknown\x18\x05 \x01(\bR\aunknown\x12\x16\n" +
+	"\x06object\x18\x06 \x01(\tR\x06object\x12\x18\n" +
+	"\averdict\x18\a \x01(\tR\averdict\x129\n" +
+	"\x06winner\x18\b \x01(\v2!.ebpfguard.v1alpha1.ExplainedRuleR\x06winner\x12\x14\n" +
+	"\x05notes\x18\t \x03(\tR\x05notes\x12F\n" +
+	"\n" +
+	"candidates\x18\n" +
+	" \x03(\v2&.ebpfguard.v1alpha1.ExplainedCandidateR\n" +
+	"candidates\"\x9d\x01\n" +
+	"\rExplainedRule\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\rR\x04rule\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12\x1a\n" +
+	"\bseverity\x18\x05 \x01(\tR\bseverity\x12\x12\n" +
+	"\x04tags\x18\x06 \x03(\tR\x04tags\"\xb6\x01\n" +
+	"\x12ExplainedCandidate\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x12\n" +
+	"\x04rule\x18\x02 \x01(\rR\x04rule\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source\x12\x18\n" +
+	"\averdict\x18\x04 \x01(\tR\averdict\x12\x18\n" +
+	"\apattern\x18\x05 \x01(\tR\apattern\x12\x10\n" +
+	"\x03won\x18\x06 \x01(\bR\x03won\x12\x16\n" +
+	"\x06reason\x18\a \x01(\tR\x06reason\"\xeb\x01\n" +
 	"\aProcess\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\x04R\x05start\x12\x16\n" +
@@ -2960,7 +4939,19 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vORIGIN_FILE\x10\x01\x12\x12\n" +
 	"\x0eORIGIN_APPLIED\x10\x02\x12\x15\n" +
-	"\x11ORIGIN_MITIGATION\x10\x032\xa1\b\n" +
+	"\x11ORIGIN_MITIGATION\x10\x03*Y\n" +
+	"\aVerdict\x12\x17\n" +
+	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rVERDICT_AUDIT\x10\x01\x12\x10\n" +
+	"\fVERDICT_DENY\x10\x02\x12\x10\n" +
+	"\fVERDICT_KILL\x10\x03*\x88\x01\n" +
+	"\bSeverity\x12\x18\n" +
+	"\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSEVERITY_INFO\x10\x01\x12\x10\n" +
+	"\fSEVERITY_LOW\x10\x02\x12\x13\n" +
+	"\x0fSEVERITY_MEDIUM\x10\x03\x12\x11\n" +
+	"\rSEVERITY_HIGH\x10\x04\x12\x15\n" +
+	"\x11SEVERITY_CRITICAL\x10\x052\xa1\b\n" +
 	"\fGuardService\x12L\n" +
 	"\x05Apply\x12 .ebpfguard.v1alpha1.ApplyRequest\x1a!.ebpfguard.v1alpha1.ApplyResponse\x12U\n" +
 	"\bValidate\x12#.ebpfguard.v1alpha1.ValidateRequest\x1a$.ebpfguard.v1alpha1.ValidateResponse\x12L\n" +
@@ -2988,111 +4979,148 @@ func file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP() []byte {
 	return file_ebpfguard_v1alpha1_guard_proto_rawDescData
 }
 
-var file_ebpfguard_v1alpha1_guard_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_ebpfguard_v1alpha1_guard_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_ebpfguard_v1alpha1_guard_proto_goTypes = []any{
 	(Origin)(0),                   // 0: ebpfguard.v1alpha1.Origin
-	(StatusResponse_State)(0),     // 1: ebpfguard.v1alpha1.StatusResponse.State
-	(MitigateRequest_Profile)(0),  // 2: ebpfguard.v1alpha1.MitigateRequest.Profile
-	(*Policy)(nil),                // 3: ebpfguard.v1alpha1.Policy
-	(*ApplyRequest)(nil),          // 4: ebpfguard.v1alpha1.ApplyRequest
-	(*ApplyResponse)(nil),         // 5: ebpfguard.v1alpha1.ApplyResponse
-	(*ValidateRequest)(nil),       // 6: ebpfguard.v1alpha1.ValidateRequest
-	(*ValidateResponse)(nil),      // 7: ebpfguard.v1alpha1.ValidateResponse
-	(*CheckRequest)(nil),          // 8: ebpfguard.v1alpha1.CheckRequest
-	(*CheckResponse)(nil),         // 9: ebpfguard.v1alpha1.CheckResponse
-	(*Unconfirmed)(nil),           // 10: ebpfguard.v1alpha1.Unconfirmed
-	(*ConfirmRequest)(nil),        // 11: ebpfguard.v1alpha1.ConfirmRequest
-	(*ConfirmResponse)(nil),       // 12: ebpfguard.v1alpha1.ConfirmResponse
-	(*Changes)(nil),               // 13: ebpfguard.v1alpha1.Changes
-	(*DeleteRequest)(nil),         // 14: ebpfguard.v1alpha1.DeleteRequest
-	(*DeleteResponse)(nil),        // 15: ebpfguard.v1alpha1.DeleteResponse
-	(*ListRequest)(nil),           // 16: ebpfguard.v1alpha1.ListRequest
-	(*ListResponse)(nil),          // 17: ebpfguard.v1alpha1.ListResponse
-	(*GetRequest)(nil),            // 18: ebpfguard.v1alpha1.GetRequest
-	(*GetResponse)(nil),           // 19: ebpfguard.v1alpha1.GetResponse
-	(*WatchRequest)(nil),          // 20: ebpfguard.v1alpha1.WatchRequest
-	(*WatchResponse)(nil),         // 21: ebpfguard.v1alpha1.WatchResponse
-	(*ReloadRequest)(nil),         // 22: ebpfguard.v1alpha1.ReloadRequest
-	(*ReloadResponse)(nil),        // 23: ebpfguard.v1alpha1.ReloadResponse
-	(*StatusRequest)(nil),         // 24: ebpfguard.v1alpha1.StatusRequest
-	(*StatusResponse)(nil),        // 25: ebpfguard.v1alpha1.StatusResponse
-	(*OperationCounters)(nil),     // 26: ebpfguard.v1alpha1.OperationCounters
-	(*RuleCounters)(nil),          // 27: ebpfguard.v1alpha1.RuleCounters
-	(*AlertCounters)(nil),         // 28: ebpfguard.v1alpha1.AlertCounters
-	(*SinkCounters)(nil),          // 29: ebpfguard.v1alpha1.SinkCounters
-	(*ExplainRequest)(nil),        // 30: ebpfguard.v1alpha1.ExplainRequest
-	(*ExplainResponse)(nil),       // 31: ebpfguard.v1alpha1.ExplainResponse
-	(*Process)(nil),               // 32: ebpfguard.v1alpha1.Process
-	(*MitigateRequest)(nil),       // 33: ebpfguard.v1alpha1.MitigateRequest
-	(*ProcessSubject)(nil),        // 34: ebpfguard.v1alpha1.ProcessSubject
-	(*MitigateResponse)(nil),      // 35: ebpfguard.v1alpha1.MitigateResponse
-	(*Mitigation)(nil),            // 36: ebpfguard.v1alpha1.Mitigation
-	(*LiftRequest)(nil),           // 37: ebpfguard.v1alpha1.LiftRequest
-	(*LiftResponse)(nil),          // 38: ebpfguard.v1alpha1.LiftResponse
-	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
+	(Verdict)(0),                  // 1: ebpfguard.v1alpha1.Verdict
+	(Severity)(0),                 // 2: ebpfguard.v1alpha1.Severity
+	(StatusResponse_State)(0),     // 3: ebpfguard.v1alpha1.StatusResponse.State
+	(MitigateRequest_Profile)(0),  // 4: ebpfguard.v1alpha1.MitigateRequest.Profile
+	(*Policy)(nil),                // 5: ebpfguard.v1alpha1.Policy
+	(*ApplyRequest)(nil),          // 6: ebpfguard.v1alpha1.ApplyRequest
+	(*ApplyResponse)(nil),         // 7: ebpfguard.v1alpha1.ApplyResponse
+	(*ValidateRequest)(nil),       // 8: ebpfguard.v1alpha1.ValidateRequest
+	(*ValidateResponse)(nil),      // 9: ebpfguard.v1alpha1.ValidateResponse
+	(*CheckRequest)(nil),          // 10: ebpfguard.v1alpha1.CheckRequest
+	(*CheckResponse)(nil),         // 11: ebpfguard.v1alpha1.CheckResponse
+	(*Unconfirmed)(nil),           // 12: ebpfguard.v1alpha1.Unconfirmed
+	(*ConfirmRequest)(nil),        // 13: ebpfguard.v1alpha1.ConfirmRequest
+	(*ConfirmResponse)(nil),       // 14: ebpfguard.v1alpha1.ConfirmResponse
+	(*Changes)(nil),               // 15: ebpfguard.v1alpha1.Changes
+	(*DeleteRequest)(nil),         // 16: ebpfguard.v1alpha1.DeleteRequest
+	(*DeleteResponse)(nil),        // 17: ebpfguard.v1alpha1.DeleteResponse
+	(*ListRequest)(nil),           // 18: ebpfguard.v1alpha1.ListRequest
+	(*ListResponse)(nil),          // 19: ebpfguard.v1alpha1.ListResponse
+	(*GetRequest)(nil),            // 20: ebpfguard.v1alpha1.GetRequest
+	(*GetResponse)(nil),           // 21: ebpfguard.v1alpha1.GetResponse
+	(*WatchRequest)(nil),          // 22: ebpfguard.v1alpha1.WatchRequest
+	(*WatchResponse)(nil),         // 23: ebpfguard.v1alpha1.WatchResponse
+	(*Alert)(nil),                 // 24: ebpfguard.v1alpha1.Alert
+	(*AlertProcess)(nil),          // 25: ebpfguard.v1alpha1.AlertProcess
+	(*AlertAncestor)(nil),         // 26: ebpfguard.v1alpha1.AlertAncestor
+	(*Namespaces)(nil),            // 27: ebpfguard.v1alpha1.Namespaces
+	(*FileObject)(nil),            // 28: ebpfguard.v1alpha1.FileObject
+	(*ProgramObject)(nil),         // 29: ebpfguard.v1alpha1.ProgramObject
+	(*MountObject)(nil),           // 30: ebpfguard.v1alpha1.MountObject
+	(*CredentialsObject)(nil),     // 31: ebpfguard.v1alpha1.CredentialsObject
+	(*SocketObject)(nil),          // 32: ebpfguard.v1alpha1.SocketObject
+	(*ReloadRequest)(nil),         // 33: ebpfguard.v1alpha1.ReloadRequest
+	(*ReloadResponse)(nil),        // 34: ebpfguard.v1alpha1.ReloadResponse
+	(*StatusRequest)(nil),         // 35: ebpfguard.v1alpha1.StatusRequest
+	(*StatusResponse)(nil),        // 36: ebpfguard.v1alpha1.StatusResponse
+	(*OperationCounters)(nil),     // 37: ebpfguard.v1alpha1.OperationCounters
+	(*RuleCounters)(nil),          // 38: ebpfguard.v1alpha1.RuleCounters
+	(*AlertCounters)(nil),         // 39: ebpfguard.v1alpha1.AlertCounters
+	(*SinkCounters)(nil),          // 40: ebpfguard.v1alpha1.SinkCounters
+	(*ExplainRequest)(nil),        // 41: ebpfguard.v1alpha1.ExplainRequest
+	(*DescribedProcess)(nil),      // 42: ebpfguard.v1alpha1.DescribedProcess
+	(*DescribedObject)(nil),       // 43: ebpfguard.v1alpha1.DescribedObject
+	(*ExplainResponse)(nil),       // 44: ebpfguard.v1alpha1.ExplainResponse
+	(*Explanation)(nil),           // 45: ebpfguard.v1alpha1.Explanation
+	(*ExplainedRule)(nil),         // 46: ebpfguard.v1alpha1.ExplainedRule
+	(*ExplainedCandidate)(nil),    // 47: ebpfguard.v1alpha1.ExplainedCandidate
+	(*Process)(nil),               // 48: ebpfguard.v1alpha1.Process
+	(*MitigateRequest)(nil),       // 49: ebpfguard.v1alpha1.MitigateRequest
+	(*ProcessSubject)(nil),        // 50: ebpfguard.v1alpha1.ProcessSubject
+	(*MitigateResponse)(nil),      // 51: ebpfguard.v1alpha1.MitigateResponse
+	(*Mitigation)(nil),            // 52: ebpfguard.v1alpha1.Mitigation
+	(*LiftRequest)(nil),           // 53: ebpfguard.v1alpha1.LiftRequest
+	(*LiftResponse)(nil),          // 54: ebpfguard.v1alpha1.LiftResponse
+	(*durationpb.Duration)(nil),   // 55: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 56: google.protobuf.Timestamp
 }
 var file_ebpfguard_v1alpha1_guard_proto_depIdxs = []int32{
 	0,  // 0: ebpfguard.v1alpha1.Policy.origin:type_name -> ebpfguard.v1alpha1.Origin
-	27, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
-	36, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	39, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
-	13, // 4: ebpfguard.v1alpha1.ApplyResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
-	10, // 5: ebpfguard.v1alpha1.ApplyResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
-	40, // 6: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
-	39, // 7: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
-	13, // 8: ebpfguard.v1alpha1.ConfirmResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
-	13, // 9: ebpfguard.v1alpha1.DeleteResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
-	3,  // 10: ebpfguard.v1alpha1.ListResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
-	3,  // 11: ebpfguard.v1alpha1.GetResponse.policy:type_name -> ebpfguard.v1alpha1.Policy
-	1,  // 12: ebpfguard.v1alpha1.StatusResponse.state:type_name -> ebpfguard.v1alpha1.StatusResponse.State
-	40, // 13: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	40, // 14: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
-	26, // 15: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
-	27, // 16: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
-	28, // 17: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
-	10, // 18: ebpfguard.v1alpha1.StatusResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
-	29, // 19: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
-	32, // 20: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
-	3,  // 21: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
-	2,  // 22: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
-	39, // 23: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
-	34, // 24: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
-	36, // 25: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	40, // 26: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
-	39, // 27: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
-	4,  // 28: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
-	6,  // 29: ebpfguard.v1alpha1.GuardService.Validate:input_type -> ebpfguard.v1alpha1.ValidateRequest
-	8,  // 30: ebpfguard.v1alpha1.GuardService.Check:input_type -> ebpfguard.v1alpha1.CheckRequest
-	11, // 31: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
-	14, // 32: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
-	16, // 33: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
-	18, // 34: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
-	22, // 35: ebpfguard.v1alpha1.GuardService.Reload:input_type -> ebpfguard.v1alpha1.ReloadRequest
-	20, // 36: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
-	24, // 37: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
-	30, // 38: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
-	33, // 39: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
-	37, // 40: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
-	5,  // 41: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
-	7,  // 42: ebpfguard.v1alpha1.GuardService.Validate:output_type -> ebpfguard.v1alpha1.ValidateResponse
-	9,  // 43: ebpfguard.v1alpha1.GuardService.Check:output_type -> ebpfguard.v1alpha1.CheckResponse
-	12, // 44: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
-	15, // 45: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
-	17, // 46: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
-	19, // 47: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
-	23, // 48: ebpfguard.v1alpha1.GuardService.Reload:output_type -> ebpfguard.v1alpha1.ReloadResponse
-	21, // 49: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
-	25, // 50: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
-	31, // 51: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
-	35, // 52: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
-	38, // 53: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
-	41, // [41:54] is the sub-list for method output_type
-	28, // [28:41] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	38, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
+	52, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	55, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
+	15, // 4: ebpfguard.v1alpha1.ApplyResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	12, // 5: ebpfguard.v1alpha1.ApplyResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
+	56, // 6: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
+	55, // 7: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
+	15, // 8: ebpfguard.v1alpha1.ConfirmResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	15, // 9: ebpfguard.v1alpha1.DeleteResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	5,  // 10: ebpfguard.v1alpha1.ListResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
+	5,  // 11: ebpfguard.v1alpha1.GetResponse.policy:type_name -> ebpfguard.v1alpha1.Policy
+	24, // 12: ebpfguard.v1alpha1.WatchResponse.alert:type_name -> ebpfguard.v1alpha1.Alert
+	56, // 13: ebpfguard.v1alpha1.Alert.time:type_name -> google.protobuf.Timestamp
+	1,  // 14: ebpfguard.v1alpha1.Alert.verdict:type_name -> ebpfguard.v1alpha1.Verdict
+	2,  // 15: ebpfguard.v1alpha1.Alert.severity:type_name -> ebpfguard.v1alpha1.Severity
+	56, // 16: ebpfguard.v1alpha1.Alert.last:type_name -> google.protobuf.Timestamp
+	25, // 17: ebpfguard.v1alpha1.Alert.process:type_name -> ebpfguard.v1alpha1.AlertProcess
+	28, // 18: ebpfguard.v1alpha1.Alert.file_open:type_name -> ebpfguard.v1alpha1.FileObject
+	29, // 19: ebpfguard.v1alpha1.Alert.bprm_check_security:type_name -> ebpfguard.v1alpha1.ProgramObject
+	30, // 20: ebpfguard.v1alpha1.Alert.sb_mount:type_name -> ebpfguard.v1alpha1.MountObject
+	30, // 21: ebpfguard.v1alpha1.Alert.sb_remount:type_name -> ebpfguard.v1alpha1.MountObject
+	30, // 22: ebpfguard.v1alpha1.Alert.sb_umount:type_name -> ebpfguard.v1alpha1.MountObject
+	31, // 23: ebpfguard.v1alpha1.Alert.task_fix_setuid:type_name -> ebpfguard.v1alpha1.CredentialsObject
+	32, // 24: ebpfguard.v1alpha1.Alert.socket_bind:type_name -> ebpfguard.v1alpha1.SocketObject
+	32, // 25: ebpfguard.v1alpha1.Alert.socket_connect:type_name -> ebpfguard.v1alpha1.SocketObject
+	27, // 26: ebpfguard.v1alpha1.AlertProcess.namespaces:type_name -> ebpfguard.v1alpha1.Namespaces
+	26, // 27: ebpfguard.v1alpha1.AlertProcess.ancestors:type_name -> ebpfguard.v1alpha1.AlertAncestor
+	3,  // 28: ebpfguard.v1alpha1.StatusResponse.state:type_name -> ebpfguard.v1alpha1.StatusResponse.State
+	56, // 29: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	56, // 30: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
+	37, // 31: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
+	38, // 32: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
+	39, // 33: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
+	12, // 34: ebpfguard.v1alpha1.StatusResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
+	40, // 35: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
+	42, // 36: ebpfguard.v1alpha1.ExplainRequest.described:type_name -> ebpfguard.v1alpha1.DescribedProcess
+	43, // 37: ebpfguard.v1alpha1.ExplainRequest.object:type_name -> ebpfguard.v1alpha1.DescribedObject
+	48, // 38: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
+	5,  // 39: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
+	45, // 40: ebpfguard.v1alpha1.ExplainResponse.explanation:type_name -> ebpfguard.v1alpha1.Explanation
+	46, // 41: ebpfguard.v1alpha1.Explanation.winner:type_name -> ebpfguard.v1alpha1.ExplainedRule
+	47, // 42: ebpfguard.v1alpha1.Explanation.candidates:type_name -> ebpfguard.v1alpha1.ExplainedCandidate
+	4,  // 43: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
+	55, // 44: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
+	50, // 45: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
+	52, // 46: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	56, // 47: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
+	55, // 48: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
+	6,  // 49: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
+	8,  // 50: ebpfguard.v1alpha1.GuardService.Validate:input_type -> ebpfguard.v1alpha1.ValidateRequest
+	10, // 51: ebpfguard.v1alpha1.GuardService.Check:input_type -> ebpfguard.v1alpha1.CheckRequest
+	13, // 52: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
+	16, // 53: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
+	18, // 54: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
+	20, // 55: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
+	33, // 56: ebpfguard.v1alpha1.GuardService.Reload:input_type -> ebpfguard.v1alpha1.ReloadRequest
+	22, // 57: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
+	35, // 58: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
+	41, // 59: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
+	49, // 60: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
+	53, // 61: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
+	7,  // 62: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
+	9,  // 63: ebpfguard.v1alpha1.GuardService.Validate:output_type -> ebpfguard.v1alpha1.ValidateResponse
+	11, // 64: ebpfguard.v1alpha1.GuardService.Check:output_type -> ebpfguard.v1alpha1.CheckResponse
+	14, // 65: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
+	17, // 66: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
+	19, // 67: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
+	21, // 68: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
+	34, // 69: ebpfguard.v1alpha1.GuardService.Reload:output_type -> ebpfguard.v1alpha1.ReloadResponse
+	23, // 70: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
+	36, // 71: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
+	44, // 72: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
+	51, // 73: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
+	54, // 74: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
+	62, // [62:75] is the sub-list for method output_type
+	49, // [49:62] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_ebpfguard_v1alpha1_guard_proto_init() }
@@ -3106,7 +5134,19 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 		(*WatchResponse_Lost)(nil),
 		(*WatchResponse_Subscribed)(nil),
 	}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[30].OneofWrappers = []any{
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[19].OneofWrappers = []any{
+		(*Alert_FileOpen)(nil),
+		(*Alert_BprmCheckSecurity)(nil),
+		(*Alert_SbMount)(nil),
+		(*Alert_SbRemount)(nil),
+		(*Alert_SbUmount)(nil),
+		(*Alert_TaskFixSetuid)(nil),
+		(*Alert_SocketBind)(nil),
+		(*Alert_SocketConnect)(nil),
+	}
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[37].OneofWrappers = []any{}
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[38].OneofWrappers = []any{}
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[44].OneofWrappers = []any{
 		(*MitigateRequest_Process)(nil),
 		(*MitigateRequest_Binary)(nil),
 		(*MitigateRequest_Cgroup)(nil),
@@ -3118,8 +5158,8 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ebpfguard_v1alpha1_guard_proto_rawDesc), len(file_ebpfguard_v1alpha1_guard_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   36,
+			NumEnums:      5,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

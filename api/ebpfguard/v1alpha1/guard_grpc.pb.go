@@ -69,7 +69,8 @@ type GuardServiceClient interface {
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 	// Status returns what is in force and what was decided.
 	Status(ctx context.Context, in *StatusRequest, opts ...grpc.CallOption) (*StatusResponse, error)
-	// Explain returns how the policies in force see a running process.
+	// Explain returns how the policies in force see a process, running or described, and what decides
+	// an operation of it.
 	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
 	// Mitigate forbids something for a limited time. The kernel ends it, also when the daemon
 	// does not run.
@@ -257,7 +258,8 @@ type GuardServiceServer interface {
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	// Status returns what is in force and what was decided.
 	Status(context.Context, *StatusRequest) (*StatusResponse, error)
-	// Explain returns how the policies in force see a running process.
+	// Explain returns how the policies in force see a process, running or described, and what decides
+	// an operation of it.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	// Mitigate forbids something for a limited time. The kernel ends it, also when the daemon
 	// does not run.

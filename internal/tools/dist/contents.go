@@ -28,7 +28,8 @@ type content struct {
 // documentation are the files and folders of the checkout that packages hold below docDir.
 var documentation = []string{
 	"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "bpf/LICENSE.GPL-2.0", "bpf/LICENSE.BSD-2-Clause",
-	"docs", "examples", "example_test.go", "bpf/hooks/file_open_ioctl.h", "api/alert.schema.json", "api/ebpfguard/v1alpha1/guard.proto",
+	"docs", "examples", "example_test.go", "examples/go/agent/main.go", "examples/go/sandbox/main.go", "examples/go/falco/main.go",
+	"bpf/hooks/file_open_ioctl.h", "api/alert.schema.json", "api/ebpfguard/v1alpha1/guard.proto",
 	"deploy/config.yaml", "deploy/grafana", "deploy/prometheus",
 }
 

@@ -70,6 +70,9 @@ func detachAndClose(t *testing.T, g *guardtest.Guard, a *guardtest.Actor) {
 	if _, err := g.AttachSocketBind(); err != nil {
 		t.Errorf("attaching again: %v", err)
 	}
+	if err := g.Bind.AddPolicy(ebpfguard.SocketBind{Subject: ebpfguard.Everyone(), Deny: ebpfguard.Ports(1)}); err != nil {
+		t.Errorf("the former handle, attached again: %v", err)
+	}
 	guardtest.Check(t, g.Close())
 	n := 0
 	for _, err := range all {
