@@ -26,7 +26,7 @@ type fake struct {
 	ran []string
 }
 
-// modules are those of Debian 12, where bpf is not among them.
+// modules are active ones without bpf.
 var modules = []string{"lockdown", "capability", "landlock", "yama", "apparmor"}
 
 const (

@@ -125,10 +125,10 @@ func TestGRUBFails(t *testing.T) {
 	}{
 		{"update-grub fails", func(f *fake) {
 			f.programs["update-grub"] = func([]string) (string, error) { return "", errors.New("no space left") }
-		}, "/usr/sbin/update-grub failed: no space left; nothing is changed\ntaking it back: /usr/sbin/update-grub failed: no space left; find the cause and run it again"},
+		}, "/usr/sbin/update-grub failed: no space left; the files are as before\ntaking it back: /usr/sbin/update-grub failed: no space left; find the cause and run it again"},
 		{"the settings do not count", func(f *fake) {
 			f.write("/etc/default/grub.d/zz.cfg", "GRUB_CMDLINE_LINUX=ro\n")
-		}, "no boot entry in /boot/grub/grub.cfg has lsm=" + list + ",bpf: look for what else sets lsm=, in /etc/default/grub, /etc/default/grub.d and /etc/grub.d; nothing is changed"},
+		}, "no boot entry in /boot/grub/grub.cfg has lsm=" + list + ",bpf: look for what else sets lsm=, in /etc/default/grub, /etc/default/grub.d and /etc/grub.d; the files are as before"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newGRUB(t, debianSettings, readsDropIns)

@@ -128,7 +128,7 @@ func (s System) Apply(w io.Writer, p *Plan) error {
 	}
 	for _, c := range p.commands {
 		if _, err := s.Run(c); err != nil {
-			return errors.Join(fmt.Errorf("%s failed: %w; nothing is changed", c, err), s.takeBack(p))
+			return errors.Join(fmt.Errorf("%s failed: %w; the files are as before", c, err), s.takeBack(p))
 		}
 	}
 	if p.verify == nil {
@@ -136,7 +136,7 @@ func (s System) Apply(w io.Writer, p *Plan) error {
 	}
 	found, err := p.verify()
 	if err != nil {
-		return errors.Join(fmt.Errorf("%w; nothing is changed", err), s.takeBack(p))
+		return errors.Join(fmt.Errorf("%w; the files are as before", err), s.takeBack(p))
 	}
 	_, err = fmt.Fprintln(w, found)
 	return err
