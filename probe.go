@@ -88,6 +88,10 @@ func (r Report) Err() error {
 	return fmt.Errorf("enforcement is %w", ErrNotSupported)
 }
 
+// CheckModule is the name of the check whether the bpf security module acts: without it programs load and
+// attach, and have no effect.
+const CheckModule = "the bpf security module"
+
 // Probe finds out what this kernel can do, by doing it: a small LSM program is
 // loaded and attached, made to run and removed again. It never answers yes
 // without having seen that work.
@@ -206,7 +210,7 @@ func ForeignPlace() string {
 // probeLSM loads a program, attaches it and looks whether it runs.
 func probeLSM(lsms []string) []Check {
 	loaded := Check{Name: "loading LSM programs", Required: true}
-	acting := Check{Name: "the bpf security module", Required: true}
+	acting := Check{Name: CheckModule, Required: true}
 	ran, err := bpf.ProbeLSM()
 	switch {
 	case errors.Is(err, syscall.EPERM) && os.Geteuid() != 0:
@@ -243,11 +247,11 @@ func probeLSM(lsms []string) []Check {
 
 // bootRemedy says how to enable the bpf security module.
 func bootRemedy(lsms []string) string {
-	how := "to the kernel command line (on Debian and Ubuntu: to GRUB_CMDLINE_LINUX in /etc/default/grub, then run update-grub) and reboot"
+	const how = "to the kernel command line (on Debian and Ubuntu: to GRUB_CMDLINE_LINUX in /etc/default/grub, then run update-grub) and reboot"
 	if lsms == nil {
-		return "mount securityfs (mount -t securityfs securityfs /sys/kernel/security), read the active modules from /sys/kernel/security/lsm, add lsm=<these>,bpf " + how
+		return "mount securityfs (mount -t securityfs securityfs /sys/kernel/security), then run sudo ebpfguard enable and reboot; or by hand, read the active modules from /sys/kernel/security/lsm, add lsm=<these>,bpf " + how
 	}
-	return "add lsm=" + strings.Join(append(lsms, "bpf"), ",") + " " + how
+	return "run sudo ebpfguard enable and reboot; or by hand, add lsm=" + strings.Join(append(lsms, "bpf"), ",") + " " + how
 }
 
 func probeRingBuffer() Check {

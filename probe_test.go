@@ -34,3 +34,14 @@ func TestJITCheck(t *testing.T) {
 		t.Errorf("unknown: %+v", c)
 	}
 }
+
+func TestBootRemedy(t *testing.T) {
+	for want, lsms := range map[string][]string{
+		"run sudo ebpfguard enable and reboot; or by hand, add lsm=yama,apparmor,bpf to the kernel command line": {"yama", "apparmor"},
+		"mount securityfs (mount -t securityfs securityfs /sys/kernel/security), then run sudo ebpfguard enable": nil,
+	} {
+		if got := bootRemedy(lsms); !strings.HasPrefix(got, want) {
+			t.Errorf("%q, want first %q", got, want)
+		}
+	}
+}

@@ -112,7 +112,8 @@ Exit codes:
 		id, title string
 		commands  []*cobra.Command
 	}{
-		{"alone", "Without a daemon:", []*cobra.Command{newCheckCommand(), newValidateCommand(), newExplainCommand(), newRunCommand()}},
+		{"alone", "Without a daemon:", []*cobra.Command{newCheckCommand(), newEnableCommand(), newDisableCommand(), newValidateCommand(), newExplainCommand(),
+			newRunCommand()}},
 		{"daemon", "The daemon:", []*cobra.Command{newDaemonCommand(), newReloadCommand(), newDownCommand()}},
 		{"steer", "Ask and steer a running daemon:", []*cobra.Command{newStatusCommand(), newAlertsCommand(), newTopCommand(), newGetCommand(),
 			newApplyCommand(), newConfirmCommand(), newDeleteCommand(), newMitigateCommand()}},
