@@ -115,7 +115,7 @@ func describePolicy(b *strings.Builder, p *pb.Policy) {
 	if p.Mitigation != nil {
 		where += ", ends in " + span(p.Mitigation.Left.AsDuration())
 	}
-	fmt.Fprintf(b, "\n%s (%s, %s)\n", p.Name, p.Mode, where)
+	fmt.Fprintf(b, "\n%s (%s, %s)\n", printable(p.Name), p.Mode, where)
 	set, err := policy.Parse(p.Name, []byte(p.Yaml))
 	for i, counters := range p.Rules {
 		hits := many(counters.Hits, "hit", "hits")

@@ -12,11 +12,14 @@ import (
 )
 
 // table prints columns, two spaces apart. The columns of numbers are aligned to
-// the right; the first row is the heading.
+// the right; the first row is the heading. No cell can begin a line of its own, or
+// steer the terminal.
 func table(w io.Writer, numbers []int, rows ...[]string) error {
 	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
+			cell = printable(cell)
+			row[i] = cell
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
@@ -107,6 +110,15 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// printableLines is printable for a text of several lines.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // truncate shortens text to a width, and says so.

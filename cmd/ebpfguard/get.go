@@ -119,7 +119,7 @@ func printPolicies(w io.Writer, policies []*pb.Policy, format output) error {
 			if p.Mitigation != nil {
 				ends = span(p.Mitigation.Left.AsDuration())
 			}
-			row = append(row, number(lost), number(limited), strings.Join(operations, ","), ends, cmp.Or(printable(p.Source), "-"))
+			row = append(row, number(lost), number(limited), strings.Join(operations, ","), ends, cmp.Or(p.Source, "-"))
 		}
 		rows = append(rows, row)
 	}

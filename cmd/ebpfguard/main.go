@@ -41,16 +41,21 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, errReported):
-		return exitFailed
+		return exitCode(command, err)
 	case errors.As(err, &usage), !reached(command):
 		fmt.Fprintf(stderr, "ebpfguard: %v\nrun '%s --help' for usage\n", err, command.CommandPath())
 		return exitUsage
 	}
-	text := fmt.Sprintf("ebpfguard: %v\n", err)
+	text := fmt.Sprintf("ebpfguard: %s\n", printableLines(err.Error()))
 	if writesToJournal(stderr) {
 		text = withPriority(priorityError, text)
 	}
 	fmt.Fprint(stderr, text)
+	return exitCode(command, err)
+}
+
+// exitCode returns the exit code of a command that failed.
+func exitCode(command *cobra.Command, err error) int {
 	var configuration *configError
 	switch {
 	case errors.As(err, &configuration):

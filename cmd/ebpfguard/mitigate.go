@@ -184,12 +184,13 @@ func printMitigation(w io.Writer, m *pb.Mitigation, flags mitigateFlags) error {
 		what += " (audit: only reported)"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s for %s, for %s until %s\n", m.GetName(), what, printable(m.GetSubject()),
+	name := printable(m.GetName())
+	fmt.Fprintf(&b, "%s: %s for %s, for %s until %s\n", name, what, printable(m.GetSubject()),
 		span(time.Duration(flags.ttl)), m.GetExpires().AsTime().Local().Format("2006-01-02 15:04:05"))
 	if killed := m.GetKilled(); len(killed) > 0 {
 		fmt.Fprintf(&b, "killed %s: %s\n", count(len(killed), "process", "processes"), strings.Trim(fmt.Sprint(killed), "[]"))
 	}
-	fmt.Fprintf(&b, "end it earlier with: ebpfguard mitigate lift %s\n", m.GetName())
+	fmt.Fprintf(&b, "end it earlier with: ebpfguard mitigate lift %s\n", name)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

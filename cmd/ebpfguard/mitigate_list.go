@@ -45,7 +45,7 @@ func newMitigateListCommand(daemon *remote) *cobra.Command {
 				for _, r := range p.Rules {
 					hits += r.Hits
 				}
-				rows = append(rows, []string{p.Name, p.Mitigation.Profile, printable(p.Mitigation.Subject), p.Mode,
+				rows = append(rows, []string{p.Name, p.Mitigation.Profile, p.Mitigation.Subject, p.Mode,
 					span(p.Mitigation.Left.AsDuration()), number(hits)})
 			}
 			return table(cmd.OutOrStdout(), []int{4, 5}, rows...)
@@ -76,7 +76,7 @@ func newMitigateLiftCommand(daemon *remote) *cobra.Command {
 					return err
 				}
 				for _, name := range response.Lifted {
-					fmt.Fprintf(cmd.OutOrStdout(), "lifted %s\n", name)
+					fmt.Fprintf(cmd.OutOrStdout(), "lifted %s\n", printable(name))
 				}
 				if len(response.Lifted) == 0 {
 					fmt.Fprintln(cmd.OutOrStdout(), "no mitigations are in force")

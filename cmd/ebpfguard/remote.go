@@ -66,7 +66,7 @@ func (r *remote) explain(what string, err error) error {
 	switch {
 	case err == nil, errors.Is(err, errReported), errors.As(err, &usage):
 		return err
-	case errors.Is(err, client.ErrNoDaemon) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)):
+	case noDaemonRuns(err):
 		return fmt.Errorf("%s: %w (--socket or $%s)", what, err, socketVariable)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: the daemon did not answer within %v; enforcement goes on, see 'journalctl -u ebpfguard'", what, questionTime)
@@ -74,6 +74,11 @@ func (r *remote) explain(what string, err error) error {
 		return fmt.Errorf("%s: interrupted; see 'ebpfguard get' for what is in force", what)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// noDaemonRuns reports whether the error says that nothing serves the socket.
+func noDaemonRuns(err error) bool {
+	return errors.Is(err, client.ErrNoDaemon) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED))
 }
 
 // complete completes arguments with names that the daemon knows.

@@ -157,7 +157,7 @@ func TestSteer(t *testing.T) {
 	})
 	wantDenied(t, 4001)
 	g.killDaemon()
-	say(3, `^ebpfguard: status: no daemon answers on .*; start it with 'systemctl start ebpfguard'`, "status")
+	say(3, `^NOT RUNNING  no daemon answers on `, "status")
 }
 
 // pinger is a process with a connection.
