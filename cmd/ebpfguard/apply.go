@@ -21,11 +21,11 @@ import (
 
 func newApplyCommand() *cobra.Command {
 	var daemon remote
-	var files []string
+	var files policyFiles
 	var request pb.ApplyRequest
 	var confirm duration
 	cmd := &cobra.Command{
-		Use:   "apply -f FILE|DIR|- ...",
+		Use:   "apply FILE|DIR|- ...",
 		Short: "Add policies to a running daemon, or replace them by name",
 		Long: `Add policies to a running daemon, or replace them by name.
 
@@ -41,33 +41,27 @@ kernel takes the change back, even if no daemon runs then.
 
 A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 		Example: `  # What would change? Then change it.
-  ebpfguard apply -f ssh.yaml --dry-run
-  ebpfguard apply -f ssh.yaml
+  ebpfguard apply ssh.yaml --dry-run
+  ebpfguard apply ssh.yaml
 
   # Take it back after two minutes, unless I can still confirm it
-  ebpfguard apply -f ssh.yaml --confirm 2m
+  ebpfguard apply ssh.yaml --confirm 2m
   ebpfguard confirm
 
   # Replace all applied policies by these
-  ebpfguard apply -f policies/ --replace
+  ebpfguard apply policies/ --replace
 
   # Copy a policy from another machine
-  ssh web1 ebpfguard get no-rogue-sshd -o yaml | ebpfguard apply -f -`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("apply takes no arguments; write -f %s", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if len(files) == 0 {
-				return usagef("no policy is given; name a file or directory with -f")
+  ssh web1 ebpfguard get no-rogue-sshd -o yaml | ebpfguard apply -`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			given, err := files.and(args)
+			if err != nil {
+				return err
 			}
 			if cmd.Flags().Changed("confirm") {
 				request.ConfirmWithin = durationpb.New(time.Duration(confirm))
 			}
-			var err error
-			if request.Name, request.Yaml, err = readPolicies(cmd.InOrStdin(), files); err != nil {
+			if request.Name, request.Yaml, err = readPolicies(cmd.InOrStdin(), given); err != nil {
 				return err
 			}
 			return daemon.change(cmd, func(ctx context.Context, guard *client.Client) error {
@@ -85,7 +79,7 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 	}
 	daemon.add(cmd)
 	f := cmd.Flags()
-	f.StringArrayVarP(&files, "file", "f", nil, "read policies from `FILE|DIR|-` (can be repeated)")
+	files.add(cmd, "read policies from")
 	f.BoolVar(&request.Replace, "replace", false, "also remove applied policies that are not given now")
 	f.Var(&confirm, "confirm", "take the change back after this `duration`, such as 2m, unless 'ebpfguard confirm' comes before")
 	f.BoolVar(&request.Force, "force", false, "apply the policies even if they lock you out")

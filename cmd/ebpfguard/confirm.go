@@ -22,7 +22,7 @@ func newConfirmCommand() *cobra.Command {
 'ebpfguard apply --confirm 2m' puts policies in force for two minutes. Unless you
 confirm them in time, the policies that were there before are in force again after
 that. If the daemon starts again before, it takes the change back.`,
-		Example: `  ebpfguard apply -f ssh.yaml --confirm 2m
+		Example: `  ebpfguard apply ssh.yaml --confirm 2m
   ebpfguard confirm
 
   # It was not good

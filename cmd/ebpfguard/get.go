@@ -97,7 +97,7 @@ func printPolicies(w io.Writer, policies []*pb.Policy, format output) error {
 		return nil
 	}
 	if len(policies) == 0 {
-		_, err := fmt.Fprintln(w, "no policies are in force; add one with 'ebpfguard apply -f FILE'")
+		_, err := fmt.Fprintln(w, "no policies are in force; add one with 'ebpfguard apply FILE'")
 		return err
 	}
 	rows := [][]string{{"NAME", "MODE", "ORIGIN", "RULES", "HITS"}}

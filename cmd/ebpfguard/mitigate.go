@@ -27,7 +27,8 @@ type mitigateFlags struct {
 	pid                           uint32
 	start                         uint64
 	binary, cgroup, user, profile string
-	file, name, message           string
+	name, message                 string
+	files                         policyFiles
 	everyone, audit, force        bool
 	ttl                           duration
 }
@@ -36,7 +37,7 @@ func newMitigateCommand() *cobra.Command {
 	var daemon remote
 	var flags mitigateFlags
 	cmd := &cobra.Command{
-		Use:   "mitigate --pid N|--binary PATH|--cgroup PATH|--user NAME|--everyone --profile PROFILE|-f POLICY --ttl DURATION",
+		Use:   "mitigate --pid N|--binary PATH|--cgroup PATH|--user NAME|--everyone --profile PROFILE|FILE --ttl DURATION",
 		Short: "Forbid something for a limited time, at once",
 		Long: `Forbid something for a limited time, at once.
 
@@ -53,7 +54,7 @@ another process that gets its number later. The profiles:
   kill                kills the processes now, and again when they do anything
                       that is judged
 
--f takes the rules of a policy without a subject in place of a profile.
+In place of a profile, FILE is a policy without a subject, whose rules forbid it.
 
 A mitigation may match nothing yet. If there is no such file, or no process that
 matches now, a warning on the standard error says so.`,
@@ -69,14 +70,10 @@ matches now, a warning on the standard error says so.`,
   # See how long it lasts, then end it
   ebpfguard mitigate list
   ebpfguard mitigate lift incident-1234`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("unknown command %q of mitigate; choose list or lift, or name the subject with a flag such as --pid", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			request, err := flags.request(cmd)
+		// Without it cobra takes an argument for a command.
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			request, err := flags.request(cmd, args)
 			if err != nil {
 				return err
 			}
@@ -111,7 +108,7 @@ func (m *mitigateFlags) add(cmd *cobra.Command) {
 	f.StringVar(&m.user, "user", "", "subject: processes of this user, a `name` or number")
 	f.BoolVar(&m.everyone, "everyone", false, "subject: every process")
 	f.StringVar(&m.profile, "profile", "", "use this `profile`: no-network, no-new-connections, read-only, no-exec or kill")
-	f.StringVarP(&m.file, "file", "f", "", "use the rules of the policy in `FILE`, which has no subject; - for the standard input")
+	f.VarP(&m.files, "file", "f", "use the rules of the policy in `FILE|-`, which has no subject; - is the standard input")
 	f.Var(&m.ttl, "ttl", "how long it lasts, from 1s to 30d: a `duration` such as 90s, 10m, 2h or 7d")
 	f.BoolVar(&m.audit, "audit", false, "only report what would be forbidden")
 	f.BoolVar(&m.force, "force", false, "forbid it even if that locks you out until the mitigation ends")
@@ -120,22 +117,27 @@ func (m *mitigateFlags) add(cmd *cobra.Command) {
 }
 
 // request returns the request, or what is wrong with the flags.
-func (m *mitigateFlags) request(cmd *cobra.Command) (*pb.MitigateRequest, error) {
+func (m *mitigateFlags) request(cmd *cobra.Command, args []string) (*pb.MitigateRequest, error) {
 	var given []string
 	for _, flag := range []string{"pid", "binary", "cgroup", "user", "everyone"} {
 		if cmd.Flags().Changed(flag) {
 			given = append(given, "--"+flag)
 		}
 	}
+	files := append(m.files, args...)
 	switch {
+	case len(given) == 0 && len(args) > 0:
+		return nil, usagef("unknown command %q of mitigate; choose list or lift, or name the subject with a flag such as --pid", args[0])
 	case len(given) == 0:
 		return nil, usagef("no subject is given; add one of --pid, --binary, --cgroup, --user or --everyone")
 	case len(given) > 1:
 		return nil, usagef("%s are given; keep one of them", strings.Join(given, " and "))
 	case m.start != 0 && given[0] != "--pid":
 		return nil, usagef("--start needs --pid; add it")
-	case (m.profile == "") == (m.file == ""):
-		return nil, usagef("nothing or too much is given to forbid; add either --profile or -f")
+	case (m.profile == "") == (len(files) == 0):
+		return nil, usagef("nothing or too much is given to forbid; add either --profile or a file")
+	case len(files) > 1:
+		return nil, usagef("a mitigation has the rules of one policy, but %s are given; keep one of them", strings.Join(files, " and "))
 	case m.profile != "" && !slices.Contains(profileNames(), m.profile):
 		return nil, usagef("unknown profile %q; choose from %s", m.profile, strings.Join(profileNames(), ", "))
 	case m.ttl <= 0:
@@ -160,15 +162,15 @@ func (m *mitigateFlags) request(cmd *cobra.Command) (*pb.MitigateRequest, error)
 		}
 		r.Subject = &pb.MitigateRequest_Everyone{Everyone: true}
 	}
-	if m.file == "" {
+	if len(files) == 0 {
 		return r, nil
 	}
 	var data []byte
 	var err error
-	if m.file == "-" {
+	if files[0] == "-" {
 		data, err = io.ReadAll(cmd.InOrStdin())
 	} else {
-		data, err = os.ReadFile(m.file)
+		data, err = os.ReadFile(files[0])
 	}
 	if err != nil {
 		return nil, fmt.Errorf("mitigate: %w; check the path and its permissions", err)

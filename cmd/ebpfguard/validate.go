@@ -18,10 +18,10 @@ import (
 )
 
 func newValidateCommand() *cobra.Command {
-	var files []string
+	var files policyFiles
 	format := outputText
 	cmd := &cobra.Command{
-		Use:   "validate [-p] FILE|DIR ...",
+		Use:   "validate FILE|DIR|- ...",
 		Short: "Check policies without a kernel",
 		Long: `Check policies without a kernel and without privileges.
 
@@ -34,23 +34,18 @@ it prints each problem with its file, line and column to the standard error, and
 the exit code is 1. A directory stands for its *.yaml and *.yml files, - for the
 standard input.`,
 		Example: `  ebpfguard validate /etc/ebpfguard/policies
-  ebpfguard validate -p ssh.yaml -p web.yaml --output json`,
+  ebpfguard validate -f ssh.yaml -f web.yaml --output json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			paths := append(files, args...)
-			if len(paths) == 0 {
-				return usagef("no policy is given; name a file or directory")
+			paths, err := files.and(args)
+			if err != nil {
+				return err
 			}
 			return validate(cmd.OutOrStdout(), paths, format)
 		},
 	}
-	policyFlag(cmd, &files)
+	files.add(cmd, "read policies from")
 	outputFlag(cmd.Flags(), &format, "the `format`: text or json", outputText, outputJSON)
 	return cmd
-}
-
-// policyFlag adds the flag -p, which can be repeated, to the command.
-func policyFlag(cmd *cobra.Command, files *[]string) {
-	cmd.Flags().StringArrayVarP(files, "policy", "p", nil, "read policies from `FILE|DIR` (can be repeated)")
 }
 
 // validation is what validate prints as JSON.
