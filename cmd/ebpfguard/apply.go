@@ -24,6 +24,7 @@ func newApplyCommand() *cobra.Command {
 	var files policyFiles
 	var request pb.ApplyRequest
 	var confirm duration
+	var format output
 	cmd := &cobra.Command{
 		Use:   "apply FILE|DIR|- ...",
 		Short: "Add policies to a running daemon, or replace them by name",
@@ -51,6 +52,9 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
   # Replace all applied policies by these
   ebpfguard apply policies/ --replace
 
+  # For scripts: did anything change?
+  ebpfguard apply ssh.yaml -o json | jq '.changes.added + .changes.changed'
+
   # Copy a policy from another machine
   ssh web1 ebpfguard get no-rogue-sshd -o yaml | ebpfguard apply -`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -69,11 +73,13 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 				if err != nil {
 					return err
 				}
-				printWarnings(cmd.ErrOrStderr(), response.Warnings)
-				if err := printChanges(cmd.OutOrStdout(), response.Changes, request.DryRun); err != nil {
-					return err
-				}
-				return printUnconfirmed(cmd.OutOrStdout(), response.Unconfirmed)
+				return printAnswer(cmd.OutOrStdout(), format, response, func() error {
+					printWarnings(cmd.ErrOrStderr(), response.Warnings)
+					if err := printChanges(cmd.OutOrStdout(), response.Changes, request.DryRun); err != nil {
+						return err
+					}
+					return printUnconfirmed(cmd.OutOrStdout(), response.Unconfirmed)
+				})
 			})
 		},
 	}
@@ -83,6 +89,7 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 	f.BoolVar(&request.Replace, "replace", false, "also remove applied policies that are not given now")
 	f.Var(&confirm, "confirm", "take the change back after this `duration`, such as 2m, unless 'ebpfguard confirm' comes before")
 	f.BoolVar(&request.Force, "force", false, "apply the policies even if they lock you out")
+	answerFlag(f, &format)
 	f.BoolVar(&request.DryRun, "dry-run", false, "print what would change, or why it would be refused, and change nothing")
 	return cmd
 }

@@ -14,6 +14,7 @@ import (
 func newConfirmCommand() *cobra.Command {
 	var daemon remote
 	var request pb.ConfirmRequest
+	var format output
 	cmd := &cobra.Command{
 		Use:   "confirm",
 		Short: "Keep what was applied with --confirm, before it is taken back",
@@ -34,11 +35,14 @@ that. If the daemon starts again before, it takes the change back.`,
 				if err != nil {
 					return err
 				}
-				return printChanges(cmd.OutOrStdout(), response.Changes, false)
+				return printAnswer(cmd.OutOrStdout(), format, response, func() error {
+					return printChanges(cmd.OutOrStdout(), response.Changes, false)
+				})
 			})
 		},
 	}
 	daemon.add(cmd)
+	answerFlag(cmd.Flags(), &format)
 	cmd.Flags().BoolVar(&request.Rollback, "rollback", false, "take the change back at once")
 	return cmd
 }

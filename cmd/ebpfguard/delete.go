@@ -14,6 +14,7 @@ import (
 func newDeleteCommand() *cobra.Command {
 	var daemon remote
 	var files policyFiles
+	var format output
 	dryRun, force := false, false
 	cmd := &cobra.Command{
 		Use:   "delete NAME ...|-f FILE",
@@ -46,13 +47,16 @@ remove its file. To end a mitigation, use 'ebpfguard mitigate lift'.`,
 				if err != nil {
 					return err
 				}
-				return printChanges(cmd.OutOrStdout(), response.Changes, dryRun)
+				return printAnswer(cmd.OutOrStdout(), format, response, func() error {
+					return printChanges(cmd.OutOrStdout(), response.Changes, dryRun)
+				})
 			})
 		},
 		ValidArgsFunction: daemon.complete(namesOf(pb.Origin_ORIGIN_APPLIED)),
 	}
 	daemon.add(cmd)
 	files.add(cmd, "remove the policies named in")
+	answerFlag(cmd.Flags(), &format)
 	cmd.Flags().BoolVar(&force, "force", false, "remove them even if that locks you out: an exception may be what lets you work")
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be removed, and remove nothing")
 	return cmd

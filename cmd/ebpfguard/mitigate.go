@@ -31,6 +31,7 @@ type mitigateFlags struct {
 	files                         policyFiles
 	everyone, audit, force        bool
 	ttl                           duration
+	output                        output
 }
 
 func newMitigateCommand() *cobra.Command {
@@ -82,8 +83,10 @@ matches now, a warning on the standard error says so.`,
 				if err != nil {
 					return err
 				}
-				printWarnings(cmd.ErrOrStderr(), response.Warnings)
-				return printMitigation(cmd.OutOrStdout(), response.Mitigation, flags)
+				return printAnswer(cmd.OutOrStdout(), flags.output, response, func() error {
+					printWarnings(cmd.ErrOrStderr(), response.Warnings)
+					return printMitigation(cmd.OutOrStdout(), response.Mitigation, flags)
+				})
 			})
 		},
 	}
@@ -112,6 +115,7 @@ func (m *mitigateFlags) add(cmd *cobra.Command) {
 	f.Var(&m.ttl, "ttl", "how long it lasts, from 1s to 30d: a `duration` such as 90s, 10m, 2h or 7d")
 	f.BoolVar(&m.audit, "audit", false, "only report what would be forbidden")
 	f.BoolVar(&m.force, "force", false, "forbid it even if that locks you out until the mitigation ends")
+	answerFlag(f, &m.output)
 	f.StringVar(&m.name, "name", "", "the `name` of the mitigation (default: the profile and a number)")
 	f.StringVar(&m.message, "message", "", "a `text` for its alerts, such as the number of the incident")
 }

@@ -56,6 +56,7 @@ func newMitigateListCommand(daemon *remote) *cobra.Command {
 }
 
 func newMitigateLiftCommand(daemon *remote) *cobra.Command {
+	var format output
 	all := false
 	cmd := &cobra.Command{
 		Use:   "lift NAME ...|--all",
@@ -75,17 +76,20 @@ func newMitigateLiftCommand(daemon *remote) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				for _, name := range response.Lifted {
-					fmt.Fprintf(cmd.OutOrStdout(), "lifted %s\n", printable(name))
-				}
-				if len(response.Lifted) == 0 {
-					fmt.Fprintln(cmd.OutOrStdout(), "no mitigations are in force")
-				}
-				return nil
+				return printAnswer(cmd.OutOrStdout(), format, response, func() error {
+					for _, name := range response.Lifted {
+						fmt.Fprintf(cmd.OutOrStdout(), "lifted %s\n", printable(name))
+					}
+					if len(response.Lifted) == 0 {
+						fmt.Fprintln(cmd.OutOrStdout(), "no mitigations are in force")
+					}
+					return nil
+				})
 			})
 		},
 		ValidArgsFunction: daemon.complete(namesOf(pb.Origin_ORIGIN_MITIGATION)),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "end all mitigations")
+	answerFlag(cmd.Flags(), &format)
 	return cmd
 }

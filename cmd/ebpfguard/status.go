@@ -14,7 +14,8 @@ import (
 
 func newStatusCommand() *cobra.Command {
 	var daemon remote
-	format, all := outputText, false
+	var format output
+	all := false
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show whether all is well, what is in force and what was decided",
@@ -48,11 +49,10 @@ does not answer, and 3 if none runs.`,
 				if err != nil {
 					return err
 				}
-				if format == outputJSON {
-					err = printMessage(cmd.OutOrStdout(), s)
-				} else {
-					_, err = io.WriteString(cmd.OutOrStdout(), describeStatus(s, time.Now(), all))
-				}
+				err = printAnswer(cmd.OutOrStdout(), format, s, func() error {
+					_, err := io.WriteString(cmd.OutOrStdout(), describeStatus(s, time.Now(), all))
+					return err
+				})
 				if err == nil && s.State != pb.StatusResponse_STATE_ENFORCING {
 					err = errReported
 				}
@@ -67,6 +67,6 @@ does not answer, and 3 if none runs.`,
 	}
 	daemon.add(cmd)
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "print everything, however long it gets")
-	outputFlag(cmd.Flags(), &format, "the `format`: text or json", outputText, outputJSON)
+	answerFlag(cmd.Flags(), &format)
 	return cmd
 }
