@@ -23,7 +23,7 @@ func newApplyCommand() *cobra.Command {
 	var daemon remote
 	var files policyFiles
 	var request pb.ApplyRequest
-	var confirm duration
+	var confirm lasting
 	var format output
 	cmd := &cobra.Command{
 		Use:   "apply FILE|DIR|- ...",

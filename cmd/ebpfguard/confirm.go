@@ -9,6 +9,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 func newConfirmCommand() *cobra.Command {
@@ -52,7 +53,7 @@ func printUnconfirmed(w io.Writer, u *pb.Unconfirmed) error {
 	if u == nil {
 		return nil
 	}
-	_, err := fmt.Fprintf(w, "keep it with: ebpfguard confirm\notherwise it is taken back in %s, at %s\n", span(u.Left.AsDuration()),
+	_, err := fmt.Fprintf(w, "keep it with: ebpfguard confirm\notherwise it is taken back in %s, at %s\n", duration.Rough(u.Left.AsDuration()),
 		u.Ends.AsTime().Local().Format("15:04:05"))
 	return err
 }

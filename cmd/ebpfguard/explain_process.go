@@ -12,6 +12,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -113,7 +114,7 @@ func describePolicy(b *strings.Builder, p *pb.Policy) {
 		where += " " + printable(p.Source)
 	}
 	if p.Mitigation != nil {
-		where += ", ends in " + span(p.Mitigation.Left.AsDuration())
+		where += ", ends in " + duration.Rough(p.Mitigation.Left.AsDuration())
 	}
 	fmt.Fprintf(b, "\n%s (%s, %s)\n", printable(p.Name), p.Mode, where)
 	set, err := policy.Parse(p.Name, []byte(p.Yaml))

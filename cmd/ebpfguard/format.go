@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
@@ -69,28 +68,6 @@ func many[T uint32 | uint64 | int](n T, one, more string) string {
 		return "1 " + one
 	}
 	return number(n) + " " + more
-}
-
-// span writes a duration in its two greatest units.
-func span(d time.Duration) string {
-	d = max(d, 0).Round(time.Second)
-	s := int(d.Seconds())
-	switch {
-	case s < 60:
-		return fmt.Sprintf("%ds", s)
-	case s < 3600:
-		return twoUnits(s/60, "m", s%60, "s")
-	case s < 86400:
-		return twoUnits(s/3600, "h", s%3600/60, "m")
-	}
-	return twoUnits(s/86400, "d", s%86400/3600, "h")
-}
-
-func twoUnits(a int, first string, b int, second string) string {
-	if b == 0 {
-		return fmt.Sprintf("%d%s", a, first)
-	}
-	return fmt.Sprintf("%d%s %d%s", a, first, b, second)
 }
 
 // size writes a number of bytes.

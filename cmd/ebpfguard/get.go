@@ -12,6 +12,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 func newGetCommand() *cobra.Command {
@@ -117,7 +118,7 @@ func printPolicies(w io.Writer, policies []*pb.Policy, format output) error {
 		if format == "wide" {
 			ends := "-"
 			if p.Mitigation != nil {
-				ends = span(p.Mitigation.Left.AsDuration())
+				ends = duration.Rough(p.Mitigation.Left.AsDuration())
 			}
 			row = append(row, number(lost), number(limited), strings.Join(operations, ","), ends, cmp.Or(p.Source, "-"))
 		}

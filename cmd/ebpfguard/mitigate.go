@@ -14,6 +14,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 // profiles are what mitigate forbids.
@@ -30,7 +31,7 @@ type mitigateFlags struct {
 	name, message                 string
 	files                         policyFiles
 	everyone, audit, force        bool
-	ttl                           duration
+	ttl                           lasting
 	output                        output
 }
 
@@ -192,7 +193,7 @@ func printMitigation(w io.Writer, m *pb.Mitigation, flags mitigateFlags) error {
 	var b strings.Builder
 	name := printable(m.GetName())
 	fmt.Fprintf(&b, "%s: %s for %s, for %s until %s\n", name, what, printable(m.GetSubject()),
-		span(time.Duration(flags.ttl)), m.GetExpires().AsTime().Local().Format("2006-01-02 15:04:05"))
+		duration.Rough(time.Duration(flags.ttl)), m.GetExpires().AsTime().Local().Format("2006-01-02 15:04:05"))
 	if killed := m.GetKilled(); len(killed) > 0 {
 		fmt.Fprintf(&b, "killed %s: %s\n", count(len(killed), "process", "processes"), strings.Trim(fmt.Sprint(killed), "[]"))
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 func newMitigateListCommand(daemon *remote) *cobra.Command {
@@ -46,7 +47,7 @@ func newMitigateListCommand(daemon *remote) *cobra.Command {
 					hits += r.Hits
 				}
 				rows = append(rows, []string{p.Name, p.Mitigation.Profile, p.Mitigation.Subject, p.Mode,
-					span(p.Mitigation.Left.AsDuration()), number(hits)})
+					duration.Rough(p.Mitigation.Left.AsDuration()), number(hits)})
 			}
 			return table(cmd.OutOrStdout(), []int{4, 5}, rows...)
 		},

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebpfguard/ebpfguard/api/client"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 // socketVariable names the daemon's socket, unless --socket does.
@@ -69,7 +70,7 @@ func (r *remote) explain(what string, err error) error {
 	case noDaemonRuns(err):
 		return fmt.Errorf("%s: %w (--socket or $%s)", what, err, socketVariable)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: the daemon did not answer within %v; enforcement goes on, see 'journalctl -u ebpfguard'", what, questionTime)
+		return fmt.Errorf("%s: the daemon did not answer within %s; enforcement goes on, see 'journalctl -u ebpfguard'", what, duration.Text(questionTime))
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: interrupted; see 'ebpfguard get' for what is in force", what)
 	}

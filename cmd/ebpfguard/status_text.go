@@ -8,6 +8,7 @@ import (
 	"time"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 // What status prints fits a terminal, with a line for the prompt.
@@ -40,7 +41,7 @@ func describeStatus(s *pb.StatusResponse, now time.Time, all bool) string {
 	}
 	t.problems()
 	if u := s.Unconfirmed; u != nil {
-		t.add(fmt.Sprintf("  ? the change is taken back in %s; keep it with 'ebpfguard confirm'", span(u.Left.AsDuration())))
+		t.add(fmt.Sprintf("  ? the change is taken back in %s; keep it with 'ebpfguard confirm'", duration.Rough(u.Left.AsDuration())))
 	}
 	t.add("")
 	t.facts()
@@ -80,7 +81,7 @@ func (t *statusText) number(n uint64) string {
 	return short(n)
 }
 
-func (t *statusText) since(at time.Time) string { return span(t.now.Sub(at)) }
+func (t *statusText) since(at time.Time) string { return duration.Rough(t.now.Sub(at)) }
 
 // headline says how it is, in one line.
 func headline(s *pb.StatusResponse) string {

@@ -81,7 +81,7 @@ func TestParseErrors(t *testing.T) {
 		{"group: [a]", "c.yaml:1:8: group must be a single value"},
 		{"alert_buffer: 8 MB", `c.yaml:1:15: alert_buffer: "8 MB" is not a size; write a number of bytes, or a number with KiB, MiB or GiB`},
 		{"debounce: 5", "c.yaml:1:11: debounce: time: missing unit in duration \"5\"; write for example 300ms, 10s or 1m"},
-		{"debounce: 0s", "c.yaml: debounce is 0s; choose from 1ms to 1m0s"},
+		{"debounce: 0s", "c.yaml: debounce is 0s; choose from 1ms to 1m"},
 		{"outputs: {type: file}", "c.yaml:1:10: outputs must be a list, not a mapping; write a list"},
 		{"outputs:\n- type: fil", `c.yaml:2:9: type: unknown "fil"; choose from stdout, file, journald`},
 		{"outputs:\n- format: json", "c.yaml:2:3: an output needs a type; choose from stdout, file, journald"},
