@@ -165,6 +165,7 @@ func TestMitigateErrors(t *testing.T) {
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: own, Name: "Upper"}, codes.InvalidArgument, "no policy name"},
 		{&pb.MitigateRequest{Yaml: bind("x", 1), Ttl: minute(), Subject: own}, codes.InvalidArgument, "request:5:12: the policy has a subject"},
 		{&pb.MitigateRequest{Yaml: strings.Replace(bind("x", 70000), "  subject: {}\n", "", 1), Ttl: minute(), Subject: own}, codes.InvalidArgument, "port 70000"},
+		{&pb.MitigateRequest{Yaml: "# a comment\n\n\n" + strings.Replace(bind("x", 70000), "  subject: {}\n", "", 1), File: "my.yaml", Ttl: minute(), Subject: own}, codes.InvalidArgument, "my.yaml:10:20: "},
 	} {
 		_, err := i.Mitigate(t.Context(), tt.request)
 		wantStatus(t, err, tt.code, tt.want)

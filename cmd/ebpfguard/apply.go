@@ -3,12 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/regular"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -65,7 +65,7 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 			if cmd.Flags().Changed("confirm") {
 				request.ConfirmWithin = durationpb.New(time.Duration(confirm))
 			}
-			if request.Name, request.Yaml, err = readPolicies(cmd.InOrStdin(), given); err != nil {
+			if request.Files, err = readFiles(cmd.InOrStdin(), given); err != nil {
 				return err
 			}
 			return daemon.change(cmd, func(ctx context.Context, guard *client.Client) error {
@@ -94,66 +94,48 @@ A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 	return cmd
 }
 
-// readPolicies reads what to apply, and what to call it. One file is sent as it
-// is, for the positions in messages; several are read here and sent as one.
-func readPolicies(stdin io.Reader, files []string) (name, yaml string, err error) {
-	if len(files) == 1 {
-		info, err := os.Stat(files[0])
-		switch {
-		case files[0] == "-":
-			data, err := io.ReadAll(stdin)
-			if err == nil && len(bytes.TrimSpace(data)) == 0 {
-				err = fmt.Errorf("apply: the standard input holds no policy; check the command before the pipe")
-			}
-			return "<stdin>", string(data), err
-		case err != nil:
-			return "", "", fmt.Errorf("apply: %w; check the path", err)
-		case info.Mode().IsRegular():
-			data, err := os.ReadFile(files[0])
+// readFiles reads the files to apply. The daemon is told their real names: it says where something is
+// wrong, and addresses_from is meant from the folder of the file.
+func readFiles(stdin io.Reader, given []string) ([]*pb.PolicyFile, error) {
+	var read []*pb.PolicyFile
+	for _, path := range given {
+		files, err := policy.Files(path)
+		if err != nil {
+			return nil, fmt.Errorf("apply: %w", err)
+		}
+		for _, file := range files {
+			one, err := readFile(stdin, file, file != path)
 			if err != nil {
-				return "", "", fmt.Errorf("apply: %w; check the permissions", err)
+				return nil, fmt.Errorf("apply: %w", err)
 			}
-			// addresses_from is meant from the folder of the file.
-			name, err := filepath.Abs(files[0])
-			return name, string(data), err
+			read = append(read, one)
 		}
 	}
-	set, err := policy.Load(files...)
-	if err != nil {
-		return "", "", fmt.Errorf("apply: the policies cannot be used:\n%w", err)
-	}
-	if err := absoluteLists(set); err != nil {
-		return "", "", err
-	}
-	return strings.Join(files, ","), string(policy.Format(set)), nil
+	return read, nil
 }
 
-// absoluteLists makes the names in addresses_from independent of the files that
-// the policies were in.
-func absoluteLists(set []policy.Policy) error {
-	for _, p := range set {
-		file, _, _ := strings.Cut(p.Source, ":")
-		folder, err := filepath.Abs(filepath.Dir(file))
-		if err != nil {
-			return err
+// readFile reads a file. Only one that was named itself may be a named pipe.
+func readFile(stdin io.Reader, path string, listed bool) (*pb.PolicyFile, error) {
+	if path == "-" {
+		data, err := io.ReadAll(stdin)
+		if err == nil && len(bytes.TrimSpace(data)) == 0 {
+			err = errors.New("the standard input holds no policy; check the command before the pipe")
 		}
-		for _, rule := range p.Rules {
-			for _, patterns := range [][]policy.Pattern{rule.Allow, rule.Deny} {
-				for i, pattern := range patterns {
-					s, ok := pattern.(policy.SocketPattern)
-					if !ok {
-						continue
-					}
-					s.AddressesFrom = slices.Clone(s.AddressesFrom)
-					for j, name := range s.AddressesFrom {
-						if !filepath.IsAbs(name) {
-							s.AddressesFrom[j] = filepath.Join(folder, name)
-						}
-					}
-					patterns[i] = s
-				}
-			}
-		}
+		return &pb.PolicyFile{Name: "<stdin>", Yaml: string(data)}, err
 	}
-	return nil
+	open := os.Open
+	if listed {
+		open = regular.Open
+	}
+	file, err := open(path)
+	if err != nil {
+		return nil, fmt.Errorf("%w; check the path and its permissions", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(file)
+	if err != nil {
+		return nil, fmt.Errorf("%w; check that it is a file", err)
+	}
+	name, err := filepath.Abs(path)
+	return &pb.PolicyFile{Name: name, Yaml: string(data)}, err
 }

@@ -172,10 +172,12 @@ func (m *mitigateFlags) request(cmd *cobra.Command, args []string) (*pb.Mitigate
 	}
 	var data []byte
 	var err error
-	if files[0] == "-" {
+	r.File = files[0]
+	if r.File == "-" {
+		r.File = "<stdin>"
 		data, err = io.ReadAll(cmd.InOrStdin())
 	} else {
-		data, err = os.ReadFile(files[0])
+		data, err = os.ReadFile(r.File)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("mitigate: %w; check the path and its permissions", err)

@@ -3,6 +3,7 @@
 package mitigate
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -27,7 +28,7 @@ func Policy(request *pb.MitigateRequest) (p policy.Policy, profile string, err e
 	case none == (request.GetYaml() == ""):
 		return p, "", rpc.Invalid("say what to forbid: give either a profile (no-network, no-new-connections, read-only, no-exec or kill) or a policy")
 	case none:
-		p.Rules, err = ownRules(request.GetYaml())
+		p.Rules, err = ownRules(cmp.Or(request.GetFile(), "request"), request.GetYaml())
 		profile = otherProfile
 	default:
 		p.Rules, profile, err = profileRules(request.GetProfile())

@@ -135,7 +135,7 @@ func (x StatusResponse_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StatusResponse_State.Descriptor instead.
 func (StatusResponse_State) EnumDescriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22, 0}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{23, 0}
 }
 
 // Profile is what is forbidden.
@@ -200,7 +200,7 @@ func (x MitigateRequest_Profile) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MitigateRequest_Profile.Descriptor instead.
 func (MitigateRequest_Profile) EnumDescriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{30, 0}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{31, 0}
 }
 
 // Policy is a policy in force.
@@ -320,6 +320,9 @@ type ApplyRequest struct {
 	// it, also when the daemon does not run. A daemon that starts before takes the change back at once.
 	// Such a change may lock out.
 	ConfirmWithin *durationpb.Duration `protobuf:"bytes,6,opt,name=confirm_within,json=confirmWithin,proto3" json:"confirm_within,omitempty"`
+	// files, in place of yaml and name, are policies of several files: a message about one of them
+	// names its file.
+	Files         []*PolicyFile `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -396,6 +399,67 @@ func (x *ApplyRequest) GetConfirmWithin() *durationpb.Duration {
 	return nil
 }
 
+func (x *ApplyRequest) GetFiles() []*PolicyFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+// PolicyFile is what was read from a file of policies.
+type PolicyFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name and yaml are as in ApplyRequest.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Yaml          string `protobuf:"bytes,2,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyFile) Reset() {
+	*x = PolicyFile{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyFile) ProtoMessage() {}
+
+func (x *PolicyFile) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyFile.ProtoReflect.Descriptor instead.
+func (*PolicyFile) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PolicyFile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyFile) GetYaml() string {
+	if x != nil {
+		return x.Yaml
+	}
+	return ""
+}
+
 type ApplyResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Changes *Changes               `protobuf:"bytes,1,opt,name=changes,proto3" json:"changes,omitempty"`
@@ -409,7 +473,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[2]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -421,7 +485,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[2]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -434,7 +498,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{2}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ApplyResponse) GetChanges() *Changes {
@@ -469,7 +533,7 @@ type ValidateRequest struct {
 
 func (x *ValidateRequest) Reset() {
 	*x = ValidateRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -481,7 +545,7 @@ func (x *ValidateRequest) String() string {
 func (*ValidateRequest) ProtoMessage() {}
 
 func (x *ValidateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -494,7 +558,7 @@ func (x *ValidateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidateRequest.ProtoReflect.Descriptor instead.
 func (*ValidateRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{3}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ValidateRequest) GetYaml() string {
@@ -525,7 +589,7 @@ type ValidateResponse struct {
 
 func (x *ValidateResponse) Reset() {
 	*x = ValidateResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +601,7 @@ func (x *ValidateResponse) String() string {
 func (*ValidateResponse) ProtoMessage() {}
 
 func (x *ValidateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,7 +614,7 @@ func (x *ValidateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidateResponse.ProtoReflect.Descriptor instead.
 func (*ValidateResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{4}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ValidateResponse) GetProblems() []string {
@@ -582,7 +646,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +658,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +671,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{5}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{6}
 }
 
 type CheckResponse struct {
@@ -622,7 +686,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +698,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +711,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{6}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CheckResponse) GetEnforcing() bool {
@@ -675,7 +739,7 @@ type Unconfirmed struct {
 
 func (x *Unconfirmed) Reset() {
 	*x = Unconfirmed{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -687,7 +751,7 @@ func (x *Unconfirmed) String() string {
 func (*Unconfirmed) ProtoMessage() {}
 
 func (x *Unconfirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,7 +764,7 @@ func (x *Unconfirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unconfirmed.ProtoReflect.Descriptor instead.
 func (*Unconfirmed) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{7}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Unconfirmed) GetEnds() *timestamppb.Timestamp {
@@ -727,7 +791,7 @@ type ConfirmRequest struct {
 
 func (x *ConfirmRequest) Reset() {
 	*x = ConfirmRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -739,7 +803,7 @@ func (x *ConfirmRequest) String() string {
 func (*ConfirmRequest) ProtoMessage() {}
 
 func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -752,7 +816,7 @@ func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{8}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ConfirmRequest) GetRollback() bool {
@@ -771,7 +835,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +847,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +860,7 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{9}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ConfirmResponse) GetChanges() *Changes {
@@ -823,7 +887,7 @@ type Changes struct {
 
 func (x *Changes) Reset() {
 	*x = Changes{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +899,7 @@ func (x *Changes) String() string {
 func (*Changes) ProtoMessage() {}
 
 func (x *Changes) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +912,7 @@ func (x *Changes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changes.ProtoReflect.Descriptor instead.
 func (*Changes) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{10}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Changes) GetRevision() uint32 {
@@ -906,7 +970,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +982,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +995,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{11}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteRequest) GetNames() []string {
@@ -964,7 +1028,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -976,7 +1040,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -989,7 +1053,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{12}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeleteResponse) GetChanges() *Changes {
@@ -1007,7 +1071,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1019,7 +1083,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1032,7 +1096,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{13}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{14}
 }
 
 type ListResponse struct {
@@ -1045,7 +1109,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1121,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1134,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{14}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListResponse) GetPolicies() []*Policy {
@@ -1096,7 +1160,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1108,7 +1172,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1121,7 +1185,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{15}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetRequest) GetName() string {
@@ -1140,7 +1204,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1152,7 +1216,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1165,7 +1229,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{16}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetResponse) GetPolicy() *Policy {
@@ -1197,7 +1261,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1209,7 +1273,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1222,7 +1286,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{17}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WatchRequest) GetOperations() []string {
@@ -1283,7 +1347,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1359,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1372,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{18}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchResponse) GetEvent() isWatchResponse_Event {
@@ -1385,7 +1449,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1461,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1474,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{19}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{20}
 }
 
 type ReloadResponse struct {
@@ -1421,7 +1485,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1497,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1510,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{20}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{21}
 }
 
 type StatusRequest struct {
@@ -1457,7 +1521,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +1533,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +1546,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{21}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22}
 }
 
 type StatusResponse struct {
@@ -1517,7 +1581,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1529,7 +1593,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1542,7 +1606,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StatusResponse) GetState() StatusResponse_State {
@@ -1709,7 +1773,7 @@ type OperationCounters struct {
 
 func (x *OperationCounters) Reset() {
 	*x = OperationCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1785,7 @@ func (x *OperationCounters) String() string {
 func (*OperationCounters) ProtoMessage() {}
 
 func (x *OperationCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1798,7 @@ func (x *OperationCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationCounters.ProtoReflect.Descriptor instead.
 func (*OperationCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{23}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OperationCounters) GetOperation() string {
@@ -1822,7 +1886,7 @@ type RuleCounters struct {
 
 func (x *RuleCounters) Reset() {
 	*x = RuleCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1834,7 +1898,7 @@ func (x *RuleCounters) String() string {
 func (*RuleCounters) ProtoMessage() {}
 
 func (x *RuleCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1847,7 +1911,7 @@ func (x *RuleCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCounters.ProtoReflect.Descriptor instead.
 func (*RuleCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RuleCounters) GetPolicy() string {
@@ -1906,7 +1970,7 @@ type AlertCounters struct {
 
 func (x *AlertCounters) Reset() {
 	*x = AlertCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1918,7 +1982,7 @@ func (x *AlertCounters) String() string {
 func (*AlertCounters) ProtoMessage() {}
 
 func (x *AlertCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1931,7 +1995,7 @@ func (x *AlertCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertCounters.ProtoReflect.Descriptor instead.
 func (*AlertCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{25}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *AlertCounters) GetRead() uint64 {
@@ -1976,7 +2040,7 @@ type SinkCounters struct {
 
 func (x *SinkCounters) Reset() {
 	*x = SinkCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1988,7 +2052,7 @@ func (x *SinkCounters) String() string {
 func (*SinkCounters) ProtoMessage() {}
 
 func (x *SinkCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2001,7 +2065,7 @@ func (x *SinkCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkCounters.ProtoReflect.Descriptor instead.
 func (*SinkCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SinkCounters) GetName() string {
@@ -2049,7 +2113,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2061,7 +2125,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2074,7 +2138,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{27}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ExplainRequest) GetPid() uint32 {
@@ -2095,7 +2159,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +2171,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +2184,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{28}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ExplainResponse) GetProcess() *Process {
@@ -2159,7 +2223,7 @@ type Process struct {
 
 func (x *Process) Reset() {
 	*x = Process{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2171,7 +2235,7 @@ func (x *Process) String() string {
 func (*Process) ProtoMessage() {}
 
 func (x *Process) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2184,7 +2248,7 @@ func (x *Process) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Process.ProtoReflect.Descriptor instead.
 func (*Process) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{29}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Process) GetPid() uint32 {
@@ -2280,14 +2344,16 @@ type MitigateRequest struct {
 	// audit forbids nothing and raises alerts for what would be forbidden.
 	Audit bool `protobuf:"varint,11,opt,name=audit,proto3" json:"audit,omitempty"`
 	// force is as in ApplyRequest.
-	Force         bool `protobuf:"varint,12,opt,name=force,proto3" json:"force,omitempty"`
+	Force bool `protobuf:"varint,12,opt,name=force,proto3" json:"force,omitempty"`
+	// file is what the yaml was read from, for messages such as FILE:3:7; "request" if empty.
+	File          string `protobuf:"bytes,13,opt,name=file,proto3" json:"file,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MitigateRequest) Reset() {
 	*x = MitigateRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2299,7 +2365,7 @@ func (x *MitigateRequest) String() string {
 func (*MitigateRequest) ProtoMessage() {}
 
 func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2312,7 +2378,7 @@ func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateRequest.ProtoReflect.Descriptor instead.
 func (*MitigateRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{30}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *MitigateRequest) GetProfile() MitigateRequest_Profile {
@@ -2416,6 +2482,13 @@ func (x *MitigateRequest) GetForce() bool {
 	return false
 }
 
+func (x *MitigateRequest) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
 type isMitigateRequest_Subject interface {
 	isMitigateRequest_Subject()
 }
@@ -2466,7 +2539,7 @@ type ProcessSubject struct {
 
 func (x *ProcessSubject) Reset() {
 	*x = ProcessSubject{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2478,7 +2551,7 @@ func (x *ProcessSubject) String() string {
 func (*ProcessSubject) ProtoMessage() {}
 
 func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2491,7 +2564,7 @@ func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessSubject.ProtoReflect.Descriptor instead.
 func (*ProcessSubject) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{31}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ProcessSubject) GetPid() uint32 {
@@ -2520,7 +2593,7 @@ type MitigateResponse struct {
 
 func (x *MitigateResponse) Reset() {
 	*x = MitigateResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2532,7 +2605,7 @@ func (x *MitigateResponse) String() string {
 func (*MitigateResponse) ProtoMessage() {}
 
 func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2545,7 +2618,7 @@ func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateResponse.ProtoReflect.Descriptor instead.
 func (*MitigateResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{32}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *MitigateResponse) GetMitigation() *Mitigation {
@@ -2579,7 +2652,7 @@ type Mitigation struct {
 
 func (x *Mitigation) Reset() {
 	*x = Mitigation{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2591,7 +2664,7 @@ func (x *Mitigation) String() string {
 func (*Mitigation) ProtoMessage() {}
 
 func (x *Mitigation) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2604,7 +2677,7 @@ func (x *Mitigation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mitigation.ProtoReflect.Descriptor instead.
 func (*Mitigation) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{33}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Mitigation) GetName() string {
@@ -2660,7 +2733,7 @@ type LiftRequest struct {
 
 func (x *LiftRequest) Reset() {
 	*x = LiftRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2672,7 +2745,7 @@ func (x *LiftRequest) String() string {
 func (*LiftRequest) ProtoMessage() {}
 
 func (x *LiftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2685,7 +2758,7 @@ func (x *LiftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftRequest.ProtoReflect.Descriptor instead.
 func (*LiftRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{34}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LiftRequest) GetNames() []string {
@@ -2711,7 +2784,7 @@ type LiftResponse struct {
 
 func (x *LiftResponse) Reset() {
 	*x = LiftResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2723,7 +2796,7 @@ func (x *LiftResponse) String() string {
 func (*LiftResponse) ProtoMessage() {}
 
 func (x *LiftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2736,7 +2809,7 @@ func (x *LiftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftResponse.ProtoReflect.Descriptor instead.
 func (*LiftResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{35}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *LiftResponse) GetLifted() []string {
@@ -2760,14 +2833,19 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x05rules\x18\x06 \x03(\v2 .ebpfguard.v1alpha1.RuleCountersR\x05rules\x12>\n" +
 	"\n" +
 	"mitigation\x18\a \x01(\v2\x1e.ebpfguard.v1alpha1.MitigationR\n" +
-	"mitigation\"\xc1\x01\n" +
+	"mitigation\"\xf7\x01\n" +
 	"\fApplyRequest\x12\x12\n" +
 	"\x04yaml\x18\x01 \x01(\tR\x04yaml\x12\x18\n" +
 	"\areplace\x18\x02 \x01(\bR\areplace\x12\x17\n" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12\x12\n" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\x14\n" +
 	"\x05force\x18\x05 \x01(\bR\x05force\x12@\n" +
-	"\x0econfirm_within\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\rconfirmWithin\"\xa5\x01\n" +
+	"\x0econfirm_within\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\rconfirmWithin\x124\n" +
+	"\x05files\x18\a \x03(\v2\x1e.ebpfguard.v1alpha1.PolicyFileR\x05files\"4\n" +
+	"\n" +
+	"PolicyFile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04yaml\x18\x02 \x01(\tR\x04yaml\"\xa5\x01\n" +
 	"\rApplyResponse\x125\n" +
 	"\achanges\x18\x01 \x01(\v2\x1b.ebpfguard.v1alpha1.ChangesR\achanges\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12A\n" +
@@ -2912,7 +2990,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\aunknown\x18\b \x01(\bR\aunknown\x12\x12\n" +
 	"\x04comm\x18\t \x01(\tR\x04comm\x12\x12\n" +
 	"\x04ppid\x18\n" +
-	" \x01(\rR\x04ppid\"\xc1\x04\n" +
+	" \x01(\rR\x04ppid\"\xd5\x04\n" +
 	"\x0fMitigateRequest\x12E\n" +
 	"\aprofile\x18\x01 \x01(\x0e2+.ebpfguard.v1alpha1.MitigateRequest.ProfileR\aprofile\x12\x12\n" +
 	"\x04yaml\x18\x02 \x01(\tR\x04yaml\x12+\n" +
@@ -2926,7 +3004,8 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\amessage\x18\n" +
 	" \x01(\tR\amessage\x12\x14\n" +
 	"\x05audit\x18\v \x01(\bR\x05audit\x12\x14\n" +
-	"\x05force\x18\f \x01(\bR\x05force\"\x98\x01\n" +
+	"\x05force\x18\f \x01(\bR\x05force\x12\x12\n" +
+	"\x04file\x18\r \x01(\tR\x04file\"\x98\x01\n" +
 	"\aProfile\x12\x17\n" +
 	"\x13PROFILE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12PROFILE_NO_NETWORK\x10\x01\x12\x15\n" +
@@ -2989,110 +3068,112 @@ func file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP() []byte {
 }
 
 var file_ebpfguard_v1alpha1_guard_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_ebpfguard_v1alpha1_guard_proto_goTypes = []any{
 	(Origin)(0),                   // 0: ebpfguard.v1alpha1.Origin
 	(StatusResponse_State)(0),     // 1: ebpfguard.v1alpha1.StatusResponse.State
 	(MitigateRequest_Profile)(0),  // 2: ebpfguard.v1alpha1.MitigateRequest.Profile
 	(*Policy)(nil),                // 3: ebpfguard.v1alpha1.Policy
 	(*ApplyRequest)(nil),          // 4: ebpfguard.v1alpha1.ApplyRequest
-	(*ApplyResponse)(nil),         // 5: ebpfguard.v1alpha1.ApplyResponse
-	(*ValidateRequest)(nil),       // 6: ebpfguard.v1alpha1.ValidateRequest
-	(*ValidateResponse)(nil),      // 7: ebpfguard.v1alpha1.ValidateResponse
-	(*CheckRequest)(nil),          // 8: ebpfguard.v1alpha1.CheckRequest
-	(*CheckResponse)(nil),         // 9: ebpfguard.v1alpha1.CheckResponse
-	(*Unconfirmed)(nil),           // 10: ebpfguard.v1alpha1.Unconfirmed
-	(*ConfirmRequest)(nil),        // 11: ebpfguard.v1alpha1.ConfirmRequest
-	(*ConfirmResponse)(nil),       // 12: ebpfguard.v1alpha1.ConfirmResponse
-	(*Changes)(nil),               // 13: ebpfguard.v1alpha1.Changes
-	(*DeleteRequest)(nil),         // 14: ebpfguard.v1alpha1.DeleteRequest
-	(*DeleteResponse)(nil),        // 15: ebpfguard.v1alpha1.DeleteResponse
-	(*ListRequest)(nil),           // 16: ebpfguard.v1alpha1.ListRequest
-	(*ListResponse)(nil),          // 17: ebpfguard.v1alpha1.ListResponse
-	(*GetRequest)(nil),            // 18: ebpfguard.v1alpha1.GetRequest
-	(*GetResponse)(nil),           // 19: ebpfguard.v1alpha1.GetResponse
-	(*WatchRequest)(nil),          // 20: ebpfguard.v1alpha1.WatchRequest
-	(*WatchResponse)(nil),         // 21: ebpfguard.v1alpha1.WatchResponse
-	(*ReloadRequest)(nil),         // 22: ebpfguard.v1alpha1.ReloadRequest
-	(*ReloadResponse)(nil),        // 23: ebpfguard.v1alpha1.ReloadResponse
-	(*StatusRequest)(nil),         // 24: ebpfguard.v1alpha1.StatusRequest
-	(*StatusResponse)(nil),        // 25: ebpfguard.v1alpha1.StatusResponse
-	(*OperationCounters)(nil),     // 26: ebpfguard.v1alpha1.OperationCounters
-	(*RuleCounters)(nil),          // 27: ebpfguard.v1alpha1.RuleCounters
-	(*AlertCounters)(nil),         // 28: ebpfguard.v1alpha1.AlertCounters
-	(*SinkCounters)(nil),          // 29: ebpfguard.v1alpha1.SinkCounters
-	(*ExplainRequest)(nil),        // 30: ebpfguard.v1alpha1.ExplainRequest
-	(*ExplainResponse)(nil),       // 31: ebpfguard.v1alpha1.ExplainResponse
-	(*Process)(nil),               // 32: ebpfguard.v1alpha1.Process
-	(*MitigateRequest)(nil),       // 33: ebpfguard.v1alpha1.MitigateRequest
-	(*ProcessSubject)(nil),        // 34: ebpfguard.v1alpha1.ProcessSubject
-	(*MitigateResponse)(nil),      // 35: ebpfguard.v1alpha1.MitigateResponse
-	(*Mitigation)(nil),            // 36: ebpfguard.v1alpha1.Mitigation
-	(*LiftRequest)(nil),           // 37: ebpfguard.v1alpha1.LiftRequest
-	(*LiftResponse)(nil),          // 38: ebpfguard.v1alpha1.LiftResponse
-	(*durationpb.Duration)(nil),   // 39: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 40: google.protobuf.Timestamp
+	(*PolicyFile)(nil),            // 5: ebpfguard.v1alpha1.PolicyFile
+	(*ApplyResponse)(nil),         // 6: ebpfguard.v1alpha1.ApplyResponse
+	(*ValidateRequest)(nil),       // 7: ebpfguard.v1alpha1.ValidateRequest
+	(*ValidateResponse)(nil),      // 8: ebpfguard.v1alpha1.ValidateResponse
+	(*CheckRequest)(nil),          // 9: ebpfguard.v1alpha1.CheckRequest
+	(*CheckResponse)(nil),         // 10: ebpfguard.v1alpha1.CheckResponse
+	(*Unconfirmed)(nil),           // 11: ebpfguard.v1alpha1.Unconfirmed
+	(*ConfirmRequest)(nil),        // 12: ebpfguard.v1alpha1.ConfirmRequest
+	(*ConfirmResponse)(nil),       // 13: ebpfguard.v1alpha1.ConfirmResponse
+	(*Changes)(nil),               // 14: ebpfguard.v1alpha1.Changes
+	(*DeleteRequest)(nil),         // 15: ebpfguard.v1alpha1.DeleteRequest
+	(*DeleteResponse)(nil),        // 16: ebpfguard.v1alpha1.DeleteResponse
+	(*ListRequest)(nil),           // 17: ebpfguard.v1alpha1.ListRequest
+	(*ListResponse)(nil),          // 18: ebpfguard.v1alpha1.ListResponse
+	(*GetRequest)(nil),            // 19: ebpfguard.v1alpha1.GetRequest
+	(*GetResponse)(nil),           // 20: ebpfguard.v1alpha1.GetResponse
+	(*WatchRequest)(nil),          // 21: ebpfguard.v1alpha1.WatchRequest
+	(*WatchResponse)(nil),         // 22: ebpfguard.v1alpha1.WatchResponse
+	(*ReloadRequest)(nil),         // 23: ebpfguard.v1alpha1.ReloadRequest
+	(*ReloadResponse)(nil),        // 24: ebpfguard.v1alpha1.ReloadResponse
+	(*StatusRequest)(nil),         // 25: ebpfguard.v1alpha1.StatusRequest
+	(*StatusResponse)(nil),        // 26: ebpfguard.v1alpha1.StatusResponse
+	(*OperationCounters)(nil),     // 27: ebpfguard.v1alpha1.OperationCounters
+	(*RuleCounters)(nil),          // 28: ebpfguard.v1alpha1.RuleCounters
+	(*AlertCounters)(nil),         // 29: ebpfguard.v1alpha1.AlertCounters
+	(*SinkCounters)(nil),          // 30: ebpfguard.v1alpha1.SinkCounters
+	(*ExplainRequest)(nil),        // 31: ebpfguard.v1alpha1.ExplainRequest
+	(*ExplainResponse)(nil),       // 32: ebpfguard.v1alpha1.ExplainResponse
+	(*Process)(nil),               // 33: ebpfguard.v1alpha1.Process
+	(*MitigateRequest)(nil),       // 34: ebpfguard.v1alpha1.MitigateRequest
+	(*ProcessSubject)(nil),        // 35: ebpfguard.v1alpha1.ProcessSubject
+	(*MitigateResponse)(nil),      // 36: ebpfguard.v1alpha1.MitigateResponse
+	(*Mitigation)(nil),            // 37: ebpfguard.v1alpha1.Mitigation
+	(*LiftRequest)(nil),           // 38: ebpfguard.v1alpha1.LiftRequest
+	(*LiftResponse)(nil),          // 39: ebpfguard.v1alpha1.LiftResponse
+	(*durationpb.Duration)(nil),   // 40: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
 }
 var file_ebpfguard_v1alpha1_guard_proto_depIdxs = []int32{
 	0,  // 0: ebpfguard.v1alpha1.Policy.origin:type_name -> ebpfguard.v1alpha1.Origin
-	27, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
-	36, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	39, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
-	13, // 4: ebpfguard.v1alpha1.ApplyResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
-	10, // 5: ebpfguard.v1alpha1.ApplyResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
-	40, // 6: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
-	39, // 7: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
-	13, // 8: ebpfguard.v1alpha1.ConfirmResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
-	13, // 9: ebpfguard.v1alpha1.DeleteResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
-	3,  // 10: ebpfguard.v1alpha1.ListResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
-	3,  // 11: ebpfguard.v1alpha1.GetResponse.policy:type_name -> ebpfguard.v1alpha1.Policy
-	1,  // 12: ebpfguard.v1alpha1.StatusResponse.state:type_name -> ebpfguard.v1alpha1.StatusResponse.State
-	40, // 13: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	40, // 14: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
-	26, // 15: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
-	27, // 16: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
-	28, // 17: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
-	10, // 18: ebpfguard.v1alpha1.StatusResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
-	29, // 19: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
-	32, // 20: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
-	3,  // 21: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
-	2,  // 22: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
-	39, // 23: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
-	34, // 24: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
-	36, // 25: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	40, // 26: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
-	39, // 27: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
-	4,  // 28: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
-	6,  // 29: ebpfguard.v1alpha1.GuardService.Validate:input_type -> ebpfguard.v1alpha1.ValidateRequest
-	8,  // 30: ebpfguard.v1alpha1.GuardService.Check:input_type -> ebpfguard.v1alpha1.CheckRequest
-	11, // 31: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
-	14, // 32: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
-	16, // 33: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
-	18, // 34: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
-	22, // 35: ebpfguard.v1alpha1.GuardService.Reload:input_type -> ebpfguard.v1alpha1.ReloadRequest
-	20, // 36: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
-	24, // 37: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
-	30, // 38: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
-	33, // 39: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
-	37, // 40: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
-	5,  // 41: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
-	7,  // 42: ebpfguard.v1alpha1.GuardService.Validate:output_type -> ebpfguard.v1alpha1.ValidateResponse
-	9,  // 43: ebpfguard.v1alpha1.GuardService.Check:output_type -> ebpfguard.v1alpha1.CheckResponse
-	12, // 44: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
-	15, // 45: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
-	17, // 46: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
-	19, // 47: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
-	23, // 48: ebpfguard.v1alpha1.GuardService.Reload:output_type -> ebpfguard.v1alpha1.ReloadResponse
-	21, // 49: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
-	25, // 50: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
-	31, // 51: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
-	35, // 52: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
-	38, // 53: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
-	41, // [41:54] is the sub-list for method output_type
-	28, // [28:41] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	28, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
+	37, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	40, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
+	5,  // 4: ebpfguard.v1alpha1.ApplyRequest.files:type_name -> ebpfguard.v1alpha1.PolicyFile
+	14, // 5: ebpfguard.v1alpha1.ApplyResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	11, // 6: ebpfguard.v1alpha1.ApplyResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
+	41, // 7: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
+	40, // 8: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
+	14, // 9: ebpfguard.v1alpha1.ConfirmResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	14, // 10: ebpfguard.v1alpha1.DeleteResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	3,  // 11: ebpfguard.v1alpha1.ListResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
+	3,  // 12: ebpfguard.v1alpha1.GetResponse.policy:type_name -> ebpfguard.v1alpha1.Policy
+	1,  // 13: ebpfguard.v1alpha1.StatusResponse.state:type_name -> ebpfguard.v1alpha1.StatusResponse.State
+	41, // 14: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	41, // 15: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
+	27, // 16: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
+	28, // 17: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
+	29, // 18: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
+	11, // 19: ebpfguard.v1alpha1.StatusResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
+	30, // 20: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
+	33, // 21: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
+	3,  // 22: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
+	2,  // 23: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
+	40, // 24: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
+	35, // 25: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
+	37, // 26: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	41, // 27: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
+	40, // 28: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
+	4,  // 29: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
+	7,  // 30: ebpfguard.v1alpha1.GuardService.Validate:input_type -> ebpfguard.v1alpha1.ValidateRequest
+	9,  // 31: ebpfguard.v1alpha1.GuardService.Check:input_type -> ebpfguard.v1alpha1.CheckRequest
+	12, // 32: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
+	15, // 33: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
+	17, // 34: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
+	19, // 35: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
+	23, // 36: ebpfguard.v1alpha1.GuardService.Reload:input_type -> ebpfguard.v1alpha1.ReloadRequest
+	21, // 37: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
+	25, // 38: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
+	31, // 39: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
+	34, // 40: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
+	38, // 41: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
+	6,  // 42: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
+	8,  // 43: ebpfguard.v1alpha1.GuardService.Validate:output_type -> ebpfguard.v1alpha1.ValidateResponse
+	10, // 44: ebpfguard.v1alpha1.GuardService.Check:output_type -> ebpfguard.v1alpha1.CheckResponse
+	13, // 45: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
+	16, // 46: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
+	18, // 47: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
+	20, // 48: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
+	24, // 49: ebpfguard.v1alpha1.GuardService.Reload:output_type -> ebpfguard.v1alpha1.ReloadResponse
+	22, // 50: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
+	26, // 51: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
+	32, // 52: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
+	36, // 53: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
+	39, // 54: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
+	42, // [42:55] is the sub-list for method output_type
+	29, // [29:42] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_ebpfguard_v1alpha1_guard_proto_init() }
@@ -3100,13 +3181,13 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 	if File_ebpfguard_v1alpha1_guard_proto != nil {
 		return
 	}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[17].OneofWrappers = []any{}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[18].OneofWrappers = []any{
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[18].OneofWrappers = []any{}
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[19].OneofWrappers = []any{
 		(*WatchResponse_Json)(nil),
 		(*WatchResponse_Lost)(nil),
 		(*WatchResponse_Subscribed)(nil),
 	}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[30].OneofWrappers = []any{
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[31].OneofWrappers = []any{
 		(*MitigateRequest_Process)(nil),
 		(*MitigateRequest_Binary)(nil),
 		(*MitigateRequest_Cgroup)(nil),
@@ -3119,7 +3200,7 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ebpfguard_v1alpha1_guard_proto_rawDesc), len(file_ebpfguard_v1alpha1_guard_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   36,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
