@@ -78,13 +78,10 @@ and not if NO_COLOR is set.`,
 	outputFlag(f, &format, "the `format`: text or json", outputText, outputJSON)
 	f.Uint64Var(&after, "after", 0, "begin after the alert with this `number`, its sequence in JSON")
 	f.IntVarP(&most, "number", "n", 0, "stop after this `number` of alerts; 0 for never")
-	for flag, words := range map[string][]string{
-		"operation": operationNames(), "verdict": {"audit", "deny", "kill"},
-		"severity": {"none", "info", "low", "medium", "high", "critical"},
-	} {
-		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
-	}
-	_ = cmd.RegisterFlagCompletionFunc("policy", daemon.complete(namesOf()))
+	completeList(cmd, "operation", fixed(operationNames()))
+	completeList(cmd, "verdict", fixed([]string{"audit", "deny", "kill"}))
+	completeList(cmd, "severity", fixed([]string{"none", "info", "low", "medium", "high", "critical"}))
+	completeList(cmd, "policy", daemon.complete(namesOf()))
 	return cmd
 }
 

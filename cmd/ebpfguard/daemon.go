@@ -70,6 +70,7 @@ alerts. SIGTERM and SIGINT end the daemon.
 	f.SortFlags = false
 	f.StringVar(&file, "config", "", "read the configuration from `FILE` (default "+config.DefaultFile+", if it exists)")
 	f.AddFlagSet(flags)
+	completeNames(cmd, "group", "/etc/group")
 	f.BoolVar(&options.ReplacePins, "replace-pins", false, "replace pins that are damaged, of a newer version or not of ebpfguard")
 	f.StringVar(&options.ReadyFile, "ready-file", "", "create `FILE` when everything is in force, and remove it at the end")
 	return cmd

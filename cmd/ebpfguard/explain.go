@@ -78,12 +78,8 @@ that the kernel may choose.`,
 	flags.files.add(cmd, "read policies from")
 	f := cmd.Flags()
 	f.SortFlags = false
-	var names []string
-	for _, o := range policy.Operations() {
-		names = append(names, string(o))
-	}
-	f.StringVar(&flags.operation, "operation", "", "the `operation`: "+strings.Join(names, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("operation", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	f.StringVar(&flags.operation, "operation", "", "the `operation`: "+strings.Join(operationNames(), ", "))
+	completeWords(cmd, "operation", operationNames())
 	outputFlag(f, &flags.output, "the `format`: text or json", outputText, outputJSON)
 	addDescription(cmd, policy.ProcessFlags())
 	addDescription(cmd, policy.ObjectFlags())

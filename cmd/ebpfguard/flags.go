@@ -32,7 +32,7 @@ func explainFlag(_ *cobra.Command, err error) error {
 	case "duration":
 		what = "write numbers with units, such as 500ms, 90s, 10m or 2h"
 	}
-	if words := strings.Split(invalid.GetFlag().Value.Type(), "|"); len(words) > 1 {
+	if words := choices(invalid.GetFlag()); words != nil {
 		last := len(words) - 1
 		what = fmt.Sprintf("choose %s or %s", strings.Join(words[:last], ", "), words[last])
 	}

@@ -129,6 +129,7 @@ Exit codes:
 		}
 	}
 	root.AddCommand(newCompletionCommand(), newManCommand())
+	completeChoices(root)
 	markReached(root)
 	return root
 }

@@ -93,7 +93,8 @@ matches now, a warning on the standard error says so.`,
 	}
 	daemon.add(cmd)
 	flags.add(cmd)
-	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(profileNames(), cobra.ShellCompDirectiveNoFileComp))
+	completeWords(cmd, "profile", profileNames())
+	completeNames(cmd, "user", "/etc/passwd")
 	cmd.AddCommand(newMitigateListCommand(&daemon), newMitigateLiftCommand(&daemon))
 	return cmd
 }
