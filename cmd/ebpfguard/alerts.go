@@ -31,13 +31,14 @@ only; with --after it begins with those that came after an alert, of the last
 1,024.
 
 Of the values of one flag one must match; different flags must all match. If
-alerts come faster than this command can print them, it loses some and says so on
-the standard error. The daemon still counts them and writes them to its outputs.
-docs/alerts.md lists the keys of the JSON. There is colour on a terminal only,
-and not if NO_COLOR is set.`,
+alerts come faster than this command can print them, it loses some and says so
+on the standard error. The daemon still counts them and writes them to its
+outputs. docs/alerts.md lists the keys of the JSON. There is colour on a
+terminal only, and not if NO_COLOR is set.`,
 		Example: `  ebpfguard alerts
   ebpfguard alerts --verdict deny,kill --severity high,critical
-  ebpfguard alerts --operation socket_connect --binary '/usr/bin/*' --policy 'web-*'
+  ebpfguard alerts --operation socket_connect --binary '/usr/bin/*' \
+      --policy 'web-*'
   ebpfguard alerts -o json | jq -r '.process.binary'
 
   # Wait for the next denial

@@ -32,13 +32,13 @@ func newApplyCommand() *cobra.Command {
 
 The change happens at once: every operation is judged by the old policies or by
 the new ones. If anything is wrong, nothing changes. Applied policies stay in
-force when the daemon or the machine restarts, until you delete them. To change a
-policy of the policy directory, change its file.
+force when the daemon or the machine restarts, until you delete them. To change
+a policy of the policy directory, change its file.
 
 Policies that would lock you out are refused: by which the command ebpfguard,
 systemctl, a login, your shell or the daemon would be refused what they need.
---confirm applies them for a while: unless you run 'ebpfguard confirm' in time, the
-kernel takes the change back, even if no daemon runs then.
+--confirm applies them for a while: unless you run 'ebpfguard confirm' in time,
+the kernel takes the change back, even if no daemon runs then.
 
 A directory stands for its *.yaml and *.yml files, - for the standard input.`,
 		Example: `  # What would change? Then change it.

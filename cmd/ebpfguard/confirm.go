@@ -21,9 +21,9 @@ func newConfirmCommand() *cobra.Command {
 		Short: "Keep what was applied with --confirm, before it is taken back",
 		Long: `Keep what was applied with --confirm, before it is taken back.
 
-'ebpfguard apply --confirm 2m' puts policies in force for two minutes. Unless you
-confirm them in time, the policies that were there before are in force again after
-that. If the daemon starts again before, it takes the change back.`,
+'ebpfguard apply --confirm 2m' puts policies in force for two minutes. Unless
+you confirm them in time, the policies that were there before are in force again
+after that. If the daemon starts again before, it takes the change back.`,
 		Example: `  ebpfguard apply ssh.yaml --confirm 2m
   ebpfguard confirm
 

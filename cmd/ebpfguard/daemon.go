@@ -46,10 +46,12 @@ alerts. SIGTERM and SIGINT end the daemon.
   sudo ebpfguard daemon --config /etc/ebpfguard/config.yaml
 
   # By hand; leaves nothing behind
-  sudo ebpfguard daemon --policies $PWD/policies --pins= --state= --socket /run/guard.sock
+  sudo ebpfguard daemon --policies $PWD/policies --pins= --state= \
+      --socket /run/guard.sock
 
-  # Write alerts to a file of at most 100 MiB, and denials to journald as well
-  sudo ebpfguard daemon --outputs '{type: file, path: /var/log/alerts.json, max_bytes: 100MiB, keep: 3}' \
+  # Write alerts to a file of at most 1 MiB, and denials to journald too
+  sudo ebpfguard daemon \
+      --outputs '{type: file, path: /var/log/alerts, max_bytes: 1MiB}' \
       --outputs '{type: journald, filter: {verdicts: [deny, kill]}}'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

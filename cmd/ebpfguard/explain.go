@@ -47,25 +47,35 @@ paths as the process sees them, without symbolic links (/usr/bin/bash and not
 /bin/bash). To bind, the address 0.0.0.0 or :: and port 0 stand for every value
 that the kernel may choose.`,
 		Example: `  # May cat read the password hashes? And by another name of the file?
-  ebpfguard explain policies/ --operation file_open --binary /usr/bin/cat --path /etc/shadow
-  ebpfguard explain policies/ --operation file_open --path /tmp/link --alias /etc/shadow --access read,write
+  ebpfguard explain policies/ --operation file_open \
+      --binary /usr/bin/cat --path /etc/shadow
+  ebpfguard explain policies/ --operation file_open --path /tmp/link \
+      --alias /etc/shadow --access read,write
 
-  # May a web server start a shell, or something that an exploit left in memory?
-  ebpfguard explain policies/ --operation bprm_check_security --binary /usr/sbin/nginx --path /usr/bin/dash
-  ebpfguard explain policies/ --operation bprm_check_security --binary /usr/sbin/nginx --fileless
+  # May a web server start a shell, or what an exploit left in memory?
+  ebpfguard explain policies/ --operation bprm_check_security \
+      --binary /usr/sbin/nginx --path /usr/bin/dash
+  ebpfguard explain policies/ --operation bprm_check_security \
+      --binary /usr/sbin/nginx --fileless
 
   # May mount put a file system there that allows set-user-ID programs?
-  ebpfguard explain policies/ --operation sb_mount --source /dev/sdb1 --target /media/stick --type vfat --flags new,rw,nodev
+  ebpfguard explain policies/ --operation sb_mount --source /dev/sdb1 \
+      --target /media/stick --type vfat --flags new,rw,nodev
 
   # May a process that nginx started become root?
-  ebpfguard explain policies/ --operation task_fix_setuid --ancestor /usr/sbin/nginx --uid www-data --to-uid root
+  ebpfguard explain policies/ --operation task_fix_setuid \
+      --ancestor /usr/sbin/nginx --uid www-data --to-uid root
 
-  # May sshd listen on port 22 of every address, with one socket for IPv6 and IPv4?
-  ebpfguard explain policies/ --operation socket_bind --binary /usr/sbin/sshd --address :: --dual-stack --port 22
+  # May sshd listen on port 22 of every address, for IPv6 and IPv4?
+  ebpfguard explain policies/ --operation socket_bind \
+      --binary /usr/sbin/sshd --address :: --dual-stack --port 22
 
-  # May a script connect there? In JSON. And a process that cannot be identified?
-  ebpfguard explain policies/ --operation socket_connect --binary /usr/bin/python3.11 --script /usr/bin/cloud-init --address 169.254.169.254 --port 80 -o json
-  ebpfguard explain policies/ --operation socket_connect --unknown --address 10.0.0.1 --port 53 --protocol udp
+  # May a script connect there? In JSON. And an unknown process?
+  ebpfguard explain policies/ --operation socket_connect -o json \
+      --binary /usr/bin/python3.11 --script /usr/bin/cloud-init \
+      --address 169.254.169.254 --port 80
+  ebpfguard explain policies/ --operation socket_connect --unknown \
+      --address 10.0.0.1 --port 53 --protocol udp
 
   # What does the running daemon forbid process 4711? May it read this?
   ebpfguard explain --pid 4711

@@ -74,7 +74,7 @@ func newRootCommand() *cobra.Command {
 
 Exit codes:
   0  done, also when explain found a denial or validate printed warnings
-  1  failed: for example a policy is wrong, or this kernel cannot enforce it
+  1  failed: for example a policy is wrong, or the kernel cannot enforce it
   2  wrong usage
   3  status: no daemon runs
  78  the configuration of the daemon is wrong`,
@@ -129,6 +129,8 @@ Exit codes:
 		}
 	}
 	root.AddCommand(newCompletionCommand(), newManCommand())
+	// A terminal has 80 columns.
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 80 "))
 	completeChoices(root)
 	markReached(root)
 	return root

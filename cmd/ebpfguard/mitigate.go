@@ -39,35 +39,40 @@ func newMitigateCommand() *cobra.Command {
 	var daemon remote
 	var flags mitigateFlags
 	cmd := &cobra.Command{
-		Use:   "mitigate --pid N|--binary PATH|--cgroup PATH|--user NAME|--everyone --profile PROFILE|FILE --ttl DURATION",
+		Use:   "mitigate --pid N --profile PROFILE|FILE --ttl DURATION",
 		Short: "Forbid something for a limited time, at once",
 		Long: `Forbid something for a limited time, at once.
 
-The kernel ends the mitigation on time, even if no daemon runs then. --pid stands
-for this process and all processes that it started or will start, and not for
-another process that gets its number later. The profiles:
+The kernel ends the mitigation on time, even if no daemon runs then. Name the
+processes by one of --pid, --binary, --cgroup, --user or --everyone. --pid
+stands for this process and all processes that it started or will start, and not
+for another process that gets its number later. The profiles:
 
-  no-network          forbids to bind, to connect and to send to an address;
-                      sockets that are open already can no longer send, receive
-                      or accept
-  no-new-connections  the same, but sockets that are open already keep working
-  read-only           forbids to write, change, create, rename and remove files
+  no-network          forbids to bind, to connect and to send to an
+                      address; sockets that are open already can no
+                      longer send, receive or accept
+  no-new-connections  the same, but open sockets keep working
+  read-only           forbids to write, change, create, rename and
+                      remove files
   no-exec             forbids to start programs
-  kill                kills the processes now, and again when they do anything
-                      that is judged
+  kill                kills the processes now, and again when they do
+                      anything that is judged
 
-In place of a profile, FILE is a policy without a subject, whose rules forbid it.
+In place of a profile, FILE is a policy without a subject, whose rules forbid
+it.
 
 A mitigation may match nothing yet. If there is no such file, or no process that
 matches now, a warning on the standard error says so.`,
 		Example: `  # No network for process 4711 and all that it started
   ebpfguard mitigate --pid 4711 --profile no-network --ttl 10m
 
-  # Kill the process of an alert, and no other process that has its number by now
-  ebpfguard mitigate --pid 4711 --start 81234567890 --profile kill --ttl 1h --message "INC-1234"
+  # Kill the process of an alert, and none that has its number by now
+  ebpfguard mitigate --pid 4711 --start 81234567890 --profile kill \
+      --ttl 1h --message "INC-1234"
 
   # What would it forbid? Only report it
-  ebpfguard mitigate --cgroup /system.slice/nginx.service --profile no-exec --ttl 30m --audit
+  ebpfguard mitigate --cgroup /system.slice/nginx.service \
+      --profile no-exec --ttl 30m --audit
 
   # See how long it lasts, then end it
   ebpfguard mitigate list

@@ -42,9 +42,9 @@ others cost nothing. If this kernel cannot enforce all of the policies, it
 refuses them; with --allow-gaps it prints what is not covered and enforces the
 rest. "ebpfguard check" shows what this kernel covers.
 
-SIGHUP reads the policies again and reopens the files of alerts. The new policies
-replace the old ones at once; if anything is wrong with them, the old ones stay
-in force.
+SIGHUP reads the policies again and reopens the files of alerts. The new
+policies replace the old ones at once; if anything is wrong with them, the old
+ones stay in force.
 
 ` + registry.Help(),
 		Example: `  # Enforce, and see what is refused
@@ -54,7 +54,8 @@ in force.
   sudo ebpfguard run policies/ --audit
 
   # For scripts: wait for /run/ready, then read alerts from a file
-  sudo ebpfguard run ssh.yaml --ready-file /run/ready --alerts /var/log/alerts.json`,
+  sudo ebpfguard run ssh.yaml --ready-file /run/ready \
+      --alerts /var/log/alerts.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if flags.files, err = flags.files.and(args); err != nil {

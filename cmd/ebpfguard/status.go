@@ -21,10 +21,10 @@ func newStatusCommand() *cobra.Command {
 		Short: "Show whether all is well, what is in force and what was decided",
 		Long: `Show whether all is well, what is in force and what was decided.
 
-The first line begins with ENFORCING, with STARTING while the daemon starts, with
-DEGRADED if something needs attention, or with NOT RUNNING. The next lines then
-say what it is and what to do. What does not fit a terminal of 24 lines of 80
-columns is left out, and the last line says so; --all prints everything.
+The first line begins with ENFORCING, with STARTING while the daemon starts,
+with DEGRADED if something needs attention, or with NOT RUNNING. The next lines
+then say what it is and what to do. What does not fit a terminal of 24 lines of
+80 columns is left out, and the last line says so; --all prints everything.
 
 The counters begin when enforcement begins, and outlive the daemon. An operation
 is ALLOWED by an allow pattern, AUDITED or DENIED by a deny pattern. DENIED
@@ -36,8 +36,8 @@ or killed since its policy last changed.
 LOST alerts did not fit into the kernel's buffer. LIMITED alerts exceeded the
 limit of their rule. The operations were decided in both cases.
 
-The exit code is 0 if the daemon is enforcing, 1 if it is starting or degraded, or
-does not answer, and 3 if none runs.`,
+The exit code is 0 if the daemon is enforcing, 1 if it is starting or degraded,
+or does not answer, and 3 if none runs.`,
 		Example: `  ebpfguard status
   ebpfguard status --all | less
   ebpfguard status >/dev/null || echo "not all is well"

@@ -23,8 +23,8 @@ func newTopCommand() *cobra.Command {
 		Long: `Watch decisions live: how many operations per second the rules decide, what is
 denied, which rules decide most, and which alerts are lost.
 
-It fits a terminal of 80 columns and 24 lines; a larger one shows more rules. The
-key p pauses and continues, q quits. With --once, or if the output is not a
+It fits a terminal of 80 columns and 24 lines; a larger one shows more rules.
+The key p pauses and continues, q quits. With --once, or if the output is not a
 terminal, it prints one frame as text after one interval.
 
 What no pattern matches is allowed and not counted, as in

@@ -26,13 +26,13 @@ func newValidateCommand() *cobra.Command {
 		Long: `Check policies without a kernel and without privileges.
 
 Prints how many policies and rules there are, how many addresses each file of
-addresses_from gave, and a warning for what is probably not meant: a rule that can
-have no effect, a directory that is named like a file, a path, program, control
-group, user or group that does not exist on this machine. Warnings do not change
-the exit code, since the policies may be for another machine. If anything is wrong,
-it prints each problem with its file, line and column to the standard error, and
-the exit code is 1. A directory stands for its *.yaml and *.yml files, - for the
-standard input.`,
+addresses_from gave, and a warning for what is probably not meant: a rule that
+can have no effect, a directory that is named like a file, a path, program,
+control group, user or group that does not exist on this machine. Warnings do
+not change the exit code, since the policies may be for another machine. If
+anything is wrong, it prints each problem with its file, line and column to the
+standard error, and the exit code is 1. A directory stands for its *.yaml and
+*.yml files, - for the standard input.`,
 		Example: `  ebpfguard validate /etc/ebpfguard/policies
   ebpfguard validate -f ssh.yaml -f web.yaml --output json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
