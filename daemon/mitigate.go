@@ -12,6 +12,7 @@ import (
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/daemon/mitigate"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -46,7 +47,7 @@ func (s *service) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*p
 	if !kills {
 		warning = mitigate.NoMatchWarning(p.Subject)
 	}
-	d.log.Warn("mitigation", "name", m.GetName(), "profile", m.GetProfile(), "subject", m.GetSubject(), "left", m.GetLeft().AsDuration(), "warning", warning)
+	d.log.Warn("mitigation", "name", m.GetName(), "profile", m.GetProfile(), "subject", m.GetSubject(), "left", duration.Rough(m.GetLeft().AsDuration()), "warning", warning)
 	if profile == "kill" && !request.GetAudit() {
 		killed, err := mitigate.Kill(p.Subject)
 		m.Killed = killed
@@ -69,10 +70,10 @@ func (s *service) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*p
 func (d *Daemon) putMitigation(ctx context.Context, p policy.Policy, profile string, request *pb.MitigateRequest) (*pb.Mitigation, error) {
 	ttl := request.GetTtl()
 	if ttl == nil {
-		return nil, rpc.Invalid("the request has no ttl; set one from %v to 30 days", shortestTTL)
+		return nil, rpc.Invalid("the request has no ttl; set one from %s to %s", duration.Text(shortestTTL), duration.Text(longestTTL))
 	}
 	if err := ttl.CheckValid(); err != nil || ttl.AsDuration() < shortestTTL || ttl.AsDuration() > longestTTL {
-		return nil, rpc.Invalid("a mitigation cannot last %v; choose from %v to 30 days", ttl.AsDuration(), shortestTTL)
+		return nil, rpc.Invalid("a mitigation cannot last %s; choose from %s to %s", duration.Text(ttl.AsDuration()), duration.Text(shortestTTL), duration.Text(longestTTL))
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -149,8 +149,8 @@ func TestMitigateErrors(t *testing.T) {
 		{&pb.MitigateRequest{Profile: 77, Ttl: minute(), Subject: everyone}, codes.InvalidArgument, "choose from no-network"},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute()}, codes.InvalidArgument, "names no subject"},
 		{&pb.MitigateRequest{Profile: noNetwork, Subject: everyone}, codes.InvalidArgument, "has no ttl"},
-		{&pb.MitigateRequest{Profile: noNetwork, Subject: everyone, Ttl: durationpb.New(time.Millisecond)}, codes.InvalidArgument, "choose from 1s to 30 days"},
-		{&pb.MitigateRequest{Profile: noNetwork, Subject: everyone, Ttl: durationpb.New(31 * 24 * time.Hour)}, codes.InvalidArgument, "choose from 1s"},
+		{&pb.MitigateRequest{Profile: noNetwork, Subject: everyone, Ttl: durationpb.New(time.Millisecond)}, codes.InvalidArgument, "a mitigation cannot last 1ms; choose from 1s to 30d"},
+		{&pb.MitigateRequest{Profile: noNetwork, Subject: everyone, Ttl: durationpb.New(100 * 24 * time.Hour)}, codes.InvalidArgument, "a mitigation cannot last 100d; choose from 1s to 30d"},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: forProcess(1)}, codes.InvalidArgument, "process 1 ("},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: forProcess(os.Getpid())}, codes.InvalidArgument, "is the daemon"},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: forProcess(1 << 22)}, codes.NotFound, "no process 4194304"},
@@ -161,13 +161,17 @@ func TestMitigateErrors(t *testing.T) {
 		{&pb.MitigateRequest{Profile: noExec, Ttl: minute(), Subject: &pb.MitigateRequest_User{User: fmt.Sprint(os.Getuid())}}, codes.InvalidArgument, "includes process"},
 		{&pb.MitigateRequest{Profile: kill, Ttl: minute(), Subject: &pb.MitigateRequest_Binary{Binary: "/"}}, codes.InvalidArgument, "includes process"},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: &pb.MitigateRequest_Binary{Binary: "relative"}}, codes.InvalidArgument, "relative"},
-		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: &pb.MitigateRequest_User{User: "no such user"}}, codes.InvalidArgument, "no such user"},
+		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: &pb.MitigateRequest_User{User: "no such user"}}, codes.InvalidArgument, `there is no user "no such user"; 'getent passwd' lists them, or write a number`},
 		{&pb.MitigateRequest{Profile: noNetwork, Ttl: minute(), Subject: own, Name: "Upper"}, codes.InvalidArgument, "no policy name"},
 		{&pb.MitigateRequest{Yaml: bind("x", 1), Ttl: minute(), Subject: own}, codes.InvalidArgument, "request:5:12: the policy has a subject"},
 		{&pb.MitigateRequest{Yaml: strings.Replace(bind("x", 70000), "  subject: {}\n", "", 1), Ttl: minute(), Subject: own}, codes.InvalidArgument, "port 70000"},
+		{&pb.MitigateRequest{Yaml: "# a comment\n\n\n" + strings.Replace(bind("x", 70000), "  subject: {}\n", "", 1), File: "my.yaml", Ttl: minute(), Subject: own}, codes.InvalidArgument, "my.yaml:10:20: "},
 	} {
 		_, err := i.Mitigate(t.Context(), tt.request)
 		wantStatus(t, err, tt.code, tt.want)
+		if err != nil && strings.Contains(err.Error(), `policy "mitigation"`) {
+			t.Errorf("%v: who asks for a mitigation has written no policy of this name", err)
+		}
 	}
 	// The guard knows programs as files, so other names are no way around that.
 	program, err := os.Executable()

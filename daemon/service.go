@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -25,16 +26,9 @@ type service struct {
 
 // Apply implements [pb.GuardServiceServer].
 func (s *service) Apply(ctx context.Context, request *pb.ApplyRequest) (*pb.ApplyResponse, error) {
-	name := request.GetName()
-	if name == "" {
-		name = "request"
-	}
-	var set []policy.Policy
-	if !request.GetReplace() || strings.TrimSpace(request.GetYaml()) != "" { // nothing replaces all
-		var err error
-		if set, err = policy.Parse(name, []byte(request.GetYaml())); err != nil {
-			return nil, rpc.Invalid("%v", err)
-		}
+	set, err := read(request)
+	if err != nil {
+		return nil, rpc.Invalid("%v", err)
 	}
 	if err := checkPersistable(set); err != nil {
 		return nil, rpc.Invalid("%v", err)
@@ -72,6 +66,29 @@ func (s *service) Apply(ctx context.Context, request *pb.ApplyRequest) (*pb.Appl
 		response.Warnings = append(response.Warnings, w.String())
 	}
 	return response, nil
+}
+
+// read returns the policies of a request.
+func read(request *pb.ApplyRequest) ([]policy.Policy, error) {
+	files := request.GetFiles()
+	switch {
+	case len(files) > 0 && request.GetYaml() != "":
+		return nil, errors.New("the request has yaml and files; send one of them")
+	case len(files) == 0 && request.GetReplace() && strings.TrimSpace(request.GetYaml()) == "":
+		return nil, nil // nothing replaces all
+	case len(files) == 0:
+		files = []*pb.PolicyFile{{Name: request.GetName(), Yaml: request.GetYaml()}}
+	}
+	var set []policy.Policy
+	var errs []error
+	for _, file := range files {
+		policies, err := policy.Parse(cmp.Or(file.GetName(), "request"), []byte(file.GetYaml()))
+		set, errs = append(set, policies...), append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return set, policy.Validate(set) // those of two files may have the same name
 }
 
 // merge replaces policies by name, in their places, and adds the others.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,6 +70,30 @@ func TestApplyErrors(t *testing.T) {
 	ctx := t.Context()
 	_, err := i.Apply(ctx, &pb.ApplyRequest{Yaml: bind("x", 70000), Name: "mine.yaml"})
 	wantStatus(t, err, codes.InvalidArgument, "mine.yaml:8:20: ")
+	// Of several files each error names its own.
+	files := func(files ...string) []*pb.PolicyFile {
+		var list []*pb.PolicyFile
+		for n, yaml := range files {
+			list = append(list, &pb.PolicyFile{Name: fmt.Sprintf("/dir/%d.yaml", n), Yaml: yaml})
+		}
+		return list
+	}
+	_, err = i.Apply(ctx, &pb.ApplyRequest{Files: files(bind("x", 70000), bind("y", 1), "\n"+bind("z", 70001))})
+	wantStatus(t, err, codes.InvalidArgument, "/dir/0.yaml:8:20: ")
+	wantStatus(t, err, codes.InvalidArgument, "/dir/2.yaml:9:20: ")
+	_, err = i.Apply(ctx, &pb.ApplyRequest{Files: files(bind("x", 1), bind("x", 2))})
+	wantStatus(t, err, codes.InvalidArgument, "/dir/1.yaml:1:1: ")
+	_, err = i.Apply(ctx, &pb.ApplyRequest{Files: files(bind("x", 1)), Yaml: bind("y", 2)})
+	wantStatus(t, err, codes.InvalidArgument, "send one of them")
+	if _, err = i.Apply(ctx, &pb.ApplyRequest{Files: files(bind("a", 2), "# second\n"+bind("b", 3))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, p := i.d.owned().origin("b"); p.Source != "/dir/1.yaml:2:1" {
+		t.Errorf("b is of %s", p.Source)
+	}
+	if _, err = i.Delete(ctx, &pb.DeleteRequest{Names: []string{"b"}}); err != nil {
+		t.Fatal(err)
+	}
 	_, err = i.Apply(ctx, &pb.ApplyRequest{})
 	wantStatus(t, err, codes.InvalidArgument, "request:1:1: ")
 	_, err = i.Apply(ctx, &pb.ApplyRequest{Yaml: bind("f", 2)})

@@ -14,6 +14,7 @@ import (
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -97,7 +98,7 @@ func (d *Daemon) try(next sets, within time.Duration) error {
 	if err != nil {
 		return errors.Join(guardError(err), d.store.write(unconfirmedFile, nil))
 	}
-	d.log.Warn("the applied policies are in force until they are confirmed", "revision", d.revision, "left", within, "policies", names(next.applied))
+	d.log.Warn("the applied policies are in force until they are confirmed", "revision", d.revision, "left", duration.Text(within), "policies", names(next.applied))
 	d.notifyStatus()
 	return nil
 }
@@ -130,7 +131,7 @@ func (d *Daemon) checkTrial() error {
 		return nil
 	}
 	left := time.Duration(d.sets.trial.until - min(d.sets.trial.until, d.now()))
-	return status.Errorf(codes.FailedPrecondition, "a change waits to be confirmed for %v more; run 'ebpfguard confirm' to keep it, or 'ebpfguard confirm --rollback' to take it back", left.Round(time.Second))
+	return status.Errorf(codes.FailedPrecondition, "a change waits to be confirmed for %s more; run 'ebpfguard confirm' to keep it, or 'ebpfguard confirm --rollback' to take it back", duration.Rough(left))
 }
 
 // unconfirmed returns what the API tells of a trial; nil without one. The caller holds mu.
@@ -150,7 +151,7 @@ func checkConfirm(request *pb.ApplyRequest) (time.Duration, error) {
 	}
 	within := request.GetConfirmWithin().AsDuration()
 	if err := request.GetConfirmWithin().CheckValid(); err != nil || within < shortestConfirm || within > longestConfirm {
-		return 0, rpc.Invalid("a change cannot wait %v to be confirmed; choose from %v to %v", within, shortestConfirm, longestConfirm)
+		return 0, rpc.Invalid("a change cannot wait %s to be confirmed; choose from %s to %s", duration.Text(within), duration.Text(shortestConfirm), duration.Text(longestConfirm))
 	}
 	return within, nil
 }

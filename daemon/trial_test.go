@@ -74,7 +74,7 @@ func TestConfirm(t *testing.T) {
 	}
 	// Another change has to wait; files and mitigations need not.
 	_, err := i.Apply(ctx, &pb.ApplyRequest{Yaml: bind("x", 9)})
-	wantStatus(t, err, codes.FailedPrecondition, "waits to be confirmed for 1m0s more")
+	wantStatus(t, err, codes.FailedPrecondition, "waits to be confirmed for 1m more")
 	_, err = i.Delete(ctx, &pb.DeleteRequest{Names: []string{"a"}})
 	wantStatus(t, err, codes.FailedPrecondition, "waits to be confirmed")
 	w.write("f.yaml", bind("f", 5))
@@ -118,7 +118,7 @@ func TestConfirm(t *testing.T) {
 		t.Error("the file of the unconfirmed change is left")
 	}
 	_, err = i.Apply(ctx, &pb.ApplyRequest{Yaml: bind("x", 9), ConfirmWithin: durationpb.New(time.Millisecond)})
-	wantStatus(t, err, codes.InvalidArgument, "choose from 1s to 24h")
+	wantStatus(t, err, codes.InvalidArgument, "choose from 1s to 1d")
 }
 
 // TestLockoutByPolicy expects that policies that lock out are refused, wherever they come from.

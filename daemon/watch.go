@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 const (
@@ -40,7 +42,7 @@ func (d *Daemon) watch(ctx context.Context) error {
 			changed: func() { _ = d.reloadDirectory() }, // it becomes a problem
 			look:    d.pollDirectory,
 			lost: func(err error) {
-				d.problem(problemWatch, fmt.Errorf("the policy directory cannot be watched, so the daemon looks at it every %v: %w", pollInterval, err))
+				d.problem(problemWatch, fmt.Errorf("the policy directory cannot be watched, so the daemon looks at it every %s: %w", duration.Text(pollInterval), err))
 			},
 			found: func() { d.solved(problemWatch) },
 		}

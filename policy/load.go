@@ -31,9 +31,9 @@ func Load(paths ...string) ([]Policy, error) {
 	lists := lists{}
 	loaded := make(map[string]bool)
 	for _, path := range paths {
-		files, err := filesOf(path)
+		files, err := Files(path)
 		if err != nil {
-			errs = append(errs, err)
+			errs = append(errs, fmt.Errorf("load policies: %w", err))
 		}
 		for _, file := range files {
 			if loaded[filepath.Clean(file)] {
@@ -59,24 +59,25 @@ func Load(paths ...string) ([]Policy, error) {
 	return set, nil
 }
 
-// filesOf returns the policy files that a path stands for.
-func filesOf(path string) ([]string, error) {
+// Files returns the files that [Load] reads for a path: of a directory those that are named
+// *.yaml or *.yml, and otherwise the path itself.
+func Files(path string) ([]string, error) {
 	if path == "-" {
 		return []string{path}, nil
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fmt.Errorf("load policies: %w; check the path", err)
+		return nil, fmt.Errorf("%w; check the path", err)
 	}
 	if !info.IsDir() {
 		return []string{path}, nil
 	}
 	files, err := DirectoryFiles(path)
 	if err != nil {
-		return nil, fmt.Errorf("load policies: %w; check the permissions", err)
+		return nil, fmt.Errorf("%w; check the permissions", err)
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("load policies: %s holds no *.yaml, *.yml or *.json file; add one or name another directory", path)
+		return nil, fmt.Errorf("%s holds no *.yaml, *.yml or *.json file; add one or name another directory", path)
 	}
 	return files, nil
 }

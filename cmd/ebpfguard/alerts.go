@@ -31,13 +31,14 @@ only; with --after it begins with those that came after an alert, of the last
 1,024.
 
 Of the values of one flag one must match; different flags must all match. If
-alerts come faster than this command can print them, it loses some and says so on
-the standard error. The daemon still counts them and writes them to its outputs.
-docs/alerts.md lists the keys of the JSON. There is colour on a terminal only,
-and not if NO_COLOR is set.`,
+alerts come faster than this command can print them, it loses some and says so
+on the standard error. The daemon still counts them and writes them to its
+outputs. docs/alerts.md lists the keys of the JSON. There is colour on a
+terminal only, and not if NO_COLOR is set.`,
 		Example: `  ebpfguard alerts
   ebpfguard alerts --verdict deny,kill --severity high,critical
-  ebpfguard alerts --operation socket_connect --binary '/usr/bin/*' --policy 'web-*'
+  ebpfguard alerts --operation socket_connect --binary '/usr/bin/*' \
+      --policy 'web-*'
   ebpfguard alerts -o json | jq -r '.process.binary'
 
   # Wait for the next denial
@@ -78,13 +79,10 @@ and not if NO_COLOR is set.`,
 	outputFlag(f, &format, "the `format`: text or json", outputText, outputJSON)
 	f.Uint64Var(&after, "after", 0, "begin after the alert with this `number`, its sequence in JSON")
 	f.IntVarP(&most, "number", "n", 0, "stop after this `number` of alerts; 0 for never")
-	for flag, words := range map[string][]string{
-		"operation": operationNames(), "verdict": {"audit", "deny", "kill"},
-		"severity": {"none", "info", "low", "medium", "high", "critical"},
-	} {
-		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
-	}
-	_ = cmd.RegisterFlagCompletionFunc("policy", daemon.complete(namesOf()))
+	completeList(cmd, "operation", fixed(operationNames()))
+	completeList(cmd, "verdict", fixed([]string{"audit", "deny", "kill"}))
+	completeList(cmd, "severity", fixed([]string{"none", "info", "low", "medium", "high", "critical"}))
+	completeList(cmd, "policy", daemon.complete(namesOf()))
 	return cmd
 }
 

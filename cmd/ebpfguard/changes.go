@@ -27,7 +27,7 @@ func printChanges(w io.Writer, c *pb.Changes, dryRun bool) error {
 		names []string
 	}{{"added", c.GetAdded()}, {"changed", c.GetChanged()}, {"removed", c.GetRemoved()}} {
 		for _, name := range group.names {
-			fmt.Fprintf(&b, "%-9s %s\n", group.word, name)
+			fmt.Fprintf(&b, "%-9s %s\n", group.word, printable(name))
 		}
 	}
 	changed := len(c.GetAdded()) + len(c.GetChanged()) + len(c.GetRemoved())

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -165,7 +166,7 @@ func firstLine(s string) string {
 	return line
 }
 
-// wrap breaks the text into indented lines of about 80 characters. It breaks no
+// wrap breaks the text into indented lines of at most 80 characters. It breaks no
 // words: some are to be copied.
 func wrap(text string) string { return wrapFrom("", text) }
 
@@ -176,7 +177,7 @@ func wrapFrom(bullet, text string) string {
 	var lines []string
 	line := ""
 	for word := range strings.FieldsSeq(text) {
-		if line != "" && len(line)+1+len(word) > width {
+		if line != "" && utf8.RuneCountInString(indent+line+" "+word) > width {
 			lines = append(lines, indent+line)
 			indent, line = strings.Repeat(" ", len(indent)), word
 			continue

@@ -73,8 +73,8 @@ task_fix_setuid  yes       task_fix_setuid     yes             setuid(2)
 Not covered on this kernel, and why (docs/hooks.md):
 
 task_fix_setuid
-  - setgroups(2): this kernel has no LSM hook task_fix_setgroups; a kernel that is
-    newer than 6.0 has it
+  - setgroups(2): this kernel has no LSM hook task_fix_setgroups; a kernel that
+    is newer than 6.0 has it
 `
 	if diff := cmp.Diff(want, out.String()); diff != "" {
 		t.Error(diff)

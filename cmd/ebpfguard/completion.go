@@ -14,7 +14,8 @@ func newCompletionCommand() *cobra.Command {
 daemon for the names of policies. The packages install these scripts.`,
 		Example: `  # bash: for this shell, then for every shell
   source <(ebpfguard completion bash)
-  ebpfguard completion bash > /usr/share/bash-completion/completions/ebpfguard
+  ebpfguard completion bash \
+      > /usr/share/bash-completion/completions/ebpfguard
 
   ebpfguard completion zsh > /usr/share/zsh/vendor-completions/_ebpfguard
   ebpfguard completion fish > ~/.config/fish/completions/ebpfguard.fish`,

@@ -46,10 +46,12 @@ alerts. SIGTERM and SIGINT end the daemon.
   sudo ebpfguard daemon --config /etc/ebpfguard/config.yaml
 
   # By hand; leaves nothing behind
-  sudo ebpfguard daemon --policies $PWD/policies --pins= --state= --socket /run/guard.sock
+  sudo ebpfguard daemon --policies $PWD/policies --pins= --state= \
+      --socket /run/guard.sock
 
-  # Write alerts to a file of at most 100 MiB, and denials to journald as well
-  sudo ebpfguard daemon --outputs '{type: file, path: /var/log/alerts.json, max_bytes: 100MiB, keep: 3}' \
+  # Write alerts to a file of at most 1 MiB, and denials to journald too
+  sudo ebpfguard daemon \
+      --outputs '{type: file, path: /var/log/alerts, max_bytes: 1MiB}' \
       --outputs '{type: journald, filter: {verdicts: [deny, kill]}}'`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -70,6 +72,7 @@ alerts. SIGTERM and SIGINT end the daemon.
 	f.SortFlags = false
 	f.StringVar(&file, "config", "", "read the configuration from `FILE` (default "+config.DefaultFile+", if it exists)")
 	f.AddFlagSet(flags)
+	completeNames(cmd, "group", "/etc/group")
 	f.BoolVar(&options.ReplacePins, "replace-pins", false, "replace pins that are damaged, of a newer version or not of ebpfguard")
 	f.StringVar(&options.ReadyFile, "ready-file", "", "create `FILE` when everything is in force, and remove it at the end")
 	return cmd

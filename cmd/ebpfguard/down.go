@@ -18,10 +18,10 @@ func newDownCommand() *cobra.Command {
 		Short: "End enforcement that a daemon left pinned",
 		Long: `End enforcement that a daemon left pinned.
 
-Removes the pins, and so ends everything that they enforce, mitigations included.
-Stop the daemon first: while one runs, this command removes nothing. Without it
-enforcement goes on until the next boot. Applied policies come into force again
-when a daemon starts.`,
+Removes the pins, and so ends everything that they enforce, mitigations
+included. Stop the daemon first: while one runs, this command removes nothing.
+Without it enforcement goes on until the next boot. Applied policies come into
+force again when a daemon starts.`,
 		Example: `  # Stop the service, and enforcement with it
   sudo systemctl stop ebpfguard && sudo ebpfguard down
 

@@ -14,7 +14,7 @@ import (
 
 // explainFlags are the flags of explain.
 type explainFlags struct {
-	files     []string
+	files     policyFiles
 	operation string
 	output    output
 	pid       uint32
@@ -27,7 +27,7 @@ func newExplainCommand() *cobra.Command {
 	flags := explainFlags{output: outputText}
 	flags.users, flags.groups = policy.SystemNames()
 	cmd := &cobra.Command{
-		Use:   "explain [[-p] FILE|DIR ...]",
+		Use:   "explain [FILE|DIR|- ...]",
 		Short: "Tell which rule decides an operation, and why, without a kernel",
 		Long: `Tell which rule decides an operation, and why, without a kernel.
 
@@ -46,29 +46,40 @@ paths as the process sees them, without symbolic links (/usr/bin/bash and not
 /bin/bash). To bind, the address 0.0.0.0 or :: and port 0 stand for every value
 that the kernel may choose.`,
 		Example: `  # May cat read the password hashes? And by another name of the file?
-  ebpfguard explain -p policies/ --operation file_open --binary /usr/bin/cat --path /etc/shadow
-  ebpfguard explain -p policies/ --operation file_open --path /tmp/link --alias /etc/shadow --access read,write
+  ebpfguard explain policies/ --operation file_open \
+      --binary /usr/bin/cat --path /etc/shadow
+  ebpfguard explain policies/ --operation file_open --path /tmp/link \
+      --alias /etc/shadow --access read,write
 
-  # May a web server start a shell, or something that an exploit left in memory?
-  ebpfguard explain -p policies/ --operation bprm_check_security --binary /usr/sbin/nginx --path /usr/bin/dash
-  ebpfguard explain -p policies/ --operation bprm_check_security --binary /usr/sbin/nginx --fileless
+  # May a web server start a shell, or what an exploit left in memory?
+  ebpfguard explain policies/ --operation bprm_check_security \
+      --binary /usr/sbin/nginx --path /usr/bin/dash
+  ebpfguard explain policies/ --operation bprm_check_security \
+      --binary /usr/sbin/nginx --fileless
 
   # May mount put a file system there that allows set-user-ID programs?
-  ebpfguard explain -p policies/ --operation sb_mount --source /dev/sdb1 --target /media/stick --type vfat --flags new,rw,nodev
+  ebpfguard explain policies/ --operation sb_mount --source /dev/sdb1 \
+      --target /media/stick --type vfat --flags new,rw,nodev
 
   # May a process that nginx started become root?
-  ebpfguard explain -p policies/ --operation task_fix_setuid --ancestor /usr/sbin/nginx --uid www-data --to-uid root
+  ebpfguard explain policies/ --operation task_fix_setuid \
+      --ancestor /usr/sbin/nginx --uid www-data --to-uid root
 
-  # May sshd listen on port 22 of every address, with one socket for IPv6 and IPv4?
-  ebpfguard explain -p policies/ --operation socket_bind --binary /usr/sbin/sshd --address :: --dual-stack --port 22
+  # May sshd listen on port 22 of every address, for IPv6 and IPv4?
+  ebpfguard explain policies/ --operation socket_bind \
+      --binary /usr/sbin/sshd --address :: --dual-stack --port 22
 
-  # May a script connect there? In JSON. And a process that cannot be identified?
-  ebpfguard explain -p policies/ --operation socket_connect --binary /usr/bin/python3.11 --script /usr/bin/cloud-init --address 169.254.169.254 --port 80 -o json
-  ebpfguard explain -p policies/ --operation socket_connect --unknown --address 10.0.0.1 --port 53 --protocol udp
+  # May a script connect there? In JSON. And an unknown process?
+  ebpfguard explain policies/ --operation socket_connect -o json \
+      --binary /usr/bin/python3.11 --script /usr/bin/cloud-init \
+      --address 169.254.169.254 --port 80
+  ebpfguard explain policies/ --operation socket_connect --unknown \
+      --address 10.0.0.1 --port 53 --protocol udp
 
   # What do the policies in force forbid nginx? May it read this?
   ebpfguard explain --binary /usr/sbin/nginx --uid www-data
-  ebpfguard explain --binary /usr/sbin/nginx --uid www-data --operation file_open --path /etc/shadow
+  ebpfguard explain --binary /usr/sbin/nginx --uid www-data \
+      --operation file_open --path /etc/shadow
 
   # And process 4711?
   ebpfguard explain --pid 4711
@@ -78,15 +89,11 @@ that the kernel may choose.`,
 			return flags.explain(cmd)
 		},
 	}
-	policyFlag(cmd, &flags.files)
+	flags.files.add(cmd, "read policies from")
 	f := cmd.Flags()
 	f.SortFlags = false
-	var names []string
-	for _, o := range policy.Operations() {
-		names = append(names, string(o))
-	}
-	f.StringVar(&flags.operation, "operation", "", "the `operation`: "+strings.Join(names, ", "))
-	_ = cmd.RegisterFlagCompletionFunc("operation", cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+	f.StringVar(&flags.operation, "operation", "", "the `operation`: "+strings.Join(operationNames(), ", "))
+	completeWords(cmd, "operation", operationNames())
 	outputFlag(f, &flags.output, "the `format`: text or json", outputText, outputJSON)
 	addDescription(cmd, policy.ProcessFlags())
 	addDescription(cmd, policy.ObjectFlags())
@@ -106,7 +113,7 @@ func (f *explainFlags) explain(cmd *cobra.Command) error {
 	w, given := cmd.OutOrStdout(), cmd.Flags()
 	running, described, about := given.Changed("pid"), givenOf(given, policy.ProcessFlags()), givenOf(given, policy.ObjectFlags())
 	if len(f.files) == 0 && !running && f.operation == "" && len(described)+len(about) == 0 {
-		return usagef("nothing is asked; name policies with -p, or ask about those in force: describe a process or an operation")
+		return usagef("nothing is asked; name policies, or ask about those in force: describe a process or an operation")
 	}
 	var operation policy.Operation
 	if f.operation != "" {

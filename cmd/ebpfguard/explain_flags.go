@@ -27,8 +27,15 @@ func addDescription(cmd *cobra.Command, flags []*policy.Flag) {
 		default:
 			f.String(flag.Name, flag.Default, flag.Usage)
 		}
-		if flag.Words != nil {
-			_ = cmd.RegisterFlagCompletionFunc(flag.Name, cobra.FixedCompletions(flag.Words, cobra.ShellCompDirectiveNoFileComp))
+		switch {
+		case flag.Words != nil && flag.Form == policy.FlagList:
+			completeList(cmd, flag.Name, fixed(flag.Words))
+		case flag.Words != nil:
+			completeWords(cmd, flag.Name, flag.Words)
+		case strings.HasSuffix(flag.Name, "uid"):
+			completeNames(cmd, flag.Name, "/etc/passwd")
+		case strings.HasSuffix(flag.Name, "gid"):
+			completeNames(cmd, flag.Name, "/etc/group")
 		}
 	}
 }

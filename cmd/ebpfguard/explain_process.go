@@ -14,6 +14,7 @@ import (
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/daemon/explain"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -136,9 +137,9 @@ func describePolicy(b *strings.Builder, p *pb.Policy) {
 		where += " " + printable(p.Source)
 	}
 	if p.Mitigation != nil {
-		where += ", ends in " + span(p.Mitigation.Left.AsDuration())
+		where += ", ends in " + duration.Rough(p.Mitigation.Left.AsDuration())
 	}
-	fmt.Fprintf(b, "\n%s (%s, %s)\n", p.Name, p.Mode, where)
+	fmt.Fprintf(b, "\n%s (%s, %s)\n", printable(p.Name), p.Mode, where)
 	set, err := policy.Parse(p.Name, []byte(p.Yaml))
 	for i, counters := range p.Rules {
 		hits := many(counters.Hits, "hit", "hits")

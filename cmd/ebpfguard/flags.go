@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 // explainFlag says what is wrong with a flag in words for its user: pflag repeats what the
@@ -30,20 +32,20 @@ func explainFlag(_ *cobra.Command, err error) error {
 	case "duration":
 		what = "write numbers with units, such as 500ms, 90s, 10m or 2h"
 	}
-	if words := strings.Split(invalid.GetFlag().Value.Type(), "|"); len(words) > 1 {
+	if words := choices(invalid.GetFlag()); words != nil {
 		last := len(words) - 1
 		what = fmt.Sprintf("choose %s or %s", strings.Join(words[:last], ", "), words[last])
 	}
 	return usagef("--%s %q: %s", invalid.GetFlag().Name, invalid.GetValue(), what)
 }
 
-// duration is the value of a flag that may be some days.
-type duration time.Duration
+// lasting is the value of a flag that may be some days.
+type lasting time.Duration
 
 var days = regexp.MustCompile(`^(\d{1,5})d(.*)$`)
 
 // Set implements pflag.Value.
-func (d *duration) Set(s string) error {
+func (d *lasting) Set(s string) error {
 	var whole time.Duration
 	rest := s
 	if m := days.FindStringSubmatch(s); m != nil {
@@ -60,17 +62,17 @@ func (d *duration) Set(s string) error {
 		}
 		whole += part
 	}
-	*d = duration(whole)
+	*d = lasting(whole)
 	return nil
 }
 
 // String implements pflag.Value.
-func (d *duration) String() string {
+func (d *lasting) String() string {
 	if *d == 0 {
 		return ""
 	}
-	return time.Duration(*d).String()
+	return duration.Text(time.Duration(*d))
 }
 
 // Type implements pflag.Value.
-func (d *duration) Type() string { return "days" }
+func (d *lasting) Type() string { return "days" }

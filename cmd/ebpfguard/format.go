@@ -6,17 +6,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 )
 
 // table prints columns, two spaces apart. The columns of numbers are aligned to
-// the right; the first row is the heading.
+// the right; the first row is the heading. No cell can begin a line of its own, or
+// steer the terminal.
 func table(w io.Writer, numbers []int, rows ...[]string) error {
 	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
+			cell = printable(cell)
+			row[i] = cell
 			if i == len(widths) {
 				widths = append(widths, 0)
 			}
@@ -68,28 +70,6 @@ func many[T uint32 | uint64 | int](n T, one, more string) string {
 	return number(n) + " " + more
 }
 
-// span writes a duration in its two greatest units.
-func span(d time.Duration) string {
-	d = max(d, 0).Round(time.Second)
-	s := int(d.Seconds())
-	switch {
-	case s < 60:
-		return fmt.Sprintf("%ds", s)
-	case s < 3600:
-		return twoUnits(s/60, "m", s%60, "s")
-	case s < 86400:
-		return twoUnits(s/3600, "h", s%3600/60, "m")
-	}
-	return twoUnits(s/86400, "d", s%86400/3600, "h")
-}
-
-func twoUnits(a int, first string, b int, second string) string {
-	if b == 0 {
-		return fmt.Sprintf("%d%s", a, first)
-	}
-	return fmt.Sprintf("%d%s %d%s", a, first, b, second)
-}
-
 // size writes a number of bytes.
 func size(n uint64) string {
 	if n < 1<<20 {
@@ -107,6 +87,15 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// printableLines is printable for a text of several lines.
+func printableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, line := range lines {
+		lines[i] = printable(line)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // truncate shortens text to a width, and says so.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 func newGetCommand() *cobra.Command {
@@ -97,7 +98,7 @@ func printPolicies(w io.Writer, policies []*pb.Policy, format output) error {
 		return nil
 	}
 	if len(policies) == 0 {
-		_, err := fmt.Fprintln(w, "no policies are in force; add one with 'ebpfguard apply -f FILE'")
+		_, err := fmt.Fprintln(w, "no policies are in force; add one with 'ebpfguard apply FILE'")
 		return err
 	}
 	rows := [][]string{{"NAME", "MODE", "ORIGIN", "RULES", "HITS"}}
@@ -117,9 +118,9 @@ func printPolicies(w io.Writer, policies []*pb.Policy, format output) error {
 		if format == "wide" {
 			ends := "-"
 			if p.Mitigation != nil {
-				ends = span(p.Mitigation.Left.AsDuration())
+				ends = duration.Rough(p.Mitigation.Left.AsDuration())
 			}
-			row = append(row, number(lost), number(limited), strings.Join(operations, ","), ends, cmp.Or(printable(p.Source), "-"))
+			row = append(row, number(lost), number(limited), strings.Join(operations, ","), ends, cmp.Or(p.Source, "-"))
 		}
 		rows = append(rows, row)
 	}

@@ -139,9 +139,13 @@ func (g *guardServer) commit(c *pb.Changes, next []*pb.Policy, dryRun bool) *pb.
 func (g *guardServer) Apply(_ context.Context, r *pb.ApplyRequest) (*pb.ApplyResponse, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	set, err := policy.Parse(r.Name, []byte(r.Yaml))
-	if err != nil {
-		return nil, status.Error(codes.InvalidArgument, err.Error())
+	var set []policy.Policy
+	for _, file := range r.Files {
+		policies, err := policy.Parse(file.Name, []byte(file.Yaml))
+		if err != nil {
+			return nil, status.Error(codes.InvalidArgument, err.Error())
+		}
+		set = append(set, policies...)
 	}
 	changes := &pb.Changes{}
 	var next []*pb.Policy

@@ -41,16 +41,21 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return exitDone
 	case errors.Is(err, errReported):
-		return exitFailed
+		return exitCode(command, err)
 	case errors.As(err, &usage), !reached(command):
 		fmt.Fprintf(stderr, "ebpfguard: %v\nrun '%s --help' for usage\n", err, command.CommandPath())
 		return exitUsage
 	}
-	text := fmt.Sprintf("ebpfguard: %v\n", err)
+	text := fmt.Sprintf("ebpfguard: %s\n", printableLines(err.Error()))
 	if writesToJournal(stderr) {
 		text = withPriority(priorityError, text)
 	}
 	fmt.Fprint(stderr, text)
+	return exitCode(command, err)
+}
+
+// exitCode returns the exit code of a command that failed.
+func exitCode(command *cobra.Command, err error) int {
 	var configuration *configError
 	switch {
 	case errors.As(err, &configuration):
@@ -69,7 +74,7 @@ func newRootCommand() *cobra.Command {
 
 Exit codes:
   0  done, also when explain found a denial or validate printed warnings
-  1  failed: for example a policy is wrong, or this kernel cannot enforce it
+  1  failed: for example a policy is wrong, or the kernel cannot enforce it
   2  wrong usage
   3  status: no daemon runs
  78  the configuration of the daemon is wrong`,
@@ -125,6 +130,9 @@ Exit codes:
 		}
 	}
 	root.AddCommand(newCompletionCommand(), newManCommand())
+	// A terminal has 80 columns.
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 80 "))
+	completeChoices(root)
 	markReached(root)
 	return root
 }

@@ -65,7 +65,7 @@ func manPage(cmd *cobra.Command) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".TH %q 1 \"\" \"ebpfguard\" \"ebpfguard\"\n", strings.ToUpper(manName(cmd)))
 	// A name that is broken at a line's end cannot be copied, and most names here are long.
-	b.WriteString(".nh\n")
+	b.WriteString(".nh\n.ad l\n")
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(manName(cmd)), roff(cmd.Short))
 	fmt.Fprintf(&b, ".SH SYNOPSIS\n%s\n", roff(cmd.UseLine()))
 	if len(manCommands(cmd)) > 0 {
@@ -75,14 +75,13 @@ func manPage(cmd *cobra.Command) string {
 		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", roff(c.Name()), roff(c.Short))
 	}
 	if cmd.Long != "" {
-		// As written: it has lists and tables.
-		fmt.Fprintf(&b, ".SH DESCRIPTION\n.nf\n%s\n.fi\n", roff(cmd.Long))
+		b.WriteString(".SH DESCRIPTION\n" + manText(cmd.Long))
 	}
 	b.WriteString(".SH OPTIONS\n")
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { b.WriteString(manFlag(f)) })
 	cmd.InheritedFlags().VisitAll(func(f *pflag.Flag) { b.WriteString(manFlag(f)) })
 	if cmd.Example != "" {
-		fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", roff(cmd.Example))
+		fmt.Fprintf(&b, ".SH EXAMPLES\n.nf\n%s\n.fi\n", roff(atMargin(cmd.Example)))
 	}
 	var also []string
 	if cmd.HasParent() {
@@ -93,6 +92,25 @@ func manPage(cmd *cobra.Command) string {
 	}
 	fmt.Fprintf(&b, ".SH SEE ALSO\n%s\n", strings.Join(also, ",\n"))
 	return b.String()
+}
+
+// manText returns text whose paragraphs are filled; what has lines that are moved in, such as a list,
+// stays as it is written.
+func manText(text string) string {
+	var b strings.Builder
+	for block := range strings.SplitSeq(text, "\n\n") {
+		if strings.HasPrefix(block, " ") || strings.Contains(block, "\n ") {
+			fmt.Fprintf(&b, ".PP\n.nf\n%s\n.fi\n", roff(atMargin(block)))
+		} else {
+			fmt.Fprintf(&b, ".PP\n%s\n", roff(block))
+		}
+	}
+	return b.String()
+}
+
+// atMargin returns text whose lines are moved in by two blanks less: man has a margin of its own.
+func atMargin(text string) string {
+	return strings.ReplaceAll(strings.TrimPrefix(text, "  "), "\n  ", "\n")
 }
 
 func manFlag(f *pflag.Flag) string {

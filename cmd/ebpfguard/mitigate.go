@@ -14,6 +14,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 // profiles are what mitigate forbids.
@@ -27,56 +28,59 @@ type mitigateFlags struct {
 	pid                           uint32
 	start                         uint64
 	binary, cgroup, user, profile string
-	file, name, message           string
+	name, message                 string
+	files                         policyFiles
 	everyone, audit, force        bool
-	ttl                           duration
+	ttl                           lasting
+	output                        output
 }
 
 func newMitigateCommand() *cobra.Command {
 	var daemon remote
 	var flags mitigateFlags
 	cmd := &cobra.Command{
-		Use:   "mitigate --pid N|--binary PATH|--cgroup PATH|--user NAME|--everyone --profile PROFILE|-f POLICY --ttl DURATION",
+		Use:   "mitigate --pid N --profile PROFILE|FILE --ttl DURATION",
 		Short: "Forbid something for a limited time, at once",
 		Long: `Forbid something for a limited time, at once.
 
-The kernel ends the mitigation on time, even if no daemon runs then. --pid stands
-for this process and all processes that it started or will start, and not for
-another process that gets its number later. The profiles:
+The kernel ends the mitigation on time, even if no daemon runs then. Name the
+processes by one of --pid, --binary, --cgroup, --user or --everyone. --pid
+stands for this process and all processes that it started or will start, and not
+for another process that gets its number later. The profiles:
 
-  no-network          forbids to bind, to connect and to send to an address;
-                      sockets that are open already can no longer send, receive
-                      or accept
-  no-new-connections  the same, but sockets that are open already keep working
-  read-only           forbids to write, change, create, rename and remove files
+  no-network          forbids to bind, to connect and to send to an
+                      address; sockets that are open already can no
+                      longer send, receive or accept
+  no-new-connections  the same, but open sockets keep working
+  read-only           forbids to write, change, create, rename and
+                      remove files
   no-exec             forbids to start programs
-  kill                kills the processes now, and again when they do anything
-                      that is judged
+  kill                kills the processes now, and again when they do
+                      anything that is judged
 
--f takes the rules of a policy without a subject in place of a profile.
+In place of a profile, FILE is a policy without a subject, whose rules forbid
+it.
 
 A mitigation may match nothing yet. If there is no such file, or no process that
 matches now, a warning on the standard error says so.`,
 		Example: `  # No network for process 4711 and all that it started
   ebpfguard mitigate --pid 4711 --profile no-network --ttl 10m
 
-  # Kill the process of an alert, and no other process that has its number by now
-  ebpfguard mitigate --pid 4711 --start 81234567890 --profile kill --ttl 1h --message "INC-1234"
+  # Kill the process of an alert, and none that has its number by now
+  ebpfguard mitigate --pid 4711 --start 81234567890 --profile kill \
+      --ttl 1h --message "INC-1234"
 
   # What would it forbid? Only report it
-  ebpfguard mitigate --cgroup /system.slice/nginx.service --profile no-exec --ttl 30m --audit
+  ebpfguard mitigate --cgroup /system.slice/nginx.service \
+      --profile no-exec --ttl 30m --audit
 
   # See how long it lasts, then end it
   ebpfguard mitigate list
   ebpfguard mitigate lift incident-1234`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("unknown command %q of mitigate; choose list or lift, or name the subject with a flag such as --pid", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			request, err := flags.request(cmd)
+		// Without it cobra takes an argument for a command.
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			request, err := flags.request(cmd, args)
 			if err != nil {
 				return err
 			}
@@ -85,14 +89,17 @@ matches now, a warning on the standard error says so.`,
 				if err != nil {
 					return err
 				}
-				printWarnings(cmd.ErrOrStderr(), response.Warnings)
-				return printMitigation(cmd.OutOrStdout(), response.Mitigation, flags)
+				return printAnswer(cmd.OutOrStdout(), flags.output, response, func() error {
+					printWarnings(cmd.ErrOrStderr(), response.Warnings)
+					return printMitigation(cmd.OutOrStdout(), response.Mitigation, flags)
+				})
 			})
 		},
 	}
 	daemon.add(cmd)
 	flags.add(cmd)
-	_ = cmd.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(profileNames(), cobra.ShellCompDirectiveNoFileComp))
+	completeWords(cmd, "profile", profileNames())
+	completeNames(cmd, "user", "/etc/passwd")
 	cmd.AddCommand(newMitigateListCommand(&daemon), newMitigateLiftCommand(&daemon))
 	return cmd
 }
@@ -111,31 +118,37 @@ func (m *mitigateFlags) add(cmd *cobra.Command) {
 	f.StringVar(&m.user, "user", "", "subject: processes of this user, a `name` or number")
 	f.BoolVar(&m.everyone, "everyone", false, "subject: every process")
 	f.StringVar(&m.profile, "profile", "", "use this `profile`: no-network, no-new-connections, read-only, no-exec or kill")
-	f.StringVarP(&m.file, "file", "f", "", "use the rules of the policy in `FILE`, which has no subject; - for the standard input")
+	f.VarP(&m.files, "file", "f", "use the rules of the policy in `FILE|-`, which has no subject; - is the standard input")
 	f.Var(&m.ttl, "ttl", "how long it lasts, from 1s to 30d: a `duration` such as 90s, 10m, 2h or 7d")
 	f.BoolVar(&m.audit, "audit", false, "only report what would be forbidden")
 	f.BoolVar(&m.force, "force", false, "forbid it even if that locks you out until the mitigation ends")
+	answerFlag(f, &m.output)
 	f.StringVar(&m.name, "name", "", "the `name` of the mitigation (default: the profile and a number)")
 	f.StringVar(&m.message, "message", "", "a `text` for its alerts, such as the number of the incident")
 }
 
 // request returns the request, or what is wrong with the flags.
-func (m *mitigateFlags) request(cmd *cobra.Command) (*pb.MitigateRequest, error) {
+func (m *mitigateFlags) request(cmd *cobra.Command, args []string) (*pb.MitigateRequest, error) {
 	var given []string
 	for _, flag := range []string{"pid", "binary", "cgroup", "user", "everyone"} {
 		if cmd.Flags().Changed(flag) {
 			given = append(given, "--"+flag)
 		}
 	}
+	files := append(m.files, args...)
 	switch {
+	case len(given) == 0 && len(args) > 0:
+		return nil, usagef("unknown command %q of mitigate; choose list or lift, or name the subject with a flag such as --pid", args[0])
 	case len(given) == 0:
 		return nil, usagef("no subject is given; add one of --pid, --binary, --cgroup, --user or --everyone")
 	case len(given) > 1:
 		return nil, usagef("%s are given; keep one of them", strings.Join(given, " and "))
 	case m.start != 0 && given[0] != "--pid":
 		return nil, usagef("--start needs --pid; add it")
-	case (m.profile == "") == (m.file == ""):
-		return nil, usagef("nothing or too much is given to forbid; add either --profile or -f")
+	case (m.profile == "") == (len(files) == 0):
+		return nil, usagef("nothing or too much is given to forbid; add either --profile or a file")
+	case len(files) > 1:
+		return nil, usagef("a mitigation has the rules of one policy, but %s are given; keep one of them", strings.Join(files, " and "))
 	case m.profile != "" && !slices.Contains(profileNames(), m.profile):
 		return nil, usagef("unknown profile %q; choose from %s", m.profile, strings.Join(profileNames(), ", "))
 	case m.ttl <= 0:
@@ -160,15 +173,17 @@ func (m *mitigateFlags) request(cmd *cobra.Command) (*pb.MitigateRequest, error)
 		}
 		r.Subject = &pb.MitigateRequest_Everyone{Everyone: true}
 	}
-	if m.file == "" {
+	if len(files) == 0 {
 		return r, nil
 	}
 	var data []byte
 	var err error
-	if m.file == "-" {
+	r.File = files[0]
+	if r.File == "-" {
+		r.File = "<stdin>"
 		data, err = io.ReadAll(cmd.InOrStdin())
 	} else {
-		data, err = os.ReadFile(m.file)
+		data, err = os.ReadFile(r.File)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("mitigate: %w; check the path and its permissions", err)
@@ -184,12 +199,13 @@ func printMitigation(w io.Writer, m *pb.Mitigation, flags mitigateFlags) error {
 		what += " (audit: only reported)"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s for %s, for %s until %s\n", m.GetName(), what, printable(m.GetSubject()),
-		span(time.Duration(flags.ttl)), m.GetExpires().AsTime().Local().Format("2006-01-02 15:04:05"))
+	name := printable(m.GetName())
+	fmt.Fprintf(&b, "%s: %s for %s, for %s until %s\n", name, what, printable(m.GetSubject()),
+		duration.Rough(time.Duration(flags.ttl)), m.GetExpires().AsTime().Local().Format("2006-01-02 15:04:05"))
 	if killed := m.GetKilled(); len(killed) > 0 {
 		fmt.Fprintf(&b, "killed %s: %s\n", count(len(killed), "process", "processes"), strings.Trim(fmt.Sprint(killed), "[]"))
 	}
-	fmt.Fprintf(&b, "end it earlier with: ebpfguard mitigate lift %s\n", m.GetName())
+	fmt.Fprintf(&b, "end it earlier with: ebpfguard mitigate lift %s\n", name)
 	_, err := io.WriteString(w, b.String())
 	return err
 }

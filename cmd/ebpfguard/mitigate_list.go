@@ -8,6 +8,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 func newMitigateListCommand(daemon *remote) *cobra.Command {
@@ -45,8 +46,8 @@ func newMitigateListCommand(daemon *remote) *cobra.Command {
 				for _, r := range p.Rules {
 					hits += r.Hits
 				}
-				rows = append(rows, []string{p.Name, p.Mitigation.Profile, printable(p.Mitigation.Subject), p.Mode,
-					span(p.Mitigation.Left.AsDuration()), number(hits)})
+				rows = append(rows, []string{p.Name, p.Mitigation.Profile, p.Mitigation.Subject, p.Mode,
+					duration.Rough(p.Mitigation.Left.AsDuration()), number(hits)})
 			}
 			return table(cmd.OutOrStdout(), []int{4, 5}, rows...)
 		},
@@ -56,6 +57,7 @@ func newMitigateListCommand(daemon *remote) *cobra.Command {
 }
 
 func newMitigateLiftCommand(daemon *remote) *cobra.Command {
+	var format output
 	all := false
 	cmd := &cobra.Command{
 		Use:   "lift NAME ...|--all",
@@ -75,17 +77,20 @@ func newMitigateLiftCommand(daemon *remote) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				for _, name := range response.Lifted {
-					fmt.Fprintf(cmd.OutOrStdout(), "lifted %s\n", name)
-				}
-				if len(response.Lifted) == 0 {
-					fmt.Fprintln(cmd.OutOrStdout(), "no mitigations are in force")
-				}
-				return nil
+				return printAnswer(cmd.OutOrStdout(), format, response, func() error {
+					for _, name := range response.Lifted {
+						fmt.Fprintf(cmd.OutOrStdout(), "lifted %s\n", printable(name))
+					}
+					if len(response.Lifted) == 0 {
+						fmt.Fprintln(cmd.OutOrStdout(), "no mitigations are in force")
+					}
+					return nil
+				})
 			})
 		},
 		ValidArgsFunction: daemon.complete(namesOf(pb.Origin_ORIGIN_MITIGATION)),
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "end all mitigations")
+	answerFlag(cmd.Flags(), &format)
 	return cmd
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebpfguard/ebpfguard/api/client"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 // socketVariable names the daemon's socket, unless --socket does.
@@ -66,14 +67,19 @@ func (r *remote) explain(what string, err error) error {
 	switch {
 	case err == nil, errors.Is(err, errReported), errors.As(err, &usage):
 		return err
-	case errors.Is(err, client.ErrNoDaemon) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)):
+	case noDaemonRuns(err):
 		return fmt.Errorf("%s: %w (--socket or $%s)", what, err, socketVariable)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s: the daemon did not answer within %v; enforcement goes on, see 'journalctl -u ebpfguard'", what, questionTime)
+		return fmt.Errorf("%s: the daemon did not answer within %s; enforcement goes on, see 'journalctl -u ebpfguard'", what, duration.Text(questionTime))
 	case errors.Is(err, context.Canceled):
 		return fmt.Errorf("%s: interrupted; see 'ebpfguard get' for what is in force", what)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// noDaemonRuns reports whether the error says that nothing serves the socket.
+func noDaemonRuns(err error) bool {
+	return errors.Is(err, client.ErrNoDaemon) && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED))
 }
 
 // complete completes arguments with names that the daemon knows.

@@ -4,11 +4,26 @@ import (
 	"io"
 	"strings"
 
+	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
+
+// answerFlag adds --output to a command that prints an answer of the daemon.
+func answerFlag(f *pflag.FlagSet, to *output) {
+	*to = outputText
+	outputFlag(f, to, "the `format`: text or json", outputText, outputJSON)
+}
+
+// printAnswer prints what the daemon answered: as JSON, or in words.
+func printAnswer(w io.Writer, format output, answer proto.Message, words func() error) error {
+	if format == outputJSON {
+		return printMessage(w, answer)
+	}
+	return words()
+}
 
 // printMessage prints what the daemon said as JSON, with the names of the
 // interface (guard.proto). Unlike protojson it writes all numbers as numbers.

@@ -15,7 +15,7 @@ import (
 
 // runFlags are the flags of run.
 type runFlags struct {
-	files     []string
+	files     policyFiles
 	audit     bool
 	allowGaps bool
 	ready     string
@@ -29,7 +29,7 @@ type runFlags struct {
 func newRunCommand() *cobra.Command {
 	flags := runFlags{output: outputText}
 	cmd := &cobra.Command{
-		Use:   "run [-p] FILE|DIR ...",
+		Use:   "run FILE|DIR|- ...",
 		Short: "Enforce policies in the foreground",
 		Long: `Enforce policies in the foreground.
 
@@ -42,23 +42,24 @@ others cost nothing. If this kernel cannot enforce all of the policies, it
 refuses them; with --allow-gaps it prints what is not covered and enforces the
 rest. "ebpfguard check" shows what this kernel covers.
 
-SIGHUP reads the policies again and reopens the files of alerts. The new policies
-replace the old ones at once; if anything is wrong with them, the old ones stay
-in force.
+SIGHUP reads the policies again and reopens the files of alerts. The new
+policies replace the old ones at once; if anything is wrong with them, the old
+ones stay in force.
 
 ` + registry.Help(),
 		Example: `  # Enforce, and see what is refused
-  sudo ebpfguard run -p policies/
+  sudo ebpfguard run policies/
 
   # See what would be refused, without refusing it
-  sudo ebpfguard run -p policies/ --audit
+  sudo ebpfguard run policies/ --audit
 
   # For scripts: wait for /run/ready, then read alerts from a file
-  sudo ebpfguard run -p ssh.yaml --ready-file /run/ready --alerts /var/log/alerts.json`,
+  sudo ebpfguard run ssh.yaml --ready-file /run/ready \
+      --alerts /var/log/alerts.json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			flags.files = append(flags.files, args...)
-			if len(flags.files) == 0 {
-				return usagef("no policy is given; name a file or directory with -p")
+			var err error
+			if flags.files, err = flags.files.and(args); err != nil {
+				return err
 			}
 			flags.named = cmd.Flags().Changed("outputs")
 			if flags.named && cmd.Flags().Changed("output") {
@@ -80,7 +81,7 @@ in force.
 			return r.run()
 		},
 	}
-	policyFlag(cmd, &flags.files)
+	flags.files.add(cmd, "read policies from")
 	f := cmd.Flags()
 	f.BoolVar(&flags.audit, "audit", false, "refuse nothing; raise an alert for what would be refused")
 	f.BoolVar(&flags.allowGaps, "allow-gaps", false, "enforce what this kernel can, even if it cannot enforce all of the policies")

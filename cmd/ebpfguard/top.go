@@ -11,6 +11,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/api/client"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 func newTopCommand() *cobra.Command {
@@ -22,8 +23,8 @@ func newTopCommand() *cobra.Command {
 		Long: `Watch decisions live: how many operations per second the rules decide, what is
 denied, which rules decide most, and which alerts are lost.
 
-It fits a terminal of 80 columns and 24 lines; a larger one shows more rules. The
-key p pauses and continues, q quits. With --once, or if the output is not a
+It fits a terminal of 80 columns and 24 lines; a larger one shows more rules.
+The key p pauses and continues, q quits. With --once, or if the output is not a
 terminal, it prints one frame as text after one interval.
 
 What no pattern matches is allowed and not counted, as in
@@ -34,7 +35,7 @@ What no pattern matches is allowed and not counted, as in
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if interval < 100*time.Millisecond {
-				return usagef("--interval %v is too short; write at least 100ms", interval)
+				return usagef("--interval %s is too short; write at least 100ms", duration.Text(interval))
 			}
 			if once || !isTerminal(cmd.OutOrStdout()) {
 				return daemon.topOnce(cmd, interval)

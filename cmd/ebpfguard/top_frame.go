@@ -8,6 +8,7 @@ import (
 	"time"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 )
 
 // snapshot is what the daemon answered and when.
@@ -99,7 +100,7 @@ func (f *topFrame) head() []string {
 	was.add(f.before.status)
 	is.add(s)
 	lines := []string{
-		fmt.Sprintf("%s  %s  up %s  revision %d  %s  %s  %s", state, printable(truncate(s.Host, 20)), span(f.now.at.Sub(s.Started.AsTime())),
+		fmt.Sprintf("%s  %s  up %s  revision %d  %s  %s  %s", state, printable(truncate(s.Host, 20)), duration.Rough(f.now.at.Sub(s.Started.AsTime())),
 			s.Revision, many(s.Policies, "policy", "policies"), many(s.Rules, "rule", "rules"), f.now.at.Local().Format("15:04:05")),
 	}
 	if problem != "" {

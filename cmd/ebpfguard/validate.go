@@ -18,39 +18,34 @@ import (
 )
 
 func newValidateCommand() *cobra.Command {
-	var files []string
+	var files policyFiles
 	format := outputText
 	cmd := &cobra.Command{
-		Use:   "validate [-p] FILE|DIR ...",
+		Use:   "validate FILE|DIR|- ...",
 		Short: "Check policies without a kernel",
 		Long: `Check policies without a kernel and without privileges.
 
 Prints how many policies and rules there are, how many addresses each file of
-addresses_from gave, and a warning for what is probably not meant: a rule that can
-have no effect, a directory that is named like a file, a path, program, control
-group, user or group that does not exist on this machine. Warnings do not change
-the exit code, since the policies may be for another machine. If anything is wrong,
-it prints each problem with its file, line and column to the standard error, and
-the exit code is 1. A directory stands for its *.yaml, *.yml and *.json files
-without those of subdirectories, - for the standard input.`,
+addresses_from gave, and a warning for what is probably not meant: a rule that
+can have no effect, a directory that is named like a file, a path, program,
+control group, user or group that does not exist on this machine. Warnings do
+not change the exit code, since the policies may be for another machine. If
+anything is wrong, it prints each problem with its file, line and column to the
+standard error, and the exit code is 1. A directory stands for its *.yaml, *.yml
+and *.json files without those of subdirectories, - for the standard input.`,
 		Example: `  ebpfguard validate /etc/ebpfguard/policies
-  ebpfguard validate -p ssh.yaml -p web.yaml --output json`,
+  ebpfguard validate -f ssh.yaml -f web.yaml --output json`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			paths := append(files, args...)
-			if len(paths) == 0 {
-				return usagef("no policy is given; name a file or directory")
+			paths, err := files.and(args)
+			if err != nil {
+				return err
 			}
 			return validate(cmd.OutOrStdout(), paths, format)
 		},
 	}
-	policyFlag(cmd, &files)
+	files.add(cmd, "read policies from")
 	outputFlag(cmd.Flags(), &format, "the `format`: text or json", outputText, outputJSON)
 	return cmd
-}
-
-// policyFlag adds the flag -p, which can be repeated, to the command.
-func policyFlag(cmd *cobra.Command, files *[]string) {
-	cmd.Flags().StringArrayVarP(files, "policy", "p", nil, "read policies from `FILE|DIR` (can be repeated)")
 }
 
 // validation is what validate prints as JSON.

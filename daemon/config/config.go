@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ebpfguard/ebpfguard/daemon/internal/metrics"
+	"github.com/ebpfguard/ebpfguard/internal/duration"
 	"github.com/ebpfguard/ebpfguard/sink/setup"
 	"github.com/ebpfguard/ebpfguard/sink/stdout"
 )
@@ -125,7 +126,7 @@ func (c Config) Validate() error {
 		shortest time.Duration
 	}{{"fold_window", c.FoldWindow, 24 * time.Hour, 0}, {"debounce", c.Debounce, time.Minute, time.Millisecond}} {
 		if d.value < d.shortest || d.value > d.longest {
-			add(d.key, " is %v; choose from %v to %v", d.value, d.shortest, d.longest)
+			add(d.key, " is %s; choose from %s to %s", duration.Text(d.value), duration.Text(d.shortest), duration.Text(d.longest))
 		}
 	}
 	return errors.Join(append(errs, setup.Validate(c.Outputs))...)

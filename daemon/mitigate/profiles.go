@@ -1,13 +1,16 @@
 package mitigate
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -82,12 +85,16 @@ func ProfileOf(m policy.Policy) string {
 
 // ownRules returns the rules of a policy without a subject, which it gets here so that
 // the strict reader takes it.
-func ownRules(text string) ([]policy.Rule, error) {
+func ownRules(name, text string) ([]policy.Rule, error) {
 	var document yaml.Node
 	if err := yaml.Unmarshal([]byte(text), &document); err == nil && len(document.Content) > 0 {
 		if spec := field(document.Content[0], "spec"); spec != nil && spec.Kind == yaml.MappingNode {
 			if subject := field(spec, "subject"); subject != nil {
-				return nil, fmt.Errorf("request:%d:%d: the policy has a subject; leave it out, because the request names the subject", subject.Line, subject.Column)
+				return nil, fmt.Errorf("%s:%d:%d: the policy has a subject; leave it out, because the request names the subject", name, subject.Line, subject.Column)
+			}
+			// With the subject all else may be in another place, so what is wrong is told before.
+			if err := withoutSubject(name, text); err != nil {
+				return nil, err
 			}
 			spec.Content = append(spec.Content,
 				&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: "subject"}, &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Style: yaml.FlowStyle})
@@ -96,7 +103,7 @@ func ownRules(text string) ([]policy.Rule, error) {
 			}
 		}
 	}
-	set, err := policy.Parse("request", []byte(text))
+	set, err := policy.Parse(name, []byte(text))
 	switch {
 	case err != nil:
 		return nil, err
@@ -108,6 +115,14 @@ func ownRules(text string) ([]policy.Rule, error) {
 		return nil, fmt.Errorf("%s: the policy has mode audit; leave it out and set audit in the request", set[0].Source)
 	}
 	return set[0].WithoutSource().Rules, nil
+}
+
+// withoutSubject returns what is wrong with a policy but that it has no subject.
+func withoutSubject(name, text string) error {
+	_, err := policy.Parse(name, []byte(text))
+	return errors.Join(slices.DeleteFunc(strictyaml.Unjoin(err), func(err error) bool {
+		return strings.Contains(err.Error(), "subject is missing; ")
+	})...)
 }
 
 func field(mapping *yaml.Node, name string) *yaml.Node {

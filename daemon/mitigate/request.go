@@ -3,10 +3,13 @@
 package mitigate
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -25,7 +28,7 @@ func Policy(request *pb.MitigateRequest) (p policy.Policy, profile string, err e
 	case none == (request.GetYaml() == ""):
 		return p, "", rpc.Invalid("say what to forbid: give either a profile (no-network, no-new-connections, read-only, no-exec or kill) or a policy")
 	case none:
-		p.Rules, err = ownRules(request.GetYaml())
+		p.Rules, err = ownRules(cmp.Or(request.GetFile(), "request"), request.GetYaml())
 		profile = otherProfile
 	default:
 		p.Rules, profile, err = profileRules(request.GetProfile())
@@ -68,6 +71,10 @@ func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
 		if id, err := strconv.ParseUint(s.User, 10, 32); err == nil {
 			return policy.Subject{Users: policy.IDs{Ranges: []policy.IDRange{{First: uint32(id), Last: uint32(id)}}}}, nil
 		}
+		users, _ := policy.SystemNames()
+		if _, err := users(s.User); errors.Is(err, policy.ErrUnknownName) {
+			return policy.Subject{}, rpc.Invalid("there is no user %q; 'getent passwd' lists them, or write a number", s.User)
+		}
 		return policy.Subject{Users: policy.IDs{Names: []string{s.User}}}, nil
 	case *pb.MitigateRequest_Everyone:
 		if s.Everyone {
@@ -82,7 +89,7 @@ func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
 // Force lets it keep them from starting programs, but not kill.
 func checkSelfProtection(p policy.Policy, force bool) error {
 	if err := policy.Validate([]policy.Policy{withName(p)}); err != nil {
-		return rpc.Invalid("%v", err)
+		return rpc.Invalid("%s", plain(err))
 	}
 	fatal := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool {
 		return r.Verdict == policy.Kill || !force && r.Operation == policy.BprmCheckSecurity && matchesAll(r)
@@ -93,7 +100,7 @@ func checkSelfProtection(p policy.Policy, force bool) error {
 	}
 	subject, err := resolveUsers(p)
 	if err != nil {
-		return rpc.Invalid("%v", err)
+		return rpc.Invalid("%s", plain(err))
 	}
 	chosen := selectorOf(subject)
 	for i, own := range line {
@@ -129,6 +136,11 @@ func withName(p policy.Policy) policy.Policy {
 		p.Name = "mitigation"
 	}
 	return p
+}
+
+// plain returns what is wrong without the name of withName, which nobody wrote.
+func plain(err error) string {
+	return strings.ReplaceAll(err.Error(), fmt.Sprintf("policy %q: ", withName(policy.Policy{}).Name), "")
 }
 
 // resolveUsers returns the subject with the numbers of its users.

@@ -79,7 +79,7 @@ var volatile = []struct {
 }{
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?`), "TIME"},
 	{regexp.MustCompile(`\b(pid|process) \d+`), "$1 N"},
-	{regexp.MustCompile(`\b\d+[hms]( \d+[ms])?\b`), "DURATION"},
+	{regexp.MustCompile(`\b(\d+[dhms]){1,2}\b`), "DURATION"},
 	{regexp.MustCompile(`\bebpfguard \(\d[0-9A-Za-z.+~-]*\)`), "ebpfguard (VERSION)"},
 	{regexp.MustCompile(`^bash: line \d+: `), "bash: "}, // of a script, while people see what a terminal gets
 	{regexp.MustCompile(`\s+`), " "},                    // the width of a column follows from what is in it

@@ -31,7 +31,7 @@ func (s *Settings) Keys() []setup.Key {
 	return []setup.Key{
 		{Name: "path", Usage: "the file, with its whole path; its folder must exist", Value: setup.Text(&s.Path)},
 		{Name: "format", Usage: "the form of the lines", Value: setup.Format(&s.Format)},
-		{Name: "max_bytes", Usage: "rotate the file before it gets bigger than this; 0 for never", Value: &s.MaxBytes},
+		{Name: "max_bytes", Usage: "rotate the file before it is bigger than this; 0: never", Value: &s.MaxBytes},
 		{Name: "keep", Usage: "how many rotated files to keep: FILE.1 is the newest", Value: setup.Number(&s.Keep)},
 	}
 }

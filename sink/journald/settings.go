@@ -8,7 +8,7 @@ import (
 // Kind is the kind of this sink.
 var Kind = setup.Kind{
 	Name:  "journald",
-	Usage: "messages with fields in the journal of systemd (journalctl -t ebpfguard)",
+	Usage: "fields in systemd's journal (journalctl -t ebpfguard)",
 	New:   func() setup.Settings { return &Settings{} },
 }
 

@@ -250,7 +250,7 @@ func (x StatusResponse_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StatusResponse_State.Descriptor instead.
 func (StatusResponse_State) EnumDescriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{31, 0}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{32, 0}
 }
 
 // Profile is what is forbidden.
@@ -315,7 +315,7 @@ func (x MitigateRequest_Profile) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MitigateRequest_Profile.Descriptor instead.
 func (MitigateRequest_Profile) EnumDescriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{44, 0}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{45, 0}
 }
 
 // Policy is a policy in force.
@@ -435,6 +435,9 @@ type ApplyRequest struct {
 	// it, also when the daemon does not run. A daemon that starts before takes the change back at once.
 	// Such a change may lock out.
 	ConfirmWithin *durationpb.Duration `protobuf:"bytes,6,opt,name=confirm_within,json=confirmWithin,proto3" json:"confirm_within,omitempty"`
+	// files, in place of yaml and name, are policies of several files: a message about one of them
+	// names its file.
+	Files         []*PolicyFile `protobuf:"bytes,7,rep,name=files,proto3" json:"files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -511,6 +514,67 @@ func (x *ApplyRequest) GetConfirmWithin() *durationpb.Duration {
 	return nil
 }
 
+func (x *ApplyRequest) GetFiles() []*PolicyFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+// PolicyFile is what was read from a file of policies.
+type PolicyFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name and yaml are as in ApplyRequest.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Yaml          string `protobuf:"bytes,2,opt,name=yaml,proto3" json:"yaml,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyFile) Reset() {
+	*x = PolicyFile{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyFile) ProtoMessage() {}
+
+func (x *PolicyFile) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyFile.ProtoReflect.Descriptor instead.
+func (*PolicyFile) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PolicyFile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PolicyFile) GetYaml() string {
+	if x != nil {
+		return x.Yaml
+	}
+	return ""
+}
+
 type ApplyResponse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Changes *Changes               `protobuf:"bytes,1,opt,name=changes,proto3" json:"changes,omitempty"`
@@ -524,7 +588,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[2]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -536,7 +600,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[2]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -549,7 +613,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{2}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ApplyResponse) GetChanges() *Changes {
@@ -584,7 +648,7 @@ type ValidateRequest struct {
 
 func (x *ValidateRequest) Reset() {
 	*x = ValidateRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -596,7 +660,7 @@ func (x *ValidateRequest) String() string {
 func (*ValidateRequest) ProtoMessage() {}
 
 func (x *ValidateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[3]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -609,7 +673,7 @@ func (x *ValidateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidateRequest.ProtoReflect.Descriptor instead.
 func (*ValidateRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{3}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ValidateRequest) GetYaml() string {
@@ -640,7 +704,7 @@ type ValidateResponse struct {
 
 func (x *ValidateResponse) Reset() {
 	*x = ValidateResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +716,7 @@ func (x *ValidateResponse) String() string {
 func (*ValidateResponse) ProtoMessage() {}
 
 func (x *ValidateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[4]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +729,7 @@ func (x *ValidateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValidateResponse.ProtoReflect.Descriptor instead.
 func (*ValidateResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{4}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ValidateResponse) GetProblems() []string {
@@ -697,7 +761,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +773,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[5]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +786,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{5}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{6}
 }
 
 type CheckResponse struct {
@@ -737,7 +801,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -749,7 +813,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[6]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -762,7 +826,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{6}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CheckResponse) GetEnforcing() bool {
@@ -790,7 +854,7 @@ type Unconfirmed struct {
 
 func (x *Unconfirmed) Reset() {
 	*x = Unconfirmed{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +866,7 @@ func (x *Unconfirmed) String() string {
 func (*Unconfirmed) ProtoMessage() {}
 
 func (x *Unconfirmed) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[7]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +879,7 @@ func (x *Unconfirmed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unconfirmed.ProtoReflect.Descriptor instead.
 func (*Unconfirmed) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{7}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Unconfirmed) GetEnds() *timestamppb.Timestamp {
@@ -842,7 +906,7 @@ type ConfirmRequest struct {
 
 func (x *ConfirmRequest) Reset() {
 	*x = ConfirmRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +918,7 @@ func (x *ConfirmRequest) String() string {
 func (*ConfirmRequest) ProtoMessage() {}
 
 func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[8]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +931,7 @@ func (x *ConfirmRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{8}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ConfirmRequest) GetRollback() bool {
@@ -886,7 +950,7 @@ type ConfirmResponse struct {
 
 func (x *ConfirmResponse) Reset() {
 	*x = ConfirmResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +962,7 @@ func (x *ConfirmResponse) String() string {
 func (*ConfirmResponse) ProtoMessage() {}
 
 func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[9]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +975,7 @@ func (x *ConfirmResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{9}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ConfirmResponse) GetChanges() *Changes {
@@ -938,7 +1002,7 @@ type Changes struct {
 
 func (x *Changes) Reset() {
 	*x = Changes{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -950,7 +1014,7 @@ func (x *Changes) String() string {
 func (*Changes) ProtoMessage() {}
 
 func (x *Changes) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[10]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -963,7 +1027,7 @@ func (x *Changes) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Changes.ProtoReflect.Descriptor instead.
 func (*Changes) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{10}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Changes) GetRevision() uint32 {
@@ -1021,7 +1085,7 @@ type DeleteRequest struct {
 
 func (x *DeleteRequest) Reset() {
 	*x = DeleteRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1033,7 +1097,7 @@ func (x *DeleteRequest) String() string {
 func (*DeleteRequest) ProtoMessage() {}
 
 func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[11]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1046,7 +1110,7 @@ func (x *DeleteRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{11}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteRequest) GetNames() []string {
@@ -1079,7 +1143,7 @@ type DeleteResponse struct {
 
 func (x *DeleteResponse) Reset() {
 	*x = DeleteResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1155,7 @@ func (x *DeleteResponse) String() string {
 func (*DeleteResponse) ProtoMessage() {}
 
 func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[12]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1168,7 @@ func (x *DeleteResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{12}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeleteResponse) GetChanges() *Changes {
@@ -1122,7 +1186,7 @@ type ListRequest struct {
 
 func (x *ListRequest) Reset() {
 	*x = ListRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1198,7 @@ func (x *ListRequest) String() string {
 func (*ListRequest) ProtoMessage() {}
 
 func (x *ListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[13]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1211,7 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{13}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{14}
 }
 
 type ListResponse struct {
@@ -1160,7 +1224,7 @@ type ListResponse struct {
 
 func (x *ListResponse) Reset() {
 	*x = ListResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1236,7 @@ func (x *ListResponse) String() string {
 func (*ListResponse) ProtoMessage() {}
 
 func (x *ListResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[14]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1249,7 @@ func (x *ListResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResponse.ProtoReflect.Descriptor instead.
 func (*ListResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{14}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListResponse) GetPolicies() []*Policy {
@@ -1211,7 +1275,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1287,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[15]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1300,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{15}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetRequest) GetName() string {
@@ -1255,7 +1319,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1267,7 +1331,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[16]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1280,7 +1344,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{16}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetResponse) GetPolicy() *Policy {
@@ -1312,7 +1376,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1324,7 +1388,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[17]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1337,7 +1401,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{17}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *WatchRequest) GetOperations() []string {
@@ -1400,7 +1464,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1476,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[18]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1489,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{18}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *WatchResponse) GetEvent() isWatchResponse_Event {
@@ -1561,7 +1625,7 @@ type Alert struct {
 
 func (x *Alert) Reset() {
 	*x = Alert{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1637,7 @@ func (x *Alert) String() string {
 func (*Alert) ProtoMessage() {}
 
 func (x *Alert) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[19]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1650,7 @@ func (x *Alert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alert.ProtoReflect.Descriptor instead.
 func (*Alert) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{19}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Alert) GetTime() *timestamppb.Timestamp {
@@ -1894,7 +1958,7 @@ type AlertProcess struct {
 
 func (x *AlertProcess) Reset() {
 	*x = AlertProcess{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +1970,7 @@ func (x *AlertProcess) String() string {
 func (*AlertProcess) ProtoMessage() {}
 
 func (x *AlertProcess) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[20]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +1983,7 @@ func (x *AlertProcess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertProcess.ProtoReflect.Descriptor instead.
 func (*AlertProcess) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{20}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AlertProcess) GetPid() uint32 {
@@ -2054,7 +2118,7 @@ type AlertAncestor struct {
 
 func (x *AlertAncestor) Reset() {
 	*x = AlertAncestor{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2066,7 +2130,7 @@ func (x *AlertAncestor) String() string {
 func (*AlertAncestor) ProtoMessage() {}
 
 func (x *AlertAncestor) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[21]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2079,7 +2143,7 @@ func (x *AlertAncestor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertAncestor.ProtoReflect.Descriptor instead.
 func (*AlertAncestor) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{21}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AlertAncestor) GetPid() uint32 {
@@ -2123,7 +2187,7 @@ type Namespaces struct {
 
 func (x *Namespaces) Reset() {
 	*x = Namespaces{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2135,7 +2199,7 @@ func (x *Namespaces) String() string {
 func (*Namespaces) ProtoMessage() {}
 
 func (x *Namespaces) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[22]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2148,7 +2212,7 @@ func (x *Namespaces) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespaces.ProtoReflect.Descriptor instead.
 func (*Namespaces) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{22}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Namespaces) GetMnt() uint32 {
@@ -2192,7 +2256,7 @@ type FileObject struct {
 
 func (x *FileObject) Reset() {
 	*x = FileObject{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2204,7 +2268,7 @@ func (x *FileObject) String() string {
 func (*FileObject) ProtoMessage() {}
 
 func (x *FileObject) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[23]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2217,7 +2281,7 @@ func (x *FileObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileObject.ProtoReflect.Descriptor instead.
 func (*FileObject) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{23}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *FileObject) GetPath() string {
@@ -2247,7 +2311,7 @@ type ProgramObject struct {
 
 func (x *ProgramObject) Reset() {
 	*x = ProgramObject{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2323,7 @@ func (x *ProgramObject) String() string {
 func (*ProgramObject) ProtoMessage() {}
 
 func (x *ProgramObject) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[24]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2336,7 @@ func (x *ProgramObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProgramObject.ProtoReflect.Descriptor instead.
 func (*ProgramObject) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{24}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ProgramObject) GetPath() string {
@@ -2310,7 +2374,7 @@ type MountObject struct {
 
 func (x *MountObject) Reset() {
 	*x = MountObject{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2322,7 +2386,7 @@ func (x *MountObject) String() string {
 func (*MountObject) ProtoMessage() {}
 
 func (x *MountObject) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[25]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2335,7 +2399,7 @@ func (x *MountObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MountObject.ProtoReflect.Descriptor instead.
 func (*MountObject) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{25}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MountObject) GetSource() string {
@@ -2382,7 +2446,7 @@ type CredentialsObject struct {
 
 func (x *CredentialsObject) Reset() {
 	*x = CredentialsObject{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2458,7 @@ func (x *CredentialsObject) String() string {
 func (*CredentialsObject) ProtoMessage() {}
 
 func (x *CredentialsObject) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[26]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2471,7 @@ func (x *CredentialsObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialsObject.ProtoReflect.Descriptor instead.
 func (*CredentialsObject) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{26}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CredentialsObject) GetFromUid() uint32 {
@@ -2453,7 +2517,7 @@ type SocketObject struct {
 
 func (x *SocketObject) Reset() {
 	*x = SocketObject{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2465,7 +2529,7 @@ func (x *SocketObject) String() string {
 func (*SocketObject) ProtoMessage() {}
 
 func (x *SocketObject) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[27]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2478,7 +2542,7 @@ func (x *SocketObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SocketObject.ProtoReflect.Descriptor instead.
 func (*SocketObject) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{27}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SocketObject) GetAddress() string {
@@ -2510,7 +2574,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2522,7 +2586,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[28]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2535,7 +2599,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{28}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{29}
 }
 
 type ReloadResponse struct {
@@ -2546,7 +2610,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2558,7 +2622,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[29]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2571,7 +2635,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{29}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{30}
 }
 
 type StatusRequest struct {
@@ -2582,7 +2646,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2594,7 +2658,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[30]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2607,7 +2671,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{30}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{31}
 }
 
 type StatusResponse struct {
@@ -2642,7 +2706,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2654,7 +2718,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[31]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2667,7 +2731,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{31}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *StatusResponse) GetState() StatusResponse_State {
@@ -2834,7 +2898,7 @@ type OperationCounters struct {
 
 func (x *OperationCounters) Reset() {
 	*x = OperationCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2846,7 +2910,7 @@ func (x *OperationCounters) String() string {
 func (*OperationCounters) ProtoMessage() {}
 
 func (x *OperationCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[32]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2859,7 +2923,7 @@ func (x *OperationCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OperationCounters.ProtoReflect.Descriptor instead.
 func (*OperationCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{32}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *OperationCounters) GetOperation() string {
@@ -2947,7 +3011,7 @@ type RuleCounters struct {
 
 func (x *RuleCounters) Reset() {
 	*x = RuleCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2959,7 +3023,7 @@ func (x *RuleCounters) String() string {
 func (*RuleCounters) ProtoMessage() {}
 
 func (x *RuleCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[33]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2972,7 +3036,7 @@ func (x *RuleCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCounters.ProtoReflect.Descriptor instead.
 func (*RuleCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{33}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RuleCounters) GetPolicy() string {
@@ -3031,7 +3095,7 @@ type AlertCounters struct {
 
 func (x *AlertCounters) Reset() {
 	*x = AlertCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3043,7 +3107,7 @@ func (x *AlertCounters) String() string {
 func (*AlertCounters) ProtoMessage() {}
 
 func (x *AlertCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[34]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3056,7 +3120,7 @@ func (x *AlertCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertCounters.ProtoReflect.Descriptor instead.
 func (*AlertCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{34}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AlertCounters) GetRead() uint64 {
@@ -3101,7 +3165,7 @@ type SinkCounters struct {
 
 func (x *SinkCounters) Reset() {
 	*x = SinkCounters{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3113,7 +3177,7 @@ func (x *SinkCounters) String() string {
 func (*SinkCounters) ProtoMessage() {}
 
 func (x *SinkCounters) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[35]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3126,7 +3190,7 @@ func (x *SinkCounters) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SinkCounters.ProtoReflect.Descriptor instead.
 func (*SinkCounters) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{35}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *SinkCounters) GetName() string {
@@ -3178,7 +3242,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[36]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3190,7 +3254,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[36]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3203,7 +3267,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{36}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ExplainRequest) GetPid() uint32 {
@@ -3256,7 +3320,7 @@ type DescribedProcess struct {
 
 func (x *DescribedProcess) Reset() {
 	*x = DescribedProcess{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[37]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3268,7 +3332,7 @@ func (x *DescribedProcess) String() string {
 func (*DescribedProcess) ProtoMessage() {}
 
 func (x *DescribedProcess) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[37]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3281,7 +3345,7 @@ func (x *DescribedProcess) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribedProcess.ProtoReflect.Descriptor instead.
 func (*DescribedProcess) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{37}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DescribedProcess) GetBinary() string {
@@ -3374,7 +3438,7 @@ type DescribedObject struct {
 
 func (x *DescribedObject) Reset() {
 	*x = DescribedObject{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[38]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3386,7 +3450,7 @@ func (x *DescribedObject) String() string {
 func (*DescribedObject) ProtoMessage() {}
 
 func (x *DescribedObject) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[38]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3399,7 +3463,7 @@ func (x *DescribedObject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribedObject.ProtoReflect.Descriptor instead.
 func (*DescribedObject) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{38}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DescribedObject) GetPath() string {
@@ -3583,7 +3647,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[39]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3595,7 +3659,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[39]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3608,7 +3672,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{39}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *ExplainResponse) GetProcess() *Process {
@@ -3657,7 +3721,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[40]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3669,7 +3733,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[40]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3682,7 +3746,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{40}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Explanation) GetOperation() string {
@@ -3772,7 +3836,7 @@ type ExplainedRule struct {
 
 func (x *ExplainedRule) Reset() {
 	*x = ExplainedRule{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[41]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3784,7 +3848,7 @@ func (x *ExplainedRule) String() string {
 func (*ExplainedRule) ProtoMessage() {}
 
 func (x *ExplainedRule) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[41]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3797,7 +3861,7 @@ func (x *ExplainedRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainedRule.ProtoReflect.Descriptor instead.
 func (*ExplainedRule) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{41}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ExplainedRule) GetPolicy() string {
@@ -3860,7 +3924,7 @@ type ExplainedCandidate struct {
 
 func (x *ExplainedCandidate) Reset() {
 	*x = ExplainedCandidate{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[42]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3872,7 +3936,7 @@ func (x *ExplainedCandidate) String() string {
 func (*ExplainedCandidate) ProtoMessage() {}
 
 func (x *ExplainedCandidate) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[42]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3885,7 +3949,7 @@ func (x *ExplainedCandidate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainedCandidate.ProtoReflect.Descriptor instead.
 func (*ExplainedCandidate) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{42}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *ExplainedCandidate) GetPolicy() string {
@@ -3959,7 +4023,7 @@ type Process struct {
 
 func (x *Process) Reset() {
 	*x = Process{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[43]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3971,7 +4035,7 @@ func (x *Process) String() string {
 func (*Process) ProtoMessage() {}
 
 func (x *Process) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[43]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3984,7 +4048,7 @@ func (x *Process) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Process.ProtoReflect.Descriptor instead.
 func (*Process) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{43}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *Process) GetPid() uint32 {
@@ -4080,14 +4144,16 @@ type MitigateRequest struct {
 	// audit forbids nothing and raises alerts for what would be forbidden.
 	Audit bool `protobuf:"varint,11,opt,name=audit,proto3" json:"audit,omitempty"`
 	// force is as in ApplyRequest.
-	Force         bool `protobuf:"varint,12,opt,name=force,proto3" json:"force,omitempty"`
+	Force bool `protobuf:"varint,12,opt,name=force,proto3" json:"force,omitempty"`
+	// file is what the yaml was read from, for messages such as FILE:3:7; "request" if empty.
+	File          string `protobuf:"bytes,13,opt,name=file,proto3" json:"file,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MitigateRequest) Reset() {
 	*x = MitigateRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[44]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4099,7 +4165,7 @@ func (x *MitigateRequest) String() string {
 func (*MitigateRequest) ProtoMessage() {}
 
 func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[44]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4112,7 +4178,7 @@ func (x *MitigateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateRequest.ProtoReflect.Descriptor instead.
 func (*MitigateRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{44}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *MitigateRequest) GetProfile() MitigateRequest_Profile {
@@ -4216,6 +4282,13 @@ func (x *MitigateRequest) GetForce() bool {
 	return false
 }
 
+func (x *MitigateRequest) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
 type isMitigateRequest_Subject interface {
 	isMitigateRequest_Subject()
 }
@@ -4266,7 +4339,7 @@ type ProcessSubject struct {
 
 func (x *ProcessSubject) Reset() {
 	*x = ProcessSubject{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[45]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4278,7 +4351,7 @@ func (x *ProcessSubject) String() string {
 func (*ProcessSubject) ProtoMessage() {}
 
 func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[45]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4291,7 +4364,7 @@ func (x *ProcessSubject) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessSubject.ProtoReflect.Descriptor instead.
 func (*ProcessSubject) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{45}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *ProcessSubject) GetPid() uint32 {
@@ -4320,7 +4393,7 @@ type MitigateResponse struct {
 
 func (x *MitigateResponse) Reset() {
 	*x = MitigateResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[46]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4332,7 +4405,7 @@ func (x *MitigateResponse) String() string {
 func (*MitigateResponse) ProtoMessage() {}
 
 func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[46]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4345,7 +4418,7 @@ func (x *MitigateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MitigateResponse.ProtoReflect.Descriptor instead.
 func (*MitigateResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{46}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *MitigateResponse) GetMitigation() *Mitigation {
@@ -4379,7 +4452,7 @@ type Mitigation struct {
 
 func (x *Mitigation) Reset() {
 	*x = Mitigation{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[47]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4391,7 +4464,7 @@ func (x *Mitigation) String() string {
 func (*Mitigation) ProtoMessage() {}
 
 func (x *Mitigation) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[47]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4404,7 +4477,7 @@ func (x *Mitigation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mitigation.ProtoReflect.Descriptor instead.
 func (*Mitigation) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{47}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *Mitigation) GetName() string {
@@ -4460,7 +4533,7 @@ type LiftRequest struct {
 
 func (x *LiftRequest) Reset() {
 	*x = LiftRequest{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[48]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4472,7 +4545,7 @@ func (x *LiftRequest) String() string {
 func (*LiftRequest) ProtoMessage() {}
 
 func (x *LiftRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[48]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4485,7 +4558,7 @@ func (x *LiftRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftRequest.ProtoReflect.Descriptor instead.
 func (*LiftRequest) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{48}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *LiftRequest) GetNames() []string {
@@ -4511,7 +4584,7 @@ type LiftResponse struct {
 
 func (x *LiftResponse) Reset() {
 	*x = LiftResponse{}
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[49]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4523,7 +4596,7 @@ func (x *LiftResponse) String() string {
 func (*LiftResponse) ProtoMessage() {}
 
 func (x *LiftResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[49]
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4536,7 +4609,7 @@ func (x *LiftResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LiftResponse.ProtoReflect.Descriptor instead.
 func (*LiftResponse) Descriptor() ([]byte, []int) {
-	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{49}
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *LiftResponse) GetLifted() []string {
@@ -4560,14 +4633,19 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x05rules\x18\x06 \x03(\v2 .ebpfguard.v1alpha1.RuleCountersR\x05rules\x12>\n" +
 	"\n" +
 	"mitigation\x18\a \x01(\v2\x1e.ebpfguard.v1alpha1.MitigationR\n" +
-	"mitigation\"\xc1\x01\n" +
+	"mitigation\"\xf7\x01\n" +
 	"\fApplyRequest\x12\x12\n" +
 	"\x04yaml\x18\x01 \x01(\tR\x04yaml\x12\x18\n" +
 	"\areplace\x18\x02 \x01(\bR\areplace\x12\x17\n" +
 	"\adry_run\x18\x03 \x01(\bR\x06dryRun\x12\x12\n" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\x14\n" +
 	"\x05force\x18\x05 \x01(\bR\x05force\x12@\n" +
-	"\x0econfirm_within\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\rconfirmWithin\"\xa5\x01\n" +
+	"\x0econfirm_within\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\rconfirmWithin\x124\n" +
+	"\x05files\x18\a \x03(\v2\x1e.ebpfguard.v1alpha1.PolicyFileR\x05files\"4\n" +
+	"\n" +
+	"PolicyFile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04yaml\x18\x02 \x01(\tR\x04yaml\"\xa5\x01\n" +
 	"\rApplyResponse\x125\n" +
 	"\achanges\x18\x01 \x01(\v2\x1b.ebpfguard.v1alpha1.ChangesR\achanges\x12\x1a\n" +
 	"\bwarnings\x18\x02 \x03(\tR\bwarnings\x12A\n" +
@@ -4891,7 +4969,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\aunknown\x18\b \x01(\bR\aunknown\x12\x12\n" +
 	"\x04comm\x18\t \x01(\tR\x04comm\x12\x12\n" +
 	"\x04ppid\x18\n" +
-	" \x01(\rR\x04ppid\"\xc1\x04\n" +
+	" \x01(\rR\x04ppid\"\xd5\x04\n" +
 	"\x0fMitigateRequest\x12E\n" +
 	"\aprofile\x18\x01 \x01(\x0e2+.ebpfguard.v1alpha1.MitigateRequest.ProfileR\aprofile\x12\x12\n" +
 	"\x04yaml\x18\x02 \x01(\tR\x04yaml\x12+\n" +
@@ -4905,7 +4983,8 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\amessage\x18\n" +
 	" \x01(\tR\amessage\x12\x14\n" +
 	"\x05audit\x18\v \x01(\bR\x05audit\x12\x14\n" +
-	"\x05force\x18\f \x01(\bR\x05force\"\x98\x01\n" +
+	"\x05force\x18\f \x01(\bR\x05force\x12\x12\n" +
+	"\x04file\x18\r \x01(\tR\x04file\"\x98\x01\n" +
 	"\aProfile\x12\x17\n" +
 	"\x13PROFILE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12PROFILE_NO_NETWORK\x10\x01\x12\x15\n" +
@@ -4980,7 +5059,7 @@ func file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP() []byte {
 }
 
 var file_ebpfguard_v1alpha1_guard_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_ebpfguard_v1alpha1_guard_proto_goTypes = []any{
 	(Origin)(0),                   // 0: ebpfguard.v1alpha1.Origin
 	(Verdict)(0),                  // 1: ebpfguard.v1alpha1.Verdict
@@ -4989,138 +5068,140 @@ var file_ebpfguard_v1alpha1_guard_proto_goTypes = []any{
 	(MitigateRequest_Profile)(0),  // 4: ebpfguard.v1alpha1.MitigateRequest.Profile
 	(*Policy)(nil),                // 5: ebpfguard.v1alpha1.Policy
 	(*ApplyRequest)(nil),          // 6: ebpfguard.v1alpha1.ApplyRequest
-	(*ApplyResponse)(nil),         // 7: ebpfguard.v1alpha1.ApplyResponse
-	(*ValidateRequest)(nil),       // 8: ebpfguard.v1alpha1.ValidateRequest
-	(*ValidateResponse)(nil),      // 9: ebpfguard.v1alpha1.ValidateResponse
-	(*CheckRequest)(nil),          // 10: ebpfguard.v1alpha1.CheckRequest
-	(*CheckResponse)(nil),         // 11: ebpfguard.v1alpha1.CheckResponse
-	(*Unconfirmed)(nil),           // 12: ebpfguard.v1alpha1.Unconfirmed
-	(*ConfirmRequest)(nil),        // 13: ebpfguard.v1alpha1.ConfirmRequest
-	(*ConfirmResponse)(nil),       // 14: ebpfguard.v1alpha1.ConfirmResponse
-	(*Changes)(nil),               // 15: ebpfguard.v1alpha1.Changes
-	(*DeleteRequest)(nil),         // 16: ebpfguard.v1alpha1.DeleteRequest
-	(*DeleteResponse)(nil),        // 17: ebpfguard.v1alpha1.DeleteResponse
-	(*ListRequest)(nil),           // 18: ebpfguard.v1alpha1.ListRequest
-	(*ListResponse)(nil),          // 19: ebpfguard.v1alpha1.ListResponse
-	(*GetRequest)(nil),            // 20: ebpfguard.v1alpha1.GetRequest
-	(*GetResponse)(nil),           // 21: ebpfguard.v1alpha1.GetResponse
-	(*WatchRequest)(nil),          // 22: ebpfguard.v1alpha1.WatchRequest
-	(*WatchResponse)(nil),         // 23: ebpfguard.v1alpha1.WatchResponse
-	(*Alert)(nil),                 // 24: ebpfguard.v1alpha1.Alert
-	(*AlertProcess)(nil),          // 25: ebpfguard.v1alpha1.AlertProcess
-	(*AlertAncestor)(nil),         // 26: ebpfguard.v1alpha1.AlertAncestor
-	(*Namespaces)(nil),            // 27: ebpfguard.v1alpha1.Namespaces
-	(*FileObject)(nil),            // 28: ebpfguard.v1alpha1.FileObject
-	(*ProgramObject)(nil),         // 29: ebpfguard.v1alpha1.ProgramObject
-	(*MountObject)(nil),           // 30: ebpfguard.v1alpha1.MountObject
-	(*CredentialsObject)(nil),     // 31: ebpfguard.v1alpha1.CredentialsObject
-	(*SocketObject)(nil),          // 32: ebpfguard.v1alpha1.SocketObject
-	(*ReloadRequest)(nil),         // 33: ebpfguard.v1alpha1.ReloadRequest
-	(*ReloadResponse)(nil),        // 34: ebpfguard.v1alpha1.ReloadResponse
-	(*StatusRequest)(nil),         // 35: ebpfguard.v1alpha1.StatusRequest
-	(*StatusResponse)(nil),        // 36: ebpfguard.v1alpha1.StatusResponse
-	(*OperationCounters)(nil),     // 37: ebpfguard.v1alpha1.OperationCounters
-	(*RuleCounters)(nil),          // 38: ebpfguard.v1alpha1.RuleCounters
-	(*AlertCounters)(nil),         // 39: ebpfguard.v1alpha1.AlertCounters
-	(*SinkCounters)(nil),          // 40: ebpfguard.v1alpha1.SinkCounters
-	(*ExplainRequest)(nil),        // 41: ebpfguard.v1alpha1.ExplainRequest
-	(*DescribedProcess)(nil),      // 42: ebpfguard.v1alpha1.DescribedProcess
-	(*DescribedObject)(nil),       // 43: ebpfguard.v1alpha1.DescribedObject
-	(*ExplainResponse)(nil),       // 44: ebpfguard.v1alpha1.ExplainResponse
-	(*Explanation)(nil),           // 45: ebpfguard.v1alpha1.Explanation
-	(*ExplainedRule)(nil),         // 46: ebpfguard.v1alpha1.ExplainedRule
-	(*ExplainedCandidate)(nil),    // 47: ebpfguard.v1alpha1.ExplainedCandidate
-	(*Process)(nil),               // 48: ebpfguard.v1alpha1.Process
-	(*MitigateRequest)(nil),       // 49: ebpfguard.v1alpha1.MitigateRequest
-	(*ProcessSubject)(nil),        // 50: ebpfguard.v1alpha1.ProcessSubject
-	(*MitigateResponse)(nil),      // 51: ebpfguard.v1alpha1.MitigateResponse
-	(*Mitigation)(nil),            // 52: ebpfguard.v1alpha1.Mitigation
-	(*LiftRequest)(nil),           // 53: ebpfguard.v1alpha1.LiftRequest
-	(*LiftResponse)(nil),          // 54: ebpfguard.v1alpha1.LiftResponse
-	(*durationpb.Duration)(nil),   // 55: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 56: google.protobuf.Timestamp
+	(*PolicyFile)(nil),            // 7: ebpfguard.v1alpha1.PolicyFile
+	(*ApplyResponse)(nil),         // 8: ebpfguard.v1alpha1.ApplyResponse
+	(*ValidateRequest)(nil),       // 9: ebpfguard.v1alpha1.ValidateRequest
+	(*ValidateResponse)(nil),      // 10: ebpfguard.v1alpha1.ValidateResponse
+	(*CheckRequest)(nil),          // 11: ebpfguard.v1alpha1.CheckRequest
+	(*CheckResponse)(nil),         // 12: ebpfguard.v1alpha1.CheckResponse
+	(*Unconfirmed)(nil),           // 13: ebpfguard.v1alpha1.Unconfirmed
+	(*ConfirmRequest)(nil),        // 14: ebpfguard.v1alpha1.ConfirmRequest
+	(*ConfirmResponse)(nil),       // 15: ebpfguard.v1alpha1.ConfirmResponse
+	(*Changes)(nil),               // 16: ebpfguard.v1alpha1.Changes
+	(*DeleteRequest)(nil),         // 17: ebpfguard.v1alpha1.DeleteRequest
+	(*DeleteResponse)(nil),        // 18: ebpfguard.v1alpha1.DeleteResponse
+	(*ListRequest)(nil),           // 19: ebpfguard.v1alpha1.ListRequest
+	(*ListResponse)(nil),          // 20: ebpfguard.v1alpha1.ListResponse
+	(*GetRequest)(nil),            // 21: ebpfguard.v1alpha1.GetRequest
+	(*GetResponse)(nil),           // 22: ebpfguard.v1alpha1.GetResponse
+	(*WatchRequest)(nil),          // 23: ebpfguard.v1alpha1.WatchRequest
+	(*WatchResponse)(nil),         // 24: ebpfguard.v1alpha1.WatchResponse
+	(*Alert)(nil),                 // 25: ebpfguard.v1alpha1.Alert
+	(*AlertProcess)(nil),          // 26: ebpfguard.v1alpha1.AlertProcess
+	(*AlertAncestor)(nil),         // 27: ebpfguard.v1alpha1.AlertAncestor
+	(*Namespaces)(nil),            // 28: ebpfguard.v1alpha1.Namespaces
+	(*FileObject)(nil),            // 29: ebpfguard.v1alpha1.FileObject
+	(*ProgramObject)(nil),         // 30: ebpfguard.v1alpha1.ProgramObject
+	(*MountObject)(nil),           // 31: ebpfguard.v1alpha1.MountObject
+	(*CredentialsObject)(nil),     // 32: ebpfguard.v1alpha1.CredentialsObject
+	(*SocketObject)(nil),          // 33: ebpfguard.v1alpha1.SocketObject
+	(*ReloadRequest)(nil),         // 34: ebpfguard.v1alpha1.ReloadRequest
+	(*ReloadResponse)(nil),        // 35: ebpfguard.v1alpha1.ReloadResponse
+	(*StatusRequest)(nil),         // 36: ebpfguard.v1alpha1.StatusRequest
+	(*StatusResponse)(nil),        // 37: ebpfguard.v1alpha1.StatusResponse
+	(*OperationCounters)(nil),     // 38: ebpfguard.v1alpha1.OperationCounters
+	(*RuleCounters)(nil),          // 39: ebpfguard.v1alpha1.RuleCounters
+	(*AlertCounters)(nil),         // 40: ebpfguard.v1alpha1.AlertCounters
+	(*SinkCounters)(nil),          // 41: ebpfguard.v1alpha1.SinkCounters
+	(*ExplainRequest)(nil),        // 42: ebpfguard.v1alpha1.ExplainRequest
+	(*DescribedProcess)(nil),      // 43: ebpfguard.v1alpha1.DescribedProcess
+	(*DescribedObject)(nil),       // 44: ebpfguard.v1alpha1.DescribedObject
+	(*ExplainResponse)(nil),       // 45: ebpfguard.v1alpha1.ExplainResponse
+	(*Explanation)(nil),           // 46: ebpfguard.v1alpha1.Explanation
+	(*ExplainedRule)(nil),         // 47: ebpfguard.v1alpha1.ExplainedRule
+	(*ExplainedCandidate)(nil),    // 48: ebpfguard.v1alpha1.ExplainedCandidate
+	(*Process)(nil),               // 49: ebpfguard.v1alpha1.Process
+	(*MitigateRequest)(nil),       // 50: ebpfguard.v1alpha1.MitigateRequest
+	(*ProcessSubject)(nil),        // 51: ebpfguard.v1alpha1.ProcessSubject
+	(*MitigateResponse)(nil),      // 52: ebpfguard.v1alpha1.MitigateResponse
+	(*Mitigation)(nil),            // 53: ebpfguard.v1alpha1.Mitigation
+	(*LiftRequest)(nil),           // 54: ebpfguard.v1alpha1.LiftRequest
+	(*LiftResponse)(nil),          // 55: ebpfguard.v1alpha1.LiftResponse
+	(*durationpb.Duration)(nil),   // 56: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 57: google.protobuf.Timestamp
 }
 var file_ebpfguard_v1alpha1_guard_proto_depIdxs = []int32{
 	0,  // 0: ebpfguard.v1alpha1.Policy.origin:type_name -> ebpfguard.v1alpha1.Origin
-	38, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
-	52, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	55, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
-	15, // 4: ebpfguard.v1alpha1.ApplyResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
-	12, // 5: ebpfguard.v1alpha1.ApplyResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
-	56, // 6: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
-	55, // 7: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
-	15, // 8: ebpfguard.v1alpha1.ConfirmResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
-	15, // 9: ebpfguard.v1alpha1.DeleteResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
-	5,  // 10: ebpfguard.v1alpha1.ListResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
-	5,  // 11: ebpfguard.v1alpha1.GetResponse.policy:type_name -> ebpfguard.v1alpha1.Policy
-	24, // 12: ebpfguard.v1alpha1.WatchResponse.alert:type_name -> ebpfguard.v1alpha1.Alert
-	56, // 13: ebpfguard.v1alpha1.Alert.time:type_name -> google.protobuf.Timestamp
-	1,  // 14: ebpfguard.v1alpha1.Alert.verdict:type_name -> ebpfguard.v1alpha1.Verdict
-	2,  // 15: ebpfguard.v1alpha1.Alert.severity:type_name -> ebpfguard.v1alpha1.Severity
-	56, // 16: ebpfguard.v1alpha1.Alert.last:type_name -> google.protobuf.Timestamp
-	25, // 17: ebpfguard.v1alpha1.Alert.process:type_name -> ebpfguard.v1alpha1.AlertProcess
-	28, // 18: ebpfguard.v1alpha1.Alert.file_open:type_name -> ebpfguard.v1alpha1.FileObject
-	29, // 19: ebpfguard.v1alpha1.Alert.bprm_check_security:type_name -> ebpfguard.v1alpha1.ProgramObject
-	30, // 20: ebpfguard.v1alpha1.Alert.sb_mount:type_name -> ebpfguard.v1alpha1.MountObject
-	30, // 21: ebpfguard.v1alpha1.Alert.sb_remount:type_name -> ebpfguard.v1alpha1.MountObject
-	30, // 22: ebpfguard.v1alpha1.Alert.sb_umount:type_name -> ebpfguard.v1alpha1.MountObject
-	31, // 23: ebpfguard.v1alpha1.Alert.task_fix_setuid:type_name -> ebpfguard.v1alpha1.CredentialsObject
-	32, // 24: ebpfguard.v1alpha1.Alert.socket_bind:type_name -> ebpfguard.v1alpha1.SocketObject
-	32, // 25: ebpfguard.v1alpha1.Alert.socket_connect:type_name -> ebpfguard.v1alpha1.SocketObject
-	27, // 26: ebpfguard.v1alpha1.AlertProcess.namespaces:type_name -> ebpfguard.v1alpha1.Namespaces
-	26, // 27: ebpfguard.v1alpha1.AlertProcess.ancestors:type_name -> ebpfguard.v1alpha1.AlertAncestor
-	3,  // 28: ebpfguard.v1alpha1.StatusResponse.state:type_name -> ebpfguard.v1alpha1.StatusResponse.State
-	56, // 29: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	56, // 30: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
-	37, // 31: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
-	38, // 32: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
-	39, // 33: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
-	12, // 34: ebpfguard.v1alpha1.StatusResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
-	40, // 35: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
-	42, // 36: ebpfguard.v1alpha1.ExplainRequest.described:type_name -> ebpfguard.v1alpha1.DescribedProcess
-	43, // 37: ebpfguard.v1alpha1.ExplainRequest.object:type_name -> ebpfguard.v1alpha1.DescribedObject
-	48, // 38: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
-	5,  // 39: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
-	45, // 40: ebpfguard.v1alpha1.ExplainResponse.explanation:type_name -> ebpfguard.v1alpha1.Explanation
-	46, // 41: ebpfguard.v1alpha1.Explanation.winner:type_name -> ebpfguard.v1alpha1.ExplainedRule
-	47, // 42: ebpfguard.v1alpha1.Explanation.candidates:type_name -> ebpfguard.v1alpha1.ExplainedCandidate
-	4,  // 43: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
-	55, // 44: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
-	50, // 45: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
-	52, // 46: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	56, // 47: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
-	55, // 48: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
-	6,  // 49: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
-	8,  // 50: ebpfguard.v1alpha1.GuardService.Validate:input_type -> ebpfguard.v1alpha1.ValidateRequest
-	10, // 51: ebpfguard.v1alpha1.GuardService.Check:input_type -> ebpfguard.v1alpha1.CheckRequest
-	13, // 52: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
-	16, // 53: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
-	18, // 54: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
-	20, // 55: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
-	33, // 56: ebpfguard.v1alpha1.GuardService.Reload:input_type -> ebpfguard.v1alpha1.ReloadRequest
-	22, // 57: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
-	35, // 58: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
-	41, // 59: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
-	49, // 60: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
-	53, // 61: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
-	7,  // 62: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
-	9,  // 63: ebpfguard.v1alpha1.GuardService.Validate:output_type -> ebpfguard.v1alpha1.ValidateResponse
-	11, // 64: ebpfguard.v1alpha1.GuardService.Check:output_type -> ebpfguard.v1alpha1.CheckResponse
-	14, // 65: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
-	17, // 66: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
-	19, // 67: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
-	21, // 68: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
-	34, // 69: ebpfguard.v1alpha1.GuardService.Reload:output_type -> ebpfguard.v1alpha1.ReloadResponse
-	23, // 70: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
-	36, // 71: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
-	44, // 72: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
-	51, // 73: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
-	54, // 74: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
-	62, // [62:75] is the sub-list for method output_type
-	49, // [49:62] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	39, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
+	53, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	56, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
+	7,  // 4: ebpfguard.v1alpha1.ApplyRequest.files:type_name -> ebpfguard.v1alpha1.PolicyFile
+	16, // 5: ebpfguard.v1alpha1.ApplyResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	13, // 6: ebpfguard.v1alpha1.ApplyResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
+	57, // 7: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
+	56, // 8: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
+	16, // 9: ebpfguard.v1alpha1.ConfirmResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	16, // 10: ebpfguard.v1alpha1.DeleteResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
+	5,  // 11: ebpfguard.v1alpha1.ListResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
+	5,  // 12: ebpfguard.v1alpha1.GetResponse.policy:type_name -> ebpfguard.v1alpha1.Policy
+	25, // 13: ebpfguard.v1alpha1.WatchResponse.alert:type_name -> ebpfguard.v1alpha1.Alert
+	57, // 14: ebpfguard.v1alpha1.Alert.time:type_name -> google.protobuf.Timestamp
+	1,  // 15: ebpfguard.v1alpha1.Alert.verdict:type_name -> ebpfguard.v1alpha1.Verdict
+	2,  // 16: ebpfguard.v1alpha1.Alert.severity:type_name -> ebpfguard.v1alpha1.Severity
+	57, // 17: ebpfguard.v1alpha1.Alert.last:type_name -> google.protobuf.Timestamp
+	26, // 18: ebpfguard.v1alpha1.Alert.process:type_name -> ebpfguard.v1alpha1.AlertProcess
+	29, // 19: ebpfguard.v1alpha1.Alert.file_open:type_name -> ebpfguard.v1alpha1.FileObject
+	30, // 20: ebpfguard.v1alpha1.Alert.bprm_check_security:type_name -> ebpfguard.v1alpha1.ProgramObject
+	31, // 21: ebpfguard.v1alpha1.Alert.sb_mount:type_name -> ebpfguard.v1alpha1.MountObject
+	31, // 22: ebpfguard.v1alpha1.Alert.sb_remount:type_name -> ebpfguard.v1alpha1.MountObject
+	31, // 23: ebpfguard.v1alpha1.Alert.sb_umount:type_name -> ebpfguard.v1alpha1.MountObject
+	32, // 24: ebpfguard.v1alpha1.Alert.task_fix_setuid:type_name -> ebpfguard.v1alpha1.CredentialsObject
+	33, // 25: ebpfguard.v1alpha1.Alert.socket_bind:type_name -> ebpfguard.v1alpha1.SocketObject
+	33, // 26: ebpfguard.v1alpha1.Alert.socket_connect:type_name -> ebpfguard.v1alpha1.SocketObject
+	28, // 27: ebpfguard.v1alpha1.AlertProcess.namespaces:type_name -> ebpfguard.v1alpha1.Namespaces
+	27, // 28: ebpfguard.v1alpha1.AlertProcess.ancestors:type_name -> ebpfguard.v1alpha1.AlertAncestor
+	3,  // 29: ebpfguard.v1alpha1.StatusResponse.state:type_name -> ebpfguard.v1alpha1.StatusResponse.State
+	57, // 30: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	57, // 31: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
+	38, // 32: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
+	39, // 33: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
+	40, // 34: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
+	13, // 35: ebpfguard.v1alpha1.StatusResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
+	41, // 36: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
+	43, // 37: ebpfguard.v1alpha1.ExplainRequest.described:type_name -> ebpfguard.v1alpha1.DescribedProcess
+	44, // 38: ebpfguard.v1alpha1.ExplainRequest.object:type_name -> ebpfguard.v1alpha1.DescribedObject
+	49, // 39: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
+	5,  // 40: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
+	46, // 41: ebpfguard.v1alpha1.ExplainResponse.explanation:type_name -> ebpfguard.v1alpha1.Explanation
+	47, // 42: ebpfguard.v1alpha1.Explanation.winner:type_name -> ebpfguard.v1alpha1.ExplainedRule
+	48, // 43: ebpfguard.v1alpha1.Explanation.candidates:type_name -> ebpfguard.v1alpha1.ExplainedCandidate
+	4,  // 44: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
+	56, // 45: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
+	51, // 46: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
+	53, // 47: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	57, // 48: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
+	56, // 49: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
+	6,  // 50: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
+	9,  // 51: ebpfguard.v1alpha1.GuardService.Validate:input_type -> ebpfguard.v1alpha1.ValidateRequest
+	11, // 52: ebpfguard.v1alpha1.GuardService.Check:input_type -> ebpfguard.v1alpha1.CheckRequest
+	14, // 53: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
+	17, // 54: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
+	19, // 55: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
+	21, // 56: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
+	34, // 57: ebpfguard.v1alpha1.GuardService.Reload:input_type -> ebpfguard.v1alpha1.ReloadRequest
+	23, // 58: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
+	36, // 59: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
+	42, // 60: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
+	50, // 61: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
+	54, // 62: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
+	8,  // 63: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
+	10, // 64: ebpfguard.v1alpha1.GuardService.Validate:output_type -> ebpfguard.v1alpha1.ValidateResponse
+	12, // 65: ebpfguard.v1alpha1.GuardService.Check:output_type -> ebpfguard.v1alpha1.CheckResponse
+	15, // 66: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
+	18, // 67: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
+	20, // 68: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
+	22, // 69: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
+	35, // 70: ebpfguard.v1alpha1.GuardService.Reload:output_type -> ebpfguard.v1alpha1.ReloadResponse
+	24, // 71: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
+	37, // 72: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
+	45, // 73: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
+	52, // 74: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
+	55, // 75: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
+	63, // [63:76] is the sub-list for method output_type
+	50, // [50:63] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_ebpfguard_v1alpha1_guard_proto_init() }
@@ -5128,13 +5209,13 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 	if File_ebpfguard_v1alpha1_guard_proto != nil {
 		return
 	}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[17].OneofWrappers = []any{}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[18].OneofWrappers = []any{
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[18].OneofWrappers = []any{}
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[19].OneofWrappers = []any{
 		(*WatchResponse_Json)(nil),
 		(*WatchResponse_Lost)(nil),
 		(*WatchResponse_Subscribed)(nil),
 	}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[19].OneofWrappers = []any{
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[20].OneofWrappers = []any{
 		(*Alert_FileOpen)(nil),
 		(*Alert_BprmCheckSecurity)(nil),
 		(*Alert_SbMount)(nil),
@@ -5144,9 +5225,9 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 		(*Alert_SocketBind)(nil),
 		(*Alert_SocketConnect)(nil),
 	}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[37].OneofWrappers = []any{}
 	file_ebpfguard_v1alpha1_guard_proto_msgTypes[38].OneofWrappers = []any{}
-	file_ebpfguard_v1alpha1_guard_proto_msgTypes[44].OneofWrappers = []any{
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[39].OneofWrappers = []any{}
+	file_ebpfguard_v1alpha1_guard_proto_msgTypes[45].OneofWrappers = []any{
 		(*MitigateRequest_Process)(nil),
 		(*MitigateRequest_Binary)(nil),
 		(*MitigateRequest_Cgroup)(nil),
@@ -5159,7 +5240,7 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ebpfguard_v1alpha1_guard_proto_rawDesc), len(file_ebpfguard_v1alpha1_guard_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   50,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
