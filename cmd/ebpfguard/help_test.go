@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,7 @@ func TestHelpFits(t *testing.T) {
 // TestManFits wants what manual pages show as it is written to fit beside the margin of man.
 func TestManFits(t *testing.T) {
 	dir := t.TempDir()
-	if err := writeManPages(dir, newRootCommand()); err != nil {
+	if err := errors.Join(writeManPages(dir, newRootCommand()), writeFormatPages(dir)); err != nil {
 		t.Fatal(err)
 	}
 	pages, err := filepath.Glob(filepath.Join(dir, "*"))

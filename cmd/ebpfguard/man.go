@@ -15,7 +15,7 @@ import (
 func newManCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "man DIR",
-		Short:   "Write the manual pages of this command and those below it into a directory",
+		Short:   "Write the manual pages of the commands and of their files into a directory",
 		Example: `  ebpfguard man dist/man && man dist/man/ebpfguard-status.1`,
 		Hidden:  true,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -25,7 +25,10 @@ func newManCommand() *cobra.Command {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fmt.Errorf("man: %w; choose another directory", err)
 			}
-			return writeManPages(args[0], cmd.Root())
+			if err := writeManPages(args[0], cmd.Root()); err != nil {
+				return err
+			}
+			return writeFormatPages(args[0])
 		},
 	}
 }
@@ -63,10 +66,7 @@ func manPage(cmd *cobra.Command) string {
 	cmd.InitDefaultHelpFlag()
 	cmd.InitDefaultVersionFlag()
 	var b strings.Builder
-	fmt.Fprintf(&b, ".TH %q 1 \"\" \"ebpfguard\" \"ebpfguard\"\n", strings.ToUpper(manName(cmd)))
-	// A name that is broken at a line's end cannot be copied, and most names here are long.
-	b.WriteString(".nh\n.ad l\n")
-	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(manName(cmd)), roff(cmd.Short))
+	b.WriteString(manHead(manName(cmd), 1, cmd.Short))
 	fmt.Fprintf(&b, ".SH SYNOPSIS\n%s\n", roff(cmd.UseLine()))
 	if len(manCommands(cmd)) > 0 {
 		b.WriteString(".SH COMMANDS\n")
@@ -90,6 +90,9 @@ func manPage(cmd *cobra.Command) string {
 	for _, c := range manCommands(cmd) {
 		also = append(also, `\fB`+roff(manName(c))+`\fR(1)`)
 	}
+	for _, format := range formats {
+		also = append(also, `\fB`+roff(format.name)+`\fR(5)`)
+	}
 	fmt.Fprintf(&b, ".SH SEE ALSO\n%s\n", strings.Join(also, ",\n"))
 	return b.String()
 }
@@ -111,6 +114,12 @@ func manText(text string) string {
 // atMargin returns text whose lines are moved in by two blanks less: man has a margin of its own.
 func atMargin(text string) string {
 	return strings.ReplaceAll(strings.TrimPrefix(text, "  "), "\n  ", "\n")
+}
+
+// manHead returns how a page begins.
+func manHead(name string, section int, short string) string {
+	// A name that is broken at a line's end cannot be copied, and most names here are long.
+	return fmt.Sprintf(".TH %q %d \"\" \"ebpfguard\" \"ebpfguard\"\n.nh\n.ad l\n.SH NAME\n%s \\- %s\n", strings.ToUpper(name), section, roff(name), roff(short))
 }
 
 func manFlag(f *pflag.Flag) string {

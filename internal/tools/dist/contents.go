@@ -50,7 +50,8 @@ func (s source) contents(binary string, extra generated) ([]content, error) {
 		{path: "/usr/share/zsh/site-functions/_ebpfguard", source: extra.completions["zsh"], mode: 0o644, format: archiveFormat},
 	}
 	for _, page := range extra.pages {
-		all = append(all, content{path: "/usr/share/man/man1/" + filepath.Base(page), source: page, mode: 0o644})
+		number := filepath.Ext(strings.TrimSuffix(page, ".gz"))[1:]
+		all = append(all, content{path: "/usr/share/man/man" + number + "/" + filepath.Base(page), source: page, mode: 0o644})
 	}
 	// The pages, and what they lead to, lie there as they do here, so that their links work.
 	for _, page := range documentation {

@@ -66,11 +66,14 @@ func TestPackages(t *testing.T) {
 
 // TestContents checks what the unit and the scripts of the packages rely on.
 func TestContents(t *testing.T) {
-	page := filepath.Join(t.TempDir(), "ebpfguard-status.1.gz")
-	write(t, page, "page")
+	dir := t.TempDir()
+	pages := []string{filepath.Join(dir, "ebpfguard-status.1.gz"), filepath.Join(dir, "ebpfguard-policy.5.gz")}
+	for _, page := range pages {
+		write(t, page, "page")
+	}
 	all, err := checkout(t).contents("/dev/null", generated{completions: map[string]string{
 		"bash": "/dev/null", "zsh": "/dev/null", "fish": "/dev/null",
-	}, pages: []string{page}})
+	}, pages: pages})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,6 +85,7 @@ func TestContents(t *testing.T) {
 		"/etc/ebpfguard/policies.d":                 fs.ModeDir | 0o750,
 		"/etc/ebpfguard/config.yaml":                0o640,
 		"/usr/share/man/man1/ebpfguard-status.1.gz": 0o644,
+		"/usr/share/man/man5/ebpfguard-policy.5.gz": 0o644,
 	}
 	for _, c := range all {
 		if mode, ok := want[c.path]; ok && c.mode != mode {

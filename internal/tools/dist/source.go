@@ -113,7 +113,7 @@ func (s source) generated(work string) (generated, error) {
 	if _, err := s.command(binary, "man", pages); err != nil {
 		return g, fmt.Errorf("make the manual pages: %w", err)
 	}
-	files, err := filepath.Glob(filepath.Join(pages, "*.1"))
+	files, err := filepath.Glob(filepath.Join(pages, "*.[15]"))
 	if err != nil {
 		return g, err
 	}
