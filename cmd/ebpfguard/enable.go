@@ -24,21 +24,22 @@ func newEnableCommand() *cobra.Command {
 		Short: "Make the kernel's bpf security module active from the next boot on",
 		Long: `Make the kernel's bpf security module active from the next boot on.
 
-Some distributions build the module and leave it out of the kernel's list of active
-ones. The kernel's parameter lsm= sets that list. This command adds bpf there: to the
-list that the configuration of the boot loader has, else to the modules that are
-active now. It knows GRUB, the boot entries
-of Fedora and its relatives (grubby), and systemd-boot with kernel-install. It
-refuses other boot loaders, and says what to do by hand.
+Some distributions build the module and leave it out of the kernel's list of
+active ones. The kernel's parameter lsm= sets that list. This command adds bpf
+there: to the list that the configuration of the boot loader has, else to the
+modules that are active now. It knows GRUB, the boot entries of Fedora and its
+relatives (grubby), and systemd-boot with kernel-install. It refuses other
+boot loaders, and says what to do by hand.
 
 First it shows the change and the commands that it will run, and asks. It asks
-nothing when the standard input is no terminal: then only --yes makes the change.
-After it, the command looks whether the boot entries have the parameter. If not, or
-if a command fails, it takes the change back.
+nothing when the standard input is no terminal: then only --yes makes the
+change. After it, the command looks whether the boot entries have the
+parameter. If not, or if a command fails, it takes the change back.
 
-With --try only the next boot has the parameter; the one after it is as before. If
-the kernel panics, the machine restarts by itself; if it hangs, you have to reset it.
-This needs GRUB that can write to /boot, or systemd-boot with .conf entries.`,
+With --try only the next boot has the parameter; the one after it is as
+before. If the kernel panics, the machine restarts by itself; if it hangs, you
+have to reset it. This needs GRUB that can write to /boot, or systemd-boot
+with .conf entries.`,
 		Example: `  # Show what would change
   sudo ebpfguard enable --dry-run
 
@@ -75,9 +76,10 @@ func newDisableCommand() *cobra.Command {
 		Short: "Take back what 'ebpfguard enable' changed",
 		Long: `Take back what 'ebpfguard enable' changed.
 
-It takes back the boot parameter and a trial, and nothing else: not a parameter that
-you or your distribution set. What is enforced now goes on until the machine restarts;
-without the parameter nothing can be enforced after that.`,
+It takes back the boot parameter and a trial, and nothing else: not a
+parameter that you or your distribution set. What is enforced now goes on
+until the machine restarts; without the parameter nothing can be enforced
+after that.`,
 		Example: `  sudo ebpfguard disable --dry-run
   sudo ebpfguard disable`,
 		Args: noArgs,

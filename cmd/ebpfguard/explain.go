@@ -33,9 +33,9 @@ func newExplainCommand() *cobra.Command {
 
 Without policies it asks the running daemon about those in force. With --pid it
 is about a process that runs, as /proc tells the daemon. The guard itself judges
-by what it noted as the process started its program: see docs/cli.md for what may
-differ. Without an operation the daemon tells which policies and rules concern
-the process.
+by what it noted as the process started its program: see docs/cli.md for what
+may differ. Without an operation the daemon tells which policies and rules
+concern the process.
 
 Prints the verdict, the rule that decided and every pattern that matches with
 the reason why it won or lost. The operation can be left out where the rules of

@@ -43,7 +43,7 @@ func (f *explainFlags) ask(cmd *cobra.Command, described map[string][]string, op
 		return err
 	})
 	if errors.Is(err, client.ErrNoDaemon) && f.pid == 0 {
-		return nil, fmt.Errorf("%w; or name policies with -p, which needs no daemon", err)
+		return nil, fmt.Errorf("%w; or name a file of policies, which needs no daemon", err)
 	}
 	return response, err
 }

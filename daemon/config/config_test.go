@@ -118,7 +118,7 @@ func TestParseErrors(t *testing.T) {
 		{"debounce: 5", `c.yaml:1:11: debounce: "5" is not a duration; write for example 300ms, 10s or 1m`},
 		{"debounce: 5 s", `c.yaml:1:11: debounce: "5 s" is not a duration; write for example 300ms, 10s or 1m`},
 		{"debounce: 0s", "c.yaml:1:11: debounce is 0s; choose from 1ms to 1m"},
-		{"fold_window: 48h", "c.yaml:1:14: fold_window is 48h0m0s; choose from 0s to 24h0m0s"},
+		{"fold_window: 48h", "c.yaml:1:14: fold_window is 2d; choose from 0s to 1d"},
 		{"socket: run/x", `c.yaml:1:9: socket "run/x" is not absolute; write the whole path`},
 		{"socket: \"\"", "c.yaml:1:9: socket is empty; write the path of a Unix socket such as /run/ebpfguard/ebpfguard.sock"},
 		{"group: a\npolicies: p.d", `c.yaml:2:11: policies "p.d" is not absolute; write the whole path`},
