@@ -42,9 +42,11 @@ __noinline __u32 glob_bytes(__u32 slot, __u32 state, __u64 at)
 	left = scratch->name_length - at;
 	for (int i = 0; i < GLOB_BYTES && left; i++, left--, bytes >>= 8) {
 		__u32 class = word_at(tables, revision->glob_bytes + (bytes & 0xff) / 4) >>
-				      bytes % 4 * 8 & 0xff;
+				      bytes % 4 * 8 &
+			      0xff;
 
-		state = word_at(tables, revision->glob_next + state * revision->glob_columns + class);
+		state = word_at(tables,
+				revision->glob_next + state * revision->glob_columns + class);
 	}
 	return state;
 }

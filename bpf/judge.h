@@ -180,15 +180,15 @@ static __always_inline __u64 judge_keys(__u32 id, __u64 begun, const struct key 
 /* JUDGE(try, id, once, arguments) is what once(id, begun, arguments) answers, asked anew
  * as long as that is RETRY. The arguments are evaluated at each try, of which `try` is
  * the number. */
-#define JUDGE(try, id, once, ...)                                                    \
-	({                                                                           \
-		__u64 answer_;                                                       \
-                                                                                     \
-		try = 0;                                                             \
-		answer_ = once(id, begin(id), __VA_ARGS__);                          \
-		for (try = 1; try < MAX_TRIES && (__u32)answer_ == RETRY; try++)     \
-			answer_ = once(id, begin_anew(id), __VA_ARGS__);             \
-		answer_;                                                             \
+#define JUDGE(try, id, once, ...)                                                \
+	({                                                                       \
+		__u64 answer_;                                                   \
+                                                                                 \
+		try = 0;                                                         \
+		answer_ = once(id, begin(id), __VA_ARGS__);                      \
+		for (try = 1; try < MAX_TRIES && (__u32)answer_ == RETRY; try++) \
+			answer_ = once(id, begin_anew(id), __VA_ARGS__);         \
+		answer_;                                                         \
 	})
 
 /* undecided answers for what cannot be looked at: refused, if any rule could. */

@@ -174,8 +174,7 @@ static __always_inline int collect_above(struct scratch *scratch, __u64 dentry)
 	scratch->above_count = 0;
 	for (i = 0; i <= MAX_COMPONENTS / ABOVE_AT_ONCE && dentry; i++)
 		dentry = above_next(dentry);
-	return !scratch->above_count ||
-	       above_at(scratch, scratch->above_count - 1) & CHAIN_ROOT;
+	return !scratch->above_count || above_at(scratch, scratch->above_count - 1) & CHAIN_ROOT;
 }
 
 /* What collect_next returns. */

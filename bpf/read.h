@@ -20,9 +20,8 @@ extern void *bpf_rdonly_cast(const void *object, __u32 type) __ksym;
  * to the verifier: it can be compared and kept, but not calculated with, see
  * distance(). The pointer is a variable: an expression that goes through a struct of
  * ours, READ(scratch->inode, i_ino), would be looked up in the kernel as well. */
-#define READ(pointer, ...)                                \
-	(SINCE_6_2 ? ___arrow(CAST(pointer), __VA_ARGS__) \
-		   : BPF_CORE_READ(pointer, __VA_ARGS__))
+#define READ(pointer, ...) \
+	(SINCE_6_2 ? ___arrow(CAST(pointer), __VA_ARGS__) : BPF_CORE_READ(pointer, __VA_ARGS__))
 
 /* distance returns how far a pointer is from another. The verifier lets nothing
  * else be calculated with pointers. */

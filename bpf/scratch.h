@@ -183,7 +183,7 @@ static __always_inline void *task_get(void *map, struct task_struct *task)
 	__u64 key = (__u64)task;
 
 	return SINCE_6_2 ? bpf_task_storage_get(map, (void *)task, NULL, 0)
-			    : bpf_map_lookup_elem(map, &key);
+			 : bpf_map_lookup_elem(map, &key);
 }
 
 /* current_get_or_make returns the storage of the current task; a new one holds

@@ -100,10 +100,9 @@ static __always_inline __u32 judge_address(const struct judgement *judgement, __
 	verdict &= ~FLAG_ANY_PORT; /* or what no rule concerns would look like another thing */
 	if (!any_port || object->port || !has_ports(object->protocol))
 		return verdict;
-	automatic =
-		judge_automatic(judgement->id, judgement->number | judgement->row,
-				address | (__u64)protocol << 32,
-				(__u32)object->automatic_first << 16 | object->automatic_last);
+	automatic = judge_automatic(judgement->id, judgement->number | judgement->row,
+				    address | (__u64)protocol << 32,
+				    (__u32)object->automatic_first << 16 | object->automatic_last);
 	if (automatic == RETRY)
 		return RETRY;
 	return stricter(verdict, automatic & ~FLAG_ANY_PORT);

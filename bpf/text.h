@@ -13,7 +13,8 @@
 /* Names that are passed at once: the verifier follows each turn of a loop, so two short
  * loops, one in another function, cost it less than a long one. */
 #define NAMES_AT_ONCE 4
-_Static_assert(MAX_CHAIN % NAMES_AT_ONCE == 0 && MAX_COMPONENTS % NAMES_AT_ONCE == 0, "all are passed");
+_Static_assert(MAX_CHAIN % NAMES_AT_ONCE == 0 && MAX_COMPONENTS % NAMES_AT_ONCE == 0,
+	       "all are passed");
 
 /* What store_* return when a text does not fit or cannot be read. */
 #define TEXT_FAILED ((__u32)-1)
