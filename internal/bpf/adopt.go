@@ -139,6 +139,7 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 		return nil, err
 	}
 	o.hash = o.maps[GuardMapTasks].Type() == ebpf.Hash
+	o.ReleaseSpec() // what adoptMaps read may have been the other object
 	o.options.AlertBytes = o.maps[GuardMapAlerts].MaxEntries()
 	o.rules = newRuleCounterMap(inner, active.header.Rules, 0)
 	if err := o.mapMemory(); err != nil {
