@@ -74,26 +74,25 @@ __noinline __u64 begin_known(__u32 id)
 	return begin_judgement(id);
 }
 
-/* begin is begin_judgement for a task that may have to be looked up first. */
-static __always_inline __u64 begin(__u32 id)
+/* begun_or_anew looks the task up where that has to be first. */
+static __always_inline __u64 begun_or_anew(__u32 id, __u64 begun)
 {
-	__u64 begun = begin_judgement(id);
-
 	if ((__u32)begun != ROW_RETRY)
 		return begun;
 	refresh_class();
 	return begin_known(id);
 }
 
+/* begin is begin_judgement for a task that may have to be looked up first. */
+static __always_inline __u64 begin(__u32 id)
+{
+	return begun_or_anew(id, begin_judgement(id));
+}
+
 /* begin_anew is begin for another try. */
 static __always_inline __u64 begin_anew(__u32 id)
 {
-	__u64 begun = begin_known(id);
-
-	if ((__u32)begun != ROW_RETRY)
-		return begun;
-	refresh_class();
-	return begin_known(id);
+	return begun_or_anew(id, begin_known(id));
 }
 
 /* is_unrestricted reports whether the current task can be refused nothing. */
