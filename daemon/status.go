@@ -28,13 +28,14 @@ func (d *Daemon) status(context.Context) (*pb.StatusResponse, error) {
 	host, _ := os.Hostname() // the rest is worth telling
 	s := &pb.StatusResponse{
 		Version: d.options.Version, Host: host, BootId: procfs.BootID(), Pid: int32(os.Getpid()),
-		Started: timestamppb.New(d.started), Adopted: d.adopted, PinPath: c.Pins,
+		Started: timestamppb.New(d.started), PinPath: c.Pins,
 		PolicyDirectory: c.Policies, ResidentBytes: procfs.ResidentBytes(),
 	}
 	if !d.up.Load() {
 		s.State = pb.StatusResponse_STATE_STARTING
 		return s, nil
 	}
+	s.Adopted = d.adopted
 	if err := d.enforced(s); err != nil {
 		return nil, err
 	}
