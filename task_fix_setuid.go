@@ -86,20 +86,20 @@ type method struct {
 	group bool
 }
 
-// methods are the ways by enum means_id (bpf/abi.h).
+// methods are the ways by enum method_id (bpf/abi.h).
 var methods = map[uint32]method{
-	abi.MeansSetuid:           {"setuid", "setuid", false},
-	abi.MeansSetgid:           {"setgid", "setgid", true},
-	abi.MeansSetgroups:        {"setgroups", "setgroups", true},
-	abi.MeansSetuidProgram:    {"setuid_exec", "set-user-ID program", false},
-	abi.MeansSetgidProgram:    {"setgid_exec", "set-group-ID program", true},
-	abi.MeansFileCapabilities: {"file_capabilities", "file capabilities", false},
-	abi.MeansCapset:           {"capset", "capset", false},
-	abi.MeansUserNamespace:    {"user_namespace", "user namespace", false},
+	abi.MethodSetuid:           {"setuid", "setuid", false},
+	abi.MethodSetgid:           {"setgid", "setgid", true},
+	abi.MethodSetgroups:        {"setgroups", "setgroups", true},
+	abi.MethodSetuidProgram:    {"setuid_exec", "set-user-ID program", false},
+	abi.MethodSetgidProgram:    {"setgid_exec", "set-group-ID program", true},
+	abi.MethodFileCapabilities: {"file_capabilities", "file capabilities", false},
+	abi.MethodCapset:           {"capset", "capset", false},
+	abi.MethodUserNamespace:    {"user_namespace", "user namespace", false},
 }
 
 func credentialsOf(r record) CredentialsObject {
-	return CredentialsObject{r.FromUid, r.FromGid, r.To, methods[r.Means].word}
+	return CredentialsObject{r.FromUid, r.FromGid, r.To, methods[r.Method].word}
 }
 
 func (o CredentialsObject) text() string {

@@ -137,7 +137,7 @@ struct state {
 enum state_flags {
 	CLASS_MASK = 0xffffff,
 	/* Whatever follows, class and state stay the same. */
-	STATE_STAYS = 1 << 24,
+	STATE_ABSORBING = 1 << 24,
 	/* A name without an edge of its own may have an edge by its glob class. */
 	STATE_WILD = 1 << 25,
 	/* ... and that class has to be found out; else it is 0. */
@@ -158,7 +158,7 @@ enum state_flags {
  *   TAG_FILE | dimension  device, inode number, its generation -> state
  *   TAG_MARKS             set of marks -> index of the set
  *   TAG_PROCESS | pid     ticks of its start -> its marks, as a struct state
- *   TAG_COVERS            two states -> there, if all names that a file has in
+ *   TAG_SUBSUMES            two states -> there, if all names that a file has in
  *                         the second are among those that it has in the first
  *   TAG_BELOW | state     0: the class of all that rules name below a directory in the
  *                         state, as of a file that has all of those names; 1: of what
@@ -178,7 +178,7 @@ enum entry_tags {
 	TAG_GLOB,
 	TAG_FILE,
 	TAG_MARKS,
-	TAG_COVERS,
+	TAG_SUBSUMES,
 	TAG_PROCESS,
 	TAG_BELOW,
 };
@@ -395,15 +395,15 @@ enum mount_flags {
 };
 
 /* How an identity changes. */
-enum means_id {
-	MEANS_SETUID = 1,
-	MEANS_SETGID,
-	MEANS_SETGROUPS,
-	MEANS_SETUID_PROGRAM,
-	MEANS_SETGID_PROGRAM,
-	MEANS_FILE_CAPABILITIES,
-	MEANS_CAPSET,
-	MEANS_USER_NAMESPACE,
+enum method_id {
+	METHOD_SETUID = 1,
+	METHOD_SETGID,
+	METHOD_SETGROUPS,
+	METHOD_SETUID_PROGRAM,
+	METHOD_SETGID_PROGRAM,
+	METHOD_FILE_CAPABILITIES,
+	METHOD_CAPSET,
+	METHOD_USER_NAMESPACE,
 };
 
 /*
@@ -549,7 +549,7 @@ struct alert {
 	/* enum access_flags, trait_flags or mount_flags */
 	__u32 flags;
 	/* task_fix_setuid */
-	__u32 from_uid, from_gid, to, means;
+	__u32 from_uid, from_gid, to, method;
 	__u8 type[TYPE_LENGTH];
 	/* Lengths of the paths that follow: the program's, its parent's, the
 	 * object's (a mount's target) and the source of a mount; 0 for none. */

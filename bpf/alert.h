@@ -49,7 +49,7 @@ static __always_inline void fill_object(struct alert *alert, const struct object
 	alert->from_uid = object->from_uid;
 	alert->from_gid = object->from_gid;
 	alert->to = object->to;
-	alert->means = object->means;
+	alert->method = object->method;
 	__builtin_memcpy(alert->type, object->type, sizeof(alert->type));
 }
 

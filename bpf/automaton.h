@@ -17,7 +17,7 @@ static __always_inline __u64 number_of(struct state state)
 	return (__u64)state.accept << 32 | state.number;
 }
 
-#define DEAD ((__u64)STATE_STAYS << 32)
+#define DEAD ((__u64)STATE_ABSORBING << 32)
 
 /* Bytes of a name that an automaton passes at once: the verifier follows each turn of a
  * loop, so two short loops cost it less than a long one. */
@@ -82,7 +82,7 @@ static __always_inline __u64 step_of(struct scratch *scratch, __u32 slot, __u64 
 	__u32 class = 0;
 	__u64 to;
 
-	if (state.accept & STATE_STAYS)
+	if (state.accept & STATE_ABSORBING)
 		return from;
 	to = find(slot, hash_name(scratch, (__u64)TAG_NAME << 32 | state.number));
 	if (to != NO_STATE)

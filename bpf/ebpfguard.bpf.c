@@ -49,7 +49,7 @@ struct abi {
 	enum device_ids device_ids;
 	enum trait_flags trait_flags;
 	enum mount_flags mount_flags;
-	enum means_id means_id;
+	enum method_id method_id;
 	struct line line;
 	struct revision revision;
 	struct subjects subjects;

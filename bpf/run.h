@@ -79,7 +79,7 @@ __noinline int covers(__u64 all, __u64 some)
 	struct sip sip;
 
 	sip_start(&sip);
-	sip_word(&sip, (__u64)TAG_COVERS << 32);
+	sip_word(&sip, (__u64)TAG_SUBSUMES << 32);
 	sip_word(&sip, all);
 	sip_word(&sip, some);
 	return find(SLOT_ACTIVE, sip_finish(&sip)) != NO_STATE;
@@ -134,7 +134,7 @@ static __always_inline void pass_name(struct scratch *scratch)
 	next = step_of(scratch, SLOT_ACTIVE, path);
 	if (file == path)
 		file = next;
-	else if (!(scratch->file.accept & STATE_STAYS))
+	else if (!(scratch->file.accept & STATE_ABSORBING))
 		file = step(SLOT_ACTIVE, file);
 	scratch->path = state_of(next);
 	scratch->file = state_of(file);
@@ -186,7 +186,8 @@ __noinline int pass(__u32 dimension, __u64 inode)
 	scratch->left = left;
 	link = link_at(scratch, left % MAX_CHAIN);
 	dentry = (void *)(link & ~CHAIN_ROOT);
-	if (!(link & CHAIN_ROOT) && !(scratch->path.accept & scratch->file.accept & STATE_STAYS)) {
+	if (!(link & CHAIN_ROOT) &&
+	    !(scratch->path.accept & scratch->file.accept & STATE_ABSORBING)) {
 		if (!read_name_of(scratch, dentry))
 			scratch->flags |= RUN_FAILED;
 		pass_name(scratch);
@@ -292,7 +293,7 @@ __noinline int is_settled(__u32 id)
 	if (scratch->deep <= MAX_CHAIN)
 		return true; /* nothing was left out */
 	dropped = scratch->deep - MAX_CHAIN;
-	if (!(scratch->path.accept & scratch->file.accept & STATE_STAYS) ||
+	if (!(scratch->path.accept & scratch->file.accept & STATE_ABSORBING) ||
 	    scratch->suspects > MAX_SUSPECTS)
 		return false;
 	/* What lies above the mount of the file comes in at its root. */

@@ -32,7 +32,7 @@ struct object {
 	/* The source of a mount, a string of the kernel. */
 	__u64 source;
 	__u32 flags; /* as in struct alert */
-	__u32 from_uid, from_gid, to, means;
+	__u32 from_uid, from_gid, to, method;
 	/* Options that a mount may have or not, of a pair both; flags has them too. */
 	__u32 either;
 	/* Only the name counts, not what has it now (move.h). */

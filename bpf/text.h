@@ -201,7 +201,7 @@ __noinline int text_next(__u32 slot)
 		__u64 here = scratch->at;
 		__u32 length;
 
-		if (here >= scratch->end || scratch->path.accept & STATE_STAYS)
+		if (here >= scratch->end || scratch->path.accept & STATE_ABSORBING)
 			return false;
 		barrier_var(here); /* the verifier has to see one register */
 		here &= MAX_TEXT - 1;

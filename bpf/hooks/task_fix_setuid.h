@@ -29,7 +29,7 @@ __noinline __u64 judge_ids(__u32 id, __u64 begun, __u64 from, __u64 to)
 }
 
 /* decide_id judges one id that changes and concludes. */
-static __always_inline int decide_id(__u32 hook, __u32 means, __u64 from, __u64 to)
+static __always_inline int decide_id(__u32 hook, __u32 method, __u64 from, __u64 to)
 {
 	struct scratch *scratch;
 	__u64 answer;
@@ -44,7 +44,7 @@ static __always_inline int decide_id(__u32 hook, __u32 means, __u64 from, __u64 
 		scratch->object.from_uid = from >> 32;
 		scratch->object.from_gid = from;
 		scratch->object.to = (__u32)to == NO_ID ? to >> 32 : to;
-		scratch->object.means = means;
+		scratch->object.method = method;
 	}
 	return conclude(answer, OPERATION_TASK_FIX_SETUID, hook, NULL);
 }
@@ -54,14 +54,16 @@ static __always_inline __u64 ids_of(const struct cred *cred)
 	return (__u64)BPF_CORE_READ(cred, euid.val) << 32 | BPF_CORE_READ(cred, egid.val);
 }
 
-static __always_inline int decide_uid(enum hook_id hook, enum means_id means, __u64 from, __u32 uid)
+static __always_inline int decide_uid(enum hook_id hook, enum method_id method, __u64 from,
+				      __u32 uid)
 {
-	return decide_id(hook, means, from, (__u64)uid << 32 | NO_ID);
+	return decide_id(hook, method, from, (__u64)uid << 32 | NO_ID);
 }
 
-static __always_inline int decide_gid(enum hook_id hook, enum means_id means, __u64 from, __u32 gid)
+static __always_inline int decide_gid(enum hook_id hook, enum method_id method, __u64 from,
+				      __u32 gid)
 {
-	return decide_id(hook, means, from, (__u64)NO_ID << 32 | gid);
+	return decide_id(hook, method, from, (__u64)NO_ID << 32 | gid);
 }
 
 /* is_news reports whether an id changes to one that another id did not just
@@ -86,17 +88,17 @@ int BPF_PROG(task_fix_setuid, struct cred *new, const struct cred *old, int flag
 	if (is_unrestricted(OPERATION_TASK_FIX_SETUID))
 		return 0;
 	from = ids_of(old);
-	if (uid != old->uid.val && decide_uid(HOOK_TASK_FIX_SETUID, MEANS_SETUID, from, uid))
+	if (uid != old->uid.val && decide_uid(HOOK_TASK_FIX_SETUID, METHOD_SETUID, from, uid))
 		return -EPERM;
 	if (is_news(euid, old->euid.val, uid, old->uid.val) &&
-	    decide_uid(HOOK_TASK_FIX_SETUID, MEANS_SETUID, from, euid))
+	    decide_uid(HOOK_TASK_FIX_SETUID, METHOD_SETUID, from, euid))
 		return -EPERM;
 	if (is_news(suid, old->suid.val, uid, old->uid.val) &&
 	    is_news(suid, old->suid.val, euid, old->euid.val) &&
-	    decide_uid(HOOK_TASK_FIX_SETUID, MEANS_SETUID, from, suid))
+	    decide_uid(HOOK_TASK_FIX_SETUID, METHOD_SETUID, from, suid))
 		return -EPERM;
 	if (is_news(fsuid, old->fsuid.val, euid, old->euid.val) &&
-	    decide_uid(HOOK_TASK_FIX_SETUID, MEANS_SETUID, from, fsuid))
+	    decide_uid(HOOK_TASK_FIX_SETUID, METHOD_SETUID, from, fsuid))
 		return -EPERM;
 	return 0;
 }
@@ -116,17 +118,17 @@ int BPF_PROG(task_fix_setgid, struct cred *new, const struct cred *old, int flag
 	if (is_unrestricted(OPERATION_TASK_FIX_SETUID))
 		return 0;
 	from = ids_of(old);
-	if (gid != old->gid.val && decide_gid(HOOK_TASK_FIX_SETGID, MEANS_SETGID, from, gid))
+	if (gid != old->gid.val && decide_gid(HOOK_TASK_FIX_SETGID, METHOD_SETGID, from, gid))
 		return -EPERM;
 	if (is_news(egid, old->egid.val, gid, old->gid.val) &&
-	    decide_gid(HOOK_TASK_FIX_SETGID, MEANS_SETGID, from, egid))
+	    decide_gid(HOOK_TASK_FIX_SETGID, METHOD_SETGID, from, egid))
 		return -EPERM;
 	if (is_news(sgid, old->sgid.val, gid, old->gid.val) &&
 	    is_news(sgid, old->sgid.val, egid, old->egid.val) &&
-	    decide_gid(HOOK_TASK_FIX_SETGID, MEANS_SETGID, from, sgid))
+	    decide_gid(HOOK_TASK_FIX_SETGID, METHOD_SETGID, from, sgid))
 		return -EPERM;
 	if (is_news(fsgid, old->fsgid.val, egid, old->egid.val) &&
-	    decide_gid(HOOK_TASK_FIX_SETGID, MEANS_SETGID, from, fsgid))
+	    decide_gid(HOOK_TASK_FIX_SETGID, METHOD_SETGID, from, fsgid))
 		return -EPERM;
 	return 0;
 }
@@ -173,7 +175,7 @@ __noinline int decide_group(__u64 new, __u64 old, __u32 index)
 
 	if (group == NO_ID || is_group_of(old, group))
 		return 0;
-	return decide_gid(HOOK_TASK_FIX_SETGROUPS, MEANS_SETGROUPS, ids_of((struct cred *)old),
+	return decide_gid(HOOK_TASK_FIX_SETGROUPS, METHOD_SETGROUPS, ids_of((struct cred *)old),
 			  group);
 }
 
@@ -216,12 +218,12 @@ int BPF_PROG(bprm_creds_from_file, struct linux_binprm *bprm, const struct file 
 	if (ret)
 		return ret;
 	if (new->euid.val != BPF_CORE_READ(old, euid.val)) {
-		if (decide_uid(HOOK_BPRM_CREDS_FROM_FILE, MEANS_SETUID_PROGRAM, from,
+		if (decide_uid(HOOK_BPRM_CREDS_FROM_FILE, METHOD_SETUID_PROGRAM, from,
 			       new->euid.val))
 			return -EPERM;
 	}
 	if (new->egid.val != BPF_CORE_READ(old, egid.val)) {
-		if (decide_gid(HOOK_BPRM_CREDS_FROM_FILE, MEANS_SETGID_PROGRAM, from,
+		if (decide_gid(HOOK_BPRM_CREDS_FROM_FILE, METHOD_SETGID_PROGRAM, from,
 			       new->egid.val))
 			return -EPERM;
 	}
@@ -231,7 +233,7 @@ int BPF_PROG(bprm_creds_from_file, struct linux_binprm *bprm, const struct file 
 	more |= capabilities_at(&new->cap_effective) & ~capabilities_at(&old->cap_effective);
 	if (!more)
 		return 0;
-	return decide_uid(HOOK_BPRM_CREDS_FROM_FILE, MEANS_FILE_CAPABILITIES, from, 0);
+	return decide_uid(HOOK_BPRM_CREDS_FROM_FILE, METHOD_FILE_CAPABILITIES, from, 0);
 }
 
 SEC("lsm/capset")
@@ -246,7 +248,7 @@ int BPF_PROG(capset, struct cred *new, const struct cred *old, const kernel_cap_
 		return 0; /* root already */
 	if (!(capabilities_at(effective) & ~capabilities_at(&old->cap_effective)))
 		return 0; /* gains nothing */
-	return decide_uid(HOOK_CAPSET, MEANS_CAPSET, from, 0);
+	return decide_uid(HOOK_CAPSET, METHOD_CAPSET, from, 0);
 }
 
 SEC("lsm/userns_create")
@@ -258,7 +260,7 @@ int BPF_PROG(userns_create, const struct cred *cred, int ret)
 		return ret;
 	if (!(from >> 32))
 		return 0; /* root already */
-	return decide_uid(HOOK_USERNS_CREATE, MEANS_USER_NAMESPACE, from, 0);
+	return decide_uid(HOOK_USERNS_CREATE, METHOD_USER_NAMESPACE, from, 0);
 }
 
 #endif

@@ -200,22 +200,22 @@ const (
 
 // enum state_flags
 const (
-	ClassMask  = 0xffffff
-	StateStays = 0x1000000
-	StateWild  = 0x2000000
-	StateGlobs = 0x4000000
-	StateShm   = 0x8000000
+	ClassMask      = 0xffffff
+	StateAbsorbing = 0x1000000
+	StateWild      = 0x2000000
+	StateGlobs     = 0x4000000
+	StateShm       = 0x8000000
 )
 
 // enum entry_tags
 const (
-	TagName    = 1
-	TagGlob    = 2
-	TagFile    = 3
-	TagMarks   = 4
-	TagCovers  = 5
-	TagProcess = 6
-	TagBelow   = 7
+	TagName     = 1
+	TagGlob     = 2
+	TagFile     = 3
+	TagMarks    = 4
+	TagSubsumes = 5
+	TagProcess  = 6
+	TagBelow    = 7
 )
 
 // enum dimension_id
@@ -311,16 +311,16 @@ const (
 	MountForce      = 0x100000
 )
 
-// enum means_id
+// enum method_id
 const (
-	MeansSetuid           = 1
-	MeansSetgid           = 2
-	MeansSetgroups        = 3
-	MeansSetuidProgram    = 4
-	MeansSetgidProgram    = 5
-	MeansFileCapabilities = 6
-	MeansCapset           = 7
-	MeansUserNamespace    = 8
+	MethodSetuid           = 1
+	MethodSetgid           = 2
+	MethodSetgroups        = 3
+	MethodSetuidProgram    = 4
+	MethodSetgidProgram    = 5
+	MethodFileCapabilities = 6
+	MethodCapset           = 7
+	MethodUserNamespace    = 8
 )
 
 // Line is struct line.
@@ -488,7 +488,7 @@ type Alert struct {
 	FromUid      uint32
 	FromGid      uint32
 	To           uint32
-	Means        uint32
+	Method       uint32
 	Type         [32]uint8
 	BinaryLength uint16
 	ParentLength uint16

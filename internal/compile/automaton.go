@@ -184,7 +184,7 @@ func (a *automaton) unite(configs []config) []config {
 }
 
 // dead is the state that no pattern can match in any more.
-var dead = abi.State{Accept: abi.StateStays}
+var dead = abi.State{Accept: abi.StateAbsorbing}
 
 // state returns the state of a file with names that lead to the configs.
 func (a *automaton) state(configs ...config) abi.State {
@@ -232,7 +232,7 @@ func (a *automaton) state(configs ...config) abi.State {
 	}
 	absorbing := !moves && class == a.class(sortedSet(below))
 	if absorbing {
-		flags = flags&abi.StateShm | abi.StateStays
+		flags = flags&abi.StateShm | abi.StateAbsorbing
 	}
 	to := abi.State{Number: a.numberOf(lives, !absorbing), Accept: class | flags}
 	if absorbing && a.edgesOf != nil {

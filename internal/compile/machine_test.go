@@ -67,7 +67,7 @@ func (m machine) globClass(name string) uint32 {
 }
 
 func (m machine) step(s abi.State, name string) abi.State {
-	if s.Accept&abi.StateStays != 0 {
+	if s.Accept&abi.StateAbsorbing != 0 {
 		return s
 	}
 	if to, ok := m.find(m.key.name(s.Number, name)); ok {

@@ -93,7 +93,7 @@ func (k Key) process(p policy.ProcessID) uint64 { return k.hash(abi.TagProcess, 
 // subsumes returns the key that says that the names of a state are among those of
 // another.
 func (k Key) subsumes(all, some abi.State) uint64 {
-	return k.hash(abi.TagCovers, 0, uint64(all.Accept)<<32|uint64(all.Number), uint64(some.Accept)<<32|uint64(some.Number))
+	return k.hash(abi.TagSubsumes, 0, uint64(all.Accept)<<32|uint64(all.Number), uint64(some.Accept)<<32|uint64(some.Number))
 }
 
 // below returns the key of what rules name below a directory in a state, or of that
