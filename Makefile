@@ -53,10 +53,10 @@ test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN
 VM_TOOLS = vm $(filter arm64,$(ARCH))
 
 SUITE = $(GO) run ./internal/vmtest/suite -tags vm -arch '$(ARCH)' -packages '$(VM_PACKAGES)' -modules '$(VM_MODULES)' \
-	-add bin/$(ARCH)/ebpfguard:/usr/bin/ebpfguard -add examples:/src/examples -add demo:/src/demo $(VM_ENV)
+	-add bin/$(ARCH)/ebpfguard:/usr/bin/ebpfguard -add examples:/src/examples -add bin/$(ARCH)/programs:/src/programs -add demo:/src/demo $(VM_ENV)
 
 .PHONY: test-vm
-test-vm: bin/$(ARCH)/ebpfguard ## the kernel tests alone
+test-vm: bin/$(ARCH)/ebpfguard bin/$(ARCH)/programs ## the kernel tests alone
 	@scripts/install-tools $(VM_TOOLS)
 	$(SUITE) -kernels '$(KERNELS)' -ends '$(VM_ENDS)' -once '$(VM_ONCE)' -run '$(RUN)' -output '$(VM_OUTPUT)' $(VM_TESTS)
 	@if [ '$(ARCH)' = amd64 ] && grep -q '^ *coverage: ' '$(VM_OUTPUT)'; then \
@@ -64,7 +64,7 @@ test-vm: bin/$(ARCH)/ebpfguard ## the kernel tests alone
 	fi
 
 .PHONY: vm
-vm: bin/$(ARCH)/ebpfguard ## one kernel test on one kernel (TEST=TestSocketBind KERNEL=6.12 ARCH=arm64)
+vm: bin/$(ARCH)/ebpfguard bin/$(ARCH)/programs ## one kernel test on one kernel (TEST=TestSocketBind KERNEL=6.12 ARCH=arm64)
 	$(if $(TEST),,$(error make vm: give the name of a test, such as TEST=TestSocketBind))
 	@scripts/install-tools $(VM_TOOLS)
 	@$(SUITE) -kernels '$(KERNEL)' -test '$(TEST)' $(VM_TESTS)
@@ -146,6 +146,11 @@ bin/ebpfguard:
 .PHONY: bin/$(ARCH)/ebpfguard
 bin/$(ARCH)/ebpfguard:
 	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -o $@ ./cmd/ebpfguard
+
+.PHONY: bin/$(ARCH)/programs
+bin/$(ARCH)/programs:
+	@mkdir -p $@
+	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -o $@ ./examples/go/...
 
 .PHONY: bench
 bench: ## count the instructions that the guard costs, measure the daemon's memory, and write docs/bench (BENCH_KERNELS=6.12 BENCH_RULES=100)

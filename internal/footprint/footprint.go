@@ -109,11 +109,11 @@ func Measure(ctx context.Context, program, folder string, log io.Writer) (_ Figu
 }
 
 func measure(ctx context.Context, program, socket string, pid int) (f Figures, err error) {
-	if f.Start, err = memory(pid, "VmHWM"); err != nil {
+	if f.Start, err = Memory(pid, "VmHWM"); err != nil {
 		return f, err
 	}
 	time.Sleep(restTime)
-	if f.Idle, err = memory(pid, "VmRSS"); err != nil {
+	if f.Idle, err = Memory(pid, "VmRSS"); err != nil {
 		return f, err
 	}
 	// What was resident at the most is forgotten.
@@ -128,7 +128,7 @@ func measure(ctx context.Context, program, socket string, pid int) (f Figures, e
 	if err != nil {
 		return f, err
 	}
-	if f.Storm, err = memory(pid, "VmHWM"); err != nil {
+	if f.Storm, err = Memory(pid, "VmHWM"); err != nil {
 		return f, err
 	}
 	seen := false
@@ -227,8 +227,8 @@ func bind() error {
 	return errBound
 }
 
-// memory returns a field of a process's status in bytes.
-func memory(pid int, name string) (uint64, error) {
+// Memory returns a field of a process's status in bytes, such as VmRSS.
+func Memory(pid int, name string) (uint64, error) {
 	path := fmt.Sprintf("/proc/%d/status", pid)
 	f, err := os.Open(path)
 	if err != nil {
