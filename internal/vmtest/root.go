@@ -19,6 +19,9 @@ const (
 	rootSpace = 384 << 20
 )
 
+// ArchiveFolder is where a root file system has the files of [Config.Archives].
+const ArchiveFolder = "/srv/archives"
+
 // rootModules are what the guest's init needs to reach its disk, where they are not built in.
 var rootModules = []string{"virtio_pci?", "virtio_blk?", "ext4?"}
 
@@ -26,8 +29,8 @@ var rootModules = []string{"virtio_pci?", "virtio_blk?", "ext4?"}
 const rootArguments = "systemd.getty_auto=no systemd.firstboot=no systemd.wants=vmtest.service systemd.show_status=no"
 
 // fetchRoot returns an image with a Debian root file system: the essential packages, systemd as init, and the named
-// ones, installed as apt installs them. Nobody writes to the image; a run has a layer of its own above it.
-func fetchRoot(ctx context.Context, names []string, warn func(string)) (string, error) {
+// ones, installed as apt installs them; of archives it has the files only. Nobody writes to the image; a run has a layer of its own above it.
+func fetchRoot(ctx context.Context, names, archives []string, warn func(string)) (string, error) {
 	cache, err := cacheDir()
 	if err != nil {
 		return "", err
@@ -39,13 +42,17 @@ func fetchRoot(ctx context.Context, names []string, warn func(string)) (string, 
 	defer unlock()
 
 	names = slices.Compact(slices.Sorted(slices.Values(append([]string{"systemd-sysv"}, names...))))
-	path := filepath.Join(cache, "roots", digest(append([]string{rootFormat, guestSuites[0]}, names...))+".ext2")
+	of := append([]string{rootFormat, guestSuites[0]}, names...)
+	if len(archives) > 0 {
+		of = append(append(of, "archives"), archives...)
+	}
+	path := filepath.Join(cache, "roots", digest(of)+".ext2")
 	info, err := os.Stat(path)
 	have := err == nil
 	if have && time.Since(info.ModTime()) < rootFresh {
 		return path, nil
 	}
-	err = publish(path, func(tmp string) error { return makeRoot(ctx, cache, tmp, names, warn) })
+	err = publish(path, func(tmp string) error { return makeRoot(ctx, cache, tmp, names, archives, warn) })
 	if err == nil {
 		return path, nil
 	}
@@ -57,7 +64,7 @@ func fetchRoot(ctx context.Context, names []string, warn func(string)) (string, 
 	return "", fmt.Errorf("make a root file system with %v: %w", names, err)
 }
 
-func makeRoot(ctx context.Context, cache, path string, names []string, warn func(string)) error {
+func makeRoot(ctx context.Context, cache, path string, names, archives []string, warn func(string)) error {
 	warn("making a root file system with systemd; it is kept in the cache")
 	a, err := openUpdated(ctx, cache, "amd64", guestSuites, warn)
 	if err != nil {
@@ -72,13 +79,20 @@ func makeRoot(ctx context.Context, cache, path string, names []string, warn func
 	if err := os.WriteFile(options, []byte(settings+"APT::Install-Recommends \"false\";\n"), 0o644); err != nil {
 		return err
 	}
-	// The hooks of the packages get no terminal and no service starts: mmdebstrap sees to both.
-	_, err = command(ctx, "", nil, "mmdebstrap", "--quiet", "--variant=essential", "--format=ext2",
-		"--include="+strings.Join(names, ","), "--aptopt="+options,
-		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/man/*",
-		// What a test installs later has all its files.
-		`--customize-hook=rm "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap`,
+	arguments := []string{"--quiet", "--variant=essential", "--format=ext2",
+		"--include=" + strings.Join(names, ","), "--aptopt=" + options,
+		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-exclude=/usr/share/man/*"}
+	if len(archives) > 0 {
+		// By apt of the host with the settings that mmdebstrap has made for it.
+		folder := `"$1"` + ArchiveFolder
+		arguments = append(arguments, "--customize-hook=mkdir -p "+folder+`/partial && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get -y -qq `+
+			`--download-only -o Dir::Cache::archives=`+folder+" install "+strings.Join(archives, " "))
+	}
+	// What a test installs later has all its files.
+	arguments = append(arguments, `--customize-hook=rm "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap`,
 		guestSuites[0], path, filepath.Join(a.dir, "sources.list"))
+	// The hooks of the packages get no terminal and no service starts: mmdebstrap sees to both.
+	_, err = command(ctx, "", nil, "mmdebstrap", arguments...)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,9 @@ type Config struct {
 	// Systemd boots Debian with systemd as its init from a disk, where Packages are installed as apt does it, instead
 	// of the runner's own init. What the guest writes there is forgotten.
 	Systemd bool
+	// Archives are Debian packages whose files, and those of what they depend on, are in a folder of that disk,
+	// [ArchiveFolder], to be installed there.
+	Archives []string
 	// Modules are kernel modules to load before the command starts; "NAME?" where the kernel has one.
 	Modules []string
 	// Outputs maps files or folders of the guest to where they go on the host afterwards.
@@ -149,7 +152,7 @@ func fetchSystem(ctx context.Context, c Config, warn func(string)) (segment, roo
 		if c.Kernel.Architecture() != "amd64" {
 			return "", "", fmt.Errorf("boot systemd on %s: there are no root file systems of %s; choose another kernel", c.Kernel.Name, c.Kernel.Arch)
 		}
-		root, err = fetchRoot(ctx, c.Packages, warn)
+		root, err = fetchRoot(ctx, c.Packages, c.Archives, warn)
 		return "", root, err
 	}
 	packages, err := fetchPackages(ctx, c.Kernel.Architecture(), c.Packages, warn)

@@ -33,10 +33,10 @@ func (l *list) String() string     { return strings.Join(*l, ",") }
 func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
 type options struct {
-	kernel, cpu, modules, packages string
-	list, fetch                    bool
-	add, env                       list
-	config                         vmtest.Config
+	kernel, cpu, modules, packages, archives string
+	list, fetch                              bool
+	add, env                                 list
+	config                                   vmtest.Config
 }
 
 func main() {
@@ -55,6 +55,7 @@ func parse(args []string) (options, []string, error) {
 	f.StringVar(&o.modules, "modules", "", "comma-separated kernel `modules` to load; NAME? where the kernel has it")
 	f.StringVar(&o.packages, "packages", "", "comma-separated Debian `packages` to have in the guest")
 	f.BoolVar(&o.config.Systemd, "systemd", false, "boot systemd from a disk that has the packages installed")
+	f.StringVar(&o.archives, "archives", "", "comma-separated Debian `packages` to have on that disk as files, in "+vmtest.ArchiveFolder)
 	f.Var(&o.add, "add", "`HOST:GUEST` file or folder to have in the guest; repeatable")
 	f.Var(&o.env, "env", "`K=V` for the program's environment; repeatable")
 	f.DurationVar(&o.config.Timeout, "timeout", 0, "kill the guest after this `time`; default the tests' own timeout and a minute, else 10m")
@@ -99,7 +100,7 @@ func run(args []string) int {
 		c.Kernel.CPU = o.cpu
 	}
 	c.Spare = c.CPUs == 0
-	c.Packages, c.Modules, c.Env = packages, split(o.modules), o.env
+	c.Packages, c.Archives, c.Modules, c.Env = packages, split(o.archives), split(o.modules), o.env
 	c.Stdout, c.Stderr = os.Stdout, os.Stderr
 	if c.Files, err = vmtest.Files(o.add); err != nil {
 		return fail(usage, err)
