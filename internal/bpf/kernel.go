@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -89,7 +90,7 @@ var types struct {
 }
 
 // keepTypes is for how long the kernel's type information is kept.
-const keepTypes = 10 * time.Second
+const keepTypes = 2 * time.Second
 
 // takeTypes returns the kernel's type information, for [giveTypes] to take back.
 func takeTypes() *btf.Cache {
@@ -112,8 +113,10 @@ func giveTypes(c *btf.Cache) {
 	}
 	types.forgets = time.AfterFunc(keepTypes, func() {
 		types.Lock()
-		defer types.Unlock()
 		types.free = nil
+		types.Unlock()
+		// To load programs takes several times the memory that is needed after.
+		debug.FreeOSMemory()
 	})
 }
 

@@ -33,9 +33,10 @@ type Options struct {
 // operations are loaded on top with [Object.Attach].
 type Object struct {
 	options Options
-	// declared is what was compiled, spec that with what this kernel needs. Both are
-	// made when they are first needed: for spec the kernel's types have to be read,
-	// and after a takeover nothing may have to be loaded.
+	// declared is what was compiled, spec that with what this kernel needs, both without
+	// programs, which are read when they are loaded. Both are made when they are first
+	// needed: for spec the kernel's types have to be read, and after a takeover nothing
+	// may have to be loaded.
 	declared, spec *ebpf.CollectionSpec
 	maps           map[string]*ebpf.Map
 	// marks is the map of mark_tasks, which is there while that runs: its buckets take
@@ -126,12 +127,16 @@ func (o *Object) declare() (err error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return fmt.Errorf("lifting RLIMIT_MEMLOCK: %w", err)
 	}
-	if o.hash {
-		o.declared, err = LoadOlder()
-	} else {
-		o.declared, err = LoadGuard()
-	}
+	o.declared, err = o.compiled().read()
 	return err
+}
+
+// compiled returns the object that is for this kernel.
+func (o *Object) compiled() compiled {
+	if o.hash {
+		return older
+	}
+	return guard
 }
 
 // specify makes the specification unless it is there.
@@ -142,7 +147,7 @@ func (o *Object) specify() error {
 	if err := o.declare(); err != nil {
 		return err
 	}
-	spec := copySpec(o.declared)
+	spec := o.declared.Copy()
 	if err := prepare(spec, o.options, o.hash); err != nil {
 		return err
 	}
@@ -155,18 +160,7 @@ func (o *Object) specify() error {
 	return o.makeMap(GuardMapExecutions, spec.Maps[GuardMapExecutions])
 }
 
-// copySpec copies a specification but for its programs, which nothing changes: the library
-// copies each one that it loads, and together they take a dozen megabytes.
-func copySpec(spec *ebpf.CollectionSpec) *ebpf.CollectionSpec {
-	without := *spec
-	without.Programs = nil
-	all := without.Copy()
-	all.Programs = spec.Programs
-	return all
-}
-
-// ReleaseSpec gives back what was read to load programs, tens of megabytes. It is read again
-// when it is needed.
+// ReleaseSpec gives back what was read of the compiled object. It is read again when it is needed.
 func (o *Object) ReleaseSpec() { o.declared, o.spec, o.marks = nil, nil, nil }
 
 // mapMemory maps the maps that are memory to this process, too.

@@ -4,6 +4,7 @@ package bpf
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"testing"
@@ -30,7 +31,12 @@ func TestVerifier(t *testing.T) {
 	}
 	o.programs.LogLevel = ebpf.LogLevelStats
 	now := map[string]verifier.Figures{}
-	for _, name := range programNames(t, o) {
+	all, err := o.compiled().read(slices.Collect(maps.Keys(sections(t, o)))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs := all.Programs
+	for _, name := range programNames(t, o, programs) {
 		start := time.Now()
 		c, err := o.load(name)
 		took := time.Since(start)
@@ -38,7 +44,7 @@ func TestVerifier(t *testing.T) {
 			showRefusal(t, o, name)
 			continue
 		}
-		f, err := figuresOf(c[name], o.spec.Programs[name])
+		f, err := figuresOf(c[name], programs[name])
 		closePrograms(c)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -65,10 +71,19 @@ func TestVerifier(t *testing.T) {
 	}
 }
 
+// sections returns those of all programs.
+func sections(t *testing.T, o *Object) map[string]int {
+	all, err := o.compiled().sections()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 // programNames returns the programs that this kernel can have.
-func programNames(t *testing.T, o *Object) []string {
+func programNames(t *testing.T, o *Object, programs map[string]*ebpf.ProgramSpec) []string {
 	var names []string
-	for name, program := range o.spec.Programs {
+	for name, program := range programs {
 		if program.Type == ebpf.LSM {
 			if ok, err := HasHook(program.AttachTo); err != nil {
 				t.Fatal(err)

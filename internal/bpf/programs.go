@@ -15,6 +15,9 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
+// together is how many programs are read at a time. More would take more memory, fewer more time.
+const together = 4
+
 // load loads the named programs onto the object's maps, as many side by side as
 // there are processors: the verifier takes its time for each.
 func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
@@ -26,20 +29,22 @@ func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
 	errs := make([]error, parts)
 	var group sync.WaitGroup
 	for part := range parts {
+		var mine []string
+		for i := part; i < len(names); i += parts {
+			mine = append(mine, names[i])
+		}
+		programs[part] = map[string]*ebpf.Program{}
 		group.Go(func() {
-			spec := *o.spec
-			spec.Programs = map[string]*ebpf.ProgramSpec{}
-			for i := part; i < len(names); i += parts {
-				spec.Programs[names[i]] = o.spec.Programs[names[i]]
+			for some := range slices.Chunk(mine, together) {
+				collection, err := o.newCollection(some...)
+				if err != nil {
+					errs[part] = fmt.Errorf("loading programs: %w", err)
+					return
+				}
+				maps.Copy(programs[part], collection.Programs)
+				collection.Programs = nil
+				collection.Close()
 			}
-			collection, err := o.newCollection(&spec)
-			if err != nil {
-				errs[part] = fmt.Errorf("loading programs: %w", err)
-				return
-			}
-			programs[part] = collection.Programs
-			collection.Programs = nil
-			collection.Close()
 		})
 	}
 	group.Wait()
@@ -54,15 +59,21 @@ func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
 	return all, nil
 }
 
-func (o *Object) newCollection(spec *ebpf.CollectionSpec) (*ebpf.Collection, error) {
-	cache := takeTypes()
-	defer giveTypes(cache)
-	spec = copySpec(spec)
-	if spec.Programs[GuardProgMarkTasks] != nil {
+// newCollection reads programs and loads them onto the object's maps.
+func (o *Object) newCollection(names ...string) (*ebpf.Collection, error) {
+	read, err := o.compiled().read(names...)
+	if err != nil {
+		return nil, err
+	}
+	spec := o.spec.Copy()
+	spec.Programs = read.Programs
+	if slices.Contains(names, GuardProgMarkTasks) {
 		spec.Maps[GuardMapMarks] = o.marks.Copy()
 	}
 	shared := maps.Clone(o.maps)
 	delete(shared, notesMap)
+	cache := takeTypes()
+	defer giveTypes(cache)
 	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared, Programs: o.programs, Cache: cache})
 }
 
@@ -100,9 +111,7 @@ func (o *Object) loadIterator(name string) (*ebpf.Collection, error) {
 	if err := o.specify(); err != nil {
 		return nil, err
 	}
-	spec := *o.spec
-	spec.Programs = map[string]*ebpf.ProgramSpec{name: o.spec.Programs[name]}
-	collection, err := o.newCollection(&spec)
+	collection, err := o.newCollection(name)
 	if err != nil {
 		return nil, fmt.Errorf("loading %s: %w", name, err)
 	}

@@ -1,0 +1,68 @@
+package bpf
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cilium/ebpf"
+)
+
+// TestReadPrograms compares programs that are read by themselves with those of the whole object.
+func TestReadPrograms(t *testing.T) {
+	for name, test := range map[string]struct {
+		object compiled
+		whole  func() (*ebpf.CollectionSpec, error)
+	}{"guard": {guard, LoadGuard}, "older": {older, LoadOlder}} {
+		whole, err := test.whole()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sections, err := test.object.sections()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := slices.Sorted(maps.Keys(sections)), slices.Sorted(maps.Keys(whole.Programs)); !slices.Equal(got, want) {
+			t.Errorf("%s: programs %v, want %v", name, got, want)
+		}
+		none, err := test.object.read()
+		if err != nil || len(none.Programs) != 0 {
+			t.Fatalf("%s: %v, %d programs, want none", name, err, len(none.Programs))
+		}
+		if got, want := slices.Sorted(maps.Keys(none.Maps)), slices.Sorted(maps.Keys(whole.Maps)); !slices.Equal(got, want) {
+			t.Errorf("%s: maps %v, want %v", name, got, want)
+		}
+		if got, want := slices.Sorted(maps.Keys(none.Variables)), slices.Sorted(maps.Keys(whole.Variables)); !slices.Equal(got, want) {
+			t.Errorf("%s: variables %v, want %v", name, got, want)
+		}
+		for some := range slices.Chunk(slices.Sorted(maps.Keys(whole.Programs)), 9) {
+			read, err := test.object.read(some...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(read.Programs) != len(some) {
+				t.Errorf("%s: %d programs for %v", name, len(read.Programs), some)
+			}
+			for _, p := range some {
+				got, want := read.Programs[p], whole.Programs[p]
+				if got == nil || got.AttachTo != want.AttachTo || got.Type != want.Type || len(got.Instructions) != len(want.Instructions) {
+					t.Errorf("%s: %s is not as in the whole object", name, p)
+					continue
+				}
+				for i := range got.Instructions {
+					a, b := got.Instructions[i], want.Instructions[i]
+					if a.OpCode != b.OpCode || a.Constant != b.Constant || a.Offset != b.Offset || a.Dst != b.Dst || a.Src != b.Src ||
+						a.Reference() != b.Reference() || a.Symbol() != b.Symbol() || !reflect.DeepEqual(a.Source(), b.Source()) {
+						t.Errorf("%s: instruction %d of %s is %v, want %v", name, i, p, a, b)
+						break
+					}
+				}
+			}
+		}
+		if _, err := test.object.read("nothing"); err == nil || !strings.Contains(err.Error(), "nothing") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
