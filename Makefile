@@ -16,9 +16,9 @@ TEST ?=
 
 # The packages with tests of the build tag vm. One guest a kernel runs them in turn.
 VM_TESTS ?= ./test/kernel/... ./test/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
-# Those of them that take long, many since they load the guard again and again: these run on the oldest kernel, the newest
-# and one between; what differs least between kernels on that one alone. make test-full runs them on all.
-VM_ENDS ?= ./test/kernel/manager,./test/kernel/subjects,./test/kernel/takeover
+# Those of them that take long, many since they load the guard again and again: these run on the oldest kernel and the
+# newest; what differs least between kernels on a usual one alone. make test-full runs them on all.
+VM_ENDS ?= ./test/kernel/manager,./test/kernel/subjects,./test/kernel/takeover,./internal/bpf
 VM_ONCE ?= ./test/kernel/alerts,./test/kernel/examples,./test/kernel/load,./cmd/ebpfguard/vm
 # What these tests need in the guest.
 VM_PACKAGES ?= dash,bash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light,passwd,sudo,util-linux,mount,e2fsprogs

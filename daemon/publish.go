@@ -14,7 +14,7 @@ func (d *Daemon) owned() sets {
 
 // tidyTime is how long after a change memory is given back: compiling takes much, and the
 // library keeps what it read of the kernel for 10 s.
-const tidyTime = 15 * time.Second
+const tidyTime = 5 * time.Second
 
 // publish puts the policies in force, all or none. The caller holds mu.
 func (d *Daemon) publish(next sets) error {

@@ -61,14 +61,10 @@ func TestDay(t *testing.T) {
 	part(t, "install", func(t *testing.T) {
 		run(t, "dpkg", "-i", deb(t, "0.0.2"))
 		waitActive(t, 0)
-		config, err := os.OpenFile("/etc/ebpfguard/config.yaml", os.O_APPEND|os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := fmt.Fprintf(config, "\noutputs:\n- type: file\n  path: %s\n", alertFile); err != nil {
-			t.Fatal(err)
-		}
-		if err := config.Close(); err != nil {
+		// Stopped, so that it does not begin to read what is half there.
+		run(t, "systemctl", "stop", unit)
+		config := "outputs:\n- {type: file, path: " + alertFile + "}\n"
+		if err := os.WriteFile("/etc/ebpfguard/config.yaml", []byte(config), 0o640); err != nil {
 			t.Fatal(err)
 		}
 		files, err := filepath.Glob(examples + "/*.yaml")
@@ -80,7 +76,7 @@ func TestDay(t *testing.T) {
 				run(t, "install", "-m", "600", file, policies)
 			}
 		}
-		run(t, "systemctl", "restart", unit)
+		run(t, "systemctl", "start", unit)
 		waitActive(t, 0)
 		t.Log(run(t, "ebpfguard", "status"))
 	})

@@ -34,12 +34,12 @@ const (
 	Refusals = workers * attempts
 
 	workers  = 4
-	attempts = 20_000
+	attempts = 5_000
 	port     = 4001
 
 	// restTime is until the daemon has given back what the start took, and what answers
 	// take.
-	restTime = 40 * time.Second
+	restTime = 15 * time.Second
 	// patience is much more than an emulated machine needs to verify the programs.
 	patience = 10 * time.Minute
 )

@@ -102,6 +102,7 @@ var Kernels = []Kernel{
 		Package:    `^linux-image-(6\.12\.\d+\+deb13(?:\.\d+)?)-cloud-amd64$`,
 		CPU:        "max,cx16=off",
 		LSM:        withBPF,
+		Between:    true,
 		Usual:      true,
 		Operations: operations,
 		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},

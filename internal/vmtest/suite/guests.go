@@ -97,8 +97,8 @@ func (o options) plan(kernels []vmtest.Kernel, binaries []binary, places int) []
 }
 
 // testedOn returns the binaries that run on a kernel. Much of what a manager, the daemon and the command do differs little
-// from one kernel to the next, and takes long: what -ends names runs on the oldest kernel, the newest and one between, what
-// -once names on that one alone; both also where the kernel cannot enforce, since that is soon said. All runs on all when
+// from one kernel to the next, and takes long: what -ends names runs on the oldest kernel and the newest, what -once
+// names on a usual one alone; both also where the kernel cannot enforce, since that is soon said. All runs on all when
 // the tests have to be thorough or are chosen by name.
 func (o options) testedOn(k vmtest.Kernel, binaries []binary) []binary {
 	if o.run != "" || slices.Contains(o.guest.Env, vmtest.FullEnv+"=1") || len(k.Operations) == 0 {

@@ -197,7 +197,7 @@ func TestTestedOn(t *testing.T) {
 		args   []string
 		want   int
 	}{
-		{"6.1", nil, 1}, {"6.18", nil, 1}, {"5.10", nil, 2}, {"6.12", nil, 3}, {"7", nil, 2}, {"6.12-nobpf", nil, 3}, {"6.12-arm64", nil, 3},
+		{"6.1", nil, 1}, {"6.18", nil, 1}, {"5.10", nil, 2}, {"6.12", nil, 2}, {"7", nil, 2}, {"6.12-nobpf", nil, 3}, {"6.12-arm64", nil, 3},
 		{"6.1", []string{"-run", "TestDaemon"}, 3}, {"6.1", []string{"-test", "TestDaemon"}, 3}, {"6.1", []string{"-env", vmtest.FullEnv + "=1"}, 3},
 	} {
 		o, err := parse(append(tt.args, "-ends", "./cmd/ebpfguard/vm", "-once", "./test/kernel/load"))
@@ -231,7 +231,7 @@ func TestPlan(t *testing.T) {
 		got = append(got, line)
 	}
 	const files, cmd, load = " test/kernel/files", " cmd/ebpfguard/vm", " test/kernel/load"
-	want := []string{"6.12:" + load, "6.12-nobpf:" + files + cmd + load, "7:" + files + cmd, "6.18:" + files, "6.12:" + files + cmd, "6.1:" + files, "5.10:" + cmd, "5.10:" + files}
+	want := []string{"6.12:" + load, "6.12-nobpf:" + files + cmd + load, "7:" + files + cmd, "6.18:" + files, "6.12:" + files, "6.1:" + files, "5.10:" + cmd, "5.10:" + files}
 	if !slices.Equal(got, want) {
 		t.Errorf("guests\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}

@@ -19,10 +19,10 @@ import (
 const opsPerSet = 4
 
 // TestReplacedUnderLoad replaces the policy set while eight processes do what each set
-// forbids and what none does: a thousand times in make test-full, else a quarter of that.
+// forbids and what none does: a thousand times in make test-full, else a tenth of that.
 func TestReplacedUnderLoad(t *testing.T) {
 	const processes = 8
-	sets := 250
+	sets := 100
 	if vmtest.Thorough() {
 		sets = 1000
 	}

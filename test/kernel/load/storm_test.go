@@ -21,11 +21,11 @@ import (
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
 
-// TestStorm refuses a quarter of a million operations of several processes (in make
+// TestStorm refuses a hundred thousand operations of several processes (in make
 // test-full a million), as fast as they ask, and accounts for each of them.
 func TestStorm(t *testing.T) {
 	vmtest.Require(t, "socket_bind")
-	denials := 250_000
+	denials := 100_000
 	if vmtest.Thorough() {
 		denials = 1_000_000
 	}

@@ -23,7 +23,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	if !isOn(t, "5.10", "7") { // without safe task storage, and the newest
 		return
 	}
-	kills := 20
+	kills := 10
 	if vmtest.Thorough() {
 		kills = 100
 	}

@@ -19,7 +19,7 @@ import (
 // and what is not.
 func TestPinnedUpgrade(t *testing.T) {
 	vmtest.Require(t, "socket_bind")
-	if !isOn(t, "5.10", "6.12") {
+	if !isOn(t, "5.10", "7") {
 		return
 	}
 	vmtest.Processors(t)
