@@ -71,7 +71,7 @@ vm: bin/$(ARCH)/ebpfguard bin/$(ARCH)/programs ## one kernel test on one kernel 
 
 .PHONY: test-full
 test-full: ## make test, with all random comparisons and repetitions on every kernel: an hour more
-	@$(MAKE) --no-print-directory test VM_ENV='-env EBPFGUARD_TEST_FULL=1'
+	@EBPFGUARD_TEST_FULL=1 $(MAKE) --no-print-directory test VM_ENV='-env EBPFGUARD_TEST_FULL=1'
 
 .PHONY: test-toy
 test-toy: ## add an operation by the list of docs/architecture.md, and see a kernel enforce it

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"os"
 	"path"
 	"strings"
 	"testing"
@@ -107,9 +108,9 @@ func (w *world) aliases(set []policy.Policy, operation policy.Operation, name st
 // TestTablesAgreeWithDecide reads the tables as the kernel does and compares with
 // the reference semantics.
 func TestTablesAgreeWithDecide(t *testing.T) {
-	sets := uint64(2000)
-	if testing.Short() {
-		sets = 200
+	sets := uint64(800)
+	if os.Getenv("EBPFGUARD_TEST_FULL") != "" { // by make test-full
+		sets = 4000
 	}
 	ambiguous, compared := 0, 0
 	for seed := range sets {
