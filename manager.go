@@ -310,9 +310,10 @@ func (m *Manager) Stats(operation policy.Operation) (Stats, error) {
 }
 
 // Verify compares what the kernel enforces with the set that was applied last. Others may have changed
-// it: a process with CAP_SYS_ADMIN can open a map by its number and write it. Verify puts right what
-// differs, and returns what that was, a sentence each. It takes microseconds, and returns nothing while
-// a set is being applied.
+// it: a process with CAP_SYS_ADMIN can open a map by its number and write it, and one that may write
+// /proc/sys/kernel/ftrace_enabled can stop all programs. Verify puts right what differs, and returns what
+// that was, a sentence each; the error says what could not be put right. It takes microseconds but for the
+// first time, and returns nothing while a set is being applied.
 func (m *Manager) Verify() ([]string, error) {
 	if !m.mu.TryLock() {
 		return nil, nil

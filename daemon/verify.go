@@ -50,12 +50,12 @@ func (d *Daemon) verify(ctx context.Context) {
 	}
 }
 
-// tampered tells that somebody wrote the guard's maps.
+// tampered tells that somebody wrote the guard's maps, or stopped its programs.
 func (d *Daemon) tampered(wrong []string, err error) {
 	what := "it was put right within a second"
 	if err != nil {
 		what = "it could NOT be put right: " + err.Error()
 	}
-	d.problem(problemTampered, fmt.Errorf("at %s something else than the policies was in force: %s; %s. A process with CAP_SYS_ADMIN wrote the guard's maps, or tried to: find it, and take the capability away",
+	d.problem(problemTampered, fmt.Errorf("at %s something else than the policies was in force: %s; %s. Root, or a process with CAP_SYS_ADMIN, did that: find out who, and take the capability away",
 		time.Now().UTC().Format(time.RFC3339), strings.Join(wrong, "; "), what))
 }

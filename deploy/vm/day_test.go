@@ -3,13 +3,16 @@
 package vm
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 const (
@@ -18,6 +21,9 @@ const (
 	archives = "/srv/archives"
 
 	alertFile = "/var/log/ebpfguard/alerts.json"
+
+	// choreTime is many times what a chore takes in emulation.
+	choreTime = 8 * time.Minute
 )
 
 // unfit are the examples that are not for a server on which packages come and go, and why.
@@ -56,6 +62,23 @@ var day = []chore{
 	{"remove packages", "dpkg --purge --force-depends $(for f in " + archives + "/*.deb; do dpkg-deb --field $f Package; done)"},
 }
 
+// do does it, and tells what it had printed when it takes too long.
+func (c chore) do(t *testing.T) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), choreTime)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", c.command)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "HOME=/root")
+	cmd.WaitDelay = 10 * time.Second // what it started may keep its output open
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		processes, _ := command("ps", "-ef", "--forest")
+		t.Errorf("%s: not done after %v:\n%s\n%s", c.name, choreTime, out, processes)
+	} else if err != nil {
+		t.Errorf("%s: %v\n%s", c.command, err, out)
+	}
+}
+
 // TestDay spends a day of a server under all examples: nothing of it is refused.
 func TestDay(t *testing.T) {
 	part(t, "install", func(t *testing.T) {
@@ -83,10 +106,7 @@ func TestDay(t *testing.T) {
 	for _, c := range day {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			before := alertsSoFar(t)
-			out, err := command("/bin/sh", "-c", c.command)
-			if err != nil {
-				t.Errorf("%s: %v\n%s", c.command, err, out)
-			}
+			c.do(t)
 			for _, alert := range alertsSoFar(t)[len(before):] {
 				t.Errorf("%s is refused: %s", c.name, alert)
 			}

@@ -60,6 +60,8 @@ type Object struct {
 	retained []uint32
 	// rules are the counters of the revision in force, with its tables.
 	rules *RuleCounterMap
+	// canary is there from the first [Object.Verify] on; it is never pinned.
+	canary *canary
 	// programs is how programs are loaded; tests ask for the verifier's statistics.
 	programs ebpf.ProgramOptions
 }
@@ -271,8 +273,8 @@ func (o *Object) Alerts() *ebpf.Map { return o.maps[GuardMapAlerts] }
 
 // Close detaches everything that is not pinned and gives the maps back.
 func (o *Object) Close() error {
-	err := errors.Join(closeLinks(slices.Collect(maps.Values(o.attached))), closeLinks(o.outdated), closeLinks(o.executions))
-	o.attached, o.outdated, o.executions = nil, nil, nil
+	err := errors.Join(closeLinks(slices.Collect(maps.Values(o.attached))), closeLinks(o.outdated), closeLinks(o.executions), o.canary.close())
+	o.attached, o.outdated, o.executions, o.canary = nil, nil, nil, nil
 	for _, m := range o.maps {
 		err = errors.Join(err, m.Close())
 	}

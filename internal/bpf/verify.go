@@ -15,8 +15,9 @@ type published struct {
 }
 
 // Verify compares what the kernel's maps say is in force with what was published, which others than
-// this process may have written: CAP_SYS_ADMIN alone opens a map by its number. It puts right what
-// differs and returns what that was. The caller must not publish meanwhile.
+// this process may have written: CAP_SYS_ADMIN alone opens a map by its number. It also looks whether
+// programs run at all. It puts right what differs and returns what that was. The caller must not publish
+// meanwhile.
 func (o *Object) Verify() ([]string, error) {
 	want := o.published
 	if want.tables == nil {
@@ -43,5 +44,9 @@ func (o *Object) Verify() ([]string, error) {
 		wrong = append(wrong, fmt.Sprintf("the word that says what is in force was %#x, not %#x", word, want.word))
 		o.active.Store(want.word)
 	}
-	return wrong, nil
+	stopped, err := o.verifyRuns()
+	if stopped != "" {
+		wrong = append(wrong, stopped)
+	}
+	return wrong, err
 }
