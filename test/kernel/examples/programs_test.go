@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ebpfguard/ebpfguard/internal/footprint"
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
 
@@ -87,6 +88,7 @@ const (
 )
 
 func TestAgent(t *testing.T) {
+	vmtest.Require(t, "socket_bind")
 	agent := start(t, "", "agent", folder+"/no-rogue-sshd.yaml")
 	guardtest.Check(t, agent.Start())
 	agent.errs.await(t, "1 policies are in force")
@@ -129,6 +131,7 @@ func TestAgent(t *testing.T) {
 }
 
 func TestSandbox(t *testing.T) {
+	vmtest.Require(t, "file_open")
 	dir := t.TempDir()
 	sandbox := start(t, dir, "sandbox", "sh", "-c", `
 		touch began
@@ -171,6 +174,7 @@ func TestSandbox(t *testing.T) {
 }
 
 func TestFalco(t *testing.T) {
+	vmtest.Require(t, "socket_connect")
 	falco := start(t, "", "falco")
 	events, err := falco.StdinPipe()
 	guardtest.Check(t, err)
