@@ -89,15 +89,15 @@ DEB_INSTALLED = -add $(CURDIR)/bin/deb/usr/bin/ebpfguard:/usr/bin/ebpfguard -add
 	-add $(CURDIR)/deploy/vm/testdata/policy.yaml:/srv/forbidden
 
 # What the day's server has from the start, and the packages that come and go.
-DAY_PACKAGES = passwd,adduser,cron,cron-daemon-common,logrotate,runc,busybox,tar,procps,kmod,util-linux
-DAY_ARCHIVES = openssh-server,nginx-light,rsyslog,chrony,redis-server,memcached,mosquitto,haproxy,unbound,at,sqlite3,git,python3,nano,htop,tmux,rsync,sudo,zip,socat
+DAY_PACKAGES = passwd,adduser,cron,cron-daemon-common,logrotate,runc,busybox-static,tar,procps,kmod,util-linux
+DAY_ARCHIVES = openssh-server,nginx-light,rsyslog,chrony,memcached,at,sqlite3,nano,htop,tmux,rsync,sudo,zip,socat,bc,tree,less,netcat-openbsd,file,anacron
 
 .PHONY: test-day
 test-day: ## spend a day of a Debian server under all examples: install, users, cron, logs, backup, a container, upgrade, removal
 	@scripts/install-tools systemd
 	$(GO) run ./internal/tools/dist -arch amd64 -format deb -version 0.0.2 -out bin/debs/0.0.2
 	@$(GO) build -o bin/vmrun ./internal/vmtest/vmrun
-	$(DEB_TEST) -timeout 40m -run TestDay -exec '$(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -packages $(DAY_PACKAGES) -archives $(DAY_ARCHIVES) -modules overlay -add $(CURDIR)/bin/debs:/src/debs -add $(CURDIR)/examples:/src/examples' ./deploy/vm
+	$(DEB_TEST) -timeout 60m -run TestDay -exec '$(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -packages $(DAY_PACKAGES) -archives $(DAY_ARCHIVES) -modules overlay -add $(CURDIR)/bin/debs:/src/debs -add $(CURDIR)/examples:/src/examples' ./deploy/vm
 
 .PHONY: test-deb
 test-deb: ## follow docs/tour.md on a Debian with systemd; install, crash, upgrade, purge the .deb and .rpm; boot with it

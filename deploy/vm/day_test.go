@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -23,7 +24,7 @@ const (
 	alertFile = "/var/log/ebpfguard/alerts.json"
 
 	// choreTime is many times what a chore takes in emulation.
-	choreTime = 8 * time.Minute
+	choreTime = 15 * time.Minute
 )
 
 // unfit are the examples that are not for a server on which packages come and go, and why.
@@ -32,34 +33,39 @@ var unfit = map[string]string{
 }
 
 // chore is something that an administrator, or cron, does on a usual day.
-type chore struct{ name, command string }
+type chore struct {
+	name, command string
+	// refused is what of it is meant to be refused: the program and the file that an alert has to name.
+	refused string
+}
 
 // day is one. The packages among its archives have users, services, triggers and scripts of several languages.
 var day = []chore{
-	{"install packages", "dpkg -i " + archives + "/*.deb"},
-	{"add a user", "useradd --create-home --shell /bin/bash worker && echo worker:secret | chpasswd"},
-	{"change a user", "usermod --comment Worker --append --groups sudo worker && chage --maxdays 90 worker && chfn --full-name W worker"},
-	{"add a group", "groupadd workers && gpasswd --add worker workers"},
-	{"look at passwords", "passwd --status worker && chage --list worker && getent shadow worker"},
-	{"lock a user", "passwd --lock worker && passwd --unlock worker"},
-	{"check the files of users", "pwck --read-only --quiet; grpck --read-only"},
-	{"become a user", "su - worker --command id && sudo --user worker id"},
-	{"run what cron runs each day", "run-parts --exit-on-error /etc/cron.daily"},
-	{"rotate logs", "logrotate --force /etc/logrotate.conf"},
-	{"back the machine up", "tar --create --one-file-system --file /srv/backup.tar /etc /root /var/log /usr/bin && tar --compare --file /srv/backup.tar -C / etc/hostname"},
-	{"restore from the backup", "mkdir -p /srv/restored && tar --extract --file /srv/backup.tar --directory /srv/restored"},
-	{"copy with rsync", "rsync --archive /etc/ /srv/etc/"},
-	{"work with git", "cd /srv && git init --quiet work && cd work && git config user.email w@localhost && git config user.name W && cp /etc/passwd . && git add . && git commit --quiet --message first"},
-	{"keep a database", "sqlite3 /srv/day.sqlite 'create table t (n); insert into t values (1); select * from t'"},
-	{"run a script", "python3 -c 'import subprocess, tempfile; print(subprocess.check_output([\"id\"]), tempfile.mkdtemp())'"},
-	{"mount a file system", "mkdir -p /srv/scratch && mount -t tmpfs -o nosuid,nodev none /srv/scratch && touch /srv/scratch/file && umount /srv/scratch"},
-	{"set a parameter of the kernel", "sysctl --write vm.swappiness=50 && systemctl restart systemd-sysctl"},
-	{"start a container", `mkdir -p /srv/bundle/rootfs/bin && cp /usr/bin/busybox /srv/bundle/rootfs/bin/ && cd /srv/bundle && rm -f config.json && runc spec && ` +
+	{name: "install packages", command: "dpkg --force-unsafe-io -i " + archives + "/*.deb"},
+	{name: "add a user", command: "useradd --create-home --shell /bin/bash worker && echo worker:secret | chpasswd"},
+	{name: "change a user", command: "usermod --comment Worker --append --groups sudo worker && chage --maxdays 90 worker && chfn --full-name W worker"},
+	{name: "add a group", command: "groupadd workers && gpasswd --add worker workers"},
+	{name: "look at passwords", command: "passwd --status worker && chage --list worker"},
+	{name: "lock a user", command: "passwd --lock worker && passwd --unlock worker"},
+	{name: "check the files of users", command: "pwck --read-only --quiet; grpck --read-only"},
+	{name: "become a user", command: "su - worker --command id && sudo --user worker id"},
+	{name: "run what cron runs each day", command: "run-parts --exit-on-error /etc/cron.daily"},
+	{name: "rotate logs", command: "logrotate --force /etc/logrotate.conf"},
+	{name: "back the machine up", command: "tar --create --one-file-system --file /srv/backup.tar /etc /root /var/log; test $? = 2 && tar --compare --file /srv/backup.tar -C / etc/hostname",
+		refused: "/usr/bin/tar /etc/g?shadow-?"},
+	{name: "restore from the backup", command: "mkdir -p /srv/restored && tar --extract --file /srv/backup.tar --directory /srv/restored"},
+	{name: "copy with rsync", command: "rsync --archive /etc/ /srv/etc/; test $? = 23", refused: "/usr/bin/rsync /etc/g?shadow-?"},
+	{name: "keep a database", command: "sqlite3 /srv/day.sqlite 'create table t (n); insert into t values (1); select * from t'"},
+	{name: "run a script", command: "printf '#!/usr/bin/perl\\nuse File::Temp; print File::Temp->newdir(), `id`;\\n' >/srv/script && chmod +x /srv/script && /srv/script"},
+	{name: "pack files", command: "cd /srv && zip -q etc.zip etc/passwd && file etc.zip && echo 2+2 | bc"},
+	{name: "mount a file system", command: "mkdir -p /srv/scratch && mount -t tmpfs -o nosuid,nodev none /srv/scratch && touch /srv/scratch/file && umount /srv/scratch"},
+	{name: "set a parameter of the kernel", command: "sysctl --write vm.swappiness=50 && systemctl restart systemd-sysctl"},
+	{name: "start a container", command: `mkdir -p /srv/bundle/rootfs/bin && cp /usr/bin/busybox /srv/bundle/rootfs/bin/ && cd /srv/bundle && rm -f config.json && runc spec && ` +
 		`sed -i 's/"terminal": true/"terminal": false/; s/"sh"/"\/bin\/busybox", "echo", "hello from the container"/' config.json && runc run day`},
-	{"restart services", "systemctl restart cron && systemctl daemon-reexec && systemctl --no-pager list-units --failed"},
-	{"upgrade packages", "dpkg -i " + archives + "/*.deb"},
-	{"remove a user", "deluser --quiet worker workers && userdel --remove worker && groupdel workers"},
-	{"remove packages", "dpkg --purge --force-depends $(for f in " + archives + "/*.deb; do dpkg-deb --field $f Package; done)"},
+	{name: "restart services", command: "systemctl restart cron && systemctl daemon-reexec && systemctl --no-pager list-units --failed"},
+	{name: "upgrade packages", command: "dpkg --force-unsafe-io -i " + archives + "/*.deb"},
+	{name: "remove a user", command: "deluser --quiet worker workers && userdel --remove worker && groupdel workers"},
+	{name: "remove packages", command: "dpkg --purge --force-depends $(for f in " + archives + "/*.deb; do dpkg-deb --field $f Package; done)"},
 }
 
 // do does it, and tells what it had printed when it takes too long.
@@ -79,7 +85,7 @@ func (c chore) do(t *testing.T) {
 	}
 }
 
-// TestDay spends a day of a server under all examples: nothing of it is refused.
+// TestDay spends a day of a server under all examples: nothing of it is refused but what they are for.
 func TestDay(t *testing.T) {
 	part(t, "install", func(t *testing.T) {
 		run(t, "dpkg", "-i", deb(t, "0.0.2"))
@@ -107,8 +113,23 @@ func TestDay(t *testing.T) {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			before := alertsSoFar(t)
 			c.do(t)
-			for _, alert := range alertsSoFar(t)[len(before):] {
-				t.Errorf("%s is refused: %s", c.name, alert)
+			found := false
+			for _, text := range alertsSoFar(t)[len(before):] {
+				var alert struct {
+					Process struct{ Binary string }
+					Object  struct{ Path string }
+				}
+				if err := json.Unmarshal([]byte(text), &alert); err != nil {
+					t.Fatalf("%v: %s", err, text)
+				}
+				if c.refused != "" && regexp.MustCompile("^"+c.refused+"$").MatchString(alert.Process.Binary+" "+alert.Object.Path) {
+					found = true
+				} else {
+					t.Errorf("%s is refused: %s", c.name, text)
+				}
+			}
+			if c.refused != "" && !found {
+				t.Errorf("%s is not refused", c.refused)
 			}
 		})
 	}
