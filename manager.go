@@ -94,7 +94,7 @@ type Manager struct {
 }
 
 // forgetTime is how long what was read to load programs is kept after a change.
-const forgetTime = 2 * time.Second
+const forgetTime = 10 * time.Second
 
 // NewManager checks that this kernel can enforce policies; the error wraps
 // [ErrNotSupported] and says what is missing and how to enable it, also on systems other

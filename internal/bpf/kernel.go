@@ -90,7 +90,7 @@ var types struct {
 }
 
 // keepTypes is for how long the kernel's type information is kept.
-const keepTypes = 2 * time.Second
+const keepTypes = 10 * time.Second
 
 // takeTypes returns the kernel's type information, for [giveTypes] to take back.
 func takeTypes() *btf.Cache {
