@@ -38,7 +38,9 @@ type Object struct {
 	// needed: for spec the kernel's types have to be read, and after a takeover nothing
 	// may have to be loaded.
 	declared, spec *ebpf.CollectionSpec
-	maps           map[string]*ebpf.Map
+	// iterators are those that were read last, by name.
+	iterators map[string]*ebpf.ProgramSpec
+	maps      map[string]*ebpf.Map
 	// marks is the map of mark_tasks, which is there while that runs: its buckets take
 	// 64 MiB.
 	marks *ebpf.MapSpec
@@ -163,7 +165,7 @@ func (o *Object) specify() error {
 }
 
 // ReleaseSpec gives back what was read of the compiled object. It is read again when it is needed.
-func (o *Object) ReleaseSpec() { o.declared, o.spec, o.marks = nil, nil, nil }
+func (o *Object) ReleaseSpec() { o.declared, o.spec, o.marks, o.iterators = nil, nil, nil, nil }
 
 // mapMemory maps the maps that are memory to this process, too.
 func (o *Object) mapMemory() error {
