@@ -84,7 +84,7 @@ func shell(command string) string {
 // that it shares with the kernel, which count twice since they are mapped twice in a row.
 const (
 	maxAgent  = 40 << 20
-	mostAgent = 64 << 20
+	mostAgent = 80 << 20
 )
 
 func TestAgent(t *testing.T) {
@@ -113,7 +113,7 @@ func TestAgent(t *testing.T) {
 	most, err := footprint.Memory(agent.Process.Pid, "VmHWM")
 	guardtest.Check(t, err)
 	var now uint64
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(time.Second) {
+	for end := time.Now().Add(guardtest.Patience); time.Now().Before(end); time.Sleep(time.Second) {
 		now, err = footprint.Memory(agent.Process.Pid, "VmRSS")
 		guardtest.Check(t, err)
 		if now <= maxAgent {
