@@ -59,7 +59,8 @@ static __always_inline void add_marks(void)
 		refresh_marks();
 }
 
-/* The marks of processes, while mark_tasks runs. */
+/* The marks of processes, while mark_tasks runs. The loader makes it as large as there are
+ * processes: this is the most that there can be (PID_MAX_LIMIT). */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -70,6 +71,8 @@ struct {
 
 /* How many tasks the last run of mark_tasks gave a mark. */
 __u64 marked = 0;
+/* How often marks had no room for a process: its descendants may lack its marks. */
+__u64 unmarked = 0;
 /* Marks that mark_tasks takes away, since they are to stand for others. */
 __u64 forgotten = 0;
 
@@ -106,7 +109,8 @@ int mark_tasks(struct bpf_iter__task *ctx)
 	if (inherited)
 		subject->marks |= *inherited;
 	now = subject->marks;
-	bpf_map_update_elem(&marks, &key, &now, BPF_ANY);
+	if (bpf_map_update_elem(&marks, &key, &now, BPF_ANY))
+		__sync_fetch_and_add(&unmarked, 1);
 	if (now != before) {
 		subject->class = 0;
 		__sync_fetch_and_add(&marked, 1);

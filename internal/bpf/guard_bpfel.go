@@ -107,6 +107,7 @@ const (
 	GuardVarSetattrDentry       = "setattr_dentry"
 	GuardVarSetxattrDentry      = "setxattr_dentry"
 	GuardVarTmpfsUuid           = "tmpfs_uuid"
+	GuardVarUnmarked            = "unmarked"
 	GuardVarUnusedAbi           = "unused_abi"
 )
 
@@ -255,6 +256,7 @@ type GuardVariableSpecs struct {
 	SetattrDentry     *ebpf.VariableSpec `ebpf:"setattr_dentry"`
 	SetxattrDentry    *ebpf.VariableSpec `ebpf:"setxattr_dentry"`
 	TmpfsUuid         *ebpf.VariableSpec `ebpf:"tmpfs_uuid"`
+	Unmarked          *ebpf.VariableSpec `ebpf:"unmarked"`
 	UnusedAbi         *ebpf.VariableSpec `ebpf:"unused_abi"`
 }
 
@@ -328,6 +330,7 @@ type GuardVariables struct {
 	SetattrDentry     *ebpf.Variable `ebpf:"setattr_dentry"`
 	SetxattrDentry    *ebpf.Variable `ebpf:"setxattr_dentry"`
 	TmpfsUuid         *ebpf.Variable `ebpf:"tmpfs_uuid"`
+	Unmarked          *ebpf.Variable `ebpf:"unmarked"`
 	UnusedAbi         *ebpf.Variable `ebpf:"unused_abi"`
 }
 

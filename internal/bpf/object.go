@@ -38,13 +38,11 @@ type Object struct {
 	// needed: for spec the kernel's types have to be read, and after a takeover nothing
 	// may have to be loaded.
 	declared, spec *ebpf.CollectionSpec
-	// iterators are those that were read last, by name.
-	iterators map[string]*ebpf.ProgramSpec
-	maps      map[string]*ebpf.Map
-	// marks is the map of mark_tasks, which is there while that runs: its buckets take
-	// 64 MiB.
-	marks *ebpf.MapSpec
-	hash  bool
+	maps           map[string]*ebpf.Map
+	// marks is the map of mark_tasks, which is there while that is loaded.
+	marks  *ebpf.MapSpec
+	marker *marker
+	hash   bool
 	// attached are the programs that keep track of tasks and those of operations, by
 	// name; outdated those of another build that are still attached.
 	attached map[string]link.Link
@@ -164,8 +162,11 @@ func (o *Object) specify() error {
 	return o.makeMap(GuardMapExecutions, spec.Maps[GuardMapExecutions])
 }
 
-// ReleaseSpec gives back what was read of the compiled object. It is read again when it is needed.
-func (o *Object) ReleaseSpec() { o.declared, o.spec, o.marks, o.iterators = nil, nil, nil, nil }
+// ReleaseSpec gives back what was read of the compiled object, and the marker. It is read again when it is needed.
+func (o *Object) ReleaseSpec() {
+	o.closeMarker()
+	o.declared, o.spec, o.marks = nil, nil, nil
+}
 
 // mapMemory maps the maps that are memory to this process, too.
 func (o *Object) mapMemory() error {
@@ -277,6 +278,7 @@ func (o *Object) Alerts() *ebpf.Map { return o.maps[GuardMapAlerts] }
 func (o *Object) Close() error {
 	err := errors.Join(closeLinks(slices.Collect(maps.Values(o.attached))), closeLinks(o.outdated), closeLinks(o.executions), o.canary.close())
 	o.attached, o.outdated, o.executions, o.canary = nil, nil, nil, nil
+	o.closeMarker()
 	for _, m := range o.maps {
 		err = errors.Join(err, m.Close())
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/internal/verifier"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 )
@@ -161,4 +162,42 @@ func callsOf(spec *ebpf.ProgramSpec) map[string][]string {
 		}
 	}
 	return calls
+}
+
+// TestMarksGrow marks the tasks with room for one process: the room grows until it is enough, and not to what a
+// machine can have at the most.
+func TestMarksGrow(t *testing.T) {
+	vmtest.Require(t, "socket_bind")
+	o, err := Open(Options{HashKey: [2]uint64{1, 2}, AlertBytes: 1 << 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := o.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := o.TrackTasks(); err != nil {
+		t.Fatal(err)
+	}
+	processes, err := procfs.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.markTasksWith(1, 0); err != nil {
+		t.Fatal(err)
+	}
+	if room := int(o.marker.room); room < len(processes)*9/10 || room > 8*len(processes) {
+		t.Errorf("room for %d of %d processes", room, len(processes))
+	}
+	before := o.marker
+	if err := o.markTasksWith(2, 0); err != nil || o.marker != before {
+		t.Errorf("again: %v, another marker: %v", err, o.marker != before)
+	}
+	// Where the map cannot grow, that is an error.
+	o.closeMarker()
+	o.declared.Maps[GuardMapMarks].MaxEntries = 2
+	if err := o.markTasksWith(1, 0); err == nil {
+		t.Error("there is room for 2 processes, and that is no error")
+	}
 }

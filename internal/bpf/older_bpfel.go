@@ -107,6 +107,7 @@ const (
 	OlderVarSetattrDentry       = "setattr_dentry"
 	OlderVarSetxattrDentry      = "setxattr_dentry"
 	OlderVarTmpfsUuid           = "tmpfs_uuid"
+	OlderVarUnmarked            = "unmarked"
 	OlderVarUnusedAbi           = "unused_abi"
 )
 
@@ -255,6 +256,7 @@ type OlderVariableSpecs struct {
 	SetattrDentry     *ebpf.VariableSpec `ebpf:"setattr_dentry"`
 	SetxattrDentry    *ebpf.VariableSpec `ebpf:"setxattr_dentry"`
 	TmpfsUuid         *ebpf.VariableSpec `ebpf:"tmpfs_uuid"`
+	Unmarked          *ebpf.VariableSpec `ebpf:"unmarked"`
 	UnusedAbi         *ebpf.VariableSpec `ebpf:"unused_abi"`
 }
 
@@ -328,6 +330,7 @@ type OlderVariables struct {
 	SetattrDentry     *ebpf.Variable `ebpf:"setattr_dentry"`
 	SetxattrDentry    *ebpf.Variable `ebpf:"setxattr_dentry"`
 	TmpfsUuid         *ebpf.Variable `ebpf:"tmpfs_uuid"`
+	Unmarked          *ebpf.Variable `ebpf:"unmarked"`
 	UnusedAbi         *ebpf.Variable `ebpf:"unused_abi"`
 }
 

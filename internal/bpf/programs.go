@@ -59,33 +59,14 @@ func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
 	return all, nil
 }
 
-// read reads programs from the object. An iterator, which is loaded for each set with descendants, is kept until
-// [Object.ReleaseSpec]: nothing changes it, since the library copies what it loads.
-func (o *Object) read(names []string) (map[string]*ebpf.ProgramSpec, error) {
-	if len(names) == 1 && o.iterators[names[0]] != nil {
-		return map[string]*ebpf.ProgramSpec{names[0]: o.iterators[names[0]]}, nil
-	}
-	spec, err := o.compiled().read(names...)
-	if err != nil {
-		return nil, err
-	}
-	if len(names) == 1 && spec.Programs[names[0]].AttachType == ebpf.AttachTraceIter {
-		if o.iterators == nil {
-			o.iterators = map[string]*ebpf.ProgramSpec{}
-		}
-		o.iterators[names[0]] = spec.Programs[names[0]]
-	}
-	return spec.Programs, nil
-}
-
 // newCollection reads programs and loads them onto the object's maps.
 func (o *Object) newCollection(names ...string) (*ebpf.Collection, error) {
-	programs, err := o.read(names)
+	read, err := o.compiled().read(names...)
 	if err != nil {
 		return nil, err
 	}
 	spec := o.spec.Copy()
-	spec.Programs = programs
+	spec.Programs = read.Programs
 	if slices.Contains(names, GuardProgMarkTasks) {
 		spec.Maps[GuardMapMarks] = o.marks.Copy()
 	}

@@ -94,21 +94,3 @@ func (o *Object) RuleCounterMap() *RuleCounterMap { return o.rules }
 func activeWord(header abi.Revision) uint64 {
 	return uint64(header.Number)<<32 | uint64(header.Concerned)
 }
-
-// ForgetMarks takes marks from all tasks, so that they can stand for something
-// else. The revision in force must not know them.
-func (o *Object) ForgetMarks(marks uint64) error { return o.markTasks(marks) }
-
-// markTasks gives the running tasks the marks of their ancestors, but for those
-// that are to be forgotten.
-func (o *Object) markTasks(forget uint64) error {
-	marker, err := o.loadIterator(GuardProgMarkTasks)
-	if err != nil {
-		return err
-	}
-	defer marker.Close()
-	if err := marker.Variables[GuardVarForgotten].Set(forget); err != nil {
-		return fmt.Errorf("setting %s: %w", GuardVarForgotten, err)
-	}
-	return iterate(marker, GuardProgMarkTasks)
-}

@@ -117,6 +117,28 @@ func ProcessesIn(dir string) ([]Process, error) {
 	return all, nil
 }
 
+// Tasks returns how many tasks there are, also those of other PID namespaces, of
+// /proc/loadavg (proc(5)).
+func Tasks() (uint32, error) {
+	name := filepath.Join(Dir, "loadavg")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return 0, err
+	}
+	return parseTasks(name, string(data))
+}
+
+func parseTasks(name, line string) (uint32, error) {
+	if fields := strings.Fields(line); len(fields) == 5 {
+		if _, all, ok := strings.Cut(fields[3], "/"); ok {
+			if n, err := strconv.ParseUint(all, 10, 32); err == nil {
+				return uint32(n), nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("%s has no number of tasks: %q", name, line)
+}
+
 // Lineage returns a process and those that it descends from, the nearest first, as far
 // as they live. The error wraps [fs.ErrNotExist] when there is no such process.
 func Lineage(pid uint32) ([]Process, error) {

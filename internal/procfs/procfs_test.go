@@ -52,8 +52,22 @@ func TestSelf(t *testing.T) {
 	if ResidentBytes() < 1<<20 {
 		t.Errorf("it takes %d bytes", ResidentBytes())
 	}
+	if tasks, err := Tasks(); err != nil || int(tasks) < len(all) {
+		t.Errorf("%v, there are %d tasks of %d processes", err, tasks, len(all))
+	}
 	if len(BootID()) != len("00000000-0000-0000-0000-000000000000") {
 		t.Errorf("the boot id is %q", BootID())
+	}
+}
+
+func TestParseTasks(t *testing.T) {
+	if n, err := parseTasks("loadavg", "0.61 0.61 0.55 3/828 22084\n"); n != 828 || err != nil {
+		t.Errorf("%d tasks, %v", n, err)
+	}
+	for _, wrong := range []string{"", "0.61 0.61 0.55 828 22084", "0.61 0.61 0.55 3/x 22084", "0.61 0.61 0.55 3/828"} {
+		if _, err := parseTasks("loadavg", wrong); err == nil {
+			t.Errorf("%q is taken", wrong)
+		}
 	}
 }
 
