@@ -2,6 +2,7 @@ package bpf
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,11 +19,26 @@ import (
 	"github.com/cilium/ebpf/btf"
 )
 
+// locks are the addresses that lockAddresses found; they are the same until the next boot.
+var locks struct {
+	sync.Mutex
+	renames, mounts uint64
+}
+
 // lockAddresses returns where the kernel counts renames and mounts
 // (rename_lock, mount_lock), from /proc/kallsyms. 0 and 0 when they are hidden
 // (CAP_SYSLOG, kernel.kptr_restrict) or not listed (CONFIG_KALLSYMS_ALL): then
 // nothing about a file's path is kept from one open to the next.
 func lockAddresses() (renames, mounts uint64) {
+	locks.Lock()
+	defer locks.Unlock()
+	if locks.renames == 0 || locks.mounts == 0 {
+		locks.renames, locks.mounts = readLockAddresses()
+	}
+	return locks.renames, locks.mounts
+}
+
+func readLockAddresses() (renames, mounts uint64) {
 	file, err := os.Open("/proc/kallsyms")
 	if err != nil {
 		return 0, 0
@@ -30,21 +46,25 @@ func lockAddresses() (renames, mounts uint64) {
 	defer file.Close()
 	lines := bufio.NewScanner(file)
 	for lines.Scan() && (renames == 0 || mounts == 0) {
-		fields := strings.Fields(lines.Text())
-		if len(fields) != 3 { // a module's symbol has a fourth
-			continue
-		}
-		switch fields[2] {
-		case "rename_lock":
-			renames, _ = strconv.ParseUint(fields[0], 16, 64)
-		case "mount_lock":
-			mounts, _ = strconv.ParseUint(fields[0], 16, 64)
+		// A module's symbol has its name behind it. There are a hundred thousand lines.
+		switch line := lines.Bytes(); {
+		case bytes.HasSuffix(line, []byte(" rename_lock")):
+			renames = symbolAddress(line)
+		case bytes.HasSuffix(line, []byte(" mount_lock")):
+			mounts = symbolAddress(line)
 		}
 	}
 	if renames == 0 || mounts == 0 {
 		return 0, 0
 	}
 	return renames, mounts
+}
+
+// symbolAddress returns the address of a line of /proc/kallsyms: address, type, name.
+func symbolAddress(line []byte) uint64 {
+	address, _, _ := strings.Cut(string(line), " ")
+	n, _ := strconv.ParseUint(address, 16, 64)
+	return n
 }
 
 // hookArguments finds out which arguments some hooks have on this kernel.
