@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -144,6 +145,43 @@ func TestRunUnsupported(t *testing.T) {
 	}
 	if err := listen(22); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWithoutJIT switches the compiling of programs off: only those that are compiled can be attached.
+func TestWithoutJIT(t *testing.T) {
+	vmtest.Require(t, "socket_bind")
+	const jit = "/proc/sys/net/core/bpf_jit_enable"
+	before, err := os.ReadFile(jit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := func(value string) {
+		t.Helper()
+		if err := os.WriteFile(jit, []byte(value), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("0")
+	t.Cleanup(func() { set(string(before)) })
+	const remedy = "run sysctl -w net.core.bpf_jit_enable=1"
+	out, err := exec.Command(command, "check").CombinedOutput()
+	if exitCode(err) != 1 || !strings.HasPrefix(string(out), "This kernel cannot enforce ebpfguard policies: ") || !strings.Contains(string(out), remedy) {
+		t.Errorf("check: %v: %s", err, out)
+	}
+	dir := t.TempDir()
+	deny(t, dir, 22, "enforce")
+	out, err = exec.Command(command, "run", "-p", dir, "--ready-file", filepath.Join(dir, "ready")).CombinedOutput()
+	if exitCode(err) != 1 || !strings.Contains(string(out), remedy) {
+		t.Errorf("run: %v: %s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ready")); err == nil {
+		t.Error("there is a ready file")
+	}
+	wantAllowed(t, 22)
+	set("1")
+	if out, err := exec.Command(command, "check").CombinedOutput(); err != nil {
+		t.Errorf("switched on again: %v: %s", err, out)
 	}
 }
 
@@ -316,8 +354,13 @@ func write(t *testing.T, path string, mode os.FileMode, content string) {
 type alert struct {
 	Operation, Verdict, Policy, Errno string
 	Process                           struct {
-		PID    int
-		Binary string
+		PID       int
+		Binary    string
+		Args      []string
+		Ancestors []struct {
+			PID  int
+			Args []string
+		}
 	}
 	Object struct {
 		Address string
@@ -358,6 +401,9 @@ func TestRun(t *testing.T) {
 	if a.Operation != "socket_bind" || a.Verdict != "deny" || a.Policy != "port-22" || a.Errno != "EPERM" ||
 		a.Process.PID != os.Getpid() || a.Process.Binary != self || a.Object.Address != "127.0.0.1" || a.Object.Port != 22 {
 		t.Errorf("alert %+v", a)
+	}
+	if line := a.Process.Ancestors; !slices.Equal(a.Process.Args, os.Args) || len(line) == 0 || line[0].PID != os.Getppid() || len(line[0].Args) == 0 {
+		t.Errorf("the process is told as %+v", a.Process)
 	}
 
 	deny(t, folder, 70000, "enforce")
