@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"fmt"
 	"regexp"
 	"testing"
 	"unicode/utf8"
@@ -30,5 +31,23 @@ func TestPlainWords(t *testing.T) {
 				t.Errorf("%s:%d: %q; say it as you would to a colleague", p.name, l.number, found)
 			}
 		}
+	}
+}
+
+// wayCount is how many ways coverage lists, as pages say it.
+var wayCount = regexp.MustCompile(`\b([0-9]{3,}) ways\b`)
+
+// TestWayCount wants every page to say the number that the generated one says.
+func TestWayCount(t *testing.T) {
+	counts := map[string][]string{}
+	for _, p := range pages(t) {
+		for _, l := range p.lines {
+			if n := wayCount.FindStringSubmatch(l.text); n != nil {
+				counts[n[1]] = append(counts[n[1]], fmt.Sprintf("%s:%d", p.name, l.number))
+			}
+		}
+	}
+	if len(counts) != 1 {
+		t.Errorf("pages differ about the number of ways: %v", counts)
 	}
 }
