@@ -46,7 +46,7 @@ demo: ## see a rogue sshd refused by a real kernel (KERNEL=6.12, or HOST=1 for t
 
 .PHONY: test
 test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN=Bind ARCH=arm64)
-	@scripts/install-tools $(VM_TOOLS)
+	@scripts/install-tools $(VM_TOOLS) check
 	$(GO) test work
 	@$(MAKE) --no-print-directory test-vm
 
