@@ -23,6 +23,7 @@ func (globDraws) Globs() bool { return true }
 // TestMeetIsTrue: where two patterns select the same object they are not apart, and
 // each key is ordered as meet says. What is warned about rests on that.
 func TestMeetIsTrue(t *testing.T) {
+	t.Parallel()
 	for _, o := range Operations() {
 		t.Run(string(o), func(t *testing.T) {
 			d := globDraws{draws{rand.New(rand.NewPCG(1, 2))}}

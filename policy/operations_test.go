@@ -65,6 +65,7 @@ func TestAllOrderOfNamesDoesNotMatter(t *testing.T) {
 }
 
 func TestAllUnknownIsNeverJudgedLaxer(t *testing.T) {
+	t.Parallel()
 	undecided := 0
 	eachSet(t, 6_000, func(r policytest.Random, set []policy.Policy) {
 		request := r.Request()
@@ -148,6 +149,7 @@ func TestAllExplainAgreesWithDecide(t *testing.T) {
 }
 
 func TestAllWarningsAreTrue(t *testing.T) {
+	t.Parallel()
 	warned := make(map[policy.Operation]int)
 	eachSet(t, 600, func(r policytest.Random, set []policy.Policy) {
 		for _, o := range r.Operations {
@@ -183,6 +185,7 @@ var ignoreSource = cmp.Options{
 }
 
 func TestAllFormatRoundTrips(t *testing.T) {
+	t.Parallel()
 	names := []string{"root", "www-data", "yes", "null", "~", "1e3", "a b.c"[2:], "DOM\\u", "u@d", "=", "é"}
 	eachSet(t, 2_000, func(r policytest.Random, set []policy.Policy) {
 		if len(set) == 0 {

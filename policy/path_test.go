@@ -134,6 +134,7 @@ func latin1(s string) string {
 }
 
 func TestPathPatternAgainstRegexp(t *testing.T) {
+	t.Parallel()
 	r := rand.New(rand.NewPCG(4, 4))
 	text := func(alphabet string, n int) string {
 		var b strings.Builder

@@ -242,6 +242,7 @@ func TestExplainAgreesWithDecide(t *testing.T) {
 
 // What Warnings says has no effect has none.
 func TestWarningsAreTrue(t *testing.T) {
+	t.Parallel()
 	warned := 0
 	eachRandom(t, 300, func(r *rand.Rand) {
 		set := randomSet(r)
@@ -275,6 +276,7 @@ var ignoreSource = cmp.Options{
 }
 
 func TestFormatRoundTrips(t *testing.T) {
+	t.Parallel()
 	eachRandom(t, 1000, func(r *rand.Rand) {
 		set := randomSet(r)
 		if len(set) == 0 {

@@ -33,6 +33,7 @@ func roundTrip(t *testing.T, set []policy.Policy) {
 }
 
 func TestStateRoundTrips(t *testing.T) {
+	t.Parallel()
 	eachSet(t, 1_000, func(_ policytest.Random, set []policy.Policy) { roundTrip(t, set) })
 }
 

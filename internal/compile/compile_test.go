@@ -194,6 +194,7 @@ func TestShm(t *testing.T) {
 
 // TestMarks has more marks than all of whose sets can be told apart.
 func TestMarks(t *testing.T) {
+	t.Parallel()
 	var set []policy.Policy
 	for i := range 30 {
 		set = append(set, policy.Policy{

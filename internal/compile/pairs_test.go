@@ -34,6 +34,7 @@ func manyBinaries(n int) []policy.Policy {
 // TestPairsOfPrograms has every program run every other one as its script: the
 // process is judged as both, and never as one that could not be identified.
 func TestPairsOfPrograms(t *testing.T) {
+	t.Parallel()
 	for _, n := range []int{1, 2, 3, 8, 44, 45, 60, 200} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			set := manyBinaries(n)
@@ -62,6 +63,7 @@ func noIdentity(string) *Identity { return nil }
 // TestCompiledProgramsAreNoScripts: where there is no room for every pair, programs of
 // machine code are no pairs of each other, but those with scripts are.
 func TestCompiledProgramsAreNoScripts(t *testing.T) {
+	t.Parallel()
 	set := manyBinaries(4)
 	for i := range 150 {
 		var patterns []policy.Pattern

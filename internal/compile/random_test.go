@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"fmt"
 	"os"
 	"path"
 	"strings"
@@ -112,8 +113,19 @@ func TestTablesAgreeWithDecide(t *testing.T) {
 	if os.Getenv("EBPFGUARD_TEST_FULL") != "" { // by make test-full
 		sets = 4000
 	}
+	const parts = 4
+	for part := range uint64(parts) {
+		t.Run(fmt.Sprint(part), func(t *testing.T) {
+			t.Parallel()
+			compareSets(t, part*sets/parts, (part+1)*sets/parts)
+		})
+	}
+}
+
+// compareSets compares the sets of some seeds.
+func compareSets(t *testing.T, first, end uint64) {
 	ambiguous, compared := 0, 0
-	for seed := range sets {
+	for seed := first; seed < end; seed++ {
 		o := policytest.Options{Binaries: []string{"/bin/a", "/usr/bin/b", "/usr/bin/c", "/opt/x.sh"}, UIDs: []uint32{0, 1, 5, 1000},
 			Processes: []policy.ProcessID{{PID: 1, Start: 10}, {PID: 300, Start: 5_000_000_001}, {PID: 300, Start: 7_000_000_000}, {PID: 301, Start: 5_000_000_001}},
 			Times:     []uint64{1, 5, 1 << 32, 1<<32 + 5, 1 << 63}}
@@ -202,6 +214,7 @@ func compare(t *testing.T, seed uint64, g *Revision, set []policy.Policy, r poli
 // TestMovesAgreeWithDecide moves files and directories, which the tables judge as the
 // reference semantics does, or more strictly where a file has several names.
 func TestMovesAgreeWithDecide(t *testing.T) {
+	t.Parallel()
 	sets := uint64(600)
 	if testing.Short() {
 		sets = 100
