@@ -36,17 +36,20 @@ func TestVerifier(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := o.specify(); err != nil {
+		t.Fatal(err)
+	}
 	programs := all.Programs
 	for _, name := range programNames(t, o, programs) {
 		start := time.Now()
-		c, err := o.load(name)
+		c, err := o.collect(map[string]*ebpf.ProgramSpec{name: programs[name]})
 		took := time.Since(start)
 		if err != nil {
 			showRefusal(t, o, name)
 			continue
 		}
-		f, err := figuresOf(c[name], programs[name])
-		closePrograms(c)
+		f, err := figuresOf(c.Programs[name], programs[name])
+		c.Close()
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue

@@ -65,9 +65,14 @@ func (o *Object) newCollection(names ...string) (*ebpf.Collection, error) {
 	if err != nil {
 		return nil, err
 	}
+	return o.collect(read.Programs)
+}
+
+// collect loads programs onto the object's maps.
+func (o *Object) collect(programs map[string]*ebpf.ProgramSpec) (*ebpf.Collection, error) {
 	spec := o.spec.Copy()
-	spec.Programs = read.Programs
-	if slices.Contains(names, GuardProgMarkTasks) {
+	spec.Programs = programs
+	if programs[GuardProgMarkTasks] != nil {
 		spec.Maps[GuardMapMarks] = o.marks.Copy()
 	}
 	shared := maps.Clone(o.maps)
