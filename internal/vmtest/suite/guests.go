@@ -64,11 +64,11 @@ type planned struct {
 	binaries []binary
 }
 
-// plan says which guests there are, in the order in which they start. What runs on one kernel only takes longest, so it
-// has a guest of its own, the first one. Then come the newest kernels, which take longer than older ones; and the last
-// one has as many guests as there are places, so that none is idle at the end.
+// plan says which guests there are, in the order in which they start: what takes longest first, so that no place is idle
+// for long at the end. Those are the kernels on which everything runs, the newest first; then what runs on one kernel
+// only, in a guest of its own; then the kernels between. A lone kernel has as many guests as there are places.
 func (o options) plan(kernels []vmtest.Kernel, binaries []binary, places int) []planned {
-	var once, rest []planned
+	var whole, once, between, refusing []planned
 	for i, k := range slices.Backward(kernels) {
 		mine := o.testedOn(k, binaries)
 		if k.Usual && len(kernels) > 1 {
@@ -84,16 +84,23 @@ func (o options) plan(kernels []vmtest.Kernel, binaries []binary, places int) []
 			}
 		}
 		guests := [][]binary{mine}
-		if i == 0 {
+		if len(kernels) == 1 {
 			guests = share(mine, places)
+		}
+		to := &whole
+		switch {
+		case len(k.Operations) == 0:
+			to = &refusing
+		case k.Between:
+			to = &between
 		}
 		for _, g := range guests {
 			if len(g) > 0 {
-				rest = append(rest, planned{i, g})
+				*to = append(*to, planned{i, g})
 			}
 		}
 	}
-	return slices.Concat(once, rest)
+	return slices.Concat(whole, once, between, refusing)
 }
 
 // testedOn returns the binaries that run on a kernel. Much of what a manager, the daemon and the command do differs little

@@ -231,7 +231,7 @@ func TestPlan(t *testing.T) {
 		got = append(got, line)
 	}
 	const files, cmd, load = " test/kernel/files", " cmd/ebpfguard/vm", " test/kernel/load"
-	want := []string{"6.12:" + load, "6.12-nobpf:" + files + cmd + load, "7:" + files + cmd, "6.18:" + files, "6.12:" + files, "6.1:" + files, "5.10:" + cmd, "5.10:" + files}
+	want := []string{"7:" + files + cmd, "5.10:" + files + cmd, "6.12:" + load, "6.18:" + files, "6.12:" + files, "6.1:" + files, "6.12-nobpf:" + files + cmd + load}
 	if !slices.Equal(got, want) {
 		t.Errorf("guests\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
