@@ -8,11 +8,14 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 )
 
 // site is added to Debian's own nginx.conf.
@@ -122,6 +125,18 @@ func (n *nginx) signal(s syscall.Signal) {
 	}
 }
 
+// upgrade has it start its program anew, beside itself, and then ends the former one, as its package's scripts do.
+func (n *nginx) upgrade() {
+	n.t.Helper()
+	former := n.pid + ".oldbin"
+	n.signal(syscall.SIGUSR2)
+	n.until("another server", func() bool { return exists(n.pid) && exists(former) })
+	old := *n
+	old.pid = former
+	old.signal(syscall.SIGQUIT)
+	n.until("the end of the former one", func() bool { return !exists(former) })
+}
+
 func (n *nginx) stop() {
 	n.t.Helper()
 	n.signal(syscall.SIGQUIT)
@@ -177,6 +192,8 @@ func works(t *testing.T) *nginx {
 	n.signal(syscall.SIGHUP)
 	n.signal(syscall.SIGUSR1)
 	serves(t)
+	n.upgrade()
+	serves(t)
 	n.stop()
 	return n
 }
@@ -195,17 +212,6 @@ func webServerControls(t *testing.T) {
 	}
 	n.signal(syscall.SIGUSR2)
 	n.until("a shell", func() bool { return strings.Contains(n.logged(), "exploited-8080.conf: Permission denied") })
-	n.stop()
-	// Its own program anew, beside the former one.
-	n, err = exploit(t, "/usr/sbin/nginx", 8080)
-	if err != nil {
-		t.Fatal(err, n.logged())
-	}
-	n.signal(syscall.SIGUSR2)
-	former := n.pid + ".oldbin"
-	n.until("another server", func() bool { return exists(n.pid) && exists(former) })
-	n.signal(syscall.SIGQUIT)
-	n.until("the former name", func() bool { return exists(n.pid) && !exists(former) })
 	n.stop()
 }
 
@@ -248,12 +254,18 @@ func webServer(t *testing.T, g *guard) {
 	t.Log(n.logged())
 	n.stop()
 	// A file that it may open to execute, but not start.
-	n, err = exploit(t, "/usr/sbin/nginx", 80)
+	n, err = exploit(t, vmtest.Loader, 80)
 	if err != nil {
 		t.Fatal(err, n.logged())
 	}
+	loader, err := filepath.EvalSymlinks(vmtest.Loader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	n.signal(syscall.SIGUSR2)
-	t.Log(g.awaitAlert(0, `"operation":"bprm_check_security","hook":"bprm_check_security","verdict":"deny","policy":"web-server","rule":2`, by, `"object":{"path":"/usr/sbin/nginx"}`))
-	n.until("the refusal", func() bool { return strings.Contains(n.logged(), `"/usr/sbin/nginx" (1: Operation not permitted)`) })
+	t.Log(g.awaitAlert(0, `"operation":"bprm_check_security","hook":"bprm_check_security","verdict":"deny","policy":"web-server","rule":2`, by, `"object":{"path":"`+loader+`"}`))
+	n.until("the refusal", func() bool {
+		return strings.Contains(n.logged(), fmt.Sprintf("%q (1: Operation not permitted)", vmtest.Loader))
+	})
 	n.stop()
 }
