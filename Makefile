@@ -18,7 +18,7 @@ TEST ?=
 VM_TESTS ?= ./test/kernel/... ./test/coverage/vm ./cmd/ebpfguard/vm ./internal/bpf ./internal/vmtest
 # Those of them that take long, many since they load the guard again and again: these run on the oldest kernel and the
 # newest; what differs least between kernels on a usual one alone. make test-full runs them on all.
-VM_ENDS ?= ./test/kernel/manager,./test/kernel/subjects,./test/kernel/takeover,./internal/bpf
+VM_ENDS ?= ./test/kernel/manager,./test/kernel/storm,./test/kernel/subjects,./test/kernel/takeover,./internal/bpf
 VM_ONCE ?= ./test/kernel/alerts,./test/kernel/examples,./test/kernel/load,./cmd/ebpfguard/vm
 # What these tests need in the guest.
 VM_PACKAGES ?= dash,bash,coreutils,grep,sed,jq,curl,openssh-server,openssh-client,nginx-light,passwd,sudo,util-linux,mount,e2fsprogs
@@ -28,6 +28,8 @@ VM_OUTPUT ?= bin/test-vm.log
 
 FUZZ ?= Fuzz
 FUZZTIME ?= 30s
+# The kernels on which the guard is run in a container.
+CONTAINER_KERNELS ?= 6.1,6.12,7
 # What is measured: names of kernels, regular expressions of setups and workloads, the most rules.
 BENCH_KERNELS ?= 6.1,6.12,7
 BENCH_SETUPS ?=
@@ -43,6 +45,10 @@ help: ## list the targets
 .PHONY: demo
 demo: ## see a rogue sshd refused by a real kernel (KERNEL=6.12, or HOST=1 for this machine's)
 	@GO='$(GO)' KERNEL='$(KERNEL)' HOST='$(HOST)' demo/run
+
+.PHONY: demo-containers
+demo-containers: ## see containers of containerd and of Podman refused what a policy forbids, by a guard on the host, then in a container (KERNEL=6.12)
+	@GO='$(GO)' KERNEL='$(KERNEL)' demo/containers
 
 .PHONY: test
 test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN=Bind ARCH=arm64)
@@ -68,6 +74,26 @@ vm: bin/$(ARCH)/ebpfguard bin/$(ARCH)/programs ## one kernel test on one kernel 
 	$(if $(TEST),,$(error make vm: give the name of a test, such as TEST=TestSocketBind))
 	@scripts/install-tools $(VM_TOOLS)
 	@$(SUITE) -kernels '$(KERNEL)' -test '$(TEST)' $(VM_TESTS)
+
+# What make test runs of them, as SHORT=1 does.
+CONTAINERS_SHORT = ^Test(Told|RuntimeRestarts|FirstAction|NoWayOut|GuardStopped)$$
+
+.PHONY: test-containers
+test-containers: bin/amd64/ebpfguard bin/amd64/probe ## containers of containerd and runc, without and with the guard (KERNEL=6.12 RUN=NoWayOut); SHORT=1: some of it, EBPFGUARD_TEST_FULL=1: many times
+	@scripts/install-tools vm
+	runtimes=$$($(GO) run ./internal/vmtest/tools test/containers/runtimes) && \
+	$(GO) run ./internal/vmtest/suite -tags vm -kernels '$(KERNEL)' -run '$(or $(RUN),$(if $(SHORT),$(CONTAINERS_SHORT)))' -packages runc,busybox-static -modules overlay \
+		-add "$$runtimes:/usr/local/bin" -add bin/amd64/ebpfguard:/usr/bin/ebpfguard -add bin/amd64/probe:/usr/local/libexec/probe \
+		$(if $(EBPFGUARD_TEST_FULL),-env EBPFGUARD_TEST_FULL=1) $(VM_ENV) ./test/containers/vm
+
+.PHONY: test-containers-systemd
+test-containers-systemd: bin/amd64/ebpfguard bin/amd64/probe ## those of them that differ where systemd makes the control groups
+	@scripts/install-tools systemd
+	@$(GO) build -o bin/vmrun ./internal/vmtest/vmrun
+	runtimes=$$($(GO) run ./internal/vmtest/tools test/containers/runtimes) && \
+	CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 20m -tags vm -run '$(or $(RUN),^Test(Told|RunningAlready|FirstAction)$$)' \
+		-exec "$(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -packages runc,busybox-static -modules overlay -add $$runtimes:/usr/local/bin \
+		-add $(CURDIR)/bin/amd64/ebpfguard:/usr/bin/ebpfguard -add $(CURDIR)/bin/amd64/probe:/usr/local/libexec/probe" ./test/containers/vm
 
 .PHONY: test-full
 test-full: ## make test, with all random comparisons and repetitions on every kernel: an hour more
@@ -111,6 +137,44 @@ test-deb: ## follow docs/tour.md on a Debian with systemd; install, crash, upgra
 	$(DEB_TEST) -run 'TestPackage|TestRPM' -exec '$(DEB_VM) -add $(CURDIR)/bin/debs:/src/debs' ./deploy/vm
 	$(DEB_TEST) -run TestBoot -exec '$(DEB_VM) -append systemd.wants=ebpfguard.service $(DEB_INSTALLED)' ./deploy/vm
 
+# What runs containers on the guests of test-runtimes. Each has a machine of its own.
+RUNTIME_TEST = CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 20m -tags vm_deb
+RUNTIME_VM = $(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -modules overlay -add $(CURDIR)/bin/amd64/ebpfguard:/usr/bin/ebpfguard -packages dbus,procps,busybox-static
+
+.PHONY: test-runtimes
+test-runtimes: ## Podman with crun and runc, Docker, systemd-nspawn and LXC tell of containers, by the OCI hook and by themselves; a quarter of an hour
+	@scripts/install-tools systemd
+	@$(MAKE) --no-print-directory bin/amd64/ebpfguard ARCH=amd64
+	@$(GO) build -o bin/vmrun ./internal/vmtest/vmrun
+	$(RUNTIME_TEST) -run '^TestMachines$$' -exec '$(RUNTIME_VM),systemd-container,lxc' ./daemon/containers/vm
+	$(RUNTIME_TEST) -run '^TestDocker$$' -exec '$(RUNTIME_VM),docker.io,runc' ./daemon/containers/vm
+	$(RUNTIME_TEST) -run '^Test(Podman|Guard)$$' -exec '$(RUNTIME_VM),podman,crun,runc' ./daemon/containers/vm
+
+# What the guest of test-container has: a runtime, and what acts on the host.
+CONTAINER_PACKAGES = runc,coreutils
+
+.PHONY: test-container
+test-container: ## run the image as a container on a kernel, with and without each capability and mount (KERNELS=6.12 RUN=TestMissing)
+	@scripts/install-tools $(VM_TOOLS)
+	$(GO) run ./internal/tools/image -arch $(ARCH) -out bin/$(ARCH)/image -rootfs bin/$(ARCH)/rootfs
+	$(GO) run ./internal/vmtest/suite -tags vm -arch '$(ARCH)' -kernels '$(if $(filter all,$(KERNELS)),$(CONTAINER_KERNELS),$(KERNELS))' \
+		-packages '$(CONTAINER_PACKAGES)' -add bin/$(ARCH)/rootfs:/src/image $(VM_ENV) -run '$(RUN)' ./test/container
+
+.PHONY: test-image
+test-image: ## follow docs/containers.md with the image, Podman and Docker on a Debian with systemd; ten minutes
+	@scripts/install-tools systemd
+	$(GO) run ./internal/tools/image -arch amd64 -version 0.0.9 -out bin/amd64/image-0.0.9
+	@$(GO) build -o bin/vmrun ./internal/vmtest/vmrun
+	$(DEB_TEST) -run TestPodman -exec '$(IMAGE_VM) -packages dbus,podman,crun' ./test/container
+	$(DEB_TEST) -run TestDocker -exec '$(IMAGE_VM) -packages dbus,docker.io' ./test/container
+
+IMAGE_VM = $(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -modules overlay -add $(CURDIR)/bin/amd64/image-0.0.9:/src/dist -add $(CURDIR)/docs/containers.md:/src/docs/containers.md
+
+.PHONY: mutate
+mutate: ## remove what the caches' keys are made of, one by one: does a test fail each time? (KERNEL=6.12 RUN=place; an hour)
+	@scripts/install-tools vm generate
+	$(GO) run ./internal/vmtest/mutate -kernel '$(KERNEL)' -run '$(RUN)'
+
 .PHONY: coverage
 coverage: ## run every way on every kernel and write docs/coverage.md
 	@$(MAKE) --no-print-directory test-vm VM_TESTS=./test/coverage/vm VM_OUTPUT=bin/coverage.log RUN=TestCoverage || true
@@ -144,9 +208,14 @@ man: bin/ebpfguard ## write the manual pages into dist/man
 dist: ## build dist/: static binaries, .deb, .rpm and archives for amd64 and arm64, with checksums
 	$(GO) run ./internal/tools/dist
 
+.PHONY: image
+image: ## build the container image into dist/, without docker or root: an OCI layout for amd64 and arm64, and an archive of each
+	$(GO) run ./internal/tools/image
+
 .PHONY: dist-check
-dist-check: ## build everything that dist does, twice, and compare
+dist-check: ## build everything that dist and image do, twice, and compare
 	$(GO) run ./internal/tools/dist -check
+	$(GO) run ./internal/tools/image -check
 
 # The go command knows better than make what is out of date.
 .PHONY: bin/ebpfguard
@@ -157,6 +226,10 @@ bin/ebpfguard:
 .PHONY: bin/$(ARCH)/ebpfguard
 bin/$(ARCH)/ebpfguard:
 	CGO_ENABLED=0 GOARCH=$(ARCH) $(GO) build -trimpath -o $@ ./cmd/ebpfguard
+
+.PHONY: bin/amd64/probe
+bin/amd64/probe:
+	CGO_ENABLED=0 GOARCH=amd64 $(GO) build -trimpath -ldflags='-s -w' -o $@ ./test/containers/probe
 
 .PHONY: bin/$(ARCH)/programs
 bin/$(ARCH)/programs:
@@ -188,8 +261,10 @@ bench-memory: ## measure what the guard takes of memory and write docs/bench/mem
 	@scripts/install-tools generate
 	$(GO) run ./bench -kernels '$(BENCH_KERNELS)' -memory docs/bench
 
-# What is compared with bench/baseline.json: two minutes.
-BENCH_HOT = -kernels 6.12 -setups 'no policies|^10 rules' -rules 10 -workloads 'open|bind|connect|sendto|setuid|stat|read|write'
+# What is compared with bench/baseline.json: three minutes.
+BENCH_HOT_FILES = ^open.close(, (depth|each|never seen before$$)| after a (rename|mount), depth 3| on overlayfs$$)
+BENCH_HOT = -kernels 6.12 -setups 'no policies|^10 rules|^allow: all, 1000' -rules 1000 \
+	-workloads '$(BENCH_HOT_FILES)|bind.close|connect|sendto|setuid|stat|^read$$|^write$$'
 
 .PHONY: bench-check
 bench-check: ## fail when a hot path costs more instructions than bench/baseline.json says

@@ -2,6 +2,7 @@ package ebpfguard
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -81,6 +82,12 @@ type Process struct {
 	Cgroup   string
 	// Namespaces are inode numbers, as in /proc/PID/ns.
 	Namespaces Namespaces
+	// Container is the container that the process is in, as far as somebody told of it
+	// ([Manager.AddContainer]): the last one that it was found in; nil on the host. FirstContainer is
+	// the one that it was in first, where that is another. Unidentified says that it
+	// is in a container of which nothing is known.
+	Container, FirstContainer *policy.Container
+	Unidentified              bool
 	// StartTime is when the process was forked, in nanoseconds of CLOCK_BOOTTIME;
 	// with the PID it names the process until the next boot.
 	StartTime uint64
@@ -126,21 +133,26 @@ func (c AlertContext) Context() AlertContext { return c }
 
 // processForm is a process as docs/alerts.md describes it.
 type processForm struct {
-	PID         uint32     `json:"pid"`
-	TID         uint32     `json:"tid"`
-	PPID        uint32     `json:"ppid"`
-	UID         uint32     `json:"uid"`
-	GID         uint32     `json:"gid"`
-	Comm        string     `json:"comm"`
-	Binary      string     `json:"binary"`
-	Parent      string     `json:"parent"`
-	Cgroup      string     `json:"cgroup"`
-	CgroupID    uint64     `json:"cgroup_id"`
-	Namespaces  Namespaces `json:"namespaces"`
-	StartTime   uint64     `json:"start_time,omitempty"`
-	Args        []string   `json:"args,omitempty"`
-	User        string     `json:"user,omitempty"`
-	Unit        string     `json:"unit,omitempty"`
+	PID        uint32     `json:"pid"`
+	TID        uint32     `json:"tid"`
+	PPID       uint32     `json:"ppid"`
+	UID        uint32     `json:"uid"`
+	GID        uint32     `json:"gid"`
+	Comm       string     `json:"comm"`
+	Binary     string     `json:"binary"`
+	Parent     string     `json:"parent"`
+	Cgroup     string     `json:"cgroup"`
+	CgroupID   uint64     `json:"cgroup_id"`
+	Namespaces Namespaces `json:"namespaces"`
+	StartTime  uint64     `json:"start_time,omitempty"`
+	// What the kernel and the runtimes tell of the container.
+	Container      *policy.Container `json:"container,omitempty"`
+	FirstContainer *policy.Container `json:"first_container,omitempty"`
+	Unidentified   bool              `json:"unidentified_container,omitempty"`
+	Args           []string          `json:"args,omitempty"`
+	User           string            `json:"user,omitempty"`
+	Unit           string            `json:"unit,omitempty"`
+	// ContainerID is what the path of the control group tells.
 	ContainerID string     `json:"container_id,omitempty"`
 	Ancestors   []Ancestor `json:"ancestors,omitempty"`
 }
@@ -189,7 +201,7 @@ func (c AlertContext) marshal(object any) ([]byte, error) {
 		c.Policy, c.Rule, c.Message, c.Severity, c.Tags, c.Revision, errno, max(c.Count, 1), last,
 		processForm{
 			p.PID, p.TID, p.PPID, p.UID, p.GID, p.Comm, p.Binary, p.ParentBinary, p.Cgroup, p.CgroupID, p.Namespaces,
-			p.StartTime, p.Args, p.User, p.Unit, p.ContainerID, p.Ancestors,
+			p.StartTime, p.Container, p.FirstContainer, p.Unidentified, p.Args, p.User, p.Unit, p.ContainerID, p.Ancestors,
 		},
 		object,
 	})
@@ -204,6 +216,12 @@ func (c AlertContext) text(object string) string {
 		plain(c.Binary), c.PID, c.UID)
 	if c.ParentBinary != "" {
 		fmt.Fprintf(&b, ", started by %s", plain(c.ParentBinary))
+	}
+	switch {
+	case c.Container != nil:
+		fmt.Fprintf(&b, ", in container %s", plain(cmp.Or(c.Container.Name, c.Container.ID)))
+	case c.Unidentified:
+		b.WriteString(", in an unidentified container")
 	}
 	b.WriteString(")")
 	switch {
@@ -295,6 +313,7 @@ func (m *Manager) decode(data []byte) (Alert, error) {
 			Namespaces:   Namespaces{Mount: r.MntNs, PID: r.PidNs, Network: r.NetNs, User: r.UserNs},
 		},
 	}
+	c.Container, c.FirstContainer, c.Unidentified = m.containers.describe(r.FirstContainer, r.LastContainer)
 	if m.enrichment != nil {
 		m.enrichment.describe(&c.Process, r)
 	}

@@ -47,7 +47,8 @@ func (f alertForm[O]) context() (AlertContext, error) {
 		Policy: f.Policy, Rule: f.Rule, Message: f.Message, Severity: f.Severity, Tags: f.Tags, Revision: f.Revision, Count: f.Count,
 		Process: Process{
 			PID: p.PID, TID: p.TID, PPID: p.PPID, UID: p.UID, GID: p.GID, Comm: p.Comm, Binary: p.Binary, ParentBinary: p.Parent,
-			CgroupID: p.CgroupID, Cgroup: p.Cgroup, Namespaces: p.Namespaces, StartTime: p.StartTime, Args: p.Args, User: p.User,
+			CgroupID: p.CgroupID, Cgroup: p.Cgroup, Namespaces: p.Namespaces, StartTime: p.StartTime,
+			Container: p.Container, FirstContainer: p.FirstContainer, Unidentified: p.Unidentified, Args: p.Args, User: p.User,
 			Unit: p.Unit, ContainerID: p.ContainerID, Ancestors: p.Ancestors,
 		},
 	}

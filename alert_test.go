@@ -22,7 +22,13 @@ func fullContext() ebpfguard.AlertContext {
 			PID: 4711, TID: 4712, PPID: 4700, UID: 1000, GID: 100, Comm: "sshd", Binary: "/usr/sbin/sshd", ParentBinary: "/usr/bin/bash",
 			CgroupID: 1234, Cgroup: "/system.slice/ssh.service",
 			Namespaces: ebpfguard.Namespaces{Mount: 1, PID: 2, Network: 3, User: 4},
-			StartTime:  99, Args: []string{"sshd", "-D"}, User: "joe", Unit: "ssh.service", ContainerID: "0123456789ab",
+			StartTime:  99,
+			Container: &policy.Container{
+				ID: "0123456789abcdef", Name: "web", Image: "nginx:1.27", ImageDigest: "sha256:9c5", Labels: map[string]string{"app": "web"}, Runtime: "docker",
+				Pod: &policy.Pod{Namespace: "shop", Name: "web-1", UID: "u", Labels: map[string]string{"app": "web"}},
+			},
+			FirstContainer: &policy.Container{ID: "fedcba9876543210"}, Unidentified: true,
+			Args: []string{"sshd", "-D"}, User: "joe", Unit: "ssh.service", ContainerID: "0123456789ab",
 			Ancestors: []ebpfguard.Ancestor{
 				{PID: 4700, StartTime: 98, Binary: "/usr/bin/bash", Args: []string{"-bash"}},
 				{PID: 1, Binary: "/usr/lib/systemd/systemd"},
@@ -43,7 +49,10 @@ func TestAlertJSON(t *testing.T) {
 			`"sequence":42,"operation":"socket_bind","hook":"socket_bind","verdict":"deny","undecided":true,"policy":"no-rogue-sshd","rule":0,` +
 			`"message":"nobody listens <here>","severity":"high","tags":["ssh"],"revision":3,"errno":"EPERM","count":41,"last":"2026-11-22T15:04:15.120000000Z",` +
 			`"process":{"pid":4711,"tid":4712,"ppid":4700,"uid":1000,"gid":100,"comm":"sshd","binary":"/usr/sbin/sshd","parent":"/usr/bin/bash",` +
-			`"cgroup":"/system.slice/ssh.service","cgroup_id":1234,"namespaces":{"mnt":1,"pid":2,"net":3,"user":4},"start_time":99,"args":["sshd","-D"],` +
+			`"cgroup":"/system.slice/ssh.service","cgroup_id":1234,"namespaces":{"mnt":1,"pid":2,"net":3,"user":4},"start_time":99,` +
+			`"container":{"id":"0123456789abcdef","name":"web","image":"nginx:1.27","image_digest":"sha256:9c5","labels":{"app":"web"},"runtime":"docker",` +
+			`"pod":{"namespace":"shop","name":"web-1","uid":"u","labels":{"app":"web"}}},"first_container":{"id":"fedcba9876543210"},` +
+			`"unidentified_container":true,"args":["sshd","-D"],` +
 			`"user":"joe","unit":"ssh.service","container_id":"0123456789ab","ancestors":[{"pid":4700,"start_time":98,"binary":"/usr/bin/bash","args":["-bash"]},` +
 			`{"pid":1,"binary":"/usr/lib/systemd/systemd"}]},"object":{"address":"0.0.0.0","port":22,"protocol":"tcp"}}`},
 		"bare": {bare, `{"time":"0001-01-01T00:00:00.000000000Z","id":"","operation":"socket_bind","hook":"socket_bind","verdict":"audit","policy":"","rule":-1,` +
@@ -65,7 +74,7 @@ func TestAlertText(t *testing.T) {
 		AlertContext: fullContext(),
 		SocketObject: ebpfguard.SocketObject{Address: netip.IPv4Unspecified(), Port: 22, Protocol: "tcp"},
 	}
-	want := "2026-11-22T15:04:05.120000000Z deny socket_bind 0.0.0.0:22/tcp by /usr/sbin/sshd (pid 4711, uid 1000, started by /usr/bin/bash): " +
+	want := "2026-11-22T15:04:05.120000000Z deny socket_bind 0.0.0.0:22/tcp by /usr/sbin/sshd (pid 4711, uid 1000, started by /usr/bin/bash, in container web): " +
 		"policy no-rogue-sshd rule 0 (undecided: the guard could not find out enough): nobody listens <here> (41 times until 2026-11-22T15:04:15.120000000Z)"
 	if got := alert.String(); got != want {
 		t.Errorf("got\n%s, want\n%s", got, want)

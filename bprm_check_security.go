@@ -31,15 +31,19 @@ func (a BprmCheckSecurityAlert) MarshalJSON() ([]byte, error) { return a.marshal
 // String returns the alert as a line of text.
 func (a BprmCheckSecurityAlert) String() string { return a.AlertContext.text(a.ProgramObject.text()) }
 
+// deniesLoading is for the hooks where a file is loaded, which only rules judge that name it
+// (docs/semantics.md).
+var deniesLoading = denies(func(p policy.ProgramPattern) bool { return policy.NamesObject(p) })
+
 var bprmCheckSecurity = operation{
 	name: policy.BprmCheckSecurity,
 	hooks: []hook{
 		{name: "bprm_check_security", effect: "execve(2), execveat(2), scripts and their interpreters"},
 		{name: "bprm_creds_for_exec", program: "bprm_execve_check", effect: "execveat(2) with AT_EXECVE_CHECK (since 6.14)"},
 		{name: "file_open", effect: "exec of a file below overlayfs"},
-		{name: "mmap_file", effect: "ld.so PROGRAM, mapping to be executed"},
-		{name: "file_mprotect", effect: "making a mapping executable"},
-		{name: "mmap_backing_file", effect: "mapping a file through overlayfs to be executed", instead: "file_open judges that when overlayfs opens the file below"},
+		{name: "mmap_file", effect: "ld.so PROGRAM, mapping to be executed", needed: deniesLoading},
+		{name: "file_mprotect", effect: "making a mapping executable", needed: deniesLoading},
+		{name: "mmap_backing_file", effect: "mapping a file through overlayfs to be executed", instead: "file_open judges that when overlayfs opens the file below", needed: deniesLoading},
 	},
 	open: []way{
 		{effect: "no_args", reason: "the kernel itself gives such a program an empty argument, since 5.18 and in stable versions before: nothing is left to refuse"},

@@ -3,17 +3,19 @@ package ebpfguard
 import (
 	"sync"
 
-	"github.com/ebpfguard/ebpfguard/internal/procfs"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 )
-
-// cgroupMount is where the unified hierarchy is mounted: beside those of version 1 it is elsewhere.
-var cgroupMount = sync.OnceValue(procfs.CgroupMount)
 
 // cgroupPaths finds the paths of cgroups by their ids. It keeps what it found,
 // up to maxCgroups: cgroups are rarely renamed, and their ids never used again.
 type cgroupPaths struct {
+	root *hostroot.Root
+
 	mu    sync.Mutex
 	paths map[uint64]string
+	// mount is where they are, below a root that may be another; empty until it was looked for.
+	mount     string
+	mountRoot *hostroot.Root
 }
 
 const maxCgroups = 4096
@@ -24,7 +26,10 @@ func (c *cgroupPaths) path(id uint64) string {
 	if path, ok := c.paths[id]; ok {
 		return path
 	}
-	path, err := cgroupPath(id)
+	if c.mount == "" {
+		c.mountRoot, c.mount = c.root.Cgroups()
+	}
+	path, err := cgroupPath(c.mountRoot, c.mount, id)
 	if err != nil {
 		return "" // gone, or not visible from here
 	}

@@ -3,6 +3,7 @@ package ebpfguard
 import (
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/enrich"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 )
 
 // enrichment is what knows more of processes than an alert brings from the kernel.
@@ -13,13 +14,19 @@ type enrichment struct {
 
 // startEnrichment begins to hear of the programs that are started, then looks at
 // those that run already, so that none is missed.
-func startEnrichment(object *bpf.Object) (*enrichment, error) {
+func startEnrichment(object *bpf.Object, root *hostroot.Root) (*enrichment, error) {
 	if err := object.TrackExecutions(); err != nil {
 		return nil, err
 	}
 	e := &enrichment{cache: enrich.New(enrich.Options{})}
+	if root != nil {
+		e.users.Lookup = root.UserName
+	}
 	if err := e.cache.Follow(object.Executions()); err != nil {
 		return nil, err
+	}
+	if !hostroot.HasHostPIDs() { // its numbers are of other processes
+		return e, nil
 	}
 	if err := e.cache.ReadProc("/proc"); err != nil {
 		e.cache.Close() // the error before says more

@@ -1,12 +1,11 @@
 package ebpfguard
 
 import (
-	"bufio"
 	"encoding/binary"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -14,25 +13,27 @@ import (
 	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 )
 
 // resolve finds what a path in a policy stands for. A path that leads nowhere
 // is matched from the moment that something is there.
-func resolve(path string) compile.Resolved {
-	canonical := canonicalOf(path)
+func resolve(root *hostroot.Root, path string) compile.Resolved {
+	canonical := canonicalOf(root, path)
 	if canonical == "" {
 		return compile.Resolved{}
 	}
-	return compile.Resolved{Canonical: canonical, Identity: identify(canonical), Device: deviceAt(canonical)}
+	return compile.Resolved{Canonical: canonical, Identity: identify(root, canonical), Device: deviceAt(root, canonical)}
 }
 
 // deviceAt returns what stands for the device whose node is at a path, nil if it is none.
-func deviceAt(path string) *compile.Identity {
-	var stat unix.Stat_t
-	if unix.Lstat(path, &stat) != nil {
+func deviceAt(root *hostroot.Root, path string) *compile.Identity {
+	info, err := root.Lstat(path)
+	if err != nil {
 		return nil
 	}
-	number := uint64(unix.Major(stat.Rdev))<<20 | uint64(unix.Minor(stat.Rdev))
+	stat := info.Sys().(*syscall.Stat_t)
+	number := uint64(unix.Major(uint64(stat.Rdev)))<<20 | uint64(unix.Minor(uint64(stat.Rdev)))
 	switch stat.Mode & unix.S_IFMT {
 	case unix.S_IFBLK:
 		return &compile.Identity{Device: abi.DeviceBlock, Inode: number}
@@ -46,16 +47,17 @@ func deviceAt(path string) *compile.Identity {
 const maxDevices = 1 << 16
 
 // devices returns the device nodes below /dev.
-func devices() []compile.Mount {
+func devices(root *hostroot.Root) []compile.Mount {
 	var all []compile.Mount
-	filepath.WalkDir("/dev", func(path string, d fs.DirEntry, err error) error {
+	filepath.WalkDir(root.Name()+"/dev", func(path string, d fs.DirEntry, err error) error {
+		path = strings.TrimPrefix(path, root.Name())
 		switch {
 		case err != nil:
 			return nil // what cannot be listed is known by its name
 		case len(all) == maxDevices:
 			return filepath.SkipAll
 		case d.Type()&fs.ModeDevice != 0:
-			if device := deviceAt(path); device != nil {
+			if device := deviceAt(root, path); device != nil {
 				all = append(all, compile.Mount{Path: path, Identity: *device})
 			}
 		}
@@ -66,56 +68,42 @@ func devices() []compile.Mount {
 
 // canonicalOf returns where a path leads whose directory has no link on the way; empty if that
 // is nowhere.
-func canonicalOf(path string) string {
-	var stat unix.Stat_t
-	if unix.Lstat(path, &stat) != nil {
+func canonicalOf(root *hostroot.Root, path string) string {
+	info, err := root.Lstat(path)
+	if err != nil {
 		return ""
 	}
-	if stat.Mode&unix.S_IFMT != unix.S_IFLNK {
+	if info.Mode()&fs.ModeSymlink == 0 {
 		return path
 	}
-	canonical, err := filepath.EvalSymlinks(path)
+	canonical, err := root.EvalSymlinks(path)
 	if err != nil {
 		return ""
 	}
 	return canonical
 }
 
-// mounts returns the mount points of this mount namespace.
-func mounts() []compile.Mount {
-	file, err := os.Open("/proc/self/mountinfo")
-	if err != nil {
-		return nil
-	}
-	defer file.Close()
+// mounts returns the mount points of the host's mount namespace.
+func mounts(root *hostroot.Root) []compile.Mount {
 	var all []compile.Mount
-	lines := bufio.NewScanner(file)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 5 { // see proc_pid_mountinfo(5)
-			continue
-		}
-		path := unescape.Replace(fields[4])
-		if identity := identify(path); identity != nil {
-			all = append(all, compile.Mount{Path: path, Identity: *identity})
+	for _, m := range root.Mounts() {
+		if identity := identify(root, m.Path); identity != nil {
+			all = append(all, compile.Mount{Path: m.Path, Identity: *identity})
 		}
 	}
 	return all
 }
 
-// unescape undoes what the kernel does to paths in mountinfo.
-var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
-
 // identify returns the identity of a file as the kernel programs see it, nil
 // when it cannot be told for sure: then the path alone counts. Nothing is
 // opened that could have effects.
-func identify(path string) *compile.Identity {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+func identify(root *hostroot.Root, path string) *compile.Identity {
+	file, err := root.OpenFile(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC)
 	if err != nil {
 		return nil
 	}
-	defer unix.Close(fd)
+	defer file.Close()
+	fd := int(file.Fd())
 	var stat unix.Stat_t
 	var filesystem unix.Statfs_t
 	if unix.Fstat(fd, &stat) != nil || unix.Fstatfs(fd, &filesystem) != nil {
@@ -149,7 +137,7 @@ func identify(path string) *compile.Identity {
 		// Numbers of files are those of the layers, of directories its own.
 		return nil
 	}
-	generation, ok := generationOf(fd, path, stat.Mode)
+	generation, ok := generationOf(root, fd, path, stat.Mode)
 	if !ok {
 		return nil
 	}
@@ -171,7 +159,7 @@ const fsIOCGetVersion = 0x80087601
 
 // generationOf returns the generation of a file's inode number, from its handle
 // or, of a regular file, by ioctl.
-func generationOf(fd int, path string, mode uint32) (uint32, bool) {
+func generationOf(root *hostroot.Root, fd int, path string, mode uint32) (uint32, bool) {
 	handle, _, err := unix.NameToHandleAt(fd, "", unix.AT_EMPTY_PATH)
 	if err == nil {
 		b := handle.Bytes()
@@ -185,7 +173,7 @@ func generationOf(fd int, path string, mode uint32) (uint32, bool) {
 	if mode&unix.S_IFMT != unix.S_IFREG {
 		return 0, false
 	}
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	file, err := root.OpenFile(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW)
 	if err != nil {
 		return 0, false
 	}

@@ -33,6 +33,19 @@ func (a FileOpenAlert) MarshalJSON() ([]byte, error) { return a.marshal(a.FileOb
 // String returns the alert as a line of text.
 func (a FileOpenAlert) String() string { return a.AlertContext.text(a.FileObject.text()) }
 
+// What the hooks of file_open judge. A move keeps what is denied under the old name,
+// whatever access that is.
+var (
+	deniesWrite       = deniesAccess(policy.Write)
+	deniesExec        = deniesAccess(policy.Exec)
+	deniesReadOrWrite = deniesAccess(policy.Read | policy.Write)
+	deniesAny         = deniesAccess(policy.AllAccess)
+)
+
+func deniesAccess(access policy.Access) func(policy.Rule) bool {
+	return denies(func(p policy.FilePattern) bool { return p.Access == 0 || p.Access&access != 0 })
+}
+
 var fileOpen = operation{
 	name: policy.FileOpen,
 	hooks: []hook{
@@ -40,28 +53,28 @@ var fileOpen = operation{
 		{name: "file_receive", effect: "a descriptor received over a Unix socket, pidfd_getfd(2)"},
 		{name: "file_permission", effect: "use of a descriptor opened before (rules with revoke)", revoke: true},
 		{name: "mmap_file", program: "revoke_mmap", effect: "mapping a descriptor opened before (rules with revoke)", revoke: true},
-		{name: "file_truncate", effect: "ftruncate(2)", instead: "path_truncate is asked instead"},
-		{name: "file_ioctl", effect: "ioctl(2) that changes a file (chattr(1), fs-verity, encryption), or hands it to a loop device"},
-		{name: "file_ioctl_compat", effect: "ioctl(2) of 32-bit processes", instead: "file_ioctl is asked instead"},
-		{name: "mmap_file", effect: "mapping to be executed"},
-		{name: "file_mprotect", effect: "making a mapping executable"},
-		{name: "mmap_backing_file", effect: "mapping a file through overlayfs to be executed", instead: "file_open judges that when overlayfs opens the file below"},
-		{name: "path_truncate", effect: "truncate(2), O_TRUNC"},
-		{name: "path_unlink", effect: "unlink(2)"},
-		{name: "path_rmdir", effect: "rmdir(2)"},
-		{name: "path_mkdir", effect: "mkdir(2)"},
-		{name: "path_mknod", effect: "creat(2), O_CREAT, mknod(2), binding a Unix socket"},
-		{name: "path_symlink", effect: "symlink(2)"},
-		{name: "path_link", effect: "link(2), from and to"},
-		{name: "path_rename", effect: "rename(2), from and to, exchange"},
-		{name: "path_chmod", effect: "chmod(2)"},
-		{name: "path_chown", effect: "chown(2)", instead: "inode_setattr is asked instead"},
-		{name: "inode_setattr", effect: "utimensat(2)"},
-		{name: "inode_setxattr", effect: "setxattr(2)"},
-		{name: "inode_removexattr", effect: "removexattr(2)"},
-		{name: "inode_set_acl", effect: "setting an ACL", instead: "inode_setxattr is asked instead"},
-		{name: "inode_remove_acl", effect: "removing an ACL", instead: "inode_removexattr is asked instead"},
-		{name: "inode_file_setattr", effect: "file_setattr(2)", instead: "the kernel has no file_setattr(2)"},
+		{name: "file_truncate", effect: "ftruncate(2)", instead: "path_truncate is asked instead", needed: deniesWrite},
+		{name: "file_ioctl", effect: "ioctl(2) that changes a file (chattr(1), fs-verity, encryption), or hands it to a loop device", needed: deniesReadOrWrite},
+		{name: "file_ioctl_compat", effect: "ioctl(2) of 32-bit processes", instead: "file_ioctl is asked instead", needed: deniesReadOrWrite},
+		{name: "mmap_file", effect: "mapping to be executed", needed: deniesExec},
+		{name: "file_mprotect", effect: "making a mapping executable", needed: deniesExec},
+		{name: "mmap_backing_file", effect: "mapping a file through overlayfs to be executed", instead: "file_open judges that when overlayfs opens the file below", needed: deniesExec},
+		{name: "path_truncate", effect: "truncate(2), O_TRUNC", needed: deniesWrite},
+		{name: "path_unlink", effect: "unlink(2)", needed: deniesWrite},
+		{name: "path_rmdir", effect: "rmdir(2)", needed: deniesWrite},
+		{name: "path_mkdir", effect: "mkdir(2)", needed: deniesWrite},
+		{name: "path_mknod", effect: "creat(2), O_CREAT, mknod(2), binding a Unix socket", needed: deniesWrite},
+		{name: "path_symlink", effect: "symlink(2)", needed: deniesWrite},
+		{name: "path_link", effect: "link(2), from and to", needed: deniesAny},
+		{name: "path_rename", effect: "rename(2), from and to, exchange", needed: deniesAny},
+		{name: "path_chmod", effect: "chmod(2)", needed: deniesWrite},
+		{name: "path_chown", effect: "chown(2)", instead: "inode_setattr is asked instead", needed: deniesWrite},
+		{name: "inode_setattr", effect: "utimensat(2)", needed: deniesWrite},
+		{name: "inode_setxattr", effect: "setxattr(2)", needed: deniesWrite},
+		{name: "inode_removexattr", effect: "removexattr(2)", needed: deniesWrite},
+		{name: "inode_set_acl", effect: "setting an ACL", instead: "inode_setxattr is asked instead", needed: deniesWrite},
+		{name: "inode_remove_acl", effect: "removing an ACL", instead: "inode_removexattr is asked instead", needed: deniesWrite},
+		{name: "inode_file_setattr", effect: "file_setattr(2)", instead: "the kernel has no file_setattr(2)", needed: deniesWrite},
 	},
 	open: []way{
 		{effect: "what was opened or mapped before the policy came", reason: "a rule with revoke: true refuses the use of such descriptors; pages that are mapped stay"},

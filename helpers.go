@@ -121,3 +121,15 @@ func ExecutingFiles(paths ...string) []policy.FilePattern { return filesFor(poli
 func filesFor(access policy.Access, paths []string) []policy.FilePattern {
 	return []policy.FilePattern{{Paths: paths, Access: access}}
 }
+
+// Containers selects what is in a container that one of the selectors selects, wherever it goes; without
+// any, what is in a container at all.
+func Containers(selectors ...policy.ContainerSelector) Subject {
+	if len(selectors) == 0 {
+		selectors = []policy.ContainerSelector{{}}
+	}
+	return Subject{Containers: selectors}
+}
+
+// Host selects what is in no container and never was.
+func Host() Subject { return Subject{Host: true} }

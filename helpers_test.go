@@ -70,6 +70,9 @@ func TestGoAdvice(t *testing.T) {
 		Rule[policy.SocketPattern]{Subject: Users("root"), Deny: Ports(22)}.policy(policy.SocketBind),
 		Rule[policy.FilePattern]{Subject: UIDs(0, 7), Allow: ReadingFiles("/a"), Deny: AllFiles()}.policy(policy.FileOpen),
 		Rule[policy.FilePattern]{Subject: Cgroups("/a.slice"), Deny: WritingFiles("/a")}.policy(policy.FileOpen),
+		Rule[policy.FilePattern]{Subject: Containers(policy.ContainerSelector{Images: []string{"nginx"}}), Deny: WritingFiles("/b")}.policy(policy.FileOpen),
+		Rule[policy.FilePattern]{Subject: Containers(), Deny: WritingFiles("/c")}.policy(policy.FileOpen),
+		Rule[policy.FilePattern]{Subject: Host(), Deny: WritingFiles("/d")}.policy(policy.FileOpen),
 		Rule[policy.FilePattern]{Subject: Everyone(), Deny: ExecutingFiles("/a")}.policy(policy.FileOpen),
 	} {
 		p.Name = "p"

@@ -30,7 +30,7 @@ func TestLayout(t *testing.T) {
 	}
 	for name, v := range map[string]any{
 		"revision": abi.Revision{}, "subjects": abi.Subjects{}, "operation": abi.Operation{}, "tables": abi.Tables{},
-		"entry": abi.Entry{}, "alert": abi.Alert{}, "counters": abi.OperationCounters{}, "rule counters": abi.RuleCounters{},
+		"entry": abi.Entry{}, "node": abi.Node{}, "atom word": abi.AtomWord{}, "alert": abi.Alert{}, "counters": abi.OperationCounters{}, "rule counters": abi.RuleCounters{},
 	} {
 		lines = append(lines, name+" "+shape(reflect.TypeOf(v)))
 	}

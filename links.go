@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ebpfguard/ebpfguard/internal/compile"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -17,8 +18,8 @@ type followed struct{ path, canonical string }
 // leadsElsewhere reports whether the path leads somewhere else now. One that leads nowhere
 // does not: what the policies are about is still what it was. Nor does one at which a file was
 // made, which policies know by its name.
-func (f followed) leadsElsewhere() bool {
-	now := canonicalOf(f.path)
+func (f followed) leadsElsewhere(root *hostroot.Root) bool {
+	now := canonicalOf(root, f.path)
 	return now != "" && now != f.canonical && (f.canonical != "" || now != f.path)
 }
 
@@ -31,10 +32,13 @@ type links struct {
 }
 
 // recorder makes links of what is resolved while a set is compiled.
-type recorder struct{ paths []followed }
+type recorder struct {
+	root  *hostroot.Root
+	paths []followed
+}
 
 func (r *recorder) resolve(path string) compile.Resolved {
-	found := resolve(path)
+	found := resolve(r.root, path)
 	r.paths = append(r.paths, followed{path, found.Canonical})
 	return found
 }
@@ -86,7 +90,7 @@ func (m *Manager) Relinked() ([]string, error) {
 	}
 	var moved []string
 	for _, f := range look {
-		if f.leadsElsewhere() {
+		if f.leadsElsewhere(m.root) {
 			moved = append(moved, f.path)
 		}
 	}

@@ -43,7 +43,7 @@ func TestRelinked(t *testing.T) {
 			mkdir(t, dir+"/one/conf")
 			mkdir(t, dir+"/two/conf")
 			test.make(t, dir)
-			m := newManager(Options{})
+			m := newManager(Options{}, nil)
 			set := []policy.Policy{{Name: "p", Subject: policy.Subject{Binaries: []string{dir + "/" + test.path}}, Rules: []policy.Rule{
 				{Operation: policy.FileOpen, Deny: []policy.Pattern{policy.FilePattern{Paths: []string{dir + "/" + test.path + "/"}}}},
 			}}}
@@ -80,7 +80,7 @@ func TestRelinkedOfAnotherProcess(t *testing.T) {
 	dir := t.TempDir()
 	mkdir(t, dir+"/one")
 	relink(t, "one", dir+"/link")
-	m := newManager(Options{})
+	m := newManager(Options{}, nil)
 	set := []policy.Policy{{Name: "p", Subject: policy.Subject{Everyone: true}, Rules: []policy.Rule{
 		{Operation: policy.FileOpen, Deny: []policy.Pattern{policy.FilePattern{Paths: []string{dir + "/link", dir + "/one", dir + "/none"}}}},
 	}}}

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +18,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -29,12 +30,15 @@ type Options struct {
 	// 300 bytes. Alerts that do not fit are counted and lost; their verdicts
 	// stand.
 	AlertBytes uint32
-	// AllowGaps applies policies that this kernel cannot enforce fully. Without
-	// it they are refused with an error that wraps [ErrNotSupported] and says
-	// what is not covered.
+	// AllowGaps applies policies that this kernel cannot enforce fully, and takes
+	// a place in which policies or alerts are worth less ([Check.Gap]), such as a
+	// container that lacks a capability. Without it they are refused with an error
+	// that wraps [ErrNotSupported] and says what is not covered.
 	AllowGaps bool
 	// AutoAttach makes [Manager.Apply] attach what the policies need, before they are in
-	// force, and detach what they need no longer, after.
+	// force, and detach what they need no longer, after: operations, and of file_open and
+	// bprm_check_security the hooks that only some rules need, such as those of mmap(2) for
+	// a rule about executing. A hook costs each system call that comes to it.
 	AutoAttach bool
 	// PinPath is a directory on a bpf filesystem, for instance /sys/fs/bpf/ebpfguard,
 	// that only its owner may use. With it enforcement outlives the process, in
@@ -45,6 +49,11 @@ type Options struct {
 	// ReplacePins replaces what is at PinPath where it cannot be taken over, instead of
 	// returning the error. It is in force until the first [Manager.Apply] is done.
 	ReplacePins bool
+	// HostRoot is where the host's root directory is, for a guard in a container: /proc/1/root in the
+	// host's pid namespace ([FindHostRoot] finds out), or where the host's / is mounted. The paths of
+	// policies, users and groups, control groups and the host's name are looked up there. Empty is the
+	// root directory of this process.
+	HostRoot string
 	// Enrich adds the arguments, ancestors, user, unit and container to the
 	// process of each alert ([Process]). For that the kernel tells of each program
 	// that is started; without, starting one costs no more. Arguments may hold
@@ -63,6 +72,8 @@ type Options struct {
 // seconds. All others answer at once meanwhile, of the set that is in force.
 type Manager struct {
 	options Options
+	// root is the host's.
+	root    *hostroot.Root
 	cgroups cgroupPaths
 	// users and groups find the numbers of names.
 	users, groups func(name string) (uint32, error)
@@ -71,6 +82,7 @@ type Manager struct {
 	stream       *stream
 	history      history
 	sequence     Sequence
+	containers   *containers
 	// key and takeover are set before anybody else has the manager.
 	key      compile.Key
 	takeover *Takeover
@@ -93,8 +105,9 @@ type Manager struct {
 	forget *time.Timer
 }
 
-// forgetTime is how long what was read to load programs is kept after a change.
-const forgetTime = 10 * time.Second
+// forgetTime is how long what was read to load programs is kept after a change, for another
+// one that follows.
+const forgetTime = time.Second
 
 // NewManager checks that this kernel can enforce policies; the error wraps
 // [ErrNotSupported] and says what is missing and how to enable it, also on systems other
@@ -116,7 +129,14 @@ func NewManager(options Options) (*Manager, error) {
 	if c := probeSystem(runtime.GOOS); !c.OK {
 		return nil, Report{Checks: []Check{c}}.Err()
 	}
-	m := newManager(options)
+	root, err := hostroot.Open(options.HostRoot)
+	if err != nil {
+		return nil, err
+	}
+	if err := placeErr(options, probePlace(options, root)); err != nil {
+		return nil, errors.Join(err, root.Close())
+	}
+	m := newManager(options, root)
 	if options.PinPath != "" {
 		if err := m.takeOver(); err != nil {
 			return nil, err
@@ -125,31 +145,45 @@ func NewManager(options Options) (*Manager, error) {
 	if m.takeover != nil { // a kernel that enforces needs no probing
 		return m, nil
 	}
-	if err := Probe().Err(); err != nil {
+	if err := probeKernel(root).Err(); err != nil {
 		return nil, errors.Join(err, m.close(false))
 	}
 	return m, nil
 }
 
 // newManager makes a manager that enforces nothing, without asking the kernel.
-func newManager(options Options) *Manager {
-	m := &Manager{options: options}
+func newManager(options Options, root *hostroot.Root) *Manager {
+	m := &Manager{options: options, root: root, cgroups: cgroupPaths{root: root}, containers: newContainers()}
 	m.current.replace(newState())
 	m.stream = newStream(m.decode)
-	m.forget = time.AfterFunc(forgetTime, func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.object != nil && !m.current.peek().closed {
-			m.object.ReleaseSpec()
-		}
-	})
-	m.users, m.groups = policy.SystemNames()
-	m.host, _ = os.Hostname() // alerts are worth more than their host
+	m.forget = time.AfterFunc(forgetTime, m.tidy)
+	m.users, m.groups = root.Names()
+	m.host = root.Hostname()
 	m.bootID = procfs.BootID()
 	var key [16]byte
 	rand.Read(key[:]) // never fails
 	m.key = compile.Key{binary.NativeEndian.Uint64(key[:]), binary.NativeEndian.Uint64(key[8:])}
 	return m
+}
+
+// remember keeps what is read to load programs while a change is made, and for a while after: it
+// returns what to call then.
+func (m *Manager) remember() (until func()) {
+	m.forget.Stop()
+	return func() { m.forget.Reset(forgetTime) }
+}
+
+// tidy gives memory back that a change took.
+func (m *Manager) tidy() {
+	m.mu.Lock()
+	loaded := m.object != nil && !m.current.peek().closed
+	if loaded {
+		m.object.ReleaseSpec()
+	}
+	m.mu.Unlock()
+	if loaded { // to compile and to load takes several times the memory that is needed after
+		debug.FreeOSMemory()
+	}
 }
 
 // Attach loads and attaches the programs that enforce the operations; operations
@@ -160,6 +194,7 @@ func newManager(options Options) *Manager {
 func (m *Manager) Attach(names ...policy.Operation) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	defer m.remember()()
 	if err := m.open(); err != nil {
 		return err
 	}
@@ -171,7 +206,7 @@ func (m *Manager) Attach(names ...policy.Operation) error {
 		if m.current.peek().attached[name] != nil {
 			continue
 		}
-		programs, _, err := op.available()
+		programs, err := op.basics(m.options.AutoAttach)
 		if err != nil {
 			return err
 		}
@@ -193,7 +228,7 @@ func (m *Manager) open() (err error) {
 	if m.object != nil {
 		return nil
 	}
-	object, err := bpf.Open(bpf.Options{HashKey: m.key, AlertBytes: m.options.AlertBytes, Enrich: m.options.Enrich, Pins: m.pins})
+	object, err := bpf.Open(bpf.Options{HashKey: m.key, AlertBytes: m.options.AlertBytes, Enrich: m.options.Enrich, Pins: m.pins, HostRoot: m.root.Name()})
 	if err != nil {
 		return err
 	}
@@ -202,9 +237,13 @@ func (m *Manager) open() (err error) {
 		if err != nil {
 			m.current.change(func(s *state) { s.kernel = nil })
 			m.object = nil
+			m.containers.closeKernel(false)
 			err = errors.Join(err, m.closeEnrichment(), object.Close())
 		}
 	}()
+	if err := m.containers.open(object); err != nil {
+		return err
+	}
 	if _, err := m.publish(nil, now.attached); err != nil {
 		return err
 	}
@@ -218,7 +257,7 @@ func (m *Manager) open() (err error) {
 func (m *Manager) read() error {
 	if m.options.Enrich {
 		var err error
-		if m.enrichment, err = startEnrichment(m.object); err != nil {
+		if m.enrichment, err = startEnrichment(m.object, m.root); err != nil {
 			return err
 		}
 	}
@@ -262,9 +301,11 @@ func (m *Manager) alerts(ctx context.Context, operation policy.Operation) iter.S
 }
 
 // Stats counts the decisions of rules about an operation since it was first attached. What
-// no pattern of a rule matches is allowed and not counted.
+// no pattern of a rule matches is allowed and not counted, and so is what only a pattern
+// matches that allows everything.
 type Stats struct {
-	// Allowed are those that an allow pattern let pass. They are not counted by rule.
+	// Allowed are those that an allow pattern let pass which names something. They are not
+	// counted by rule.
 	Allowed uint64
 	// Audited and Denied are those that a deny pattern was about, or could have been about
 	// as far as was known.
@@ -335,7 +376,7 @@ func (m *Manager) Supported(operation policy.Operation) error {
 	if err != nil {
 		return err
 	}
-	_, _, err = op.available()
+	_, err = op.available()
 	return err
 }
 
@@ -395,6 +436,7 @@ func (m *Manager) close(remove bool) error {
 	m.forget.Stop()
 	err := errors.Join(m.stream.close(), m.closeEnrichment())
 	m.sequence.keepIn(nil)
+	m.containers.closeKernel(true)
 	if m.object != nil {
 		err = errors.Join(err, m.object.Close())
 	}
@@ -404,5 +446,5 @@ func (m *Manager) close(remove bool) error {
 	if m.pins != nil {
 		err = errors.Join(err, m.pins.Close())
 	}
-	return err
+	return errors.Join(err, m.root.Close())
 }

@@ -1,7 +1,6 @@
 package ebpfguard
 
 import (
-	"math/bits"
 	"slices"
 
 	"github.com/ebpfguard/ebpfguard/internal/abi"
@@ -18,12 +17,12 @@ func (m marks) mark(key string) (uint, bool) {
 	if bit, ok := m[key]; ok {
 		return bit, true
 	}
-	taken := uint64(0)
+	var taken [abi.MaxMarks]bool
 	for _, bit := range m {
-		taken |= 1 << bit
+		taken[bit] = true
 	}
-	bit := bits.TrailingZeros64(^taken)
-	if bit >= abi.MaxMarks {
+	bit := slices.Index(taken[:], false)
+	if bit < 0 {
 		return 0, false
 	}
 	m[key] = uint(bit)
@@ -33,7 +32,7 @@ func (m marks) mark(key string) (uint, bool) {
 // forSets returns the marks without those that no policy of the sets has, and the bits of
 // these, when there are too few bits for the sets. Until then tasks remember what they
 // descend from, in case that a policy comes back.
-func (m marks) forSets(sets ...[]policy.Policy) (kept marks, forgotten uint64) {
+func (m marks) forSets(sets ...[]policy.Policy) (kept marks, forgotten []uint) {
 	used, fresh := map[string]bool{}, 0
 	for _, p := range slices.Concat(sets...) {
 		for _, key := range compile.MarkKeys(p.Subject) {
@@ -44,14 +43,14 @@ func (m marks) forSets(sets ...[]policy.Policy) (kept marks, forgotten uint64) {
 		}
 	}
 	if len(m)+fresh <= abi.MaxMarks {
-		return m, 0
+		return m, nil
 	}
 	kept = marks{}
 	for key, bit := range m {
 		if used[key] {
 			kept[key] = bit
 		} else {
-			forgotten |= 1 << bit
+			forgotten = append(forgotten, bit)
 		}
 	}
 	return kept, forgotten

@@ -47,6 +47,25 @@ type hook struct {
 	// revoke says that only rules with [policy.Rule.Revoke] need the hook:
 	// it is attached while there are any.
 	revoke bool
+	// needed reports whether a rule for the operation needs the hook, which is attached
+	// while there are such rules, with Options.AutoAttach; nil: each does.
+	needed func(policy.Rule) bool
+}
+
+// isNeeded reports whether a rule for the operation needs the hook.
+func (h hook) isNeeded(r policy.Rule) bool {
+	return (!h.revoke || r.Revoke) && (h.needed == nil || h.needed(r))
+}
+
+// denies returns what is for hooks where only what a pattern denies matters, of which one
+// of these can be denied. An allow alone restricts nothing.
+func denies[P policy.Pattern](concerns func(P) bool) func(policy.Rule) bool {
+	return func(r policy.Rule) bool {
+		return slices.ContainsFunc(r.Deny, func(p policy.Pattern) bool {
+			pattern, ok := p.(P)
+			return !ok || concerns(pattern)
+		})
+	}
 }
 
 // way is a way to an operation's effect on which no hook is asked.
@@ -93,26 +112,61 @@ func operationByID(id uint32) *operation {
 	return nil
 }
 
-// available returns the programs for the hooks that this kernel has; those that
-// only rules with revoke need are apart. It is an error when a hook is missing
-// that the operation cannot do without.
-func (o *operation) available() (programs, revoke []string, err error) {
+// available returns the hooks that this kernel has. It is an error when one is missing that
+// the operation cannot do without.
+func (o *operation) available() ([]hook, error) {
+	var hooks []hook
 	for _, h := range o.hooks {
 		ok, err := bpf.HasHook(h.name)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		switch {
 		case h.exists != nil && !h.exists():
 		case !ok && !h.optional():
-			return nil, nil, fmt.Errorf("operation %s: %w: this kernel has no LSM hook %s; use a kernel built with CONFIG_SECURITY_NETWORK and CONFIG_SECURITY_PATH", o.name, ErrNotSupported, h.name)
-		case ok && h.revoke:
-			revoke = append(revoke, h.programName())
+			return nil, fmt.Errorf("operation %s: %w: this kernel has no LSM hook %s; use a kernel built with CONFIG_SECURITY_NETWORK and CONFIG_SECURITY_PATH", o.name, ErrNotSupported, h.name)
 		case ok:
+			hooks = append(hooks, h)
+		}
+	}
+	return hooks, nil
+}
+
+// basics returns the programs that are attached as long as the operation is: where hooks are
+// attached as they are needed, those that every rule needs. To load a program takes long, so
+// otherwise all are there that any rule needs, but one with revoke.
+func (o *operation) basics(asNeeded bool) ([]string, error) {
+	hooks, err := o.available()
+	var programs []string
+	for _, h := range hooks {
+		if !h.revoke && (h.needed == nil || !asNeeded) {
 			programs = append(programs, h.programName())
 		}
 	}
-	return programs, revoke, nil
+	return programs, err
+}
+
+// extras returns the programs that the rules of a policy set need.
+func (o *operation) neededBy(set []policy.Policy) ([]string, error) {
+	var rules []policy.Rule
+	for _, p := range set {
+		for _, r := range p.Rules {
+			if r.Operation == o.name {
+				rules = append(rules, r)
+			}
+		}
+	}
+	if len(rules) == 0 {
+		return nil, nil
+	}
+	hooks, err := o.available()
+	var programs []string
+	for _, h := range hooks {
+		if slices.ContainsFunc(rules, h.isNeeded) {
+			programs = append(programs, h.programName())
+		}
+	}
+	return programs, err
 }
 
 // gaps returns what this kernel cannot enforce of a policy set, each as a

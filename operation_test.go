@@ -31,7 +31,7 @@ func TestEveryOperationIsWhole(t *testing.T) {
 			if o.id() == 0 || o.id() >= abi.Operations {
 				t.Errorf("enum operation_id has no place for it: its number is %d of %d", o.id(), abi.Operations)
 			}
-			if !slices.ContainsFunc(o.hooks, func(h hook) bool { return !h.optional() && !h.revoke }) {
+			if !slices.ContainsFunc(o.hooks, func(h hook) bool { return !h.optional() && !h.revoke && h.needed == nil }) {
 				t.Error("hooks has none that must be there")
 			}
 			for _, h := range o.hooks {
@@ -44,6 +44,54 @@ func TestEveryOperationIsWhole(t *testing.T) {
 				t.Errorf("there is no Manager.Attach%s", goName)
 			}
 			testAlert(t, o, goName+"Alert")
+		})
+	}
+}
+
+// TestNeededHooks tells for rules which hooks they need of those that some rules do not.
+func TestNeededHooks(t *testing.T) {
+	file := func(p policy.FilePattern) policy.Rule {
+		return policy.Rule{Operation: policy.FileOpen, Allow: []policy.Pattern{policy.FilePattern{All: true}}, Deny: []policy.Pattern{p}}
+	}
+	program := func(deny ...policy.Pattern) policy.Rule {
+		return policy.Rule{Operation: policy.BprmCheckSecurity, Deny: deny}
+	}
+	paths := []string{"/x"}
+	revoking := file(policy.FilePattern{Paths: paths, Access: policy.Exec})
+	revoking.Revoke = true
+	for _, test := range []struct {
+		name string
+		rule policy.Rule
+		want string
+	}{
+		{"any access", file(policy.FilePattern{Paths: paths}), "file_ioctl file_mprotect inode_setattr mmap_file path_link path_rename path_unlink"},
+		{"all files", file(policy.FilePattern{All: true}), "file_ioctl file_mprotect inode_setattr mmap_file path_link path_rename path_unlink"},
+		{"read", file(policy.FilePattern{Paths: paths, Access: policy.Read}), "file_ioctl path_link path_rename"},
+		{"write", file(policy.FilePattern{Paths: paths, Access: policy.Write}), "file_ioctl inode_setattr path_link path_rename path_unlink"},
+		{"exec", file(policy.FilePattern{Paths: paths, Access: policy.Exec}), "file_mprotect mmap_file path_link path_rename"},
+		{"exec, revoked", revoking, "file_mprotect file_permission mmap_file path_link path_rename revoke_mmap"},
+		{"an allow alone", policy.Rule{Operation: policy.FileOpen, Allow: []policy.Pattern{policy.FilePattern{All: true}}}, ""},
+		{"all programs", program(policy.ProgramPattern{All: true}), ""},
+		{"no arguments", program(policy.ProgramPattern{NoArgs: true}), ""},
+		{"a program", program(policy.ProgramPattern{NoArgs: true}, policy.ProgramPattern{Paths: paths}), "file_mprotect mmap_file"},
+		{"fileless", program(policy.ProgramPattern{Fileless: true}), "file_mprotect mmap_file"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o, err := operationByName(test.rule.Operation)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var needed []string
+			for _, h := range o.hooks {
+				if (h.needed != nil || h.revoke) && h.isNeeded(test.rule) {
+					needed = append(needed, h.programName())
+				}
+			}
+			for _, name := range []string{"file_ioctl", "file_mprotect", "file_permission", "inode_setattr", "mmap_file", "path_link", "path_rename", "path_unlink", "revoke_mmap"} {
+				if got, want := slices.Contains(needed, name), slices.Contains(strings.Fields(test.want), name); got != want {
+					t.Errorf("it needs %s: %v, want %v", name, got, want)
+				}
+			}
 		})
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/rlimit"
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -38,8 +39,10 @@ type Report struct {
 type Check struct {
 	Name string `json:"name"`
 	OK   bool   `json:"ok"`
-	// Required says that nothing can be enforced without it.
+	// Required says that nothing can be enforced without it, Gap that policies or alerts are worth less
+	// without it: [NewManager] fails then, unless [Options.AllowGaps] is set.
 	Required bool   `json:"required"`
+	Gap      bool   `json:"gap,omitempty"`
 	Detail   string `json:"detail"`
 	// Remedy says what to do when the check is not OK.
 	Remedy string `json:"remedy,omitempty"`
@@ -95,10 +98,28 @@ const CheckModule = "the bpf security module"
 // Probe finds out what this kernel can do, by doing it: a small LSM program is
 // loaded and attached, made to run and removed again. It never answers yes
 // without having seen that work.
-func Probe() Report {
-	r := Report{Kernel: kernelRelease(), LSMs: activeLSMs()}
+func Probe() Report { return ProbeFor(Options{}) }
+
+// ProbeFor is [Probe] for a manager with these options: it also tells what that would lack where this
+// process runs ([ProbePlace]).
+func ProbeFor(options Options) Report {
+	root, err := hostroot.Open(options.HostRoot)
+	if err != nil {
+		root = nil // ProbePlace tells
+	}
+	defer root.Close()
+	r := probeKernel(root)
+	if r.Enforcing {
+		r.add(ProbePlace(options)...)
+	}
+	return r
+}
+
+// probeKernel finds out what this kernel can do.
+func probeKernel(root *hostroot.Root) Report {
+	r := Report{Kernel: kernelRelease(), LSMs: activeLSMs(root)}
 	if c := probeSystem(runtime.GOOS); c.OK {
-		r.add(probeBTF(), probeLockdown(), probeJIT())
+		r.add(probeBTF(), probeLockdown(root), probeJIT())
 	} else {
 		r.add(c)
 	}
@@ -106,7 +127,7 @@ func Probe() Report {
 		r.add(probeLSM(r.LSMs)...)
 	}
 	if r.complete() {
-		r.add(probeRingBuffer(), probeLabels(), probePaths(), probePlace())
+		r.add(probeRingBuffer(), probeLabels(), probePaths())
 	}
 	r.Enforcing = r.complete()
 	for _, op := range operations {
@@ -127,12 +148,22 @@ func (r *Report) complete() bool {
 	return true
 }
 
-func activeLSMs() []string {
-	data, err := os.ReadFile("/sys/kernel/security/lsm")
+func activeLSMs(root *hostroot.Root) []string {
+	data, err := readSecurity(root, "lsm")
 	if err != nil {
 		return nil
 	}
 	return strings.Split(strings.TrimSpace(string(data)), ",")
+}
+
+// readSecurity reads a file of securityfs, which containers do not have but their host.
+func readSecurity(root *hostroot.Root, name string) ([]byte, error) {
+	const dir = "/sys/kernel/security/"
+	data, err := os.ReadFile(dir + name)
+	if err != nil && root != nil {
+		return root.ReadFile(dir + name)
+	}
+	return data, err
 }
 
 // probeSystem reports whether a system, by Go's name, is Linux.
@@ -157,9 +188,9 @@ func probeBTF() Check {
 	return c
 }
 
-func probeLockdown() Check {
+func probeLockdown(root *hostroot.Root) Check {
 	c := Check{Name: "kernel lockdown", Required: true, OK: true, Detail: "allows BPF programs to read kernel memory"}
-	data, err := os.ReadFile("/sys/kernel/security/lockdown")
+	data, err := readSecurity(root, "lockdown")
 	if err == nil && strings.Contains(string(data), "[confidentiality]") {
 		c.OK = false
 		c.Detail = "the kernel is locked down for confidentiality, so BPF programs cannot read what they need"
@@ -187,26 +218,6 @@ func jitCheck(value []byte, err error) Check {
 	return c
 }
 
-// probePlace reports whether paths in policies mean the files of the host.
-func probePlace() Check {
-	c := Check{Name: "paths of the host", OK: true, Detail: "policies name the files that this machine's first process sees"}
-	if why := foreignPlace(); why != "" {
-		c.OK, c.Detail = false, why+", so a policy's paths protect the files of this place, and those of the host by name only: by a hard link or another mount they are reached"
-		c.Remedy = "run ebpfguard on the host itself"
-	}
-	return c
-}
-
-// ForeignPlace says why the paths of policies mean other files than those of the host: this process is
-// in a container, or has another root directory. It is empty if they mean the host's, or nobody can
-// tell.
-func ForeignPlace() string {
-	if c := probePlace(); !c.OK {
-		return c.Detail + "; " + c.Remedy
-	}
-	return ""
-}
-
 // probeLSM loads a program, attaches it and looks whether it runs.
 func probeLSM(lsms []string) []Check {
 	loaded := Check{Name: "loading LSM programs", Required: true}
@@ -219,7 +230,13 @@ func probeLSM(lsms []string) []Check {
 		return []Check{loaded}
 	case errors.Is(err, syscall.EPERM):
 		loaded.Detail = "loading LSM programs was refused (EPERM) although this process is root"
-		loaded.Remedy = "a container needs the capabilities CAP_BPF and CAP_PERFMON or CAP_SYS_ADMIN; in a sandbox whose kernel forbids LSM programs use another machine"
+		loaded.Remedy = "a container needs the capabilities CAP_BPF and CAP_PERFMON or CAP_SYS_ADMIN, in the host's user namespace (not rootless), and a seccomp profile that allows bpf(2); in a sandbox whose kernel forbids LSM programs use another machine"
+		if missing := missingToLoad(); missing != nil {
+			loaded.Detail += ": it lacks " + strings.Join(missing, " and ")
+		} else if bpfFiltered() {
+			loaded.Detail += " and has the capabilities: its seccomp profile forbids bpf(2)"
+			loaded.Remedy = "use a seccomp profile that allows bpf and perf_event_open (--security-opt seccomp=unconfined); older ones of Docker and Podman want CAP_SYS_ADMIN for them"
+		}
 		return []Check{loaded}
 	case errors.Is(err, bpf.ErrNoTrampoline):
 		loaded.Detail = fmt.Sprintf("an LSM program was loaded but cannot be attached: %v", err)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
-	"github.com/ebpfguard/ebpfguard/internal/machine"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -102,8 +101,12 @@ func (m *Manager) admit(now *state, set []policy.Policy) (map[policy.Operation][
 // compile makes the tables of a set whose names are resolved. It uses nothing of the
 // manager that changes.
 func (m *Manager) compile(resolved []policy.Policy, number uint32, marks marks) (*compile.Revision, *links, error) {
-	var paths recorder
-	compiled, err := compile.Compile(resolved, compile.Options{Number: number, Key: m.key, Resolve: paths.resolve, Mounts: mounts, Devices: devices, Mark: marks.mark, Compiled: machine.IsCompiled})
+	paths := recorder{root: m.root}
+	compiled, err := compile.Compile(resolved, compile.Options{
+		Number: number, Key: m.key, Resolve: paths.resolve, Mark: marks.mark,
+		Mounts:  func() []compile.Mount { return mounts(m.root) },
+		Devices: func() []compile.Mount { return devices(m.root) },
+	})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -129,7 +132,7 @@ func (m *Manager) attachedFor(now *state, set []policy.Policy) (map[policy.Opera
 				if err != nil {
 					return nil, err
 				}
-				if attached[r.Operation], _, err = op.available(); err != nil {
+				if attached[r.Operation], err = op.basics(m.options.AutoAttach); err != nil {
 					return nil, err
 				}
 			}
@@ -141,6 +144,7 @@ func (m *Manager) attachedFor(now *state, set []policy.Policy) (map[policy.Opera
 // publish puts a set in force with the operations that are to be attached then. Others
 // are detached after that.
 func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]string) (Changes, error) {
+	defer m.remember()()
 	resolved, err := policy.ResolveNames(set, m.users, m.groups)
 	if err != nil {
 		return Changes{}, err
@@ -160,7 +164,7 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 	if err := m.object.Attach(programs...); err != nil {
 		return Changes{}, fmt.Errorf("attaching what the policies need: %w", err)
 	}
-	if forgotten != 0 { // there are too few marks: tasks forget those that no policy has
+	if len(forgotten) > 0 { // there are too few marks: tasks forget those that no policy has
 		if err := m.object.ForgetMarks(forgotten); err != nil {
 			return Changes{}, err
 		}
@@ -176,14 +180,18 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 			return Changes{}, err
 		}
 	}
+	if err := m.containers.prepare(number, compiled.Containers); err != nil {
+		return Changes{}, errors.Join(err, m.containers.retire(now.revision))
+	}
 	// Alerts may come before Publish returns.
 	m.history.add(number, set)
 	m.number = number // whatever comes of it: the kernel may have seen it
 	former := m.object.RuleCounterMap()
 	inForce, err := m.object.Publish(compiled.Lines, compiled.Counters, len(compiled.Rules), programs, payload)
 	if !inForce {
-		return Changes{}, err
+		return Changes{}, errors.Join(err, m.containers.retire(now.revision))
 	}
+	err = errors.Join(err, m.containers.retire(number))
 	counted := now.counted
 	if former != nil {
 		counters, readErr := former.Read()
@@ -199,7 +207,6 @@ func (m *Manager) publish(set []policy.Policy, attached map[policy.Operation][]s
 	if former != nil {
 		err = errors.Join(err, former.Close()) // nobody reads it any more
 	}
-	m.forget.Reset(forgetTime)
 	return changes, errors.Join(err, m.object.DetachExcept(programs))
 }
 
@@ -212,26 +219,12 @@ func (m *Manager) kernel() *kernel {
 func programsFor(set []policy.Policy, attached map[policy.Operation][]string) ([]string, error) {
 	programs := slices.Concat(slices.Collect(maps.Values(attached))...)
 	for _, op := range operations {
-		if !needsRevoke(set, op.name) {
-			continue
-		}
-		_, revoke, err := op.available()
+		needed, err := op.neededBy(set)
 		if err != nil {
 			return nil, err
 		}
-		programs = append(programs, revoke...)
+		programs = append(programs, needed...)
 	}
 	slices.Sort(programs)
 	return slices.Compact(programs), nil
-}
-
-func needsRevoke(set []policy.Policy, name policy.Operation) bool {
-	for _, p := range set {
-		for _, r := range p.Rules {
-			if r.Operation == name && r.Revoke {
-				return true
-			}
-		}
-	}
-	return false
 }

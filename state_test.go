@@ -24,7 +24,7 @@ func nobodyBinds(name string) policy.Policy {
 // enforcing returns a manager as if it enforced a set, without the kernel.
 func enforcing(t *testing.T) *Manager {
 	t.Helper()
-	m := newManager(Options{AllowGaps: true})
+	m := newManager(Options{AllowGaps: true}, nil)
 	t.Cleanup(func() {
 		if err := m.Close(); err != nil {
 			t.Error(err)
@@ -76,7 +76,7 @@ func TestAttachAgain(t *testing.T) {
 
 // TestAttachClosed expects that no operation can be attached to a closed manager.
 func TestAttachClosed(t *testing.T) {
-	m := newManager(Options{})
+	m := newManager(Options{}, nil)
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 )
 
 // kernelRelease returns what uname -r prints.
@@ -35,25 +37,32 @@ func offersTreeNamespaces() bool {
 }
 
 // cgroupPath opens a cgroup by its id, which is its file handle
-// (fs/kernfs/mount.c, FILEID_KERNFS).
-func cgroupPath(id uint64) (string, error) {
+// (fs/kernfs/mount.c, FILEID_KERNFS), below where the hierarchy is mounted.
+func cgroupPath(root *hostroot.Root, at string, id uint64) (string, error) {
 	const fileIDKernfs = 0xfe
-	mount, err := unix.Open(cgroupMount(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	mount, err := root.OpenFile(at, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC)
 	if err != nil {
 		return "", err
 	}
-	defer unix.Close(mount)
+	defer mount.Close()
 	handle := unix.NewFileHandle(fileIDKernfs, binary.NativeEndian.AppendUint64(nil, id))
-	fd, err := unix.OpenByHandleAt(mount, handle, unix.O_PATH|unix.O_CLOEXEC)
+	fd, err := unix.OpenByHandleAt(int(mount.Fd()), handle, unix.O_PATH|unix.O_CLOEXEC)
 	if err != nil {
-		return "", err
+		return "", os.NewSyscallError("open_by_handle_at", err)
 	}
 	defer unix.Close(fd)
 	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 	if err != nil {
 		return "", err
 	}
-	path = strings.TrimPrefix(path, cgroupMount())
+	// Of a mount in another mount namespace both have the path there.
+	top, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", mount.Fd()))
+	if err != nil {
+		return "", err
+	}
+	if rest, ok := strings.CutPrefix(path, top); ok && (rest == "" || rest[0] == '/') {
+		path = rest
+	}
 	if path == "" {
 		path = "/"
 	}

@@ -6,16 +6,21 @@ import (
 	"errors"
 
 	"github.com/ebpfguard/ebpfguard/internal/compile"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 )
 
 // Elsewhere than on Linux [NewManager] returns [ErrNotSupported], so none of these is
 // asked. They let programs be built that use the package where it can enforce.
 
-func kernelRelease() string             { return "" }
-func offersMountSetattr() bool          { return false }
-func offersTreeNamespaces() bool        { return false }
-func cgroupPath(uint64) (string, error) { return "", errors.ErrUnsupported }
-func resolve(string) compile.Resolved   { return compile.Resolved{} }
-func canonicalOf(string) string         { return "" }
-func mounts() []compile.Mount           { return nil }
-func devices() []compile.Mount          { return nil }
+func kernelRelease() string                           { return "" }
+func offersMountSetattr() bool                        { return false }
+func offersTreeNamespaces() bool                      { return false }
+func canonicalOf(*hostroot.Root, string) string       { return "" }
+func mounts(*hostroot.Root) []compile.Mount           { return nil }
+func devices(*hostroot.Root) []compile.Mount          { return nil }
+func resolve(*hostroot.Root, string) compile.Resolved { return compile.Resolved{} }
+func bpfFiltered() bool                               { return false }
+func missingToLoad() []string                         { return nil }
+func probePlace(Options, *hostroot.Root) []Check      { return nil }
+
+func cgroupPath(*hostroot.Root, string, uint64) (string, error) { return "", errors.ErrUnsupported }

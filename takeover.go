@@ -53,8 +53,11 @@ func (m *Manager) Takeover() (Takeover, bool) {
 // all is to go; one that a manager uses, with [ErrPinsInUse].
 func RemovePins(path string, all bool) (bool, error) { return bpf.RemovePins(path, all) }
 
-// takeOver takes over what is pinned, if anything is.
+// takeOver takes over what is pinned, if anything is. Nobody else has the manager yet, but for
+// its own timer, which gives back what was read to load programs.
 func (m *Manager) takeOver() (err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	if m.pins, err = bpf.OpenPins(m.options.PinPath); err != nil {
 		return err
 	}
@@ -115,13 +118,16 @@ func (m *Manager) adopt(former *bpf.Takeover, left pinned) error {
 		return m.migrate(former, left)
 	}
 	m.object = former.Object
-	m.object.Configure(bpf.Options{HashKey: m.key, Enrich: m.options.Enrich})
+	m.object.Configure(bpf.Options{HashKey: m.key, Enrich: m.options.Enrich, HostRoot: m.root.Name()})
 	m.object.SetRules(len(compile.Rules(left.set)))
 	m.current.change(func(s *state) {
 		s.revision, s.set, s.attached, s.counted, s.marks = m.number, left.set, left.attached, left.counted, left.marks
 		s.kernel = m.kernel()
 	})
 	m.sequence.number.Store(m.object.Note(bpf.NoteSequence).Load())
+	if err := m.containers.adopt(m.object, m.number, compile.ContainerLists(left.set)); err != nil {
+		return err
+	}
 	if err := m.read(); err != nil {
 		return err
 	}
@@ -141,7 +147,7 @@ func (m *Manager) adopt(former *bpf.Takeover, left pinned) error {
 // others detached.
 func (m *Manager) renew() error {
 	now := m.current.peek()
-	attached, err := programsOf(now.attached)
+	attached, err := programsOf(now.attached, m.options.AutoAttach)
 	if err != nil {
 		return err
 	}
@@ -161,7 +167,7 @@ func (m *Manager) renew() error {
 
 // migrate builds what an older layout enforces anew, then ends the former.
 func (m *Manager) migrate(former *bpf.Takeover, left pinned) error {
-	attached, err := programsOf(left.attached)
+	attached, err := programsOf(left.attached, m.options.AutoAttach)
 	if err != nil {
 		return err
 	}
@@ -176,14 +182,14 @@ func (m *Manager) migrate(former *bpf.Takeover, left pinned) error {
 }
 
 // programsOf returns the programs of this build for operations.
-func programsOf(attached map[policy.Operation][]string) (map[policy.Operation][]string, error) {
+func programsOf(attached map[policy.Operation][]string, asNeeded bool) (map[policy.Operation][]string, error) {
 	programs := map[policy.Operation][]string{}
 	for name := range attached {
 		op, err := operationByName(name)
 		if err != nil {
 			return nil, err
 		}
-		if programs[name], _, err = op.available(); err != nil {
+		if programs[name], err = op.basics(asNeeded); err != nil {
 			return nil, err
 		}
 	}

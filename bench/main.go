@@ -105,7 +105,7 @@ func run(ctx context.Context, o options) error {
 				return fmt.Errorf("on kernel %s: %w", kernel, err)
 			}
 			fmt.Fprintf(os.Stderr, "bench: kernel %s took %v\n", kernel, time.Since(start).Round(time.Second))
-			printTable(os.Stdout, kernel, figures)
+			printTables(os.Stdout, kernel, figures)
 			runs = append(runs, figures)
 		}
 		all[kernel] = runs[0]
@@ -185,6 +185,7 @@ func boot(ctx context.Context, tmp string, c vmtest.Config) (*bytes.Buffer, erro
 	c.ICount, c.Timeout = true, 2*time.Hour
 	// What is at random would differ between boots: fork+exec by 2 %.
 	c.Append = "nokaslr norandmaps randomize_kstack_offset=off"
+	c.Modules = []string{"overlay"}
 	c.Files = map[string]string{"/bench-workload": filepath.Join(tmp, "workload")}
 	return runGuest(ctx, tmp, c)
 }
@@ -280,8 +281,8 @@ func check(file string, all results) error {
 	return nil
 }
 
-// write writes the results and draws them. Kernels that were not measured keep the
-// results that the folder has of them.
+// write writes the results and draws them. What was not measured keeps the results that the
+// folder has of it.
 func write(folder string, measured results) error {
 	all, err := merge(filepath.Join(folder, "results.json"), measured)
 	if err != nil {
@@ -289,7 +290,7 @@ func write(folder string, measured results) error {
 	}
 	var b bytes.Buffer
 	for _, kernel := range slices.Sorted(maps.Keys(all)) {
-		printTable(&b, kernel, all[kernel])
+		printTables(&b, kernel, all[kernel])
 		name := filepath.Join(folder, "kernel-"+kernel+".svg")
 		if err := os.WriteFile(name, plot(kernel, all[kernel]), 0o644); err != nil {
 			return err
@@ -298,8 +299,7 @@ func write(folder string, measured results) error {
 	return os.WriteFile(filepath.Join(folder, "results.md"), b.Bytes(), 0o644)
 }
 
-// merge writes results to a file, in which kernels that were not measured keep theirs, and
-// returns all of them.
+// merge writes results to a file, in which what was not measured stays, and returns all of them.
 func merge(file string, measured results) (results, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return nil, err
@@ -311,7 +311,19 @@ func merge(file string, measured results) (results, error) {
 	if err != nil {
 		return nil, err
 	}
-	maps.Copy(all, measured)
+	for kernel, setups := range measured {
+		if all[kernel] == nil {
+			all[kernel] = setups
+			continue
+		}
+		for setup, figures := range setups {
+			if all[kernel][setup] == nil {
+				all[kernel][setup] = figures
+				continue
+			}
+			maps.Copy(all[kernel][setup], figures)
+		}
+	}
 	return all, writeJSON(file, all)
 }
 

@@ -103,8 +103,9 @@ func printStorage(w io.Writer) error {
 	}
 	size := func(name string) uint32 { return spec.Maps[name].ValueSize }
 	_, err = fmt.Fprintf(w, "\nBy the sizes of the types, without what the allocator adds, a process takes %d bytes, %d more once it uses a file\n"+
-		"whose path must be walked, and %d more at its first alert. The file of a program that was started takes %d.\n",
-		size(bpf.GuardMapTasks), size(bpf.GuardMapScratches), size(bpf.GuardMapAlertBuffers), size(bpf.GuardMapLabels))
+		"whose path must be walked, %d more once it has to be identified or classified, and %d more at its first alert. The\n"+
+		"file of a program that was started takes %d.\n",
+		size(bpf.GuardMapTasks), size(bpf.GuardMapScratches), size(bpf.GuardMapIdentities), size(bpf.GuardMapAlertBuffers), size(bpf.GuardMapLabels))
 	return err
 }
 

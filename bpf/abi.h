@@ -47,14 +47,28 @@ enum abi_sizes {
 	MAX_MASKS = 8,
 	/* Programs with `descendants` and lists of processes that one policy set can
 	 * tell apart. */
-	MAX_MARKS = 64,
+	MAX_MARKS = 1024,
+	MARK_WORDS = MAX_MARKS / 64,
 	/* Processes that an alert names besides, and bytes of a process's arguments. */
 	MAX_ANCESTORS = 8,
 	MAX_ARGUMENTS = 1024,
 	/* Different times at which the policies of one set end. */
-	MAX_DEADLINES = 256,
+	MAX_DEADLINES = 1024,
+	/* Bits of the filter of named inodes that lies in memory (cache/words.h). */
+	NAMED_BITS = 1 << 14,
 	/* Groups that are judged when a process sets its supplementary groups. */
 	MAX_GROUPS = 1024,
+	/* Words of 64 bits, eight to a line, that hold the atoms of a set (struct subjects). */
+	ATOM_WORDS = 160,
+	/* Nodes that a verdict may take (struct node). */
+	MAX_NODES = 16384,
+	/* Lists of selectors of one policy set that one container can be in. */
+	MAX_CONTAINER_SELECTORS = 127,
+	/* Containers that there can be, and bytes of a struct container_text. */
+	MAX_CONTAINERS = 1 << 16,
+	CONTAINER_TEXT_BYTES = 240,
+	/* Random numbers of the hash of places (cache/place.h). */
+	PLACE_KEYS = 26,
 };
 
 enum operation_id {
@@ -156,8 +170,7 @@ enum state_flags {
  *   TAG_NAME | state      the name in words of 8 bytes, its length -> state
  *   TAG_GLOB | state      a glob class -> state
  *   TAG_FILE | dimension  device, inode number, its generation -> state
- *   TAG_MARKS             set of marks -> index of the set
- *   TAG_PROCESS | pid     ticks of its start -> its marks, as a struct state
+ *   TAG_PROCESS | pid     ticks of its start -> its marks: where a list of struct atom_word is, and its length
  *   TAG_SUBSUMES            two states -> there, if all names that a file has in
  *                         the second are among those that it has in the first
  *   TAG_BELOW | state     0: the class of all that rules name below a directory in the
@@ -177,7 +190,6 @@ enum entry_tags {
 	TAG_NAME = 1,
 	TAG_GLOB,
 	TAG_FILE,
-	TAG_MARKS,
 	TAG_SUBSUMES,
 	TAG_PROCESS,
 	TAG_BELOW,
@@ -207,9 +219,7 @@ struct revision {
 	__u32 subjects;
 	/* Of each rule a struct rule_counters. */
 	__u32 rules;
-	/* Rows of the verdict tables, with enum row_flags: a line for each class of
-	 * processes, in it a word for each operation. */
-	__u32 rows;
+	__u32 reserved;
 	/* The operations that rules concern, a bit for each, and enum active_flags. */
 	__u32 concerned;
 	/* What a process needs to take the enforcement over, and its CRC-32; not for
@@ -221,12 +231,25 @@ struct revision {
 /* The slots of the map of revisions (maps.h). */
 enum slot { SLOT_ACTIVE = 0, SLOT_STAGED = 1 };
 
+/* The words of the map `active` (maps.h). */
+enum active_words {
+	ACTIVE_REVISION = 0,
+	/* How many containers are known. */
+	ACTIVE_CONTAINERS,
+	/* How often what is known of one has changed. */
+	ACTIVE_CHANGES,
+	ACTIVE_WORDS,
+};
+
 /* What is active besides operations (maps.h). */
 enum active_flags {
 	/* Fork and exec have to add marks: this revision or the next has some. */
 	ACTIVE_MARKS = 1 << 30,
 	/* Policies end: what a task is holds until a time. */
 	ACTIVE_TIMED = 1 << 29,
+	/* From this bit on, one for each operation: no process is refused anything, and nothing
+	 * is counted, where the object is none that policies name. */
+	ACTIVE_OTHERS_SHIFT = 16,
 };
 
 /* A time of CLOCK_BOOTTIME in nanoseconds. */
@@ -235,41 +258,121 @@ struct deadline {
 };
 
 /*
- * The class of a process:
- *   (((program * mark_sets + marks) * times + time) * user_classes + user) * cgroup_classes + cgroup
- * where time is how many of the deadlines are over, of which there are times with the
- * first. A process that could not be identified:
- *   unknown + time * user_classes + user
+ * Who a policy is about is an atom: one way in which its subject can match, such as by
+ * the exact path of a program, or as a descendant. A process is the set of the atoms that
+ * are true of it, a bit for each. An atom is true if it is in force at the time and in
+ * each plane: that plane's selector is one of the process's, or the atom has none of the
+ * kind. So policies add bits, and never a product of all the kinds of selectors.
+ *
+ * Atom 0 is always true. The subjects of policies for everyone are that.
  */
 struct subjects {
 	struct state programs, cgroups;
-	/* Classes of programs: of the first n, which unions[0] is,
-	 * unions[1 + a * n + b] is the class of what is both, or NO_CLASS. */
-	__u32 program_classes, unions;
-	/* A program's marks, 2 words a class, the lower first. */
-	__u32 program_marks;
-	__u32 mark_sets;
+	/* By class of program, of cgroup and of user, and by mark: a struct table of the struct
+	 * atom_word that are true in their plane. By mark there are two after each other, of
+	 * `marks` lists each: those of PLANE_DESCENT, then those of PLANE_PROCESS. */
+	__u32 program_atoms, cgroup_atoms, user_atoms, mark_atoms;
+	/* Sets of atoms of `lines` lines each, by enum plane. */
+	__u32 planes;
 	/* Intervals of user ids. */
 	struct table users;
-	__u32 user_classes, cgroup_classes;
-	__u32 unknown;
+	/* A program's marks: by class a struct table of struct atom_word. */
+	__u32 program_marks;
+	/* The revision knows no mark but lower ones. */
+	__u32 marks;
+	/* By enum container_list a struct table of the struct atom_word that are true in their plane. */
+	__u32 container_atoms;
+	__u16 lines, user_classes;
 	__u16 flags; /* enum subjects_flags */
 	/* When policies end: struct deadline, sorted, the first at 0, in the lines
 	 * that follow this one. */
 	__u16 times;
-	/* The marks that this revision knows, the lower half first. */
-	__u32 marks[2];
+};
+
+enum plane {
+	/* The atoms without a selector of the kind. */
+	PLANE_PROGRAM,
+	PLANE_CGROUP,
+	PLANE_USER,
+	PLANE_DESCENT,
+	PLANE_PROCESS,
+	PLANE_CONTAINER,
+	/* Of each operation two sets: the atoms that its rules ask for, and of these the ones by
+	 * which it can refuse or report something. */
+	PLANE_OPERATIONS,
+	/* The atoms in force after each of the deadlines. */
+	PLANE_TIMES = PLANE_OPERATIONS + 2 * OPERATIONS,
+};
+
+/* Atoms, or marks, in one of the words. */
+struct atom_word {
+	__u32 word, reserved;
+	__u32 lower, upper;
 };
 
 enum subjects_flags {
 	/* A policy selects descendants or processes: marks have to be kept at fork and exec. */
 	SUBJECTS_MARKS = 1,
+	/* A policy selects containers or the host. */
+	SUBJECTS_CONTAINERS = 2,
 };
 
-enum class_values { NO_CLASS = 0xffffffff };
+/* The lists of container_atoms. */
+enum container_list {
+	CONTAINER_LIST_HOST = 0,
+	CONTAINER_LIST_UNIDENTIFIED,
+	/* One for each list of selectors, of which struct container_class tells. */
+	CONTAINER_LIST_SELECTORS,
+};
 
-/* How an operation decides: the verdict is
- * verdicts[(((row * classes[0] + class0) * classes[1] + class1) * classes[2] + class2) * classes[3] + class3]. */
+/* Numbers of containers that are none. */
+enum container_number {
+	CONTAINER_HOST = 0,
+	/* Of which nobody has told. */
+	CONTAINER_UNIDENTIFIED = 0xffffffff,
+};
+
+/* What selects a container in a revision: indices of lists of selectors. */
+struct container_class {
+	__u16 count;
+	__u16 selectors[MAX_CONTAINER_SELECTORS];
+};
+
+/* A piece of what is known of a container, for a later process: JSON, filled up with zeros. */
+struct container_text_key {
+	__u32 number, part;
+};
+
+struct container_text {
+	__u8 text[CONTAINER_TEXT_BYTES];
+};
+
+/*
+ * Where a verdict depends on who asks, the word of the table is the number of a node, which
+ * leads to the verdict or to another node. Numbers are less than any verdict, and at least 1.
+ * The first word of a node is its kind and a number.
+ */
+struct node {
+	__u32 what;
+	__u32 then, otherwise;
+	__u32 reserved;
+};
+
+enum node_kind {
+	/* `then` if an atom is true. */
+	NODE_ATOM = 0,
+	/* `then` if any of the atoms in a word is true that the node behind this one tells (in
+	 * then and otherwise: the lower half and the upper). */
+	NODE_ANY = 1 << 29,
+	/* For an unknown process: word number time * user_classes + user of a list that begins at
+	 * `then`. The number says nothing. */
+	NODE_UNKNOWN = 2 << 29,
+	NODE_MASK = (1 << 29) - 1,
+};
+
+/* How an operation decides: two words for each of its cells, one for processes and one for
+ * those that could not be identified, each a verdict or the number of a node. The cell is
+ * ((class0 * classes[1] + class1) * classes[2] + class2) * classes[3] + class3. */
 struct operation {
 	__u32 verdicts;
 	__u32 classes[MAX_KEYS];
@@ -283,11 +386,16 @@ struct operation {
 	__u32 masks, mask_count;
 	/* Class of a source that could not be read. */
 	__u32 unknown_source;
-	__u32 reserved;
+	/* Of struct node; 0 where no verdict depends on who asks. */
+	__u32 nodes;
 };
 
+/* What a process is to an operation. */
 enum row_flags {
-	ROW_MASK = 0x7fffffff,
+	/* Which could not be identified. */
+	ROW_UNKNOWN = 1,
+	/* Some verdicts depend on who asks. */
+	ROW_DEPENDS = 2,
 	/* Everything is allowed and no rule is needed for it. */
 	ROW_ALLOWED = 0x80000000,
 };
@@ -462,35 +570,27 @@ struct rule_counters {
 	__u32 reserved[5];
 };
 
-/* The last answer on a socket that a process got: revision << 32 | verdict, and all
- * that it depends on (decide_address, socket.h). */
-struct socket_cache {
-	__u64 begun;
-	__u64 address[3]; /* as it came */
-	__u64 socket;	  /* its family, type and protocol */
-	__u64 automatic;  /* the range of ports, where that counts */
-	__u64 answer;
-};
-
-/* Operations on sockets. */
-enum { SOCKET_CACHES = 2 };
-
 /* What is known of a task since it started its program. */
 struct subject {
-	/* Revision number and class as last looked up, written as one word. */
+	/* The class as last looked up, and whether it is one of an unknown process: number of the
+	 * revision << 32 | (time * user_classes + user) << 1 | ROW_UNKNOWN, written as one word. */
 	__u64 class;
-	/* That class's rows. */
-	__u32 rows[OPERATIONS];
+	/* A hash of the class, and of what each operation's rules see of it: 0 for nothing that
+	 * could be refused, else with enum row_flags in the lowest bits. */
+	__u64 check;
+	__u64 rows[OPERATIONS];
 	/* Keys of the files of program and script, TAG_FILE; 0 for none. */
 	__u64 program, script;
 	/* What the task and those that it descends from are and were. */
-	__u64 marks;
+	__u64 marks[MARK_WORDS];
 	/* The class holds until then, if policies end: a deadline. */
 	__u64 until;
-	struct socket_cache socket_caches[SOCKET_CACHES];
 	/* The user that the class is for. */
 	__u32 uid;
 	__u32 flags; /* enum subject_flags */
+	/* The containers that it was in first and last, by number (enum container_number); of one of
+	 * which nobody has told only the last. */
+	__u32 first_container, last_container;
 	/* The control group whose names the text begins with. */
 	__u64 cgroup;
 	/* The exec that is on its way: its struct linux_binprm and new memory; the
@@ -500,10 +600,20 @@ struct subject {
 	__u64 exec_labelled;
 	/* Bytes of text for each, in this order: names, each a byte of length and
 	 * that many bytes, from the root down. A path that is not to be trusted
-	 * has none. Those of the exec's file follow at MAX_TEXT, or are in scratch->long_name
+	 * has none. Those of the exec's file follow at MAX_TEXT, or are in identity->long_name
 	 * if they are longer than MAX_LABEL. */
 	__u16 cgroup_length, script_length, program_length, exec_length;
 	__u8 text[MAX_TEXT + MAX_LABEL + 1];
+};
+
+/* What a process is in a revision: its class as in struct subject, and the atoms that are
+ * true of it. */
+struct class
+{
+	__u64 class;
+	__u64 check;
+	__u64 rows[OPERATIONS], rows_check; /* a hash of check and rows */
+	__u64 atoms[ATOM_WORDS];
 };
 
 /* What exec_length is when the name of the file is unknown. */
@@ -556,6 +666,8 @@ struct alert {
 	__u16 binary_length, parent_length, path_length, source_length;
 	/* How many struct ancestor follow the paths. */
 	__u32 ancestors;
+	/* As in struct subject. */
+	__u32 first_container, last_container;
 };
 
 /* A process that another one descends from. No other process has both its pid and its
@@ -583,10 +695,12 @@ _Static_assert(sizeof(struct subjects) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct rule_counters) == sizeof(struct line), "one line");
 _Static_assert(sizeof(struct entry) == 16, "four to a line");
 _Static_assert(sizeof(struct deadline) == 8, "eight to a line");
+_Static_assert(sizeof(struct node) == 16, "four to a line");
+_Static_assert(sizeof(struct atom_word) == 16, "four to a line");
 _Static_assert(sizeof(struct interval) == 8, "eight to a line");
 _Static_assert(sizeof(struct interval6) == 32, "two to a line");
 _Static_assert(sizeof(struct socket_object) == 28, "no padding");
-_Static_assert(sizeof(struct alert) == 192, "no padding");
+_Static_assert(sizeof(struct alert) == 200, "no padding");
 _Static_assert(sizeof(struct ancestor) == 24, "no padding");
 _Static_assert(sizeof(struct execution) == 48, "no padding");
 

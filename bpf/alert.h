@@ -14,6 +14,7 @@ static __always_inline __u32 namespace_of(struct ns_common *ns)
 static __always_inline void fill_context(struct alert *alert)
 {
 	struct task_struct *task = current_task();
+	struct subject *subject = task_get(&tasks, task);
 	struct nsproxy *nsproxy = BPF_CORE_READ(task, nsproxy);
 	struct pid *pid = BPF_CORE_READ(task, thread_pid);
 	__u32 level = BPF_CORE_READ(pid, level);
@@ -30,6 +31,8 @@ static __always_inline void fill_context(struct alert *alert)
 	alert->uid = ids;
 	alert->gid = ids >> 32;
 	alert->cgroup = bpf_get_current_cgroup_id();
+	alert->first_container = subject ? subject->first_container : CONTAINER_HOST;
+	alert->last_container = subject ? subject->last_container : CONTAINER_HOST;
 	bpf_get_current_comm(alert->comm, sizeof(alert->comm));
 	alert->mnt_ns = namespace_of(&BPF_CORE_READ(nsproxy, mnt_ns)->ns);
 	alert->net_ns = namespace_of(&BPF_CORE_READ(nsproxy, net_ns)->ns);

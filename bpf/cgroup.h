@@ -15,14 +15,14 @@ static __always_inline bool is_same_cgroup(struct subject *subject)
 	return subject->cgroup && subject->cgroup == bpf_get_current_cgroup_id();
 }
 
-/* append_names appends names of a subject to the text of scratch->next. */
-static __always_inline void append_names(struct scratch *scratch, struct subject *subject, __u32 to,
-					 __u32 from, __u32 length)
+/* append_names appends names of a subject to the text of identity->subject. */
+static __always_inline void append_names(struct identity *identity, struct subject *subject,
+					 __u32 to, __u32 from, __u32 length)
 {
 	__u32 size = length;
 
 	if (length >= MAX_TEXT || from + length > MAX_TEXT || to + length > MAX_TEXT) {
-		scratch->next.flags |= SUBJECT_UNKNOWN;
+		identity->subject.flags |= SUBJECT_UNKNOWN;
 		return;
 	}
 	barrier_var(to); /* the verifier has to see one register of each */
@@ -31,8 +31,8 @@ static __always_inline void append_names(struct scratch *scratch, struct subject
 	from &= MAX_TEXT - 1;
 	barrier_var(size);
 	size &= MAX_TEXT - 1;
-	if (bpf_probe_read_kernel(&scratch->next.text[to], size, &subject->text[from]))
-		scratch->next.flags |= SUBJECT_UNKNOWN;
+	if (bpf_probe_read_kernel(&identity->subject.text[to], size, &subject->text[from]))
+		identity->subject.flags |= SUBJECT_UNKNOWN;
 }
 
 /* leaves_cgroup reports whether the current task is in another group than its subject. */
@@ -54,36 +54,79 @@ __noinline int leaves_cgroup(void)
 __noinline int enter_cgroup(void)
 {
 	struct subject *subject = task_get(&tasks, current_task());
-	struct scratch *scratch;
+	struct identity *identity;
 
 	if (!subject)
 		return 0;   /* it is yet to be identified, in its group */
 	subject->class = 0; /* what it was is no longer true */
 	barrier();
-	scratch = current_scratch();
-	if (!scratch) {
+	identity = current_identity();
+	if (!identity) {
 		subject->flags |= SUBJECT_UNKNOWN;
 		return 0;
 	}
-	begin_subject(&scratch->next);
-	add_cgroup(scratch, bpf_get_current_task());
-	append_names(scratch, subject, scratch->next.cgroup_length, subject->cgroup_length,
+	begin_subject(&identity->subject);
+	add_cgroup(identity, bpf_get_current_task());
+	append_names(identity, subject, identity->subject.cgroup_length, subject->cgroup_length,
 		     subject->script_length + subject->program_length);
-	subject->flags |= scratch->next.flags;
-	subject->cgroup = scratch->next.cgroup;
-	subject->cgroup_length = scratch->next.cgroup_length;
-	bpf_probe_read_kernel(subject->text, MAX_TEXT, scratch->next.text);
+	subject->flags |= identity->subject.flags;
+	enter_container(subject, identity->subject.last_container);
+	subject->cgroup = identity->subject.cgroup;
+	subject->cgroup_length = identity->subject.cgroup_length;
+	bpf_probe_read_kernel(subject->text, MAX_TEXT, identity->subject.text);
+	return 0;
+}
+
+/* find_container looks whether somebody has told meanwhile of the container in which the current
+ * task has been all along. */
+__noinline int find_container(void)
+{
+	struct subject *subject = task_get(&tasks, current_task());
+
+	if (!subject || subject->first_container != CONTAINER_HOST)
+		return 0;
+	if (enter_container(subject, known_container(bpf_get_current_task())))
+		subject->class = 0;
 	return 0;
 }
 
 /* start_in_cgroup is for a task that is about to start a program. */
 static __always_inline void start_in_cgroup(void)
 {
-	if (!leaves_cgroup())
+	if (!leaves_cgroup()) {
+		if (are_containers_known())
+			find_container();
 		return;
+	}
 	/* Here and not in enter_cgroup: a chain of calls has little stack. */
 	add_marks();
 	enter_cgroup();
+}
+
+/* Whether label_containers also has tasks look up anew what their containers are. */
+__u32 has_changed = 0;
+
+/* label_containers gives each task the container that its control group is that of, if somebody
+ * has told of it after the task started its program. The loader runs it until nothing changes:
+ * then no task has a child that was forked before. */
+SEC("iter/task")
+int label_containers(struct bpf_iter__task *ctx)
+{
+	struct task_struct *task = ctx->task;
+	struct subject *subject;
+	bool enters;
+
+	if (!task)
+		return 0;
+	subject = task_get(&tasks, task);
+	if (!subject)
+		return 0;
+	enters = enter_container(subject, known_container(as_number(task)));
+	if (enters || (has_changed && subject->last_container != CONTAINER_HOST))
+		subject->class = 0;
+	if (enters)
+		__sync_fetch_and_add(&marked, 1);
+	return 0;
 }
 
 #endif

@@ -35,7 +35,6 @@ struct abi {
 	enum verdict_id verdict;
 	enum port_values port_values;
 	enum id_values id_values;
-	enum class_values class_values;
 	enum state_flags state_flags;
 	enum entry_tags entry_tags;
 	enum dimension_id dimension_id;
@@ -44,6 +43,11 @@ struct abi {
 	enum active_flags active_flags;
 	enum table_id table_id;
 	enum subjects_flags subjects_flags;
+	enum active_words active_words;
+	enum container_list container_list;
+	enum container_number container_number;
+	enum plane plane;
+	enum node_kind node_kind;
 	enum access_flags access_flags;
 	enum file_kind file_kind;
 	enum device_ids device_ids;
@@ -51,10 +55,15 @@ struct abi {
 	enum mount_flags mount_flags;
 	enum method_id method_id;
 	struct line line;
+	struct container_class container_class;
+	struct container_text_key container_text_key;
+	struct container_text container_text;
 	struct revision revision;
 	struct subjects subjects;
 	struct state state;
 	struct entry entry;
+	struct node node;
+	struct atom_word atom_word;
 	struct operation operation;
 	struct operation_counters operation_counters;
 	struct rule_counters rule_counters;

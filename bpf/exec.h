@@ -22,7 +22,8 @@
  */
 static __always_inline bool is_more_than_program(const struct subject *subject)
 {
-	return subject->marks || subject->script || subject->script_length || subject->flags;
+	return has_marks(subject) || subject->script || subject->script_length || subject->flags ||
+	       subject->last_container != CONTAINER_HOST;
 }
 
 static __always_inline bool needs_marks(void)
@@ -45,7 +46,8 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, in
 
 	if (ret)
 		return ret;
-	add_marks();
+	if (!add_marks())
+		return -ENOMEM;
 	subject = current_subject();
 	if (!subject)
 		return needs_marks() ? -ENOMEM : 0;
@@ -63,26 +65,26 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, in
 static __always_inline void begin_exec(struct subject *subject, struct file *file)
 {
 	struct label *found = label_of(file);
-	struct scratch *scratch;
+	struct identity *identity;
 
 	if (!found) {
-		scratch = current_scratch();
-		if (!scratch) {
+		identity = current_identity();
+		if (!identity) {
 			subject->exec_length = EXEC_UNKNOWN;
 			return;
 		}
-		found = walk_program(scratch, file);
-		subject->exec_key = scratch->next.program;
-		subject->exec_length = scratch->next.program_length;
-		if (scratch->next.flags & SUBJECT_UNKNOWN)
+		found = walk_program(identity, file);
+		subject->exec_key = identity->subject.program;
+		subject->exec_length = identity->subject.program_length;
+		if (identity->subject.flags & SUBJECT_UNKNOWN)
 			subject->exec_length = EXEC_UNKNOWN;
-		else if (scratch->next.program_length > MAX_LABEL)
-			bpf_probe_read_kernel(scratch->long_name, sizeof(scratch->long_name),
-					      scratch->next.text);
+		else if (identity->subject.program_length > MAX_LABEL)
+			bpf_probe_read_kernel(identity->long_name, sizeof(identity->long_name),
+					      identity->subject.text);
 		else if (!found)
 			bpf_probe_read_kernel(&subject->text[MAX_TEXT],
-					      mask_length(scratch->next.program_length),
-					      scratch->next.text);
+					      mask_length(identity->subject.program_length),
+					      identity->subject.text);
 	}
 	subject->exec_labelled = found != NULL;
 	if (found) {
@@ -102,7 +104,8 @@ int BPF_PROG(bprm_creds_for_exec, struct linux_binprm *bprm, int ret)
 
 	if (ret)
 		return ret;
-	add_marks();
+	if (!add_marks())
+		return -ENOMEM;
 	start_in_cgroup();
 	subject = current_subject();
 	if (!subject)
@@ -169,16 +172,16 @@ static __always_inline bool start(struct subject *subject, struct file *file, bo
 }
 
 /* add_script appends the names of the file of the exec that is on its way to the text of
- * scratch->next. */
-static __always_inline void add_script(struct scratch *scratch, struct subject *subject)
+ * identity->subject. */
+static __always_inline void add_script(struct identity *identity, struct subject *subject)
 {
 	__u32 length = subject->exec_length, size = length;
-	__u64 at = scratch->next.cgroup_length;
+	__u64 at = identity->subject.cgroup_length;
 	long failed;
 
-	scratch->next.script = subject->exec_key;
+	identity->subject.script = subject->exec_key;
 	if (length >= MAX_TEXT || at + length > MAX_TEXT) {
-		scratch->next.flags |= SUBJECT_UNKNOWN;
+		identity->subject.flags |= SUBJECT_UNKNOWN;
 		return;
 	}
 	barrier_var(at); /* the verifier has to see one register */
@@ -186,41 +189,43 @@ static __always_inline void add_script(struct scratch *scratch, struct subject *
 	barrier_var(size);
 	size &= MAX_TEXT - 1;
 	if (length <= MAX_LABEL)
-		failed = bpf_probe_read_kernel(&scratch->next.text[at], mask_length(length),
+		failed = bpf_probe_read_kernel(&identity->subject.text[at], mask_length(length),
 					       &subject->text[MAX_TEXT]);
 	else
-		failed = bpf_probe_read_kernel(&scratch->next.text[at], size, scratch->long_name);
+		failed = bpf_probe_read_kernel(&identity->subject.text[at], size,
+					       identity->long_name);
 	if (failed)
-		scratch->next.flags |= SUBJECT_UNKNOWN;
-	scratch->next.script_length = length;
+		identity->subject.flags |= SUBJECT_UNKNOWN;
+	identity->subject.script_length = length;
 }
 
 /* start_by_walk makes the exec that is on its way the subject's program, by walking to
  * its file, and keeps the names. */
-static __always_inline void start_by_walk(struct subject *subject, struct scratch *scratch,
+static __always_inline void start_by_walk(struct subject *subject, struct identity *identity,
 					  struct file *file, bool carried)
 {
 	if (subject->exec_inode != (__u64)file->f_inode)
-		walk_program(scratch, file); /* for the next that is started by it */
-	begin_subject(&scratch->next);
-	add_cgroup(scratch, bpf_get_current_task());
+		walk_program(identity, file); /* for the next that is started by it */
+	begin_subject(&identity->subject);
+	add_cgroup(identity, bpf_get_current_task());
 	if (subject->exec_inode != (__u64)file->f_inode) {
-		add_script(scratch, subject);
+		add_script(identity, subject);
 	} else if (carried) {
-		append_names(scratch, subject, scratch->next.cgroup_length, subject->cgroup_length,
-			     subject->script_length);
-		scratch->next.script = subject->script;
-		scratch->next.script_length = subject->script_length;
+		append_names(identity, subject, identity->subject.cgroup_length,
+			     subject->cgroup_length, subject->script_length);
+		identity->subject.script = subject->script;
+		identity->subject.script_length = subject->script_length;
 	}
-	add_program(scratch, file);
-	subject->flags = scratch->next.flags;
-	subject->cgroup = scratch->next.cgroup;
-	subject->cgroup_length = scratch->next.cgroup_length;
-	subject->script = scratch->next.script;
-	subject->script_length = scratch->next.script_length;
-	subject->program = scratch->next.program;
-	subject->program_length = scratch->next.program_length;
-	bpf_probe_read_kernel(subject->text, MAX_TEXT, scratch->next.text);
+	add_program(identity, file);
+	subject->flags = identity->subject.flags;
+	enter_container(subject, identity->subject.last_container);
+	subject->cgroup = identity->subject.cgroup;
+	subject->cgroup_length = identity->subject.cgroup_length;
+	subject->script = identity->subject.script;
+	subject->script_length = identity->subject.script_length;
+	subject->program = identity->subject.program;
+	subject->program_length = identity->subject.program_length;
+	bpf_probe_read_kernel(subject->text, MAX_TEXT, identity->subject.text);
 }
 
 /* Past the point of no return of exec: the new program is certain. */
@@ -229,7 +234,7 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 {
 	struct file *file = bprm->file;
 	struct subject *subject;
-	struct scratch *scratch;
+	struct identity *identity;
 	bool carried, scripted;
 	__u32 flags;
 
@@ -250,9 +255,9 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 	subject->flags = 0;
 	subject->exec = 0;
 	if (!start(subject, file, carried)) {
-		scratch = current_scratch();
-		if (scratch)
-			start_by_walk(subject, scratch, file, carried);
+		identity = current_identity();
+		if (identity)
+			start_by_walk(subject, identity, file, carried);
 		else
 			subject->flags = SUBJECT_UNKNOWN;
 	}

@@ -40,7 +40,7 @@ static __always_inline __u32 strictest_of(const struct record *found, __u32 uses
 
 /* verdict_of_kind returns the verdict on an access to what is no file of the system, of
  * which `names` is that by its names. */
-static __always_inline __u32 verdict_of_kind(const struct judgement *judgement, __u64 classes,
+static __always_inline __u32 verdict_of_kind(struct judgement *judgement, __u64 classes,
 					     __u32 names, __u32 access)
 {
 	__u32 kind = classes >> CLASSES_KIND & 7, first = judgement->operation->unknown + 1;
@@ -92,7 +92,11 @@ __noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
 		scratch->kept.verdicts[2] =
 			verdict_of_kind(&judgement, classes, scratch->kept.verdicts[2], 2);
 	}
-	scratch->kept.begun = begun;
+	scratch->kept.key = current_key(id);
+	scratch->kept.number = begun >> 32;
+	/* verdict_at() takes the tables that are active. */
+	if (!is_active(begun))
+		return RETRY;
 	return judgement.number | strictest_of(&scratch->kept, uses);
 }
 
@@ -146,15 +150,6 @@ static __always_inline __u64 judge_file(enum operation_id id, __u32 uses)
 	int try;
 
 	return JUDGE(try, id, judge_once, try == LAST_TRY ? uses | LAST : uses);
-}
-
-/* decide_dentry judges a change of a file and concludes. */
-static __always_inline int decide_dentry(enum hook_id hook, __u64 mnt, __u64 dentry)
-{
-	if (!set_object(current_scratch(), mnt, dentry, 0, ACCESS_WRITE))
-		return decide_undecided(OPERATION_FILE_OPEN, hook);
-	return conclude(judge_file(OPERATION_FILE_OPEN, ACCESS_WRITE), OPERATION_FILE_OPEN, hook,
-			NULL);
 }
 
 #endif

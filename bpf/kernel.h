@@ -132,6 +132,10 @@ struct net {
 typedef struct {
 	struct net *net;
 } possible_net_t;
+/* For its first word (sockaddr.h). */
+struct timespec64 {
+	__s64 tv_sec;
+};
 struct in6_addr {
 	union {
 		__be32 u6_addr32[4];
@@ -205,6 +209,7 @@ struct super_block {
 };
 /* include/uapi/linux/stat.h */
 #define MODE_TYPE 0170000
+#define MODE_SOCKET 0140000
 #define MODE_DIRECTORY 0040000
 #define MODE_BLOCK 0060000
 #define MODE_FILE 0100000
@@ -270,6 +275,10 @@ struct file {
 	unsigned int f_flags;
 	unsigned int f_mode;
 	void *private_data;
+};
+/* fs/file_table.c, since 6.7 */
+struct backing_file {
+	struct path user_path;
 };
 struct vm_area_struct {
 	struct file *vm_file;

@@ -27,22 +27,28 @@ struct {
  * loader switches to another revision it is 0, so that nothing counts then that was kept.
  * A program that reads a number here finds the tables of that number, or sees by their
  * number that they have been replaced. The loader writes it through memory (mmap).
+ *
+ * Two more words are about containers (container.h).
  */
 #define ACTIVE_OPERATIONS ((1 << OPERATIONS) - 1)
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
+	__uint(max_entries, ACTIVE_WORDS);
 	__type(key, __u32);
 	__type(value, __u64);
 } active SEC(".maps");
 
-static __always_inline __u64 active_word(void)
+static __always_inline __u64 word_of_active(__u32 key)
 {
-	__u32 key = 0;
 	volatile __u64 *word = bpf_map_lookup_elem(&active, &key);
 
 	return word ? *word : 0;
+}
+
+static __always_inline __u64 active_word(void)
+{
+	return word_of_active(ACTIVE_REVISION);
 }
 
 struct {

@@ -15,7 +15,7 @@
 #ifndef EBPFGUARD_MOVE_H
 #define EBPFGUARD_MOVE_H
 
-#include "file.h"
+#include "cache/known.h"
 
 /* In the uses of judge_move_once. */
 #define MOVES_DIRECTORY (1 << 3)
@@ -47,8 +47,8 @@ __noinline int is_kept(__u64 known, __u64 state)
 
 /* verdict_below returns the strictest verdict on an access to what has a name, and to
  * all that rules name below. */
-static __always_inline __u32 verdict_below(const struct judgement *judgement, __u32 here,
-					   __u32 below, __u32 access)
+static __always_inline __u32 verdict_below(struct judgement *judgement, __u32 here, __u32 below,
+					   __u32 access)
 {
 	__u32 verdict = NO_RULE_ALLOW;
 
@@ -91,7 +91,7 @@ __noinline __u64 leaves(__u32 id, __u64 begun, __u32 run, __u32 uses)
 			scratch->object.flags |= 1 << access;
 		verdict = stricter(verdict, one);
 	}
-	return judgement.number | verdict;
+	return is_active(begun) ? judgement.number | verdict : RETRY;
 }
 
 /* comes judges what comes with a directory to its new name in one of the runs. */
@@ -113,7 +113,7 @@ __noinline __u64 comes(__u32 id, __u64 begun, __u32 run)
 	verdict = verdict_below(&judgement, 0, under, 1);
 	if (verdict >> VERDICT_SHIFT > VERDICT_ALLOW)
 		scratch->object.flags |= ACCESS_WRITE;
-	return judgement.number | verdict;
+	return is_active(begun) ? judgement.number | verdict : RETRY;
 }
 
 /* stricter_answer is stricter() for answers of the same revision, or RETRY. */
@@ -166,6 +166,21 @@ __noinline __u64 judge_move_once(__u32 id, __u64 begun, __u32 uses)
 		answer = stricter_answer(answer, comes(id, begun, 1));
 	}
 	return answer;
+}
+
+/* is_known_move reports whether it is known that nothing is refused of a file that gets another
+ * name, under either. Below a directory there may be what is refused. */
+static __always_inline bool is_known_move(struct dentry *dentry, struct vfsmount *mnt,
+					  struct dentry *to_dentry, struct vfsmount *to_mnt)
+{
+	struct inode *inode = inode_of_name(dentry), *to_inode = inode_of_name(to_dentry);
+
+	/* 6.12 and others exchange two names in one call. */
+	if ((inode->i_mode & MODE_TYPE) == MODE_DIRECTORY ||
+	    (to_inode->i_mode & MODE_TYPE) == MODE_DIRECTORY)
+		return false;
+	return is_known(OPERATION_FILE_OPEN, dentry, mnt, inode) &&
+	       is_known(OPERATION_FILE_OPEN, to_dentry, to_mnt, to_inode);
 }
 
 /* decide_move judges a file or directory that gets another name, and concludes. */

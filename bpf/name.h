@@ -55,6 +55,30 @@ __noinline __u32 read_name(__u64 dentry)
 	return scratch ? read_name_of(scratch, (void *)dentry) : 0;
 }
 
+/* Words of a name that hash_name passes by itself: most names are no longer. */
+#define NAME_WORDS 6
+
+/* hash_rest continues scratch->sip by the words of scratch->name that hash_name leaves: a
+ * function of its own, which the verifier checks once. */
+__noinline int hash_rest(void)
+{
+	struct scratch *scratch = current_scratch();
+	__u32 i, length;
+	struct sip sip;
+
+	if (!scratch)
+		return 0;
+	length = scratch->name_length;
+	sip = scratch->sip;
+	for (i = NAME_WORDS; i < (MAX_NAME + 1) / 8; i++) {
+		if (i * 8 >= length)
+			break;
+		sip_word(&sip, scratch->name[i]);
+	}
+	scratch->sip = sip;
+	return 0;
+}
+
 /* hash_name returns the key of scratch->name below a tag. */
 static __always_inline __u64 hash_name(struct scratch *scratch, __u64 tag)
 {
@@ -63,10 +87,15 @@ static __always_inline __u64 hash_name(struct scratch *scratch, __u64 tag)
 
 	sip_start(&sip);
 	sip_word(&sip, tag);
-	for (i = 0; i < (MAX_NAME + 1) / 8; i++) {
+	for (i = 0; i < NAME_WORDS; i++) {
 		if (i * 8 >= length)
 			break;
 		sip_word(&sip, scratch->name[i]);
+	}
+	if (length > NAME_WORDS * 8) {
+		scratch->sip = sip;
+		hash_rest();
+		sip = scratch->sip;
 	}
 	sip_word(&sip, length);
 	return sip_finish(&sip);

@@ -10,7 +10,6 @@
 
 #include "cache/directory.h"
 #include "judge.h"
-#include "superblock.h"
 
 /* What object_classes adds when something was renamed or mounted meanwhile. */
 #define CLASSES_RETRY (1ULL << 63)
@@ -54,13 +53,14 @@ __noinline __u64 object_classes(__u32 id)
 	if (!dentry)
 		return 0; /* a mount that is nowhere yet: it has no target */
 	scratch->sequences = sequences();
+	scratch->told_mount = scratch->object.mnt;
+	scratch->place = 0;
 	if (!scratch->object.mnt)
 		scratch->object.mnt = any_mount((__u64)BPF_CORE_READ(dentry, d_sb));
 	is_alias = scratch->object.inode && scratch->object.inode != inode_of(scratch, dentry);
-	scratch->above_chain = 0;
 	flags = is_alias ? NOT_KEPT : enter_directory(id);
 	if (flags != NOT_KEPT) {
-		pass(id, scratch->object.inode);
+		pass(id);
 		classes = classes_of(scratch, flags);
 	} else {
 		flags = collect(scratch->object.mnt, (__u64)dentry);
@@ -68,8 +68,7 @@ __noinline __u64 object_classes(__u32 id)
 			flags |= CHAIN_UNKNOWN;
 		run_above(id);
 		classes = run_chain(id, flags);
-		if (!(classes & CLASSES_UNKNOWN))
-			keep_directory(id, flags);
+		keep_directory(flags | (classes & CLASSES_UNKNOWN ? CHAIN_UNKNOWN : 0));
 	}
 	if (is_odd(scratch->sequences) || sequences() != scratch->sequences)
 		classes |= CLASSES_RETRY;
@@ -107,7 +106,7 @@ static __always_inline __u32 only_named(__u32 verdict)
 }
 
 /* verdict_of_names returns the strictest verdict over the names of an object. */
-static __always_inline __u32 verdict_of_names(const struct judgement *judgement, __u64 classes,
+static __always_inline __u32 verdict_of_names(struct judgement *judgement, __u64 classes,
 					      __u64 rest)
 {
 	__u32 first = classes & CLASS_MASK, second = classes >> SECOND_SHIFT & CLASS_MASK;
@@ -143,10 +142,13 @@ static __always_inline __u32 verdict_of_names(const struct judgement *judgement,
 __noinline __u64 names_verdict(__u32 id, __u64 begun, __u64 classes, __u64 rest)
 {
 	struct judgement judgement;
+	__u32 verdict;
 
 	if (!fetch(&judgement, id, begun))
 		return judgement.answer;
-	return judgement.number | verdict_of_names(&judgement, classes, rest);
+	verdict = verdict_of_names(&judgement, classes, rest);
+	return is_active(begun) ? judgement.number | verdict
+				: RETRY; /* verdict_at() takes what is active */
 }
 
 /* set_object makes a file scratch->object; false when there is no memory. */
@@ -156,6 +158,7 @@ static __always_inline bool set_object(struct scratch *scratch, __u64 mnt, __u64
 	if (!scratch)
 		return false;
 	__builtin_memset(&scratch->object, 0, sizeof(scratch->object));
+	scratch->place = 0; /* is that of another object */
 	scratch->object.mnt = mnt;
 	scratch->object.dentry = dentry;
 	scratch->object.inode = inode;

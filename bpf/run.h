@@ -148,15 +148,23 @@ static __always_inline __u64 inode_of(struct scratch *scratch, struct dentry *de
 	return scratch->inode;
 }
 
-/* pass_above passes a dentry above the file's mount: by identity only, so that
- * both runs have room for its names. */
-__noinline int pass_above(__u32 dimension, __u64 link)
+/* pass_above passes the next dentry above the file's mount and reports whether there was one:
+ * by identity only, so that both runs have room for its names. */
+__noinline int pass_above(__u32 dimension)
 {
 	struct scratch *scratch = current_scratch();
-	struct dentry *dentry = (void *)(link & ~CHAIN_ROOT);
+	struct dentry *dentry;
+	__u64 left, link;
 
 	if (!scratch)
-		return 0;
+		return false;
+	left = scratch->left;
+	if (!left || left > MAX_COMPONENTS)
+		return false;
+	left--;
+	scratch->left = left;
+	link = above_at(scratch, left);
+	dentry = (void *)(link & ~CHAIN_ROOT);
 	if (!(link & CHAIN_ROOT) && !(is_dead(scratch->path) && is_dead(scratch->file))) {
 		__u64 path = number_of(scratch->path), file = number_of(scratch->file);
 
@@ -167,15 +175,15 @@ __noinline int pass_above(__u32 dimension, __u64 link)
 		scratch->file = file == path ? scratch->path : state_of(step(SLOT_ACTIVE, file));
 	}
 	join(scratch, state_of(named_file(dimension, inode_of(scratch, dentry))));
-	return 0;
+	return true;
 }
 
 /* pass passes the next dentry of the chain and reports whether there was one. */
-__noinline int pass(__u32 dimension, __u64 inode)
+__noinline int pass(__u32 dimension)
 {
 	struct scratch *scratch = current_scratch();
 	struct dentry *dentry;
-	__u64 left, link;
+	__u64 left, link, inode;
 
 	if (!scratch)
 		return false;
@@ -192,6 +200,7 @@ __noinline int pass(__u32 dimension, __u64 inode)
 			scratch->flags |= RUN_FAILED;
 		pass_name(scratch);
 	}
+	inode = scratch->object.inode;
 	if (left || !inode) /* the file itself may be another than the dentry's */
 		inode = inode_of(scratch, dentry);
 	if (!left && scratch->object.bare)
@@ -223,15 +232,9 @@ __noinline int run_above(__u32 dimension)
 	scratch->flags = 0;
 	scratch->file = scratch->path = state_of(DEAD);
 	scratch->left = scratch->above_count;
-	for (i = 0; i < MAX_COMPONENTS; i++) {
-		__u32 left = scratch->left;
-
-		if (!left || left > MAX_COMPONENTS)
+	for (i = 0; i < MAX_COMPONENTS; i++)
+		if (!pass_above(dimension))
 			break;
-		left--;
-		scratch->left = left;
-		pass_above(dimension, above_at(scratch, left));
-	}
 	scratch->above_path = scratch->path;
 	scratch->above_file = scratch->file;
 	scratch->file = state_of(DEAD);
@@ -327,7 +330,7 @@ __noinline __u64 run_chain(__u32 id, __u32 flags)
 		scratch->path = operation->automata[0];
 	scratch->left = scratch->count | scratch->deep; /* one of them is 0 */
 	for (i = 0; i < MAX_CHAIN; i++)
-		if (!pass(id, scratch->object.inode))
+		if (!pass(id))
 			break;
 	if (flags & CHAIN_DEEP && !is_settled(id))
 		flags |= CHAIN_UNKNOWN;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
- * What belongs to a task: what it is (struct subject), its scratch space and its alert
+ * What belongs to a task: what it is (struct subject), its scratch spaces and its alert
  * buffer.
  *
  * They live in task storage. Per-processor scratch would be unsafe: a program may be
@@ -16,6 +16,11 @@
 
 #include "maps.h"
 #include "cache/record.h"
+
+/* The state of a hash (siphash.h). */
+struct sip {
+	__u64 v0, v1, v2, v3;
+};
 
 /* Components and roots of mounts on the way to a file. */
 #define MAX_CHAIN (MAX_COMPONENTS + MAX_MOUNTS)
@@ -65,21 +70,22 @@ struct move {
 	__u64 known;
 };
 
+/* A page of task storage less what the kernel adds. More would make a task's first use of it slow:
+ * large pieces come from the page allocator. */
+#define MAX_SCRATCH (4096 - 112)
+
 /* A task's scratch space; made at its first walk. Much of it would be local
  * variables if the verifier did not follow each of their values through loops. */
 struct scratch {
-	/* What a task is found to be, and a copy of its subject while that is
-	 * classified. First, or clang computes the address before it tests for
-	 * NULL. */
-	struct subject next, spare;
-	/* What is to be kept with a program's file. */
-	struct label label;
-	/* The names of the file of subject->exec, where they are long. */
-	__u8 long_name[MAX_TEXT];
+	/* What the task is in the revision in which it was judged last; first, or clang computes
+	 * the address before it tests for NULL. */
+	struct class class;
+	/* A hash over atoms. */
+	struct sip sip;
 	struct object object;
 	struct move move;
-	/* The dentries from the file up to the root; the root of a mount is in it
-	 * too, with its lowest bit set, and has no name. */
+	/* The dentries from the file up to the root; the root of a mount is in it too, with its
+	 * lowest bit set, and has no name. */
 	__u64 chain[MAX_CHAIN];
 	/* The dentries above a mount that shows a part of a filesystem only. */
 	__u64 above[MAX_COMPONENTS];
@@ -102,11 +108,12 @@ struct scratch {
 	 * files on it; and those of the latter for what is above. */
 	struct state path, file, above_path, above_file;
 	__u32 flags; /* enum run_flags */
-	/* What the run found of the file's directory, the directory's chain, and the
-	 * number of the revision that it was looked up in. */
+	/* What the run found of the file's directory; the directory, the mount that the hook
+	 * told, and what was active (cache/directory.h). */
 	struct directory directory;
-	__u64 above_chain;
-	__u32 number, reserved3;
+	__u64 above_dentry, told_mount, now;
+	/* Which directory that is; 0 when nothing is kept of it. */
+	__u64 place;
 	/* What the last judgement of a file found, and what that holds for. */
 	struct record kept;
 	__u64 sequences;
@@ -118,7 +125,9 @@ struct scratch {
 	__u32 components;
 	__u64 name[(MAX_NAME + 1) / 8 + 4];
 	struct socket_object socket;
-	__u32 reserved2;
+	/* The container of the control group that was walked to, and whether the name of any says
+	 * that it is one. */
+	__u32 container, is_contained;
 	/* What the loop over those addresses keeps between its turns: the socket,
 	 * the strictest answer, where its address is, where the next is. */
 	__u64 sk, answer;
@@ -135,6 +144,26 @@ struct scratch {
 	/* Where a mount comes from, where the kernel has no string of it. */
 	__u8 source[MAX_NAME + 1];
 };
+_Static_assert(sizeof(struct scratch) <= MAX_SCRATCH, "a task's first walk is cheap");
+
+/* More of it, for who finds out what a task is: the subject and its class. */
+struct identity {
+	/* What a task is found to be; and what is to be classified, a copy. */
+	struct subject subject;
+	union {
+		/* The atoms of one kind of selector, while a class is made. */
+		__u64 plane[ATOM_WORDS];
+		/* What is to be kept with a program's file. */
+		struct label label;
+	};
+	/* The classes of what a subject's names and files are. */
+	struct {
+		__u32 programs[4], cgroup;
+	} found;
+	/* The names of the file of subject->exec, where they are long. */
+	__u8 long_name[MAX_TEXT];
+};
+_Static_assert(sizeof(struct identity) <= MAX_SCRATCH, "nor is its first exec slow");
 
 /* Where a task's alert is put together; made at its first alert. */
 struct alert_buffer {
@@ -151,7 +180,7 @@ struct alert_buffer {
 	__u8 paths[3 * MAX_PATH + 2 * (MAX_NAME + 1) + MAX_ANCESTORS * sizeof(struct ancestor)];
 	struct ancestor ancestors[MAX_ANCESTORS];
 };
-_Static_assert(sizeof(struct scratch) <= sizeof(struct alert_buffer), "zeros are enough for both");
+_Static_assert(MAX_SCRATCH <= sizeof(struct alert_buffer), "zeros are enough for all");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -166,6 +195,13 @@ struct {
 	__type(key, int);
 	__type(value, struct scratch);
 } scratches SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct identity);
+} identities SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -207,6 +243,11 @@ static __always_inline void *current_get_or_make(void *map)
 static __always_inline struct scratch *current_scratch(void)
 {
 	return current_get_or_make(&scratches);
+}
+
+static __always_inline struct identity *current_identity(void)
+{
+	return current_get_or_make(&identities);
 }
 
 static __always_inline struct alert_buffer *current_alert_buffer(void)

@@ -10,10 +10,6 @@
 
 #include "scratch.h"
 
-struct sip {
-	__u64 v0, v1, v2, v3;
-};
-
 static __always_inline __u64 rotate(__u64 x, int n)
 {
 	return (x << n) | (x >> (64 - n));

@@ -109,6 +109,16 @@ static __always_inline __u16 family_of(__u64 socket)
 	return socket;
 }
 
+static __always_inline __u16 type_in(__u64 socket)
+{
+	return socket >> 16;
+}
+
+static __always_inline __u16 protocol_in(__u64 socket)
+{
+	return socket >> 32;
+}
+
 /* object_begin fills in what does not depend on the address. */
 static __always_inline void object_begin(struct socket_object *object, __u64 socket)
 {
@@ -155,31 +165,10 @@ union raw_address {
 	struct sockaddr_in6 in6;
 };
 
-/* word_of reads a word of the kernel's memory; the type stands for any 16 bytes. */
+/* word_of reads a word of the kernel's memory; the type stands for any of 8 bytes. */
 static __always_inline __u64 word_of(const void *memory)
 {
-	const __u64 *word = (const void *)CAST((struct in6_addr *)memory)->in6_u.u6_addr32;
-
-	barrier_var(word); /* or clang, which knows of two halves, reads each */
-	return *word;
-}
-
-/* read_address reads a socket address of `length` bytes, at least one of IPv4's. It
- * returns false when it cannot be read. */
-static __always_inline bool read_address(union raw_address *raw, const void *address, __u32 length)
-{
-	bool whole = length >= SIN6_LEN_RFC2133;
-
-	if (!SINCE_6_2)
-		return !bpf_probe_read_kernel(
-			raw, whole ? SIN6_LEN_RFC2133 : sizeof(struct sockaddr_in), address);
-	/* What the kernel copied there itself is readable. */
-	raw->words[0] = word_of(address);
-	if (whole) {
-		raw->words[1] = word_of(address + sizeof(__u64));
-		raw->words[2] = word_of(address + 2 * sizeof(__u64));
-	}
-	return true;
+	return CAST((struct timespec64 *)memory)->tv_sec;
 }
 
 /* is_ip4 reports whether an address is taken for one of IPv4. What counts is the family
@@ -191,6 +180,30 @@ static __always_inline bool is_ip4(const union raw_address *raw, __u16 family)
 {
 	return family == AF_INET || (raw->in6.sin6_family != AF_INET6 && family == AF_SMC) ||
 	       raw->in6.sin6_family == AF_INET;
+}
+
+/* read_address reads the first word of a socket address of `length` bytes, at least one of
+ * IPv4's, and where reading is dear the rest. It returns false when it cannot be read. */
+static __always_inline bool read_address(union raw_address *raw, const void *address, __u32 length)
+{
+	if (SINCE_6_2) {
+		/* What the kernel copied there itself is readable. */
+		raw->words[0] = word_of(address);
+		return true;
+	}
+	raw->words[1] = raw->words[2] = 0;
+	return !bpf_probe_read_kernel(
+		raw, length >= SIN6_LEN_RFC2133 ? SIN6_LEN_RFC2133 : sizeof(struct sockaddr_in),
+		address);
+}
+
+/* read_address6 reads the rest of one of IPv6, where read_address() did not. */
+static __always_inline void read_address6(union raw_address *raw, const void *address)
+{
+	if (!SINCE_6_2)
+		return;
+	raw->words[1] = word_of(address + sizeof(__u64));
+	raw->words[2] = word_of(address + 2 * sizeof(__u64));
 }
 
 /* What a socket address tells. */

@@ -8,6 +8,7 @@
 #ifndef EBPFGUARD_SOCKET_H
 #define EBPFGUARD_SOCKET_H
 
+#include "cache/place.h"
 #include "sockaddr.h"
 
 /* Intervals of ports that automatic_next looks at; the verifier follows each turn of a
@@ -87,35 +88,30 @@ struct packed_object {
 };
 _Static_assert(sizeof(struct packed_object) == sizeof(__u64), "one number");
 
-static __always_inline __u32 judge_address(const struct judgement *judgement, __u64 address,
-					   __u32 port, __u32 protocol,
-					   const struct packed_object *object)
+/* judge_address judges an address. FLAG_ANY_PORT stays where the ports that the kernel may
+ * choose count as well. */
+static __always_inline __u32 judge_address(struct judgement *judgement, __u64 address, __u32 port,
+					   __u32 protocol, const struct packed_object *object)
 {
-	__u32 verdict, automatic, any_port;
+	__u32 verdict;
 
 	if (address == NOT_FOUND)
 		return UNDECIDED_DENY;
 	verdict = verdict_of(judgement, address, port, protocol, 0);
-	any_port = verdict & FLAG_ANY_PORT;
-	verdict &= ~FLAG_ANY_PORT; /* or what no rule concerns would look like another thing */
-	if (!any_port || object->port || !has_ports(object->protocol))
-		return verdict;
-	automatic = judge_automatic(judgement->id, judgement->number | judgement->row,
-				    address | (__u64)protocol << 32,
-				    (__u32)object->automatic_first << 16 | object->automatic_last);
-	if (automatic == RETRY)
-		return RETRY;
-	return stricter(verdict, automatic & ~FLAG_ANY_PORT);
+	if (object->port || !has_ports(object->protocol))
+		verdict &=
+			~FLAG_ANY_PORT; /* or what no rule concerns would look like another thing */
+	return verdict;
 }
 
 /* socket_verdict returns the verdict on a socket's address, port and protocol. */
-static __always_inline __u32 socket_verdict(const struct judgement *judgement, __u64 first,
-					    __u64 second, const struct packed_object *object)
+static __always_inline __u32 socket_verdict(struct judgement *judgement, __u64 first, __u64 second,
+					    const struct packed_object *object)
 {
 	__u32 number = has_ports(object->protocol) ? object->port : NO_PORT;
 	__u64 protocol = class_of(judgement, (struct key)DIRECT(TABLE_PROTOCOLS, object->protocol));
 	__u64 port = class_of(judgement, (struct key)INTERVAL(TABLE_PORTS, number)), address;
-	__u32 verdict = 0, verdict4;
+	__u32 verdict = 0, verdict4, any_port;
 
 	if (protocol == NOT_FOUND || port == NOT_FOUND)
 		return UNDECIDED_DENY;
@@ -123,19 +119,21 @@ static __always_inline __u32 socket_verdict(const struct judgement *judgement, _
 		address =
 			class_of(judgement, (struct key)INTERVAL6(TABLE_ADDRESSES6, first, second));
 		verdict = judge_address(judgement, address, port, protocol, object);
-		if (!object->dual_stack || verdict == RETRY)
+		if (!object->dual_stack)
 			return verdict;
 	}
 	/* The last word of [::] reads as 0.0.0.0. */
 	address = class_of(judgement,
 			   (struct key)INTERVAL(TABLE_ADDRESSES4, bpf_ntohl(second >> 32)));
 	verdict4 = judge_address(judgement, address, port, protocol, object);
-	return verdict4 == RETRY ? RETRY : stricter(verdict, verdict4);
+	any_port = (verdict | verdict4) & FLAG_ANY_PORT;
+	return stricter(verdict & ~FLAG_ANY_PORT, verdict4 & ~FLAG_ANY_PORT) | any_port;
 }
 
 /*
  * judge_socket judges a socket's address, port and protocol, once: revision << 32 |
- * verdict, or RETRY. The address comes in two halves in network byte order.
+ * verdict, with FOR_ANYONE, or RETRY; with FLAG_ANY_PORT where judge_any_port has to be asked as
+ * well. The address comes in two halves in network byte order.
  */
 __noinline __u64 judge_socket(__u32 id, __u64 begun, __u64 first, __u64 second, __u64 packed)
 {
@@ -145,7 +143,63 @@ __noinline __u64 judge_socket(__u32 id, __u64 begun, __u64 first, __u64 second, 
 	if (!fetch_intervals(&judgement, id, begun))
 		return judgement.answer;
 	verdict = socket_verdict(&judgement, first, second, (void *)&packed);
+	if (verdict == NO_RULE_ALLOW && is_for_anyone(&judgement))
+		verdict |= FOR_ANYONE;
 	return is_active(begun) ? judgement.number | verdict : RETRY;
+}
+
+/* No address of the family counts for the ports that the kernel may choose. */
+#define NO_CLASSES ((__u64)-1)
+
+/* classes_of_any returns the classes of an address and its protocol, as judge_automatic takes
+ * them, if the ports that the kernel may choose count for it. */
+__noinline __u64 classes_of_any(__u32 id, __u64 begun, __u64 first, __u64 second, __u64 packed)
+{
+	const struct packed_object *object = (void *)&packed;
+	struct judgement judgement;
+	__u64 address, protocol, port;
+	__u32 verdict;
+
+	if (!fetch_intervals(&judgement, id, begun))
+		return NO_CLASSES;
+	protocol = class_of(&judgement, (struct key)DIRECT(TABLE_PROTOCOLS, object->protocol));
+	port = class_of(&judgement, (struct key)INTERVAL(TABLE_PORTS, 0));
+	if (object->family == 6)
+		address = class_of(&judgement,
+				   (struct key)INTERVAL6(TABLE_ADDRESSES6, first, second));
+	else
+		address = class_of(&judgement,
+				   (struct key)INTERVAL(TABLE_ADDRESSES4, bpf_ntohl(second >> 32)));
+	if (address == NOT_FOUND || protocol == NOT_FOUND || port == NOT_FOUND)
+		return NO_CLASSES;
+	verdict = verdict_of(&judgement, address, port, protocol, 0);
+	return verdict & FLAG_ANY_PORT ? address | protocol << 32 : NO_CLASSES;
+}
+
+/* judge_any_port returns the strictest verdict over the ports that the kernel may choose for
+ * an object, with FLAG_ANY_PORT, or RETRY. */
+static __always_inline __u64 judge_any_port(__u32 id, __u64 begun, __u64 first, __u64 second,
+					    __u64 packed)
+{
+	struct packed_object object = *(struct packed_object *)&packed;
+	__u32 range = (__u32)object.automatic_first << 16 | object.automatic_last, verdict = 0, one;
+	__u64 classes;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (i && (object.family == 4 || !object.dual_stack))
+			break;
+		if (i)
+			object.family = 4;
+		classes = classes_of_any(id, begun, first, second, *(__u64 *)&object);
+		if (classes == NO_CLASSES)
+			continue;
+		one = judge_automatic(id, begun, classes, range);
+		if (one == RETRY)
+			return RETRY;
+		verdict = stricter(verdict, one & ~FLAG_ANY_PORT);
+	}
+	return is_active(begun) ? begun >> 32 << 32 | verdict | FLAG_ANY_PORT : RETRY;
 }
 
 /* pack returns an object without its address as a number. */
@@ -171,15 +225,46 @@ static __always_inline __u64 with_unreadable(__u64 answer, const struct socket_o
 	return answer;
 }
 
+/* ask_packed returns the verdict on an object and the revision that decided, with FOR_ANYONE
+ * where it holds for anyone, or RETRY. */
+__noinline __u64 ask_packed(__u32 id, __u64 begun, __u64 first, __u64 second, __u64 packed)
+{
+	__u64 answer = judge_socket(id, begun, first, second, packed), ports;
+
+	if ((__u32)answer == RETRY || !(answer & FLAG_ANY_PORT))
+		return answer;
+	ports = judge_any_port(id, begun, first, second, packed);
+	if ((__u32)ports == RETRY)
+		return RETRY;
+	return answer >> 32 << 32 |
+	       stricter((__u32)answer & ~FLAG_ANY_PORT, (__u32)ports & ~FLAG_ANY_PORT);
+}
+
+/* ask_anyone is ask_packed for an object. */
+static __always_inline __u64 ask_anyone(enum operation_id id, __u64 begun,
+					const struct socket_object *object)
+{
+	const __u64 *address = (const __u64 *)object->address;
+
+	return ask_packed(id, begun, address[0], address[1], pack(object));
+}
+
 /* ask returns the verdict on an object and the revision that decided, or
  * RETRY. */
 static __always_inline __u64 ask(enum operation_id id, __u64 begun,
 				 const struct socket_object *object)
 {
-	const __u64 *address = (const __u64 *)object->address;
+	return with_unreadable(ask_anyone(id, begun, object) & ~(__u64)FOR_ANYONE, object);
+}
 
-	return with_unreadable(judge_socket(id, begun, address[0], address[1], pack(object)),
-			       object);
+/* ask_anew is ask(), as often as JUDGE() does. */
+static __always_inline __u64 ask_anew(enum operation_id id, const struct socket_object *object)
+{
+	__u64 answer;
+	int try;
+
+	answer = JUDGE(try, id, ask_anyone, object);
+	return with_unreadable(answer & ~(__u64)FOR_ANYONE, object);
 }
 
 /* decide_socket judges a socket and concludes. The answer is RETRY unless it was found
@@ -187,34 +272,80 @@ static __always_inline __u64 ask(enum operation_id id, __u64 begun,
 static __always_inline int decide_socket(enum operation_id id, enum hook_id hook, __u64 answer,
 					 const struct socket_object *object)
 {
-	int try;
-
 	if ((__u32)answer == RETRY)
-		answer = JUDGE(try, id, ask, object);
+		answer = ask_anew(id, object);
 	return conclude(answer, id, hook, object);
+}
+
+/* find_place makes a place of what an answer depends on, but for the automatic ports and who
+ * asks. */
+static __always_inline void find_place(struct place *place, enum operation_id id, __u64 now,
+				       __u64 socket, const union raw_address *raw)
+{
+	place->upper = place->lower = place->slot = 0;
+	place_add(place, PLACE_REVISION, now >> 32);
+	/* A type fits into 8 bits (SOCK_MAX), the families that come here into 6. */
+	place_add(place, PLACE_SOCKET,
+		  (__u64)protocol_in(socket) << 16 | type_in(socket) << 8 | id << 6 |
+			  family_of(socket));
+	place_add(place, PLACE_PORT, (__u32)raw->words[0]);
+	if (is_ip4(raw, family_of(socket))) {
+		place_add(place, PLACE_ADDRESS4, raw->words[0] >> 32);
+		place_choose(place, SLOT_START, raw->words[0]);
+		return;
+	}
+	place_add_both(place, PLACE_ADDRESS6, raw->words[1]);
+	place_add_both(place, PLACE_ADDRESS6 + 2, raw->words[2]);
+	place_choose(place, SLOT_START, (__u32)raw->words[0]);
+	place_choose(place, SLOT_ADDRESS6, raw->words[1]);
+	place_choose(place, SLOT_ADDRESS6 + 1, raw->words[2]);
+}
+
+/* read_again reads what was read of a socket address. Before 6.2 it is on the stack. */
+static __always_inline void read_again(union raw_address *raw, const void *address, __u32 length)
+{
+	if (!SINCE_6_2)
+		return;
+	barrier_var(address);
+	read_address(raw, address, length);
+	if (length >= SIN6_LEN_RFC2133)
+		read_address6(raw, address);
+}
+
+/* is_kept_allowed reports whether a place is kept, and counts where that has to be. */
+static __always_inline bool is_kept_allowed(const struct place *place, enum operation_id id)
+{
+	enum kept kept = place_kept(place);
+
+	if (kept == KEPT_COUNTED)
+		count_allowed(id);
+	return kept != KEPT_NOTHING;
 }
 
 /*
  * decide_address judges the address that a socket is to have or to reach, and
- * concludes. Programs connect and send to the same place again and again, so the last
- * answer is kept, together with all that it depends on. The message is the one that is
- * sent, if any.
+ * concludes. Programs connect and send to the same places again and again, so that they
+ * were allowed is kept (cache/place.h). The message is the one that is sent, if any.
+ *
+ * What a word of the address is, and whether the address is a SOCKADDR_PLACE, follows from
+ * what a place is made of. So what is no such place is never found to be kept.
  */
 static __always_inline int decide_address(enum operation_id id, enum hook_id hook, struct sock *sk,
 					  const void *address, __u32 length,
 					  const struct msghdr *message)
 {
+	__u64 now = active_word(), begun, answer = RETRY, socket;
 	struct socket_object object;
-	union raw_address raw = {};
+	union raw_address raw;
 	struct subject *subject;
-	__u64 begun = begin_by(id, &subject), answer = RETRY, socket;
-	struct socket_cache *cache = NULL;
+	struct place place;
 	enum sockaddr_kind kind;
+	bool readable, keeps, anyone;
 	__u32 automatic = 0;
 	__u16 family;
-	bool readable;
 
-	if (begun & ROW_ALLOWED || !sk)
+	/* While another set is put in force begin_by() tells. */
+	if ((now && !(now >> id & 1)) || !sk)
 		return 0;
 	socket = socket_of(sk);
 	family = family_of(socket);
@@ -231,18 +362,39 @@ static __always_inline int decide_address(enum operation_id id, enum hook_id hoo
 	if (length < sizeof(struct sockaddr_in))
 		return 0; /* refused by the protocol itself */
 	readable = read_address(&raw, address, length);
-	if (id == OPERATION_SOCKET_BIND && !raw.in.sin_port)
-		automatic = automatic_of(sk);
-	if (!is_final(begun) && subject && readable) {
-		cache = &subject->socket_caches[id == OPERATION_SOCKET_BIND];
-		if (cache->begun == begun && cache->address[0] == raw.words[0] &&
-		    cache->address[1] == raw.words[1] && cache->address[2] == raw.words[2] &&
-		    cache->socket == socket && cache->automatic == automatic) {
-			answer = cache->answer;
-			if ((__u32)answer == NO_RULE_ALLOW)
-				return 0;
-		}
+	if (!is_ip4(&raw, family)) {
+		if (length < SIN6_LEN_RFC2133)
+			return 0; /* as above */
+		read_address6(&raw, address);
 	}
+	find_place(&place, id, now, socket, &raw);
+	if (id == OPERATION_SOCKET_BIND && !raw.in.sin_port) {
+		automatic = automatic_of(sk);
+		place_add(&place, PLACE_AUTOMATIC, automatic);
+	}
+	if (readable && is_place_kept(&place))
+		return 0;
+	begun = begin_by(id, &subject);
+	if ((__u32)begun == ROW_RETRY) {
+		refresh_class();
+		begun = begin_by(id, &subject);
+	}
+	if (begun & ROW_ALLOWED)
+		return 0;
+	/* Nor is kept what another set than the place's decides. */
+	keeps = readable && subject && !is_final(begun) && begun >> 32 == now >> 32;
+	if (keeps) {
+		place_add_subject(&place, subject_key(begun, subject, id));
+		if (is_kept_allowed(&place, id))
+			return 0;
+	}
+	/* Here and below what was read is read once more, since to keep it takes more of the
+	 * stack than there is. */
+	barrier_var(sk);
+	socket = socket_of(sk);
+	barrier_var(socket); /* or clang keeps each part of it */
+	family = family_of(socket);
+	read_again(&raw, address, length);
 	object_begin(&object, socket);
 	object.unreadable = !readable;
 	kind = id == OPERATION_SOCKET_BIND
@@ -254,16 +406,19 @@ static __always_inline int decide_address(enum operation_id id, enum hook_id hoo
 		object.port = RDS_TCP_PORT;
 	if (kind == SOCKADDR_ANY)
 		return conclude(undecided(id), id, hook, &object);
-	if (cache && (__u32)answer == RETRY) {
-		answer = ask(id, begun, &object);
-		if ((__u32)answer != RETRY && kind == SOCKADDR_PLACE) {
-			cache->begun = begun;
-			cache->address[0] = raw.words[0];
-			cache->address[1] = raw.words[1];
-			cache->address[2] = raw.words[2];
-			cache->socket = socket;
-			cache->automatic = automatic;
-			cache->answer = answer;
+	if (keeps)
+		begun = look_up(id, begun);
+	if (keeps && !is_final(begun)) {
+		answer = ask_anyone(id, begun, &object);
+		anyone = answer & FOR_ANYONE;
+		answer &= ~(__u64)FOR_ANYONE;
+		if (kind == SOCKADDR_PLACE && is_allow(answer)) {
+			read_again(&raw, address, length);
+			find_place(&place, id, begun, socket, &raw);
+			place_add(&place, PLACE_AUTOMATIC, automatic);
+			if (!anyone)
+				place_add_subject(&place, subject_key(begun, subject, id));
+			place_keep(&place, (__u32)answer != NO_RULE_ALLOW);
 		}
 	}
 	return decide_socket(id, hook, answer, &object);

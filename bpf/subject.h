@@ -3,8 +3,8 @@
  * Subjects: what a task is.
  *
  * A task is identified once, at exec: by the path from which its program was
- * started, by the program's file, by the script if it runs one and by its
- * control group. A child inherits what its parent is. Tasks that already run
+ * started, by the program's file, by the script if it runs one, by its
+ * control group and by its containers. A child inherits what its parent is. Tasks that already run
  * when the guard starts are labelled by an iterator over all tasks, which is
  * started after fork and exec are covered and before anything is enforced;
  * a task that still has no label identifies itself at its first decision.
@@ -23,20 +23,21 @@ static __always_inline struct task_struct *current_task(void)
 	return SINCE_6_2 ? (void *)bpf_get_current_task_btf() : (void *)bpf_get_current_task();
 }
 
-/* begin_subject makes scratch->next one that is nothing yet. */
+/* begin_subject makes identity->subject one that is nothing yet. */
 static __always_inline void begin_subject(struct subject *next)
 {
 	next->class = 0;
 	next->program = next->script = 0;
-	next->marks = 0;
+	__builtin_memset(next->marks, 0, sizeof(next->marks));
 	next->until = 0;
 	next->flags = 0;
+	next->first_container = next->last_container = CONTAINER_HOST;
 	next->cgroup = 0;
 	next->exec = 0;
 	next->cgroup_length = next->script_length = next->program_length = next->exec_length = 0;
 }
 
-/* store_file appends the path of a file to the text of scratch->next
+/* store_file appends the path of a file to the text of identity->subject
  * and returns the bytes added; none for a path that is not to be trusted. What
  * cannot be found out makes the subject unknown: that fails closed.
  *
@@ -44,58 +45,62 @@ static __always_inline void begin_subject(struct subject *next)
  * it, and nobody could have given the file that name without writing to that directory. */
 __noinline __u32 store_file(__u32 at, __u64 mnt, __u64 dentry)
 {
-	struct scratch *scratch = current_scratch();
+	struct identity *identity = current_identity();
 	int flags = collect(mnt, dentry);
 	__u32 end;
 
-	if (!scratch)
+	if (!identity)
 		return 0;
 	if (flags & CHAIN_NO_PATH)
 		return 0;
 	end = flags & (CHAIN_UNKNOWN | CHAIN_DEEP) ? TEXT_FAILED : store_path(at);
 	if (end == TEXT_FAILED) {
-		scratch->next.flags |= SUBJECT_UNKNOWN;
+		identity->subject.flags |= SUBJECT_UNKNOWN;
 		return 0;
 	}
 	return end - at;
 }
 
-/* add_cgroup puts the names of a task's control group first. */
-static __always_inline void add_cgroup(struct scratch *scratch, __u64 task)
+/* add_cgroup puts the names of a task's control group first, and adds its container. */
+static __always_inline void add_cgroup(struct identity *identity, __u64 task)
 {
 	__u32 end = store_cgroup(0, task);
+	struct scratch *scratch = current_scratch();
 
+	if (scratch) /* or it failed */
+		enter_container(&identity->subject, found_container(scratch));
 	if (end != TEXT_FAILED) {
-		scratch->next.cgroup_length = end;
+		identity->subject.cgroup_length = end;
 		return;
 	}
-	scratch->next.flags |= SUBJECT_UNKNOWN;
-	scratch->next.cgroup = 0; /* or the next exec takes no names for its names */
+	identity->subject.flags |= SUBJECT_UNKNOWN;
+	identity->subject.cgroup = 0; /* or the next exec takes no names for its names */
 }
 
-/* add_program makes a file the program of scratch->next. */
-static __always_inline void add_program(struct scratch *scratch, struct file *file)
+/* add_program makes a file the program of identity->subject. */
+static __always_inline void add_program(struct identity *identity, struct file *file)
 {
-	scratch->next.program = file_key(DIMENSION_SUBJECTS, (__u64)BPF_CORE_READ(file, f_inode));
-	scratch->next.program_length = store_file(
-		scratch->next.cgroup_length + scratch->next.script_length,
+	identity->subject.program =
+		file_key(DIMENSION_SUBJECTS, (__u64)BPF_CORE_READ(file, f_inode));
+	identity->subject.program_length = store_file(
+		identity->subject.cgroup_length + identity->subject.script_length,
 		(__u64)BPF_CORE_READ(file, f_path.mnt), (__u64)BPF_CORE_READ(file, f_path.dentry));
 }
 
-/* identify makes scratch->next what a task runs, which is nothing for
+/* identify makes identity->subject what a task runs, which is nothing for
  * a kernel thread. */
 __noinline int identify(__u64 number)
 {
 	struct task_struct *task = (void *)number;
 	struct file *file = BPF_CORE_READ(task, mm, exe_file);
-	struct scratch *scratch = current_scratch();
+	struct identity *identity = current_identity();
 
-	if (!scratch)
+	if (!identity)
 		return 0;
-	begin_subject(&scratch->next);
-	add_cgroup(scratch, number);
+	begin_subject(&identity->subject);
+	add_cgroup(identity, number);
 	if (file)
-		add_program(scratch, file);
+		add_program(identity, file);
 	return 0;
 }
 
@@ -118,15 +123,15 @@ static __always_inline struct subject *label(struct task_struct *task, struct su
 static __always_inline struct subject *current_subject(void)
 {
 	struct subject *subject = task_get(&tasks, current_task());
-	struct scratch *scratch;
+	struct identity *identity;
 
 	if (subject)
 		return subject;
-	scratch = current_scratch();
-	if (!scratch)
+	identity = current_identity();
+	if (!identity)
 		return NULL;
 	identify(bpf_get_current_task());
-	return label(current_task(), &scratch->next, BPF_NOEXIST);
+	return label(current_task(), &identity->subject, BPF_NOEXIST);
 }
 
 /* Only where the maps are hashes (scratch.h). */
@@ -137,6 +142,7 @@ int BPF_PROG(task_free, struct task_struct *task)
 
 	bpf_map_delete_elem(&tasks, &key);
 	bpf_map_delete_elem(&scratches, &key);
+	bpf_map_delete_elem(&identities, &key);
 	bpf_map_delete_elem(&alert_buffers, &key);
 	return 0;
 }
@@ -145,12 +151,12 @@ SEC("iter/task")
 int label_tasks(struct bpf_iter__task *ctx)
 {
 	struct task_struct *task = ctx->task;
-	struct scratch *scratch = current_scratch();
+	struct identity *identity = current_identity();
 
-	if (!task || !scratch)
+	if (!task || !identity)
 		return 0;
 	identify(as_number(task));
-	label(task, &scratch->next, BPF_NOEXIST);
+	label(task, &identity->subject, BPF_NOEXIST);
 	return 0;
 }
 

@@ -8,7 +8,7 @@
 #ifndef EBPFGUARD_TEXT_H
 #define EBPFGUARD_TEXT_H
 
-#include "run.h"
+#include "container.h"
 
 /* Names that are passed at once: the verifier follows each turn of a loop, so two short
  * loops, one in another function, cost it less than a long one. */
@@ -19,15 +19,16 @@ _Static_assert(MAX_CHAIN % NAMES_AT_ONCE == 0 && MAX_COMPONENTS % NAMES_AT_ONCE 
 /* What store_* return when a text does not fit or cannot be read. */
 #define TEXT_FAILED ((__u32)-1)
 
-/* store_name appends scratch->name to the text of scratch->next
+/* store_name appends scratch->name to the text of identity->subject
  * and returns the new length of the text. */
 __noinline __u32 store_name(__u32 at)
 {
+	struct identity *identity = current_identity();
 	struct scratch *scratch = current_scratch();
 	__u32 length;
 	__u64 to;
 
-	if (!scratch)
+	if (!identity || !scratch)
 		return TEXT_FAILED;
 	length = scratch->name_length;
 	if (at > MAX_TEXT || at + 1 + length > MAX_TEXT)
@@ -35,8 +36,9 @@ __noinline __u32 store_name(__u32 at)
 	to = at;
 	barrier_var(to); /* the verifier has to see one register */
 	to &= MAX_TEXT - 1;
-	scratch->next.text[to] = length;
-	if (bpf_probe_read_kernel(&scratch->next.text[to + 1], mask_length(length), scratch->name))
+	identity->subject.text[to] = length;
+	if (bpf_probe_read_kernel(&identity->subject.text[to + 1], mask_length(length),
+				  scratch->name))
 		return TEXT_FAILED;
 	return at + 1 + length;
 }
@@ -126,6 +128,8 @@ __noinline __u64 collect_cgroup(__u64 number)
 
 		if (!parent)
 			return 0;
+		if (scratch->container == CONTAINER_HOST)
+			scratch->container = container_of_group(BPF_CORE_READ(node, id));
 		add_link(scratch, count, (__u64)BPF_CORE_READ(node, name));
 		scratch->count = count + 1;
 		node = parent;
@@ -154,6 +158,8 @@ __noinline __u32 store_group(__u32 at)
 		if (length <= 1)
 			return TEXT_FAILED;
 		scratch->name_length = length - 1;
+		if (is_container_name())
+			scratch->is_contained = true;
 		at = store_name(at);
 		if (at == TEXT_FAILED)
 			break;
@@ -161,19 +167,54 @@ __noinline __u32 store_group(__u32 at)
 	return at;
 }
 
+/* Where container_above goes on is an address, which is greater than any number of a container. */
+#define IS_ADDRESS(at) ((at) >> 32)
+
+/* container_above returns the number of the container of a directory of a control group, or of the
+ * next ones above it; if there is none, where to go on, 0 at the end. */
+__noinline __u64 container_above(__u64 number)
+{
+	struct kernfs_node *node = (void *)number;
+	int i;
+
+	for (i = 0; i < GROUPS_AT_ONCE && node; i++) {
+		__u32 container = container_of_group(BPF_CORE_READ(node, id));
+
+		if (container != CONTAINER_HOST)
+			return container;
+		node = parent_of(node);
+	}
+	return (__u64)node;
+}
+
+/* known_container returns the container that a task's control group is that of, or below; an
+ * unidentified one is none. */
+static __always_inline __u32 known_container(__u64 task)
+{
+	__u64 at = (__u64)node_of_cgroup(task);
+	int i;
+
+	for (i = 0; i <= MAX_COMPONENTS / GROUPS_AT_ONCE && IS_ADDRESS(at); i++)
+		at = container_above(at);
+	return IS_ADDRESS(at) ? CONTAINER_HOST : at;
+}
+
 /* store_cgroup appends the path of a task's control group, which becomes that of
- * scratch->next. It fails when there are more directories than there is room for: the end
- * of a path is no path. */
+ * identity->subject, and makes found_container() its container. It fails when there are more
+ * directories than there is room for: the end of a path is no path. */
 __noinline __u32 store_cgroup(__u32 at, __u64 task)
 {
 	struct kernfs_node *node = node_of_cgroup(task);
+	struct identity *identity = current_identity();
 	struct scratch *scratch = current_scratch();
 	__u64 next = (__u64)node;
 	int i;
 
-	if (!scratch)
+	if (!identity || !scratch)
 		return TEXT_FAILED;
-	scratch->next.cgroup = BPF_CORE_READ(node, id);
+	identity->subject.cgroup = BPF_CORE_READ(node, id);
+	scratch->container = CONTAINER_HOST;
+	scratch->is_contained = false;
 	scratch->count = 0;
 	for (i = 0; i <= MAX_COMPONENTS / GROUPS_AT_ONCE && next; i++)
 		next = collect_cgroup(next);
@@ -192,10 +233,11 @@ __noinline __u32 store_cgroup(__u32 at, __u64 task)
  * whether there were so many. */
 __noinline int text_next(__u32 slot)
 {
+	struct identity *identity = current_identity();
 	struct scratch *scratch = current_scratch();
 	int i;
 
-	if (!scratch)
+	if (!identity || !scratch)
 		return false;
 	for (i = 0; i < NAMES_AT_ONCE; i++) {
 		__u64 here = scratch->at;
@@ -205,10 +247,10 @@ __noinline int text_next(__u32 slot)
 			return false;
 		barrier_var(here); /* the verifier has to see one register */
 		here &= MAX_TEXT - 1;
-		length = scratch->spare.text[here];
+		length = identity->subject.text[here];
 		scratch->at = here + 1 + length;
 		if (bpf_probe_read_kernel(scratch->name, mask_length(length),
-					  &scratch->spare.text[here] + 1))
+					  &identity->subject.text[here] + 1))
 			return false;
 		end_name(scratch, length);
 		scratch->path = state_of(step(slot, number_of(scratch->path)));
@@ -217,7 +259,7 @@ __noinline int text_next(__u32 slot)
 }
 
 /* run_text runs the automaton that starts in `start` over the bytes from `at`
- * to `end` of the text of scratch->spare, and returns the class. */
+ * to `end` of the text of identity->subject, and returns the class. */
 static __always_inline __u32 run_text(struct scratch *scratch, __u32 slot, __u64 start, __u32 at,
 				      __u32 end)
 {

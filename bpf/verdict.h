@@ -77,6 +77,15 @@ static __noinline enum alert_outcome raise_alert(__u64 answer, enum operation_id
 	return ALERT_LOST;
 }
 
+/* count_allowed counts what a rule allows. */
+static __always_inline void count_allowed(__u32 id)
+{
+	struct operation_counters *counts = bpf_map_lookup_elem(&counters, &id);
+
+	if (counts)
+		add(&counts->allowed);
+}
+
 /* conclude takes an answer (revision << 32 | verdict) and returns what the
  * hook returns: 0 or -EPERM. The object is scratch->object unless it is a socket. */
 static __always_inline int conclude(__u64 answer, enum operation_id id, enum hook_id hook,

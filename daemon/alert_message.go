@@ -67,6 +67,13 @@ func processMessage(p ebpfguard.Process) *pb.AlertProcess {
 		Namespaces: &pb.Namespaces{Mnt: p.Namespaces.Mount, Pid: p.Namespaces.PID, Net: p.Namespaces.Network, User: p.Namespaces.User},
 		StartTime:  p.StartTime, Args: utf8Texts(p.Args), User: utf8Text(p.User), Unit: utf8Text(p.Unit), ContainerId: utf8Text(p.ContainerID),
 	}
+	m.UnidentifiedContainer = p.Unidentified
+	if p.Container != nil {
+		m.Container = containerMessage(*p.Container)
+	}
+	if p.FirstContainer != nil {
+		m.FirstContainer = containerMessage(*p.FirstContainer)
+	}
 	for _, a := range p.Ancestors {
 		m.Ancestors = append(m.Ancestors, &pb.AlertAncestor{Pid: a.PID, StartTime: a.StartTime, Binary: utf8Text(a.Binary), Args: utf8Texts(a.Args)})
 	}

@@ -48,7 +48,7 @@ func (d *Daemon) startAlerts(c config.Config) (finish func(), err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		err := d.pipeline.Run(alerts)
+		err := d.pipeline.Run(d.containers.counters.count(alerts))
 		if ctx.Err() == nil {
 			d.problem(problemAlerts, fmt.Errorf("the daemon reads no more alerts, but the policies stay in force; restart the daemon: %w", errors.Join(err, io.EOF)))
 		}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/daemon/config"
+	"github.com/ebpfguard/ebpfguard/daemon/containers"
 	"github.com/ebpfguard/ebpfguard/daemon/internal/metrics"
 	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -37,6 +38,13 @@ type Options struct {
 	ReadyFile string
 	// Configure reads the configuration again for [Daemon.Reload].
 	Configure func() (config.Config, error)
+	// Sources are the kinds of sources of containers; kinds.All if nil. Cgroups is where the host's
+	// hierarchy of control groups is mounted; that of this machine if empty.
+	Sources []containers.Kind
+	Cgroups string
+	// Hook is the command by which OCI runtimes tell the daemon of a container, a path and arguments; nil if they cannot
+	// call it. Runtimes that ask the daemon anyway call it too, if a container must not start without its answer.
+	Hook []string
 	// Open opens the guard; [NewGuard] if nil.
 	Open func(ebpfguard.Options) (Guard, error)
 }
@@ -50,11 +58,15 @@ type Daemon struct {
 	// now is the time of CLOCK_BOOTTIME in nanoseconds.
 	now func() uint64
 
-	guard    Guard
+	guard Guard
+	// place are the guard's options.
+	place    ebpfguard.Options
 	pipeline *sink.Pipeline
 	outputs  *setup.Outputs
 	watchers watchers
-	adopted  bool
+	// containers is what is known of them.
+	containers known
+	adopted    bool
 	// reloads are asked for; who waits for one is answered.
 	reloads chan chan<- error
 	// up says that everything is in force and the service answers.
@@ -110,6 +122,7 @@ func New(c config.Config, options Options) (*Daemon, error) {
 	d := &Daemon{
 		options: options, log: options.Log, store: store(c.State), config: c, now: bootTime,
 		problems: problems{}, reloads: make(chan chan<- error, 1), watched: make(chan struct{}),
+		containers: known{open: make(chan struct{})},
 	}
 	d.expiry = time.AfterFunc(time.Hour, d.expire)
 	d.expiry.Stop()
@@ -129,6 +142,10 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	ready := readyFile(d.options.ReadyFile)
 	// A previous daemon that was killed may have left one.
 	if err := errors.Join(ready.remove(), d.store.prepare()); err != nil {
+		return err
+	}
+	hostRoot, err := d.findHost(c)
+	if err != nil {
 		return err
 	}
 	// First, for this fails if another daemon runs.
@@ -154,10 +171,11 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.notify("STATUS=starting: loading programs and policies")
 	defer func() { d.notifyFailure(err) }()
 
-	guard, err := d.options.Open(ebpfguard.Options{
+	d.place = ebpfguard.Options{
 		PinPath: c.Pins, ReplacePins: d.options.ReplacePins, AllowGaps: c.AllowGaps,
-		AlertBytes: uint32(c.AlertBuffer), Enrich: c.Enrich,
-	})
+		AlertBytes: uint32(c.AlertBuffer), Enrich: c.Enrich, HostRoot: hostRoot,
+	}
+	guard, err := d.options.Open(d.place)
 	if err != nil {
 		return err
 	}
@@ -172,8 +190,15 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	if finish, err = d.startAlerts(c); err != nil {
 		return err
 	}
+	d.openContainers(c)
+	tasks.Go(func() { d.containers.runner.Run(ctx, c.Containers.Sources) })
+	d.awaitContainers(ctx)
 	if err := d.start(); err != nil {
 		return err
+	}
+	// What was told of before there was anything in force that labels.
+	if err := d.containers.table.Relabel(); err != nil {
+		return fmt.Errorf("label what runs in containers: %w", err)
 	}
 	until("watching the policy directory", d.watch)
 	until("watching symbolic links", d.watchLinks)

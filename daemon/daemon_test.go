@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -18,6 +19,7 @@ import (
 	"github.com/ebpfguard/ebpfguard"
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/daemon/config"
+	"github.com/ebpfguard/ebpfguard/daemon/containers"
 )
 
 // patience is how long the tests wait for what has to come: much more than it takes on a busy machine.
@@ -43,6 +45,9 @@ type world struct {
 	guard  *memory
 	config config.Config
 	log    *buffer
+	// sources are the kinds of sources of containers, cgroups the hierarchy of control groups.
+	sources []containers.Kind
+	cgroups string
 }
 
 // buffer takes messages of several goroutines.
@@ -71,11 +76,12 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	w := &world{t: t, dir: dir, guard: &memory{alerts: make(chan ebpfguard.Alert, 10)}, log: &buffer{}}
+	w.sources, w.cgroups = []containers.Kind{}, filepath.Join(dir, "cgroups")
 	w.config = config.Default()
 	w.config.Policies, w.config.State = filepath.Join(dir, "policies"), filepath.Join(dir, "state")
 	w.config.Socket, w.config.Pins = filepath.Join(dir, "socket"), filepath.Join(dir, "pins")
 	w.config.Debounce, w.config.Outputs = 10*time.Millisecond, nil
-	if err := os.Mkdir(w.config.Policies, 0o700); err != nil {
+	if err := errors.Join(os.Mkdir(w.config.Policies, 0o700), os.Mkdir(w.cgroups, 0o700)); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -117,7 +123,8 @@ func (w *world) try(configure func() (config.Config, error)) (*instance, error) 
 	ready := filepath.Join(w.dir, "ready")
 	d, err := New(w.config, Options{
 		Log: slog.New(slog.NewTextHandler(w.log, nil)), ReadyFile: ready, Version: "test", Configure: configure,
-		Open: func(ebpfguard.Options) (Guard, error) { return w.guard, nil },
+		Open:    func(ebpfguard.Options) (Guard, error) { return w.guard, nil },
+		Sources: w.sources, Cgroups: w.cgroups,
 	})
 	if err != nil {
 		return nil, err

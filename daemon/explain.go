@@ -9,7 +9,7 @@ import (
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/daemon/explain"
 	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
-	"github.com/ebpfguard/ebpfguard/daemon/mitigate"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -17,8 +17,9 @@ import (
 // which is less than the guard knows: of a script only its interpreter, of ancestors only those
 // that live, and the program and the control group by the name that they have now.
 func (s *service) Explain(_ context.Context, request *pb.ExplainRequest) (*pb.ExplainResponse, error) {
-	users, groups := policy.SystemNames()
-	described, subject, err := explainedProcess(request, users)
+	d := s.d
+	users, groups := hostroot.Host().Names()
+	described, subject, err := d.explainedProcess(request, users)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +28,6 @@ func (s *service) Explain(_ context.Context, request *pb.ExplainRequest) (*pb.Ex
 		return nil, err
 	}
 	response := &pb.ExplainResponse{Process: described}
-	d := s.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	counters, err := d.ruleCounters()
@@ -60,12 +60,12 @@ func (s *service) Explain(_ context.Context, request *pb.ExplainRequest) (*pb.Ex
 }
 
 // explainedProcess returns the process of a request, as the API describes it and as subjects see it.
-func explainedProcess(request *pb.ExplainRequest, users func(string) (uint32, error)) (*pb.Process, policy.Process, error) {
+func (d *Daemon) explainedProcess(request *pb.ExplainRequest, users func(string) (uint32, error)) (*pb.Process, policy.Process, error) {
 	switch {
 	case request.GetPid() != 0 && request.GetDescribed() != nil:
 		return nil, policy.Process{}, rpc.Invalid("the request names a process and describes one; leave one of them out")
 	case request.GetPid() != 0:
-		described, subject, err := mitigate.LookUp(request.GetPid())
+		described, subject, err := d.machine().LookUp(request.GetPid())
 		if err != nil {
 			return nil, subject, status.Errorf(codes.NotFound, "there is no process %d; look at ps", request.GetPid())
 		}

@@ -5,6 +5,7 @@ import (
 	"iter"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/daemon/containers"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/sink"
 )
@@ -22,6 +23,7 @@ type Guard interface {
 	Sequence() sink.Counter
 	Stats(policy.Operation) (ebpfguard.Stats, error)
 	RuleStats() ([]ebpfguard.RuleStats, error)
+	containers.Guard
 	// Remove ends enforcement, Close leaves it if it is pinned.
 	Remove() error
 	Close() error
@@ -34,12 +36,15 @@ func NewGuard(options ebpfguard.Options) (Guard, error) {
 	if err != nil {
 		return nil, err
 	}
-	return manager{m}, nil
+	return manager{m, options}, nil
 }
 
-type manager struct{ *ebpfguard.Manager }
+type manager struct {
+	*ebpfguard.Manager
+	options ebpfguard.Options
+}
 
-// ForeignPlace tells why the paths of policies do not mean the host's files.
-func (m manager) ForeignPlace() string { return ebpfguard.ForeignPlace() }
+// Place tells what is missing where this process runs.
+func (m manager) Place() []ebpfguard.Check { return ebpfguard.ProbePlace(m.options) }
 
 func (m manager) Sequence() sink.Counter { return m.Manager.Sequence() }

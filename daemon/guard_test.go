@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 
@@ -28,8 +29,11 @@ type memory struct {
 	// relinked are the paths that lead elsewhere, until the set is put in force again.
 	relinked []string
 	closed   bool
-	sequence counter
-	alerts   chan ebpfguard.Alert
+	// containers are what it was told of, by their control groups, and passes how often to label.
+	containers map[uint64]policy.Container
+	passes     int
+	sequence   counter
+	alerts     chan ebpfguard.Alert
 }
 
 type counter struct {
@@ -135,6 +139,36 @@ func (m *memory) RuleStats() ([]ebpfguard.RuleStats, error) {
 		}
 	}
 	return all, nil
+}
+
+func (m *memory) AddContainer(cgroup uint64, c policy.Container) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.containers == nil {
+		m.containers = map[uint64]policy.Container{}
+	}
+	m.containers[cgroup] = c
+	return nil
+}
+
+func (m *memory) RemoveContainer(id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.containers, func(_ uint64, c policy.Container) bool { return c.ID == id })
+	return nil
+}
+
+func (m *memory) LabelContainers() (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.passes++
+	return 0, nil
+}
+
+func (m *memory) Containers() []policy.Container {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.containers))
 }
 
 func (m *memory) Remove() error {

@@ -26,7 +26,7 @@ func (e *lockoutError) Error() string {
 // checkLockout returns a [*lockoutError] for policies that would newly lock out.
 func (d *Daemon) checkLockout(caller uint32, former, next []policy.Policy) error {
 	c := d.configuration()
-	o := lockout.Options{Caller: caller, Changes: []string{c.Socket}, Reads: []string{c.Policies, "/sys/kernel/btf/vmlinux"}}
+	o := lockout.Options{Caller: caller, Machine: d.machine(), Changes: []string{c.Socket}, Reads: []string{c.Policies, "/sys/kernel/btf/vmlinux"}}
 	if c.Pins != "" {
 		o.Changes = append(o.Changes, c.Pins, filepath.Join(c.Pins, "maps"))
 	}

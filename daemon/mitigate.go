@@ -11,7 +11,6 @@ import (
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
-	"github.com/ebpfguard/ebpfguard/daemon/mitigate"
 	"github.com/ebpfguard/ebpfguard/internal/duration"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -25,12 +24,12 @@ const (
 // Mitigate implements [pb.GuardServiceServer].
 func (s *service) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*pb.MitigateResponse, error) {
 	d := s.d
-	p, profile, err := mitigate.Policy(request)
+	p, profile, err := d.machine().Policy(request)
 	if err != nil {
 		return nil, err
 	}
 	if caller, ok := rpc.CallerPID(ctx); ok {
-		if err := mitigate.CheckLockout(caller, p); err != nil && !request.GetForce() {
+		if err := d.machine().CheckLockout(caller, p); err != nil && !request.GetForce() {
 			return nil, err
 		}
 	}
@@ -38,18 +37,18 @@ func (s *service) Mitigate(ctx context.Context, request *pb.MitigateRequest) (*p
 	kills := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool { return r.Verdict == policy.Kill })
 	warning := ""
 	if kills {
-		warning = mitigate.NoMatchWarning(p.Subject)
+		warning = d.machine().NoMatchWarning(p.Subject)
 	}
 	m, err := d.putMitigation(ctx, p, profile, request)
 	if err != nil {
 		return nil, err
 	}
 	if !kills {
-		warning = mitigate.NoMatchWarning(p.Subject)
+		warning = d.machine().NoMatchWarning(p.Subject)
 	}
 	d.log.Warn("mitigation", "name", m.GetName(), "profile", m.GetProfile(), "subject", m.GetSubject(), "left", duration.Rough(m.GetLeft().AsDuration()), "warning", warning)
 	if profile == "kill" && !request.GetAudit() {
-		killed, err := mitigate.Kill(p.Subject)
+		killed, err := d.machine().Kill(p.Subject)
 		m.Killed = killed
 		if err != nil {
 			return nil, status.Errorf(codes.Internal, "the mitigation %q is in force, but some processes are still alive; the kernel kills them when they act: %v", m.GetName(), err)

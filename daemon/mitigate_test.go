@@ -27,7 +27,7 @@ func forProcess(pid int) *pb.MitigateRequest_Process {
 // started returns a process with the time when it was started.
 func started(t *testing.T, pid int) policy.ProcessID {
 	t.Helper()
-	p, _, err := mitigate.LookUp(uint32(pid))
+	p, _, err := mitigate.Machine{}.LookUp(uint32(pid))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,8 @@ func (d *Daemon) owned() sets {
 	return d.sets
 }
 
-// tidyTime is how long after a change memory is given back: compiling takes much, and the
-// library keeps what it read of the kernel for 10 s.
+// tidyTime is how long after a change or an answer memory is given back: remembering the
+// policies and telling of them takes much.
 const tidyTime = 5 * time.Second
 
 // publish puts the policies in force, all or none. The caller holds mu.

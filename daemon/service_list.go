@@ -17,8 +17,15 @@ import (
 )
 
 // List implements [pb.GuardServiceServer].
-func (s *service) List(context.Context, *pb.ListRequest) (*pb.ListResponse, error) {
+func (s *service) List(_ context.Context, request *pb.ListRequest) (*pb.ListResponse, error) {
 	d := s.d
+	var only []policy.Container
+	if request.GetContainer() != "" {
+		var err error
+		if only, err = d.findContainer(request.GetContainer()); err != nil {
+			return nil, err
+		}
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	counters, err := d.ruleCounters()
@@ -27,6 +34,9 @@ func (s *service) List(context.Context, *pb.ListRequest) (*pb.ListResponse, erro
 	}
 	response := &pb.ListResponse{Revision: d.revision}
 	for _, p := range d.sets.all() {
+		if only != nil && !concerns(p, only) {
+			continue
+		}
 		described, err := d.describe(p, counters)
 		if err != nil {
 			return nil, err
@@ -109,6 +119,7 @@ func (s *service) Watch(request *pb.WatchRequest, stream grpc.ServerStreamingSer
 	filter := sink.Filter{
 		Operations: request.GetOperations(), Policies: request.GetPolicies(), Verdicts: request.GetVerdicts(),
 		Severities: request.GetSeverities(), Binaries: request.GetBinaries(),
+		Containers: request.GetContainers(),
 	}
 	subscribe := s.d.pipeline.Subscribe
 	if request.After != nil {

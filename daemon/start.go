@@ -14,11 +14,7 @@ import (
 func (d *Daemon) start() (err error) {
 	d.reading.Lock()
 	defer d.reading.Unlock()
-	if guard, ok := d.guard.(interface{ ForeignPlace() string }); ok {
-		if why := guard.ForeignPlace(); why != "" {
-			d.problem(problemPlace, errors.New(why))
-		}
-	}
+	d.tellPlace()
 	takeover, adopted := d.guard.Takeover()
 	d.adopted = adopted
 	if adopted {

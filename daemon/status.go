@@ -10,6 +10,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/containers"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -25,9 +27,8 @@ func (d *Daemon) status(context.Context) (*pb.StatusResponse, error) {
 		d.tidy.Reset(tidyTime)
 	}
 	c := d.configuration()
-	host, _ := os.Hostname() // the rest is worth telling
 	s := &pb.StatusResponse{
-		Version: d.options.Version, Host: host, BootId: procfs.BootID(), Pid: int32(os.Getpid()),
+		Version: d.options.Version, Host: hostroot.Host().Hostname(), BootId: procfs.BootID(), Pid: int32(os.Getpid()),
 		Started: timestamppb.New(d.started), PinPath: c.Pins,
 		PolicyDirectory: c.Policies, ResidentBytes: procfs.ResidentBytes(),
 	}
@@ -39,7 +40,11 @@ func (d *Daemon) status(context.Context) (*pb.StatusResponse, error) {
 	if err := d.enforced(s); err != nil {
 		return nil, err
 	}
-	s.Problems = d.problemTexts()
+	d.mu.Lock()
+	concerned := containers.Concern(d.sets.all())
+	d.mu.Unlock()
+	s.Containers = d.containersStatus(concerned)
+	s.Problems = append(d.problemTexts(), d.containerProblems(s.GetContainers())...)
 	s.Alerts = d.alertCounters()
 	for _, out := range s.GetAlerts().GetSinks() {
 		if out.GetError() != "" {

@@ -61,7 +61,7 @@ func (s *service) Validate(ctx context.Context, request *pb.ValidateRequest) (*p
 
 // Check implements [pb.GuardServiceServer].
 func (s *service) Check(context.Context, *pb.CheckRequest) (*pb.CheckResponse, error) {
-	report := ebpfguard.Probe()
+	report := ebpfguard.ProbeFor(s.d.place)
 	text, err := json.Marshal(report)
 	if err != nil {
 		return nil, status.Error(codes.Internal, err.Error())

@@ -19,6 +19,11 @@ type attempt struct {
 
 func by(binary string) policy.Process { return policy.Process{Binary: binary} }
 
+// in is a process in a container.
+func in(image, binary string, ancestors ...string) policy.Process {
+	return policy.Process{Binary: binary, Ancestors: ancestors, Containers: []policy.Container{{Image: image}}}
+}
+
 func bind(binary, address string, port uint16, protocol policy.Protocol, want policy.Verdict) attempt {
 	return attempt{by(binary), policy.Socket{Address: netip.MustParseAddr(address), Port: port, Protocol: protocol}, want, policy.SocketBind}
 }
@@ -61,6 +66,17 @@ var examples = map[string][]attempt{
 		bind("/tmp/x", "::", 22, policy.TCP, policy.Deny),
 		bind("/usr/sbin/sshd", "0.0.0.0", 2222, policy.TCP, policy.Allow),
 		bind(nginx, "0.0.0.0", 80, policy.TCP, policy.Allow),
+	},
+	"containers.yaml": {
+		start(in("nginx:1.27", nginx), "/bin/bash", policy.Deny),
+		start(in("nginx:1.27", "/tmp/x", nginx), "/bin/sh", policy.Deny),
+		start(in("nginx:1.27", "/docker-entrypoint.sh"), "/bin/sh", policy.Allow),
+		start(in("nginx:1.27", nginx), nginx, policy.Allow),
+		start(in("postgres", nginx), "/bin/sh", policy.Allow),
+		start(by(nginx), "/bin/sh", policy.Allow),
+		connect(in("postgres", "/usr/bin/curl"), "169.254.169.254", 80, policy.Deny),
+		connect(in("postgres", "/usr/bin/curl"), "169.254.169.253", 53, policy.Allow),
+		connect(by("/usr/bin/curl"), "169.254.169.254", 80, policy.Allow),
 	},
 	"only-sshd-on-22.yaml": {
 		bind("/usr/sbin/sshd", "0.0.0.0", 22, policy.TCP, policy.Allow),

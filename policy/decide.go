@@ -40,7 +40,9 @@ type entry struct {
 // judge decides about the objects of one operation and process.
 type judge struct {
 	operation Operation
-	entries   []entry
+	// inUnidentified says that nothing is known of the process's container.
+	inUnidentified bool
+	entries        []entry
 	// paths are the path patterns of all rules of the operation.
 	paths [][]string
 }
@@ -55,7 +57,8 @@ type judgement struct {
 
 func newJudge(set []Policy, r Request) judge {
 	return judge{
-		operation: r.Operation,
+		operation:      r.Operation,
+		inUnidentified: r.Process.Unidentified && !r.Process.Unknown,
 		entries: entriesFor(set, r.Operation, func(i int) (SubjectRank, certainty) {
 			if set[i].over(r.Now) {
 				return 0, no
@@ -157,6 +160,7 @@ func (j judge) literal(o Object) judgement {
 	candidates := make([]Candidate, 0, len(j.entries))
 	for _, e := range j.entries {
 		if c, ok := e.candidate(o); ok {
+			c.Unidentified = e.uncertain && j.inUnidentified
 			candidates = append(candidates, c)
 		}
 	}
@@ -198,7 +202,7 @@ func (j judge) patterns() []Pattern {
 // stricter is [Stricter] for judgements; of equal ones the first is reported.
 func stricter(a, b judgement) judgement {
 	result := a
-	if compareStrictness(a.Decision, b.Decision) < 0 {
+	if CompareStrictness(a.Decision, b.Decision) < 0 {
 		result = b
 	}
 	result.Decision = Stricter(a.Decision, b.Decision)

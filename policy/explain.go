@@ -80,6 +80,7 @@ func Explain(set []Policy, r Request) Explanation {
 	var entries []entry
 	for _, entry := range j.entries {
 		if candidate, ok := entry.candidate(result.object); ok {
+			candidate.Unidentified = entry.uncertain && j.inUnidentified
 			c.candidates = append(c.candidates, candidate)
 			entries = append(entries, entry)
 		}
@@ -122,7 +123,11 @@ func notes(r Request, result judgement) []string {
 	var notes []string
 	if result.Undecided {
 		what := "process"
-		if !r.Process.Unknown {
+		switch {
+		case r.Process.Unknown:
+		case r.Process.Unidentified:
+			what = "container"
+		default:
 			what = "path"
 		}
 		notes = append(notes, fmt.Sprintf("the %s is unknown, so the strictest verdict that may apply is taken", what))

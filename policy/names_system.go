@@ -40,6 +40,27 @@ func SystemNames() (users, groups func(name string) (uint32, error)) {
 	return users, groups
 }
 
+// FileNames returns the functions for [ResolveNames] that look names up in /etc/passwd and
+// /etc/group as read returns them, for instance those of the host of a container. Other sources
+// of users are not asked.
+func FileNames(read func(path string) ([]byte, error)) (users, groups func(name string) (uint32, error)) {
+	in := func(kind, path string) func(string) (uint32, error) {
+		return remembered(func(name string) (string, error) {
+			data, err := read(path)
+			if err != nil {
+				return "", err
+			}
+			for line := range bytes.Lines(data) {
+				if fields := bytes.SplitN(line, []byte(":"), 2); len(fields) == 2 && string(fields[0]) == name {
+					return parseAccount(line)
+				}
+			}
+			return "", fmt.Errorf("%s %q %w: only the host's %s was read; for one of another source (LDAP, SSSD) write its number", kind, name, ErrUnknownName, path)
+		})
+	}
+	return in("user", "/etc/passwd"), in("group", "/etc/group")
+}
+
 // getentPatience is how long a name may take that a server has to be asked for.
 const getentPatience = 10 * time.Second
 

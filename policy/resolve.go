@@ -86,6 +86,9 @@ type Candidate struct {
 	// Uncertain says that the subject may match or not, since the process
 	// could not be identified, or the pattern, since the object could not.
 	Uncertain bool
+	// Unidentified says that the subject may match or not, since nothing is known of the
+	// process's container.
+	Unidentified bool
 	// NamesPort says that the pattern matches port 0 because it names just
 	// that port, and NamesAddress that it matches the unspecified address
 	// because it names just that address.
@@ -169,7 +172,13 @@ func greatest[T cmp.Ordered](candidates []Candidate, value func(Candidate) T) []
 // likewise audited, and the decision says so (docs/semantics.md, rule 6). The
 // verdict is never laxer than the one that [Resolve] gives for any process and
 // object that the unknown one could be.
+//
+// Where a rule may concern an unidentified container, all denials count and no exceptions do.
 func ResolveUnknown(candidates []Candidate) Decision {
+	if slices.ContainsFunc(candidates, func(c Candidate) bool { return c.Unidentified }) {
+		decision, _ := strictestDenial(candidates)
+		return decision
+	}
 	var certain, uncertain []Candidate
 	for _, c := range candidates {
 		if c.Uncertain {
@@ -187,29 +196,59 @@ func ResolveUnknown(candidates []Candidate) Decision {
 	// of them applies, there is none: the decision names a value only if it
 	// does so in each case.
 	namesPort, namesAddress := decision.NamesPort, decision.NamesAddress
-	var strictest []Candidate
-	revoke := false
-	for _, c := range possible(candidates, certain, uncertain) {
+	left := possible(candidates, certain, uncertain)
+	for _, c := range left {
 		namesPort = namesPort && c.NamesPort
 		namesAddress = namesAddress && c.NamesAddress
-		if c.Verdict == Allow {
-			continue
-		}
-		revoke = revoke || c.Revoke && c.Verdict >= Deny
-		if len(strictest) > 0 && c.Verdict > strictest[0].Verdict {
-			strictest = strictest[:0]
-		}
-		if len(strictest) == 0 || c.Verdict == strictest[0].Verdict {
-			strictest = append(strictest, c)
-		}
 	}
-	if len(strictest) > 0 {
-		decision = merge(strictest)
-		decision.Undecided = true
-		decision.Revoke = decision.Revoke || revoke
+	if denial, ok := strictestDenial(left); ok {
+		decision = denial
 	}
 	decision.NamesPort, decision.NamesAddress = namesPort, namesAddress
 	return decision
+}
+
+// strictestDenial returns what is decided when any of the denials may count, false if there is none.
+func strictestDenial(candidates []Candidate) (Decision, bool) {
+	var first *Candidate
+	revoke := false
+	for i := range candidates {
+		c := &candidates[i]
+		if c.Verdict == Allow {
+			continue
+		}
+		revoke = revoke || c.revokes()
+		if first == nil || c.CompareDenial(*first) < 0 {
+			first = c
+		}
+	}
+	if first == nil {
+		return NoRule(), false
+	}
+	return Decision{
+		Verdict: first.Verdict, Policy: first.Policy, Rule: first.Rule, Undecided: true, NamesObject: first.NamesObject, Revoke: revoke,
+	}, true
+}
+
+func (c Candidate) revokes() bool { return c.Revoke && c.Verdict >= Deny }
+
+// CompareDenial orders denials such that the first one stands for all that may count: the strictest, of
+// those one that revokes, and of those one that names the object.
+func (c Candidate) CompareDenial(other Candidate) int {
+	first := func(a, b bool) int {
+		switch {
+		case a == b:
+			return 0
+		case a:
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(
+		cmp.Compare(other.Verdict, c.Verdict), first(c.revokes(), other.revokes()),
+		first(c.Object != Specificity{}, other.Object != Specificity{}),
+		cmp.Compare(c.Policy, other.Policy), cmp.Compare(c.Rule, other.Rule), first(c.NamesObject, other.NamesObject),
+	)
 }
 
 // possible returns the candidates that win in some case. A candidate never does
@@ -312,7 +351,7 @@ func merge(winners []Candidate) Decision {
 // those with its verdict does: whichever of two equal denials is reported, what
 // either of them asks for happens. Stricter is commutative and associative.
 func Stricter(a, b Decision) Decision {
-	order := compareStrictness(a, b)
+	order := CompareStrictness(a, b)
 	if order < 0 {
 		a, b = b, a
 	}
@@ -328,8 +367,8 @@ func Stricter(a, b Decision) Decision {
 	return result
 }
 
-// compareStrictness orders decisions; the greater one is the stricter.
-func compareStrictness(a, b Decision) int {
+// CompareStrictness orders decisions; the greater one is the stricter (see [Stricter]).
+func CompareStrictness(a, b Decision) int {
 	undecided := func(d Decision) int {
 		if d.Undecided {
 			return 1

@@ -50,6 +50,9 @@ func (f *flow) flag(key string, set bool) {
 	}
 }
 
+// mapping adds a key with a value that is YAML.
+func (f *flow) mapping(key, value string) { f.keys = append(f.keys, key+": "+value) }
+
 // String returns the mapping.
 func (f *flow) String() string { return "{" + strings.Join(f.keys, ", ") + "}" }
 

@@ -27,6 +27,11 @@ type Subject struct {
 	// [ParseCgroupPattern]. The group counts that the process was in when it
 	// started its program.
 	Cgroups []string `json:"cgroups,omitempty"`
+	// Containers select what is in a container that one of them selects: what was started
+	// in it, and all that descends from that, wherever it goes.
+	Containers []ContainerSelector `json:"containers,omitempty"`
+	// Host selects what is in no container and never was.
+	Host bool `json:"host,omitempty"`
 	// Processes are running processes, each with all that descends from it,
 	// whatever they start. One that has ended selects nobody by itself.
 	Processes []ProcessID `json:"processes,omitempty"`
@@ -47,8 +52,13 @@ type Process struct {
 	UID uint32
 	// Cgroup is the path of the control group.
 	Cgroup string
-	// Unknown says that program and ancestors could not be identified: a
-	// rule that names them may or may not concern it (docs/semantics.md,
+	// Containers are those that the process is in and was in; none on the host.
+	Containers []Container
+	// Unidentified says that the process is in a container that nobody can tell anything of: a
+	// rule about containers may or may not concern it, if it is not about all.
+	Unidentified bool
+	// Unknown says that program, ancestors, control group and container could not be
+	// identified: a rule that names them may or may not concern it (docs/semantics.md,
 	// rule 6).
 	Unknown bool
 }
@@ -68,7 +78,7 @@ const (
 	SubjectUser SubjectRank = 1 << iota
 	// SubjectCgroup is for cgroups.
 	SubjectCgroup
-	// SubjectContainer is reserved for containers.
+	// SubjectContainer is for containers, and for host.
 	SubjectContainer
 	// SubjectDescendant is for a process that descends from one of binaries,
 	// but runs none of them.
@@ -125,6 +135,14 @@ func (s Subject) match(p Process) (SubjectRank, certainty) {
 		}
 		rank += SubjectCgroup
 	}
+	if len(s.Containers) > 0 || s.Host {
+		in := s.matchContainers(p)
+		if in == no {
+			return 0, no
+		}
+		certain = min(certain, in)
+		rank += SubjectContainer
+	}
 	if len(s.Binaries) > 0 {
 		bit := s.matchBinaries(p)
 		if p.Unknown {
@@ -149,7 +167,30 @@ func (s Subject) match(p Process) (SubjectRank, certainty) {
 
 // selectsNobody reports whether the subject is the zero value.
 func (s Subject) selectsNobody() bool {
-	return !s.Everyone && len(s.Binaries) == 0 && len(s.Cgroups) == 0 && len(s.Processes) == 0 && s.Users.isZero()
+	return !s.Everyone && len(s.Binaries) == 0 && len(s.Cgroups) == 0 && len(s.Containers) == 0 && !s.Host && len(s.Processes) == 0 && s.Users.isZero()
+}
+
+// matchContainers tells whether the process is in a container that is selected or, for the
+// host, in none.
+func (s Subject) matchContainers(p Process) certainty {
+	switch {
+	case p.Unknown:
+		return maybe
+	case s.Host:
+		if len(p.Containers) == 0 && !p.Unidentified {
+			return yes
+		}
+		return no
+	}
+	for _, selector := range s.Containers {
+		if p.Unidentified && selector.IsAny() || slices.ContainsFunc(p.Containers, selector.Selects) {
+			return yes
+		}
+	}
+	if p.Unidentified {
+		return maybe
+	}
+	return no
 }
 
 // matchBinaries returns the bit for how the binaries select the known process,
@@ -226,6 +267,8 @@ func (s Subject) validate() error {
 		{"binaries", len(s.Binaries) > 0, s.Binaries != nil && len(s.Binaries) == 0},
 		{"users", !s.Users.isZero(), s.Users.isZero() && (s.Users.Ranges != nil || s.Users.Names != nil)},
 		{"cgroups", len(s.Cgroups) > 0, s.Cgroups != nil && len(s.Cgroups) == 0},
+		{"containers", len(s.Containers) > 0, s.Containers != nil && len(s.Containers) == 0},
+		{"host", s.Host, false},
 		{"processes", len(s.Processes) > 0, s.Processes != nil && len(s.Processes) == 0},
 	} {
 		switch {
@@ -242,8 +285,13 @@ func (s Subject) validate() error {
 		return errors.New("the subject is everyone, which includes all descendants; leave out descendants")
 	case s.Descendants && len(s.Binaries) == 0:
 		return errors.New("the subject has descendants, but no binaries; name the binaries whose descendants are meant")
+	case s.Host && len(s.Containers) > 0:
+		return errors.New("the subject is the host and containers at the same time, which no process is in; leave out one of them, or write two policies")
 	case s.selectsNobody():
-		return errors.New("the policy has no subject; select everyone or name binaries, users, cgroups or processes")
+		return errors.New("the policy has no subject; select everyone or name binaries, users, cgroups, containers, the host or processes")
+	}
+	for _, c := range s.Containers {
+		errs = append(errs, c.validate())
 	}
 	errs = append(errs, checkList("binary", s.Binaries, checkBinary), s.Users.validate("users"), checkList("cgroup", s.Cgroups, checkCgroup), checkProcesses(s.Processes))
 	return errors.Join(errs...)
@@ -294,6 +342,10 @@ func (s Subject) fields() []subjectField {
 	}
 	add("users", s.Users.values())
 	add("cgroups", quoted(s.Cgroups))
+	add("containers", containerTexts(s.Containers))
+	if s.Host {
+		fields = append(fields, subjectField{key: "host"})
+	}
 	add("processes", processTexts(s.Processes))
 	return fields
 }
@@ -311,7 +363,7 @@ func (s Subject) String() string {
 func (d *decoder) subject(n *yaml.Node) Subject {
 	const example = "subject: {} for every process or subject: {binaries: [...]}"
 	before := d.Problems()
-	subject, ok := d.Mapping(n, "subject", example, "binaries", "descendants", "users", "cgroups", "processes")
+	subject, ok := d.Mapping(n, "subject", example, "binaries", "descendants", "users", "cgroups", "containers", "host", "processes")
 	if !ok {
 		return Subject{}
 	}
@@ -332,6 +384,12 @@ func (d *decoder) subject(n *yaml.Node) Subject {
 	if value, ok := subject["cgroups"]; ok {
 		s.Cgroups = d.unique(value, "cgroups", "cgroup", checkCgroup)
 	}
+	if value, ok := subject["containers"]; ok {
+		s.Containers = d.containers(value)
+	}
+	if value, ok := subject["host"]; ok {
+		s.Host, _ = d.Boolean(value, "host")
+	}
 	if value, ok := subject["processes"]; ok {
 		s.Processes = d.processes(value)
 	}
@@ -343,17 +401,23 @@ func (d *decoder) subject(n *yaml.Node) Subject {
 
 // The flags of explain that describe a process.
 var (
-	flagBinary   = &Flag{Name: "binary", Usage: "process: the `path` of its program; by default one that no policy names", NotUnknown: true}
-	flagScript   = &Flag{Name: "script", Usage: "process: the `path` of the script that the program runs", NotUnknown: true}
-	flagAncestor = &Flag{Name: "ancestor", Usage: "process: the `path` of a program or script that it descends from (can be repeated)", Form: FlagRepeated, NotUnknown: true}
-	flagUID      = &Flag{Name: "uid", Usage: "process: its real user, a `name` or number", Default: "0"}
-	flagCgroup   = &Flag{Name: "cgroup", Usage: "process: the `path` of its control group, such as /system.slice/nginx.service", NotUnknown: true}
-	flagUnknown  = &Flag{Name: "unknown", Usage: "process: it cannot be identified", Form: FlagSwitch}
+	flagBinary       = &Flag{Name: "binary", Usage: "process: the `path` of its program; by default one that no policy names", NotUnknown: true}
+	flagScript       = &Flag{Name: "script", Usage: "process: the `path` of the script that the program runs", NotUnknown: true}
+	flagAncestor     = &Flag{Name: "ancestor", Usage: "process: the `path` of a program or script that it descends from (can be repeated)", Form: FlagRepeated, NotUnknown: true}
+	flagUID          = &Flag{Name: "uid", Usage: "process: its real user, a `name` or number", Default: "0"}
+	flagCgroup       = &Flag{Name: "cgroup", Usage: "process: the `path` of its control group, such as /system.slice/nginx.service", NotUnknown: true}
+	flagContainer    = &Flag{Name: "container", Usage: "process: the `name` of the container that it is in", NotUnknown: true}
+	flagContainerID  = &Flag{Name: "container-id", Usage: "process: the `id` of that container", NotUnknown: true}
+	flagImage        = &Flag{Name: "image", Usage: "process: that container's image, a `reference` such as nginx:1.27", NotUnknown: true}
+	flagLabel        = &Flag{Name: "label", Usage: "process: a label of that container, as `KEY=VALUE` (can be repeated)", Form: FlagRepeated, NotUnknown: true}
+	flagRuntime      = &Flag{Name: "runtime", Usage: "process: the `runtime` of that container, such as containerd", NotUnknown: true}
+	flagUnidentified = &Flag{Name: "unidentified", Usage: "process: it is in a container of which nothing is known", Form: FlagSwitch, NotUnknown: true}
+	flagUnknown      = &Flag{Name: "unknown", Usage: "process: it cannot be identified", Form: FlagSwitch}
 )
 
 // ProcessFlags returns the flags that describe a process.
 func ProcessFlags() []*Flag {
-	return []*Flag{flagBinary, flagScript, flagAncestor, flagUID, flagCgroup, flagUnknown}
+	return []*Flag{flagBinary, flagScript, flagAncestor, flagUID, flagCgroup, flagContainer, flagContainerID, flagImage, flagLabel, flagRuntime, flagUnidentified, flagUnknown}
 }
 
 // DescribeProcess returns the process that the flags describe.
@@ -379,7 +443,17 @@ func DescribeProcess(d Description) (Process, error) {
 			}
 		}
 	}
-	var err error
+	c, err := describeContainer(d)
+	if err != nil {
+		return p, err
+	}
+	if c != nil {
+		p.Containers = []Container{*c}
+	}
+	p.Unidentified = d.has(flagUnidentified)
+	if c != nil && p.Unidentified {
+		return p, fmt.Errorf("--%s excludes what is known of the container; leave one of them out", flagUnidentified.Name)
+	}
 	if p.UID, err = ParseAccount(d.text(flagUID), d.Users); err != nil {
 		return p, fmt.Errorf("--uid %w", err)
 	}

@@ -92,7 +92,7 @@ func timesOf(set []Policy) []uint64 {
 
 // namesPrograms reports whether the subject names exact binaries and nothing else.
 func (s Subject) namesPrograms() bool {
-	return !s.Everyone && len(s.Binaries) > 0 && !s.Descendants && s.Users.isZero() && len(s.Cgroups) == 0 && len(s.Processes) == 0 &&
+	return !s.Everyone && len(s.Binaries) > 0 && !s.Descendants && s.Users.isZero() && len(s.Cgroups) == 0 && len(s.Containers) == 0 && !s.Host && len(s.Processes) == 0 &&
 		!slices.ContainsFunc(s.Binaries, func(b string) bool { return isGlob(b) || strings.HasSuffix(b, "/") })
 }
 
@@ -176,9 +176,17 @@ func (s Subject) states() []subjectState {
 	if len(s.Processes) > 0 {
 		rank += SubjectProcess
 	}
+	certainties := []certainty{yes}
+	if len(s.Containers) > 0 || s.Host {
+		rank += SubjectContainer
+		certainties = append(certainties, maybe) // of a container that could not be identified
+	}
 	states := []subjectState{{}}
 	if len(s.Binaries) == 0 {
-		return append(states, subjectState{rank, yes})
+		for _, certain := range certainties {
+			states = append(states, subjectState{rank, certain})
+		}
+		return states
 	}
 	bits := map[SubjectRank]bool{}
 	for _, b := range s.Binaries {
@@ -188,7 +196,9 @@ func (s Subject) states() []subjectState {
 		bits[SubjectDescendant] = true
 	}
 	for bit := range bits {
-		states = append(states, subjectState{rank + bit, yes})
+		for _, certain := range certainties {
+			states = append(states, subjectState{rank + bit, certain})
+		}
 	}
 	return states
 }
@@ -211,6 +221,9 @@ func (s Subject) unknownStates() []subjectState {
 	}
 	if len(s.Processes) > 0 {
 		rank, certain = rank+SubjectProcess, maybe
+	}
+	if len(s.Containers) > 0 || s.Host {
+		rank, certain = rank+SubjectContainer, maybe
 	}
 	states := []subjectState{{rank, certain}}
 	if !s.Users.isZero() {

@@ -62,7 +62,7 @@ type decoder struct {
 func newDecoder(file string, size int, lists lists) *decoder {
 	d := &decoder{file: file, rule: -1, lists: lists}
 	d.Reader = strictyaml.New(file, size)
-	d.Reader.Later = map[string][]string{"subject": {"containers"}}
+	d.Reader.Later = map[string][]string{"subject": {"pods"}}
 	d.Reader.Problem = func(source string, err error) error {
 		return &Error{Source: source, Policy: d.policy, Rule: d.rule, Err: err}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
@@ -27,6 +28,9 @@ type Filter struct {
 	// Binaries are patterns of paths, see [policy.PathPattern]. None selects a
 	// program that is not known.
 	Binaries []string
+	// Containers are names, in which '*' stands for any characters, or ids or the first
+	// characters of one, at least 12. None selects what is on the host.
+	Containers []string
 }
 
 var (
@@ -35,7 +39,8 @@ var (
 		string(policy.SeverityInfo), string(policy.SeverityLow), string(policy.SeverityMedium),
 		string(policy.SeverityHigh), string(policy.SeverityCritical), NoSeverity,
 	}
-	filterPolicy = regexp.MustCompile(`^[a-z0-9._/*-]+$`)
+	filterContainer = regexp.MustCompile(`^[^\s/]+$`)
+	filterPolicy    = regexp.MustCompile(`^[a-z0-9._/*-]+$`)
 )
 
 // Validate returns everything that is wrong with the filter.
@@ -71,6 +76,11 @@ func (f Filter) compile() (matcher, error) {
 			errs = append(errs, fmt.Errorf("%q is no policy name; use a-z, 0-9, '-', '.', '_' and '/', and '*' for any characters", name))
 		}
 	}
+	for _, name := range f.Containers {
+		if !filterContainer.MatchString(name) {
+			errs = append(errs, fmt.Errorf("%q is no name of a container; write one such as web, web-* or the first %d characters of an id", name, idLength))
+		}
+	}
 	for _, list := range []struct {
 		what          string
 		values, known []string
@@ -100,7 +110,22 @@ func (m matcher) match(c ebpfguard.AlertContext) bool {
 		chooses(m.Policies, func(name string) bool { return policy.MatchComponent(name, c.Policy) }) &&
 		chooses(m.Verdicts, func(name string) bool { return name == c.Verdict.String() }) &&
 		chooses(m.Severities, func(name string) bool { return name == severity }) &&
-		chooses(m.binaries, func(p policy.PathPattern) bool { return p.Match(c.Binary) })
+		chooses(m.binaries, func(p policy.PathPattern) bool { return p.Match(c.Binary) }) &&
+		chooses(m.Containers, func(name string) bool { return isIn(c.Process, name) })
+}
+
+// idLength is how much of a container's id is enough: what docker and podman print.
+const idLength = 12
+
+// isIn reports whether a process is in a container with a name or an id.
+func isIn(p ebpfguard.Process, name string) bool {
+	isID := func(id string) bool { return id == name || len(name) >= idLength && strings.HasPrefix(id, name) }
+	for _, c := range []*policy.Container{p.Container, p.FirstContainer} {
+		if c != nil && (policy.MatchComponent(name, c.Name) || isID(c.ID)) {
+			return true
+		}
+	}
+	return p.ContainerID != "" && isID(p.ContainerID) // by its control group alone
 }
 
 // chooses reports whether the list is empty or one of it is right.

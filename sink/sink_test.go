@@ -111,7 +111,9 @@ func (shortWriter) Write(p []byte) (int, error) { return len(p) / 2, nil }
 func TestFilter(t *testing.T) {
 	alert := fileAlert(7, "/etc/shadow")
 	alert.Severity = policy.SeverityHigh
+	alert.Container, alert.FirstContainer = &policy.Container{ID: "0123456789abcdef", Name: "web-1"}, &policy.Container{ID: "fedcba", Name: "outer"}
 	bare := alert
+	bare.Container, bare.FirstContainer, bare.ContainerID = nil, nil, "ffffffffffffffff"
 	bare.Severity, bare.Policy, bare.Binary = "", "", ""
 	for _, c := range []struct {
 		filter      Filter
@@ -135,6 +137,14 @@ func TestFilter(t *testing.T) {
 		{Filter{Binaries: []string{"/usr/bin/c?t", "/x"}}, true, false},
 		{Filter{Binaries: []string{"/usr/bin"}}, false, false},
 		{Filter{Binaries: []string{"/"}}, true, false},
+		{Filter{Containers: []string{"web-1"}}, true, false},
+		{Filter{Containers: []string{"web-*", "x"}}, true, false},
+		{Filter{Containers: []string{"outer"}}, true, false},
+		{Filter{Containers: []string{"0123456789ab"}}, true, false},
+		{Filter{Containers: []string{"0123456789"}}, false, false},
+		{Filter{Containers: []string{"fedcba"}}, true, false},
+		{Filter{Containers: []string{"ffffffffffff"}}, false, true},
+		{Filter{Containers: []string{"web"}}, false, false},
 		{Filter{Verdicts: []string{"deny"}, Binaries: []string{"/x"}}, false, false},
 		{Filter{Verdicts: []string{"deny"}, Binaries: []string{"/usr/bin/**"}}, true, false},
 	} {
@@ -161,6 +171,8 @@ func TestFilterErrors(t *testing.T) {
 		{Filter{Policies: []string{""}}, `"" is no policy name`},
 		{Filter{Verdicts: []string{"allow"}}, `unknown verdict "allow"; choose from audit, deny, kill`},
 		{Filter{Severities: []string{"enormous"}}, `unknown severity "enormous"; choose from info, low, medium, high, critical, none`},
+		{Filter{Containers: []string{"a b"}}, `"a b" is no name of a container; write one such as web`},
+		{Filter{Containers: []string{""}}, `"" is no name of a container`},
 		{Filter{Binaries: []string{"cat"}}, `binary: path "cat" is not absolute`},
 		{Filter{Verdicts: []string{"x"}, Binaries: []string{"y"}}, "\nbinary: "},
 	} {

@@ -47,7 +47,7 @@ func (s *subscriber) filter(m matcher) {
 
 // values is how many values a filter has.
 func (f Filter) values() int {
-	return len(f.Operations) + len(f.Policies) + len(f.Verdicts) + len(f.Severities) + len(f.Binaries)
+	return len(f.Operations) + len(f.Policies) + len(f.Verdicts) + len(f.Severities) + len(f.Binaries) + len(f.Containers)
 }
 
 // Subscribe returns an iterator over the alerts that the filter chooses, from now

@@ -197,6 +197,21 @@ func (c *Client) Lift(ctx context.Context, request *pb.LiftRequest) (*pb.LiftRes
 	return call(ctx, c, c.service.Lift, request)
 }
 
+// StartContainer tells of a container that is about to start, or runs.
+func (c *Client) StartContainer(ctx context.Context, request *pb.StartContainerRequest) (*pb.StartContainerResponse, error) {
+	return call(ctx, c, c.service.StartContainer, request)
+}
+
+// StopContainer tells that a container has ended.
+func (c *Client) StopContainer(ctx context.Context, request *pb.StopContainerRequest) (*pb.StopContainerResponse, error) {
+	return call(ctx, c, c.service.StopContainer, request)
+}
+
+// ListContainers returns the containers that are known.
+func (c *Client) ListContainers(ctx context.Context, request *pb.ListContainersRequest) (*pb.ListContainersResponse, error) {
+	return call(ctx, c, c.service.ListContainers, request)
+}
+
 // Watch returns an iterator over alerts from now on: when it returns they are being
 // sent. The iteration ends with the context or an error; it must be begun, or the context
 // ended.

@@ -64,7 +64,7 @@ func main() {
 	// clock jumps, so waiting takes no time.
 	time.Sleep(20 * time.Second)
 	for _, w := range workloads {
-		if w.wanted() {
+		if w.wanted() && w.calm() {
 			w.run(false)
 		}
 	}
@@ -73,53 +73,69 @@ func main() {
 		appArmor(wanted)
 		return
 	}
-	measure("nothing attached", "")
+	measure("nothing attached", workload.always)
 	if wanted("empty programs") {
 		detach := attachEmpty()
-		measure("empty programs", "")
+		measure("empty programs", workload.always)
 		detach()
 	}
 	if wanted(landlockSetup) && haveLandlock() {
-		measure(landlockSetup, "", "/proc/self/exe", "-landlock", "--")
+		measure(landlockSetup, func(w workload) bool { return !w.mounts }, "/proc/self/exe", "-landlock", "--")
 	}
 	ours := []string{"no policies", "allowed by a rule", deniedSetup, networksSetup}
 	for n := 1; n <= 100_000; n *= 10 {
 		ours = append(ours, rulesSetup(n))
 	}
+	for _, c := range conditions {
+		ours = append(ours, c.name)
+	}
 	if !slices.ContainsFunc(ours, wanted) {
 		return
 	}
+	start := time.Now()
 	m, err := ebpfguard.NewManager(ebpfguard.Options{AlertBytes: 64 << 20, AllowGaps: true})
 	must(err)
 	for _, g := range groups {
 		must(m.Attach(g.operation))
 	}
+	fmt.Fprintf(os.Stderr, "# everything was loaded and attached in %d million instructions\n", time.Since(start).Milliseconds())
 	if wanted("no policies") {
-		measure("no policies", "")
+		measure("no policies", workload.calm)
 	}
 	for _, g := range groups {
-		if !slices.ContainsFunc(workloads, func(w workload) bool { return w.group == g.name && w.wanted() }) {
+		ofGroup := func(w workload) bool { return w.group == g.name }
+		if !anyWanted(ofGroup) {
 			continue
 		}
 		for n := 1; n <= min(g.most, *most); n *= 10 {
 			if name := rulesSetup(n); wanted(name) {
 				apply(m, name, others(g.operation, g.other, n))
-				measure(name, g.name)
+				measure(name, ofGroup)
 			}
 		}
 		if g.operation == policy.SocketConnect && *most >= manyNetworks && wanted(networksSetup) {
 			apply(m, networksSetup, networks(manyNetworks))
-			measure(networksSetup, g.name)
+			measure(networksSetup, ofGroup)
 		}
 		for _, deny := range []bool{false, true} {
 			name := map[bool]string{false: "allowed by a rule", true: deniedSetup}[deny]
 			if wanted(name) {
 				apply(m, name, matching(g.operation, g.matching, deny))
-				measure(name, g.name)
+				measure(name, ofGroup)
 			}
 		}
 		_, err := m.Apply(nil)
 		must(err)
+	}
+	for _, c := range conditions {
+		concerned := func(w workload) bool { return c.works.MatchString(w.name) }
+		if wanted(c.name) && *most >= beside && anyWanted(concerned) {
+			apply(m, c.name, c.set())
+			if c.name == containersSetup {
+				addContainers(m)
+			}
+			measure(c.name, concerned)
+		}
 	}
 	must(m.Close())
 }
@@ -136,6 +152,15 @@ func apply(m *ebpfguard.Manager, name string, set []policy.Policy) {
 
 func (w workload) wanted() bool { return regexp.MustCompile(*works).MatchString(w.name) }
 
+func (w workload) always() bool { return true }
+
+// calm tells that the workload is measured with every setup.
+func (w workload) calm() bool { return w.group != "storm" && w.group != "names" }
+
+func anyWanted(concerned func(workload) bool) bool {
+	return slices.ContainsFunc(workloads, func(w workload) bool { return w.wanted() && concerned(w) })
+}
+
 func rulesSetup(n int) string {
 	if n == 1 {
 		return "1 rule"
@@ -143,11 +168,11 @@ func rulesSetup(n int) string {
 	return strconv.Itoa(n) + " rules"
 }
 
-// measure measures the workloads of a group; all if it is empty. The command
+// measure measures those workloads that it is told, of all that are wanted. The command
 // before, if there is one, executes the workload.
-func measure(setup, group string, before ...string) {
+func measure(setup string, concerned func(workload) bool, before ...string) {
 	for _, w := range workloads {
-		if group != "" && w.group != group || !w.wanted() || setup == landlockSetup && w.group == "mount" {
+		if !w.wanted() || !concerned(w) {
 			continue
 		}
 		for name, value := range w.run(setup == deniedSetup, before...) {

@@ -141,10 +141,10 @@ func eachMap(each func(name string, bytes uint64)) error {
 // storage returns how much the kernel's slab, in which all local storage is, grows by a
 // file that is opened for the first time.
 func storage() float64 {
-	makeColdFiles()
+	workload{files: coldFiles}.makeCold()
 	time.Sleep(2 * time.Second) // until the kernel has freed what was there before
 	before := slab()
-	must(exec.Command(workloadPath, "open_cold", strconv.Itoa(coldFiles), dir).Run())
+	must(exec.Command(workloadPath, "open_cold", strconv.Itoa(coldFiles), dir, dir).Run())
 	return (slab() - before) / coldFiles
 }
 

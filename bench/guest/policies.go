@@ -3,7 +3,11 @@ package main
 import (
 	"fmt"
 	"net/netip"
+	"os"
+	"regexp"
+	"time"
 
+	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -37,6 +41,116 @@ var groups = []struct {
 	{"mount", policy.SbMount, 10_000, func(i int) policy.Pattern {
 		return policy.MountPattern{Targets: []string{fmt.Sprintf("/media/%d/%d", i%100, i)}}
 	}, policy.MountPattern{Targets: []string{target}}},
+}
+
+// condition is a set of policies that is measured besides numbers of rules.
+type condition struct {
+	name string
+	// works tells which workloads it concerns, by their names, and operation whose
+	// rules it has.
+	works     *regexp.Regexp
+	operation policy.Operation
+	set       func() []policy.Policy
+}
+
+// beside is how many rules a condition has besides what makes it one.
+const beside = 1000
+
+// conditions are what the numbers of rules leave out: that all else is allowed, that
+// rules can match anywhere, that they concern other programs, that processes must be told
+// apart, and that open files are judged at each use.
+var conditions = []condition{
+	{"allow: all, 1000 rules", regexp.MustCompile(`^(open|stat|read|write|mkdir|create|rename|link|chmod|utimes|truncate|mmap|mprotect)`), policy.FileOpen, func() []policy.Policy {
+		return allowAll(policy.FileOpen, policy.FilePattern{All: true})
+	}},
+	{"allow: all, 1000 rules", regexp.MustCompile(`bind.close`), policy.SocketBind, func() []policy.Policy {
+		return allowAll(policy.SocketBind, policy.SocketPattern{All: true})
+	}},
+	{"allow: all, 1000 rules", regexp.MustCompile(`connect|sendto`), policy.SocketConnect, func() []policy.Policy {
+		return allowAll(policy.SocketConnect, policy.SocketPattern{All: true})
+	}},
+	{"allow: all, 100 globs", regexp.MustCompile(`^open`), policy.FileOpen, globs},
+	{"1000 rules of another program", regexp.MustCompile(`^open.close, (depth|never seen before$)`), policy.FileOpen, func() []policy.Policy {
+		set := others(policy.FileOpen, pattern(policy.FileOpen), beside)
+		set[0].Subject = policy.Subject{Binaries: []string{"/usr/sbin/other"}}
+		return set
+	}},
+	{"10 subjects", regexp.MustCompile(`^fork`), policy.BprmCheckSecurity, func() []policy.Policy { return subjects(10, false) }},
+	{"descendants", regexp.MustCompile(`^fork`), policy.BprmCheckSecurity, func() []policy.Policy { return subjects(1, true) }},
+	{containersSetup, regexp.MustCompile(`^fork`), policy.BprmCheckSecurity, func() []policy.Policy { return containers() }},
+	{"revoke", regexp.MustCompile(`^(open.close, depth|stat|read|write)`), policy.FileOpen, func() []policy.Policy {
+		set := allowAll(policy.FileOpen, policy.FilePattern{All: true})
+		set[0].Rules[0].Revoke = true
+		return set
+	}},
+}
+
+// pattern returns what makes the patterns of an operation that match nothing.
+func pattern(operation policy.Operation) func(int) policy.Pattern {
+	for _, g := range groups {
+		if g.operation == operation {
+			return g.other
+		}
+	}
+	panic("no group of " + operation)
+}
+
+// allowAll is a policy of rules that match nothing, and one that allows everything.
+func allowAll(operation policy.Operation, all policy.Pattern) []policy.Policy {
+	set := others(operation, pattern(operation), beside)
+	set[0].Rules = append(set[0].Rules, policy.Rule{Operation: operation, Allow: []policy.Pattern{all}})
+	return set
+}
+
+// globs is a policy of rules that can match a file in any directory, and match none.
+func globs() []policy.Policy {
+	set := others(policy.FileOpen, func(i int) policy.Pattern {
+		return policy.FilePattern{Paths: []string{fmt.Sprintf("/tmp/**/key-%d*", i), fmt.Sprintf("/**/*.secret%d", i)}}
+	}, 50)
+	set[0].Rules = append(set[0].Rules, policy.Rule{Operation: policy.FileOpen, Allow: []policy.Pattern{policy.FilePattern{All: true}}})
+	return set
+}
+
+// containersSetup is a machine with so many containers, of which the workload is in none.
+const (
+	containersSetup = "10000 containers"
+	manyContainers  = 10_000
+)
+
+// containers are policies for ten of the containers, each with a rule that matches nothing.
+func containers() []policy.Policy {
+	set := subjects(10, false)
+	for i := range set {
+		set[i].Subject = policy.Subject{Containers: []policy.ContainerSelector{{Names: []string{fmt.Sprintf("container-%d", i)}}}}
+	}
+	return set
+}
+
+// addContainers tells of the containers, whose control groups are not there.
+func addContainers(m *ebpfguard.Manager) {
+	start := time.Now()
+	for i := range manyContainers {
+		must(m.AddContainer(1<<40+uint64(i), policy.Container{
+			ID: fmt.Sprintf("%064x", i), Name: fmt.Sprintf("container-%d", i), Image: "docker.io/library/nginx:1.27", Labels: map[string]string{"app": "web"}, Runtime: "containerd",
+		}))
+	}
+	fmt.Fprintf(os.Stderr, "# %d containers were told of in %d million instructions\n", manyContainers, time.Since(start).Milliseconds())
+}
+
+// subjects are so many policies for a program each, of which the workload is the first,
+// with rules that match nothing.
+func subjects(count int, descendants bool) []policy.Policy {
+	var set []policy.Policy
+	for i := range count {
+		p := others(policy.BprmCheckSecurity, pattern(policy.BprmCheckSecurity), 1)[0]
+		p.Name = fmt.Sprintf("bench-%d", i)
+		p.Subject = policy.Subject{Binaries: []string{workloadPath}, Descendants: descendants}
+		if i > 0 {
+			p.Subject.Binaries = []string{fmt.Sprintf("/usr/sbin/service-%d", i)}
+		}
+		set = append(set, p)
+	}
+	return set
 }
 
 // network returns one of many networks that nobody connects to.

@@ -3,137 +3,119 @@
  * What is kept of directories: the states of both runs below one, so that a file that
  * was never used before is judged by its own name, without a walk to the root.
  *
- * Where a directory lies is told by its chain: a hash of the dentries up to the root,
- * with their names' hashes, inodes and counts of renames, and of the mounts on the way.
- * A rename elsewhere leaves it as it is; a rename of one of them, or another directory
- * in the memory of one, does not. It holds for the same count of mounts.
+ * It holds while the counts of renames and mounts stand still, which the stamp says.
+ * When they have moved, the directory's chain (chain.h) is hashed: if it is the one that
+ * is kept, all is as it was, and the stamp is made anew.
  *
- * The slots are written without a lock. The check of each hashes everything in it, so
- * that a slot that is being written by another task is taken for an empty one.
+ * The slots are written without a lock. Stamp and chain are hashed with everything else in
+ * the slot, so that a slot that is being written by another task is taken for an empty one.
  */
 #ifndef EBPFGUARD_CACHE_DIRECTORY_H
 #define EBPFGUARD_CACHE_DIRECTORY_H
 
-#include "../run.h"
+#include "chain.h"
+#include "../superblock.h"
 
-enum { DIRECTORIES = 4096 };
+enum { DIRECTORY_BITS = 14 };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, DIRECTORIES);
+	__uint(max_entries, 1 << DIRECTORY_BITS);
 	__type(key, __u32);
 	__type(value, struct directory);
 } directories SEC(".maps");
 
-/* Components and mounts that a chain is made of at most; a file further down is walked
- * to each time. */
-#define MAX_KEPT_CHAIN 32
-
-/* address_of returns a number that stands for a pointer. */
-static __always_inline __u64 address_of(const void *base, const void *pointer)
+static __always_inline struct directory *directory_at(__u64 place)
 {
-	return SINCE_6_2 ? distance(base, pointer) : (__u64)pointer;
-}
-
-/* Components and mounts that are hashed at once, as in collect_next(). */
-#define HASHED_AT_ONCE 8
-
-/* What chain_next returns. */
-enum hashed { HASHED_MORE = 0, HASHED_ALL, HASHED_ASTRAY };
-
-/* chain_next hashes some components and mounts on the way up, from scratch->dentry and
- * scratch->mount into scratch->above_chain. */
-__noinline int chain_next(void)
-{
-	struct scratch *scratch = current_scratch();
-	struct mount *mount, *above;
-	struct dentry *dentry, *parent;
-	struct inode *inode;
-	__u32 slot = 0;
-	/* Any address that is the same for all. */
-	const void *base = bpf_map_lookup_elem(&directories, &slot);
-	__u64 hash;
-	int i;
-
-	if (!scratch || !base)
-		return HASHED_ASTRAY;
-	mount = (void *)scratch->mount;
-	dentry = (void *)scratch->dentry;
-	hash = scratch->above_chain;
-	if (SINCE_6_2) {
-		mount = CAST(mount);
-		dentry = CAST(dentry);
-	}
-	for (i = 0; i < HASHED_AT_ONCE; i++) {
-		if (dentry == READ(mount, mnt.mnt_root)) {
-			above = READ(mount, mnt_parent);
-			hash = mix(hash, address_of(base, mount));
-			/* Itself, unless it got a place in its filesystem meanwhile. */
-			hash = mix(hash, address_of(base, READ(dentry, d_parent)));
-			if (above == mount) {
-				scratch->above_chain = hash;
-				return HASHED_ALL;
-			}
-			dentry = READ(mount, mnt_mountpoint);
-			mount = above;
-			continue;
-		}
-		parent = READ(dentry, d_parent);
-		if (parent == dentry || !parent)
-			return HASHED_ASTRAY;
-		inode = READ(dentry, d_inode);
-		hash = mix(hash, address_of(base, dentry));
-		hash = mix(hash, (__u64)READ(dentry, d_name.len) << 32 | READ(dentry, d_name.hash));
-		hash = mix(hash, address_of(base, inode));
-		hash = mix(hash, READ(inode, i_ino) ^ (__u64)sequence_of(dentry) << 32);
-		dentry = parent;
-	}
-	scratch->mount = (__u64)mount;
-	scratch->dentry = (__u64)dentry;
-	scratch->above_chain = hash;
-	return HASHED_MORE;
-}
-
-/* find_chain makes scratch->above_chain the chain of the directory scratch->dentry as it
- * is in the mount of the object, 0 for one that leads nowhere or is too long. */
-static __always_inline void find_chain(struct scratch *scratch, struct mount *mount)
-{
-	int hashed = HASHED_MORE, i;
-
-	scratch->mount = (__u64)mount;
-	scratch->above_chain = hash_key[0];
-	for (i = 0; i < MAX_KEPT_CHAIN / HASHED_AT_ONCE && hashed == HASHED_MORE; i++)
-		hashed = chain_next();
-	if (hashed != HASHED_ALL)
-		scratch->above_chain = 0;
-}
-
-static __always_inline __u64 check_of_directory(struct scratch *scratch,
-						const struct directory *kept, __u32 id)
-{
-	__u64 hash = mix(scratch->above_chain, (__u64)scratch->number << 32 | id);
-
-	hash = mix(hash, scratch->sequences & 0xffffffff); /* of mounts */
-	hash = mix(hash, kept->path);
-	hash = mix(hash, kept->file);
-	hash = mix(hash, (__u64)kept->flags << 32 | kept->components);
-	return mix(hash, hash_key[1]);
-}
-
-static __always_inline struct directory *slot_of(struct scratch *scratch, __u32 id)
-{
-	__u32 slot =
-		mix(scratch->above_chain, (__u64)scratch->number << 32 | id) & (DIRECTORIES - 1);
+	__u32 slot = place * 0x9fb21c651e98df25 >> (64 - DIRECTORY_BITS);
 
 	return bpf_map_lookup_elem(&directories, &slot);
 }
 
-static __always_inline __u32 active_number(void)
+/* content_of hashes what is kept of a directory. */
+static __always_inline __u64 content_of(const struct directory *kept)
 {
-	void *tables = tables_in(SLOT_ACTIVE);
-	const struct revision *revision = tables ? revision_of(tables) : NULL;
+	__u64 hash = add_word(kept->place, kept->path);
 
-	return revision ? revision->number : 0;
+	hash = add_word(hash, kept->file);
+	return add_word(hash, (__u64)kept->flags << 32 | kept->components);
+}
+
+/* stamp_of_directory returns what says that a directory was at its place when the counts of
+ * renames and mounts were these. */
+static __always_inline __u64 stamp_of_directory(__u64 content, __u64 counts)
+{
+	return add_word(add_word(content, counts), hash_key[1]);
+}
+
+static __always_inline __u64 chain_of_directory(__u64 content, __u64 chain)
+{
+	return add_word(add_word(content, chain), hash_key[0]);
+}
+
+/* is_for_all reports whether nothing below a directory is refused to anybody, whatever it
+ * is called: its states stay as they are, and have no names that policies name. */
+static __always_inline bool is_for_all(const struct directory *kept)
+{
+	return kept->path >> 32 == STATE_ABSORBING && kept->file >> 32 == STATE_ABSORBING &&
+	       !(kept->flags & ~(CHAIN_NO_PATH | CHAIN_NOWHERE));
+}
+
+/* What is_there returns. */
+enum there {
+	NOT_THERE = 0, /* nothing is kept of it */
+	IS_THERE,
+	IS_FOR_ANYBODY,
+	IS_GONE, /* what is kept is of another place */
+};
+
+/*
+ * is_there reports whether a directory that something is kept of is where it was, and makes
+ * its stamp anew when it has to. Where nothing in it is refused to anybody, it gets its word,
+ * if the operation `id` is such that anybody's words are asked for.
+ */
+__noinline int is_there(__u64 place, __u64 dentry, __u64 mnt, __u32 id)
+{
+	__u64 counts = sequences(), content, stamp, chain, word;
+	struct directory *slot = directory_at(place), kept;
+	struct words *all = all_words();
+
+	if (!slot || !all || slot->place != place)
+		return NOT_THERE;
+	if (is_odd(counts))
+		return IS_GONE;
+	kept = *slot;
+	barrier(); /* what was checked is what counts */
+	content = content_of(&kept);
+	stamp = stamp_of_directory(content, counts);
+	if (kept.stamp != stamp) {
+		if (mnt == ANY_MOUNT)
+			mnt = any_mount(address_of(all, READ((struct dentry *)dentry, d_sb)));
+		chain = chain_of(dentry, mnt);
+		if (!chain || kept.chain != chain_of_directory(content, chain) ||
+		    sequences() != counts)
+			return IS_GONE;
+		slot->stamp = stamp;
+	}
+	if (!id || !is_for_all(&kept))
+		return IS_THERE;
+	word = word_for(place, counts, 0);
+	*word_at_hash(all, word) = word;
+	return IS_FOR_ANYBODY;
+}
+
+/* identify_directory tells a directory by numbers. */
+static __always_inline void identify_directory(struct directory_identity *directory,
+					       const struct words *all, __u64 dentry, __u64 mnt)
+{
+	struct dentry *above = (void *)dentry;
+	struct inode *inode = READ(above, d_inode);
+
+	directory->dentry = dentry - all->at;
+	directory->mount = mnt ? mnt - all->at : ANY_MOUNT;
+	directory->number = READ(inode, i_ino);
+	directory->generation = READ(inode, i_generation);
+	directory->name = READ(above, d_name.hash);
 }
 
 /* What enter_directory returns when nothing is kept. */
@@ -144,32 +126,42 @@ static __always_inline __u32 active_number(void)
 __noinline int enter_directory(__u32 id)
 {
 	struct scratch *scratch = current_scratch();
+	struct words *all = all_words();
+	struct directory_identity identity;
 	struct directory *slot, kept;
 	struct dentry *dentry;
 	struct mount *mount;
 
-	if (!scratch || !can_keep() || !scratch->object.mnt)
+	if (!scratch || !all || !can_keep() || !scratch->object.mnt)
 		return NOT_KEPT;
+	if (!all->at)
+		begin_words();
 	dentry = (void *)scratch->object.dentry;
 	mount = (void *)(scratch->object.mnt - bpf_core_field_offset(struct mount, mnt));
-	if (dentry == READ(mount, mnt.mnt_root))
+	scratch->now = active_word();
+	if (dentry == READ(mount, mnt.mnt_root) || !scratch->now)
 		return NOT_KEPT;
 	scratch->dentry = (__u64)READ(dentry, d_parent);
 	barrier(); /* what is loaded is no pointer to the verifier */
 	if (!scratch->dentry || scratch->dentry == scratch->object.dentry)
 		return NOT_KEPT;
-	scratch->number = active_number();
-	find_chain(scratch, mount);
-	slot = slot_of(scratch, id);
-	if (!scratch->above_chain || !slot)
+	scratch->above_dentry = scratch->dentry;
+	identify_directory(&identity, all, scratch->above_dentry, scratch->told_mount);
+	scratch->place = place_of_directory(&identity, scratch->now, id);
+	if (is_there(scratch->place, scratch->above_dentry, scratch->told_mount, 0) != IS_THERE)
+		return NOT_KEPT;
+	slot = directory_at(scratch->place);
+	if (!slot)
 		return NOT_KEPT;
 	kept = *slot;
 	barrier(); /* what was checked is what counts */
-	if (kept.check != check_of_directory(scratch, &kept, id) ||
-	    kept.components >= MAX_COMPONENTS)
+	if (kept.stamp != stamp_of_directory(content_of(&kept), scratch->sequences) ||
+	    kept.place != scratch->place || kept.components >= MAX_COMPONENTS)
 		return NOT_KEPT;
 	scratch->path = state_of(kept.path);
 	scratch->file = state_of(kept.file);
+	scratch->directory.path = kept.path;
+	scratch->directory.file = kept.file;
 	scratch->flags = 0;
 	scratch->chain[0] = scratch->object.dentry;
 	scratch->count = scratch->left = 1;
@@ -178,26 +170,37 @@ __noinline int enter_directory(__u32 id)
 }
 
 /* keep_directory keeps what the run over scratch->chain found of the directory, unless
- * anything has changed since enter_directory(). Of a mount that shows a part of its
- * filesystem it keeps nothing: what lies above that part counts, and is in no chain. */
-__noinline int keep_directory(__u32 id, __u32 flags)
+ * anything has changed since enter_directory(). Otherwise it forgets which directory
+ * that was. */
+__noinline int keep_directory(__u32 flags)
 {
 	struct scratch *scratch = current_scratch();
 	struct directory *slot, kept;
+	__u64 chain, content;
 
-	if (!scratch || !scratch->above_chain || scratch->above_count || scratch->count < 2 ||
-	    !scratch->components || is_odd(scratch->sequences) ||
-	    sequences() != scratch->sequences || active_number() != scratch->number)
+	if (!scratch)
 		return 0;
-	slot = slot_of(scratch, id);
-	if (!slot)
+	kept.place = scratch->place;
+	scratch->place = 0;
+	slot = directory_at(kept.place);
+	if (!kept.place || !slot)
+		return 0;
+	slot->place = kept.place; /* or learn() would try again and again */
+	if (flags & CHAIN_UNKNOWN || scratch->count < 2 || !scratch->components ||
+	    is_odd(scratch->sequences))
+		return 0;
+	chain = chain_of(scratch->above_dentry, scratch->object.mnt);
+	if (!chain || sequences() != scratch->sequences || active_word() != scratch->now)
 		return 0;
 	kept.path = scratch->directory.path;
 	kept.file = scratch->directory.file;
 	kept.flags = flags & ~CHAIN_DELETED;
 	kept.components = scratch->components - 1;
-	kept.check = check_of_directory(scratch, &kept, id);
+	content = content_of(&kept);
+	kept.stamp = stamp_of_directory(content, scratch->sequences);
+	kept.chain = chain_of_directory(content, chain);
 	*slot = kept;
+	scratch->place = kept.place;
 	return 0;
 }
 

@@ -12,7 +12,7 @@
 #ifndef EBPFGUARD_CACHE_FILE_H
 #define EBPFGUARD_CACHE_FILE_H
 
-#include "../file.h"
+#include "known.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_INODE_STORAGE);
@@ -36,33 +36,30 @@ static __always_inline __u64 check_of(const struct record *kept, const struct re
 	__u64 hash = stamp_of(record, file, sequences);
 
 	hash = mix(hash, kept->classes);
-	hash = mix(hash, kept->begun);
+	hash = mix(hash, kept->key);
 	hash = mix(hash, (__u64)kept->verdicts[1] << 32 | kept->verdicts[0]);
-	hash = mix(hash, kept->verdicts[2]);
+	hash = mix(hash, (__u64)kept->number << 32 | kept->verdicts[2]);
 	return mix(hash, hash_key[1]);
 }
 
-/*
- * kept_answer returns the verdict on uses of an open file by what is kept with
- * its inode, or since nothing can be refused; RETRY when that does not tell.
- * It is what most opens come to, so nothing is looked up that it can do without.
- */
+/* kept_answer returns the verdict on uses of an open file by what is kept with its inode;
+ * RETRY when that does not tell. */
 static __always_inline __u64 kept_answer(void *map, enum operation_id id, struct file *file,
 					 __u32 uses)
 {
-	__u64 begun = begin_judgement(id);
+	struct subject *subject;
+	__u64 begun = begin_by(id, &subject);
 	struct record *record, kept;
 
-	if (begun & ROW_ALLOWED)
-		return begun >> 32 << 32 | NO_RULE_ALLOW;
-	if (is_final(begun) || !can_keep())
+	if (is_final(begun) || !can_keep() || !subject)
 		return RETRY;
 	record = bpf_inode_storage_get(map, file->f_inode, NULL, 0);
 	if (!record)
 		return RETRY;
 	kept = *record;
 	barrier(); /* what was checked is what counts */
-	if (kept.begun != begun || kept.check != check_of(&kept, record, file, sequences()))
+	if (kept.number != begun >> 32 || kept.key != subject_key(begun, subject, id) ||
+	    kept.check != check_of(&kept, record, file, sequences()))
 		return RETRY;
 	return begun >> 32 << 32 | strictest_of(&kept, uses);
 }
@@ -75,7 +72,7 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 	__u64 begun = begin(id), answer = RETRY, now;
 	struct record *record, kept;
 
-	scratch->kept.begun = 0;
+	scratch->kept.key = 0;
 	if (can_keep() && !is_final(begun)) {
 		record = bpf_inode_storage_get(map, file->f_inode, NULL, 0);
 		now = sequences();
@@ -83,7 +80,7 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 			kept = *record;
 			barrier();
 			/* Kept for other subjects. */
-			if (kept.begun >> 32 == begun >> 32 &&
+			if (kept.number == begun >> 32 &&
 			    kept.check == check_of(&kept, record, file, now)) {
 				scratch->sequences = now;
 				answer = uses_verdict(id, begun, kept.classes, uses);
@@ -92,8 +89,10 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 	}
 	if ((__u32)answer == RETRY)
 		answer = judge_file(id, uses);
-	if (!can_keep() || (__u32)answer == RETRY || !scratch->kept.begun ||
+	if (!can_keep() || (__u32)answer == RETRY || !scratch->kept.key ||
 	    scratch->kept.classes & (CLASSES_UNKNOWN | CLASSES_RETRY))
+		return answer;
+	if (remember(id))
 		return answer;
 	record = bpf_inode_storage_get(map, file->f_inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (record) { /* without memory the next use walks again */
@@ -109,9 +108,12 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 static __always_inline __u64 judge_use(void *map, enum operation_id id, struct file *file,
 				       __u32 uses)
 {
-	__u64 answer = kept_answer(map, id, file, uses);
 	struct scratch *scratch;
+	__u64 answer;
 
+	if (is_known(id, file->f_path.dentry, file->f_path.mnt, file->f_inode))
+		return NO_RULE_ALLOW; /* of whatever revision */
+	answer = kept_answer(map, id, file, uses);
 	if (is_allow(answer))
 		return answer;
 	scratch = current_scratch();

@@ -29,40 +29,41 @@ static __always_inline struct label *label_of(struct file *file)
 	return found && found->stamp == stamp_of(found, file, sequences()) ? found : NULL;
 }
 
-/* is_named_so reports whether a label is what scratch->label is to be. */
-static __always_inline bool is_named_so(struct scratch *scratch, const struct label *found)
+/* is_named_so reports whether a label is what identity->label is to be. */
+static __always_inline bool is_named_so(struct identity *identity, const struct label *found)
 {
-	__u64 differ = scratch->label.key ^ found->key;
+	__u64 differ = identity->label.key ^ found->key;
 	int i;
 
-	differ |= scratch->label.length ^ found->length;
+	differ |= identity->label.length ^ found->length;
 	for (i = 0; i < (MAX_LABEL + 1) / 8; i++)
-		differ |= ((__u64 *)scratch->label.text)[i] ^ ((__u64 *)found->text)[i];
+		differ |= ((__u64 *)identity->label.text)[i] ^ ((__u64 *)found->text)[i];
 	return !differ;
 }
 
 /* walk_program walks to a file that is started, and makes it the program of
- * scratch->next. It returns the file's label if that can be used from now on. */
-static __always_inline struct label *walk_program(struct scratch *scratch, struct file *file)
+ * identity->subject. It returns the file's label if that can be used from now on. */
+static __always_inline struct label *walk_program(struct identity *identity, struct file *file)
 {
 	__u64 before = sequences();
 	struct label *found;
 	__u32 length;
 
-	begin_subject(&scratch->next);
-	add_program(scratch, file);
-	length = scratch->next.program_length;
-	if (scratch->next.flags || length > MAX_LABEL || !can_keep() || is_odd(before) ||
+	begin_subject(&identity->subject);
+	add_program(identity, file);
+	length = identity->subject.program_length;
+	if (identity->subject.flags || length > MAX_LABEL || !can_keep() || is_odd(before) ||
 	    sequences() != before)
 		return NULL;
-	__builtin_memset(&scratch->label, 0, sizeof(scratch->label));
-	scratch->label.key = scratch->next.program;
-	scratch->label.length = length;
-	if (bpf_probe_read_kernel(scratch->label.text, mask_length(length), scratch->next.text))
+	__builtin_memset(&identity->label, 0, sizeof(identity->label));
+	identity->label.key = identity->subject.program;
+	identity->label.length = length;
+	if (bpf_probe_read_kernel(identity->label.text, mask_length(length),
+				  identity->subject.text))
 		return NULL;
-	found = bpf_inode_storage_get(&labels, file->f_inode, &scratch->label,
+	found = bpf_inode_storage_get(&labels, file->f_inode, &identity->label,
 				      BPF_LOCAL_STORAGE_GET_F_CREATE);
-	if (!found || !is_named_so(scratch, found))
+	if (!found || !is_named_so(identity, found))
 		return NULL;
 	found->stamp = stamp_of(found, file, before);
 	return found;
@@ -80,17 +81,34 @@ static __always_inline bool append_text(struct subject *subject, __u64 at, const
 	return !bpf_probe_read_kernel(&subject->text[at], mask_length(length), names);
 }
 
+/* hash_marks hashes the marks of a subject, where marks count. */
+static __always_inline __u64 hash_marks(const struct subject *subject)
+{
+	__u64 hash = hash_key[0];
+	int i;
+
+	if (active_word() & ACTIVE_MARKS)
+		for (i = 0; i < MARK_WORDS; i++)
+			hash = mix(hash, subject->marks[i]);
+	return hash;
+}
+
 /* class_check_of hashes the class of a subject that runs no script and what it depends on,
  * but for the program. */
-static __always_inline __u64 class_check_of(const struct subject *subject, __u64 class, __u64 until,
-					    __u32 uid)
+static __always_inline __u64 class_check_of(const struct subject *subject, __u64 class, __u64 check,
+					    __u64 until, __u32 uid)
 {
-	__u64 hash = mix(hash_key[0], class);
+	__u64 hash = mix(hash_marks(subject), class);
 
+	hash = mix(hash, check);
 	hash = mix(hash, uid);
 	hash = mix(hash, until);
 	hash = mix(hash, subject->cgroup);
-	return mix(hash, subject->marks);
+	if (subject->last_container != CONTAINER_HOST) {
+		hash = mix(hash, (__u64)subject->first_container << 32 | subject->last_container);
+		hash = mix(hash, word_of_active(ACTIVE_CHANGES));
+	}
+	return mix(hash, hash_key[0]);
 }
 
 /* classify_started finds the class of a subject whose program has just been started, by
@@ -98,8 +116,9 @@ static __always_inline __u64 class_check_of(const struct subject *subject, __u64
  * are those of the label then, and no others. */
 static __always_inline void classify_started(struct subject *subject, struct file *file)
 {
-	__u64 now = active_word(), class, until, marks;
+	__u64 now = active_word(), class, check, until, marks;
 	struct label *found;
+	struct class *shared;
 	__u32 uid;
 
 	if (!now || !(now & ACTIVE_OPERATIONS))
@@ -111,21 +130,25 @@ static __always_inline void classify_started(struct subject *subject, struct fil
 		return;
 	uid = current_uid();
 	class = found->class;
+	check = found->check;
 	until = found->until;
-	if (class >> 32 != now >> 32 ||
-	    found->class_check != class_check_of(subject, class, until, uid) ||
-	    (now & ACTIVE_TIMED && bpf_ktime_get_boot_ns() >= until)) {
-		marks = subject->marks;
-		refresh_class();
-		class = subject->class;
-		if (!class || subject->marks != marks)
+	shared = class_at(check);
+	if (shared && shared->check == check && class >> 32 == now >> 32 &&
+	    found->class_check == class_check_of(subject, class, check, until, uid) &&
+	    !(now & ACTIVE_TIMED && bpf_ktime_get_boot_ns() >= until)) {
+		set_class(subject, shared, class, until, uid);
+		if (subject->class && subject->check == check)
 			return;
-		found->class = class;
-		found->until = subject->until;
-		found->class_check = class_check_of(subject, class, subject->until, subject->uid);
-		return;
 	}
-	set_class(subject, class, until, uid);
+	marks = hash_marks(subject);
+	refresh_class();
+	if (!subject->class || hash_marks(subject) != marks)
+		return;
+	found->class = subject->class;
+	found->check = subject->check;
+	found->until = subject->until;
+	found->class_check = class_check_of(subject, subject->class, subject->check, subject->until,
+					    subject->uid);
 }
 
 #endif

@@ -9,18 +9,20 @@
 struct record {
 	/* The classes of the file's names. */
 	__u64 classes;
-	/* The revision's number << 32 | the row that the verdicts are for. */
-	__u64 begun;
+	/* What the operation's rules see of whom the verdicts are for (row.h, subject_key). */
+	__u64 key;
 	/* The verdicts on each enum access_flags, or on starting and loading the
 	 * program. */
 	__u32 verdicts[3];
-	__u32 reserved;
+	__u32 number; /* of the revision */
 	__u64 check;
 };
 
 /* What is kept of a directory (directory.h). */
 struct directory {
-	__u64 check;
+	/* Which it is, and a hash of that and all else for the counts of renames and mounts
+	 * that it holds for, and for what lies above it. */
+	__u64 place, stamp, chain;
 	/* The states of both runs below it. */
 	__u64 path, file;
 	__u32 flags; /* enum chain_flags of the files in it */
@@ -36,7 +38,7 @@ struct label {
 	__u64 key; /* TAG_FILE */
 	/* The class of the last process that started it, as in struct subject, a
 	 * hash of that and of what else it depends on, and until when it holds. */
-	__u64 class, class_check, until;
+	__u64 class, check, class_check, until;
 	/* The names, as in a subject's text. */
 	__u64 length;
 	__u8 text[MAX_LABEL + 1];

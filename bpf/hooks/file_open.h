@@ -61,11 +61,10 @@ static __always_inline __u32 wanted_by(struct file *file)
  * memory (memfd, System V) counts as a file. */
 static __always_inline bool is_no_file(struct file *file)
 {
-	struct super_block *sb = BPF_CORE_READ(file, f_path.mnt, mnt_sb);
-	__u64 magic = BPF_CORE_READ(sb, s_magic);
+	struct super_block *sb = file->f_path.mnt->mnt_sb;
+	__u64 magic = sb->s_magic;
 
-	return BPF_CORE_READ(sb, s_flags) & SB_KERNMOUNT && magic != TMPFS_MAGIC &&
-	       magic != HUGETLBFS_MAGIC;
+	return sb->s_flags & SB_KERNMOUNT && magic != TMPFS_MAGIC && magic != HUGETLBFS_MAGIC;
 }
 
 SEC("lsm/file_receive")

@@ -40,7 +40,7 @@ int BPF_PROG(path_truncate, const struct path *path, int ret)
 {
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_PATH_TRUNCATE, (__u64)path->mnt, (__u64)path->dentry);
+	return decide_dentry(HOOK_PATH_TRUNCATE, path->mnt, path->dentry);
 }
 
 SEC("lsm/path_unlink")
@@ -48,7 +48,7 @@ int BPF_PROG(path_unlink, const struct path *dir, struct dentry *dentry, int ret
 {
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_PATH_UNLINK, (__u64)dir->mnt, (__u64)dentry);
+	return decide_dentry(HOOK_PATH_UNLINK, dir->mnt, dentry);
 }
 
 SEC("lsm/path_rmdir")
@@ -56,7 +56,7 @@ int BPF_PROG(path_rmdir, const struct path *dir, struct dentry *dentry, int ret)
 {
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_PATH_RMDIR, (__u64)dir->mnt, (__u64)dentry);
+	return decide_dentry(HOOK_PATH_RMDIR, dir->mnt, dentry);
 }
 
 SEC("lsm/path_mkdir")
@@ -65,7 +65,7 @@ int BPF_PROG(path_mkdir, const struct path *dir, struct dentry *dentry, unsigned
 {
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_PATH_MKDIR, (__u64)dir->mnt, (__u64)dentry);
+	return decide_dentry(HOOK_PATH_MKDIR, dir->mnt, dentry);
 }
 
 SEC("lsm/path_mknod")
@@ -74,7 +74,7 @@ int BPF_PROG(path_mknod, const struct path *dir, struct dentry *dentry, unsigned
 {
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_PATH_MKNOD, (__u64)dir->mnt, (__u64)dentry);
+	return decide_dentry(HOOK_PATH_MKNOD, dir->mnt, dentry);
 }
 
 SEC("lsm/path_symlink")
@@ -82,7 +82,7 @@ int BPF_PROG(path_symlink, const struct path *dir, struct dentry *dentry, const 
 {
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_PATH_SYMLINK, (__u64)dir->mnt, (__u64)dentry);
+	return decide_dentry(HOOK_PATH_SYMLINK, dir->mnt, dentry);
 }
 
 SEC("lsm/path_link")
@@ -93,10 +93,12 @@ int BPF_PROG(path_link, struct dentry *old, const struct path *dir, struct dentr
 	if (is_unrestricted(OPERATION_FILE_OPEN))
 		return 0;
 	/* Both lie on the same mount (fs/namei.c, do_linkat). */
-	ret = decide_dentry(HOOK_PATH_LINK, (__u64)dir->mnt, (__u64)old);
+	if (is_known_move(old, dir->mnt, dentry, dir->mnt))
+		return 0;
+	ret = decide_dentry(HOOK_PATH_LINK, dir->mnt, old);
 	if (ret)
 		return ret;
-	ret = decide_dentry(HOOK_PATH_LINK, (__u64)dir->mnt, (__u64)dentry);
+	ret = decide_dentry(HOOK_PATH_LINK, dir->mnt, dentry);
 	if (ret)
 		return ret;
 	return decide_move(HOOK_PATH_LINK, (__u64)dir->mnt, (__u64)old, (__u64)dir->mnt,
@@ -116,10 +118,12 @@ int BPF_PROG(path_rename, const struct path *old_dir, struct dentry *old,
 		return ret;
 	if (is_unrestricted(OPERATION_FILE_OPEN))
 		return 0;
-	ret = decide_dentry(HOOK_PATH_RENAME, (__u64)old_dir->mnt, (__u64)old);
+	if (is_known_move(old, old_dir->mnt, new, new_dir->mnt))
+		return 0;
+	ret = decide_dentry(HOOK_PATH_RENAME, old_dir->mnt, old);
 	if (ret)
 		return ret;
-	ret = decide_dentry(HOOK_PATH_RENAME, (__u64)new_dir->mnt, (__u64) new);
+	ret = decide_dentry(HOOK_PATH_RENAME, new_dir->mnt, new);
 	if (ret)
 		return ret;
 	ret = decide_move(HOOK_PATH_RENAME, (__u64)old_dir->mnt, (__u64)old, (__u64)new_dir->mnt,
@@ -136,7 +140,7 @@ int BPF_PROG(path_chmod, const struct path *path, unsigned short mode, int ret)
 {
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_PATH_CHMOD, (__u64)path->mnt, (__u64)path->dentry);
+	return decide_dentry(HOOK_PATH_CHMOD, path->mnt, path->dentry);
 }
 
 SEC("lsm/path_chown")
@@ -144,7 +148,7 @@ int BPF_PROG(path_chown, const struct path *path, unsigned int uid, unsigned int
 {
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_PATH_CHOWN, (__u64)path->mnt, (__u64)path->dentry);
+	return decide_dentry(HOOK_PATH_CHOWN, path->mnt, path->dentry);
 }
 
 /* Changes of mode, owner and size come here too; they are judged where the
@@ -164,7 +168,7 @@ int inode_setattr(unsigned long long *ctx)
 	valid = BPF_CORE_READ(attr, ia_valid);
 	if (valid & ATTR_JUDGED || (chown_by_path && valid & ATTR_OWNER))
 		return 0; /* judged by path_chmod, path_chown, path_truncate or file_truncate */
-	return decide_dentry(HOOK_INODE_SETATTR, 0, PICK(ctx, setattr_dentry, 1, 0));
+	return decide_dentry(HOOK_INODE_SETATTR, NULL, (void *)PICK(ctx, setattr_dentry, 1, 0));
 }
 
 SEC("lsm/inode_setxattr")
@@ -174,7 +178,7 @@ int inode_setxattr(unsigned long long *ctx)
 
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_INODE_SETXATTR, 0, PICK(ctx, setxattr_dentry, 1, 0));
+	return decide_dentry(HOOK_INODE_SETXATTR, NULL, (void *)PICK(ctx, setxattr_dentry, 1, 0));
 }
 
 SEC("lsm/inode_removexattr")
@@ -184,7 +188,8 @@ int inode_removexattr(unsigned long long *ctx)
 
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_INODE_REMOVEXATTR, 0, PICK(ctx, removexattr_dentry, 1, 0));
+	return decide_dentry(HOOK_INODE_REMOVEXATTR, NULL,
+			     (void *)PICK(ctx, removexattr_dentry, 1, 0));
 }
 
 struct mnt_idmap;
@@ -195,7 +200,7 @@ int BPF_PROG(inode_set_acl, struct mnt_idmap *idmap, struct dentry *dentry, cons
 {
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_INODE_SET_ACL, 0, (__u64)dentry);
+	return decide_dentry(HOOK_INODE_SET_ACL, NULL, dentry);
 }
 
 SEC("lsm/inode_remove_acl")
@@ -204,7 +209,7 @@ int BPF_PROG(inode_remove_acl, struct mnt_idmap *idmap, struct dentry *dentry, c
 {
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_INODE_REMOVE_ACL, 0, (__u64)dentry);
+	return decide_dentry(HOOK_INODE_REMOVE_ACL, NULL, dentry);
 }
 
 SEC("lsm/inode_file_setattr")
@@ -212,7 +217,7 @@ int BPF_PROG(inode_file_setattr, struct dentry *dentry, void *attr, int ret)
 {
 	if (ret)
 		return ret;
-	return decide_dentry(HOOK_INODE_FILE_SETATTR, 0, (__u64)dentry);
+	return decide_dentry(HOOK_INODE_FILE_SETATTR, NULL, dentry);
 }
 
 #endif

@@ -84,15 +84,16 @@ static __always_inline int decide_open(struct sock *sk, enum hook_id hook, bool 
 	struct socket_object object;
 	__u64 answer;
 	__u16 family;
-	int try;
 
-	if (!sk ||
-	    (is_unrestricted(OPERATION_SOCKET_CONNECT) && is_unrestricted(OPERATION_SOCKET_BIND)))
+	if (!sk)
 		return 0;
-	/* file_permission knows the socket by an address only: no socket_of(). */
+	/* file_permission knows the socket by an address only: no socket_of(). Most sockets
+	 * are of other families, so this comes first. */
 	family = READ(sk, __sk_common.skc_family);
 	if (!is_internet(family))
 		return 0; /* no rule can concern it */
+	if (is_unrestricted(OPERATION_SOCKET_CONNECT) && is_unrestricted(OPERATION_SOCKET_BIND))
+		return 0;
 	object_begin(&object,
 		     (__u64)READ(sk, sk_protocol) << 32 | (__u64)READ(sk, sk_type) << 16 | family);
 	if (!read_peer(&object, sk, family)) {
@@ -104,7 +105,7 @@ static __always_inline int decide_open(struct sock *sk, enum hook_id hook, bool 
 			return 0;
 		id = OPERATION_SOCKET_BIND;
 	}
-	answer = JUDGE(try, id, ask, &object);
+	answer = ask_anew(id, &object);
 	if (spares_open(answer))
 		return 0;
 	if ((__u32)answer >> VERDICT_SHIFT == VERDICT_AUDIT && is_told(sk, hook))
@@ -154,6 +155,10 @@ int BPF_PROG(revoke_socket, struct file *file, int mask, int ret)
 
 	if (ret)
 		return ret;
+	/* Everything that is read or written comes here: files, pipes. Of what has the mode of
+	 * a socket only sockets can be opened (net/socket.c, sock_alloc). */
+	if ((file->f_inode->i_mode & MODE_TYPE) != MODE_SOCKET)
+		return 0;
 	if (BPF_CORE_READ(file, f_path.mnt, mnt_sb, s_magic) != SOCKFS_MAGIC)
 		return 0;
 	sock = file->private_data; /* net/socket.c, sock_alloc_file */

@@ -65,17 +65,32 @@ int BPF_PROG(mmap_file, struct file *file, unsigned long reqprot, unsigned long 
 }
 
 /* decide_mapped judges a file that is mapped. The verifier does not trust it, so that
- * nothing can be kept with it. */
+ * no more can be kept of it than words. */
 static __always_inline int decide_mapped(struct file *file, enum operation_id id, __u32 use,
 					 enum hook_id hook)
 {
-	if (is_unrestricted(id))
+	struct vfsmount *mnt;
+	struct dentry *dentry;
+	struct inode *inode;
+	struct scratch *scratch;
+	__u64 answer;
+
+	/* Or 6.12 reports a defect of its own. */
+	if (SINCE_6_2)
+		file = CAST(file);
+	dentry = file->f_path.dentry;
+	mnt = file->f_path.mnt;
+	inode = file->f_inode;
+	if (is_known(id, dentry, mnt, inode))
 		return 0;
-	if (!set_object(current_scratch(), (__u64)BPF_CORE_READ(file, f_path.mnt),
-			(__u64)BPF_CORE_READ(file, f_path.dentry),
-			(__u64)BPF_CORE_READ(file, f_inode), flags_of_uses(id, use)))
+	scratch = current_scratch();
+	if (!set_object(scratch, (__u64)mnt, (__u64)dentry, (__u64)inode, flags_of_uses(id, use)))
 		return decide_undecided(id, hook);
-	return conclude(judge_file(id, use), id, hook, NULL);
+	scratch->kept.key = 0;
+	answer = judge_file(id, use);
+	if ((__u32)answer == NO_RULE_ALLOW)
+		remember(id);
+	return conclude(answer, id, hook, NULL);
 }
 
 SEC("lsm/file_mprotect")

@@ -41,6 +41,9 @@ terminal only, and not if NO_COLOR is set.`,
       --policy 'web-*'
   ebpfguard alerts -o json | jq -r '.process.binary'
 
+  # What is refused in the containers of a name
+  ebpfguard alerts --container 'web-*' --verdict deny
+
   # Wait for the next denial
   ebpfguard alerts --verdict deny --number 1`,
 		Args: noArgs,
@@ -52,7 +55,7 @@ terminal only, and not if NO_COLOR is set.`,
 				return usagef("--number %d is negative; write how many alerts to wait for", most)
 			}
 			filter := sink.Filter{Operations: request.Operations, Policies: request.Policies, Verdicts: request.Verdicts,
-				Severities: request.Severities, Binaries: request.Binaries}
+				Severities: request.Severities, Binaries: request.Binaries, Containers: request.Containers}
 			if err := filter.Validate(); err != nil {
 				return &usageError{err}
 			}
@@ -76,12 +79,14 @@ terminal only, and not if NO_COLOR is set.`,
 	f.StringSliceVar(&request.Verdicts, "verdict", nil, "only these `verdicts`: audit, deny or kill")
 	f.StringSliceVar(&request.Severities, "severity", nil, "only of these `severities`; none stands for rules without one")
 	f.StringSliceVar(&request.Binaries, "binary", nil, "only of these programs, `paths` or patterns as in a policy")
+	f.StringSliceVar(&request.Containers, "container", nil, "only in these containers, `names` or with * globs, or ids")
 	outputFlag(f, &format, "the `format`: text or json", outputText, outputJSON)
 	f.Uint64Var(&after, "after", 0, "begin after the alert with this `number`, its sequence in JSON")
 	f.IntVarP(&most, "number", "n", 0, "stop after this `number` of alerts; 0 for never")
 	completeList(cmd, "operation", fixed(operationNames()))
 	completeList(cmd, "verdict", fixed([]string{"audit", "deny", "kill"}))
 	completeList(cmd, "severity", fixed([]string{"none", "info", "low", "medium", "high", "critical"}))
+	completeList(cmd, "container", daemon.complete(containerNames))
 	completeList(cmd, "policy", daemon.complete(namesOf()))
 	return cmd
 }

@@ -10,26 +10,34 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/daemon/config"
 )
 
 func newCheckCommand() *cobra.Command {
 	format := outputText
+	var place hostPlace
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Show what this kernel can enforce, and how to enable what it lacks",
 		Long: `Show what this kernel can enforce, and how to enable what it lacks.
 
 Tries everything that enforcement needs, which takes root, and leaves nothing
-behind. Then it lists for each operation the hooks that this kernel has, what
-they cover, and what is not covered. The exit code is 1 if this kernel cannot
-enforce at all.`,
+behind. It looks what is missing here: in a container, or without some
+capabilities, a GAP makes policies or alerts worth less. Then it lists for each
+operation the hooks that this kernel has, what they cover, and what is not
+covered. The exit code is 1 if this kernel cannot enforce at all.`,
 		Example: `  sudo ebpfguard check
   sudo ebpfguard check --output json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return check(cmd.OutOrStdout(), ebpfguard.Probe(), format)
+			root, err := place.find()
+			if err != nil {
+				return fmt.Errorf("check: %w", err)
+			}
+			return check(cmd.OutOrStdout(), ebpfguard.ProbeFor(ebpfguard.Options{HostRoot: root, PinPath: config.Default().Pins, Enrich: true}), format)
 		},
 	}
+	place.add(cmd.Flags())
 	outputFlag(cmd.Flags(), &format, "the `format`: text or json", outputText, outputJSON)
 	return cmd
 }
@@ -57,6 +65,7 @@ func describe(report ebpfguard.Report) string {
 			fmt.Fprintf(&b, "\nWhat to do:\n%s\n", wrap(c.Remedy))
 		}
 	}
+	b.WriteString(describePlace(report))
 	lsms := "unknown"
 	if report.LSMs != nil {
 		lsms = strings.Join(report.LSMs, ",")
@@ -147,7 +156,24 @@ func checkVerdict(report ebpfguard.Report) string {
 	return "This kernel cannot enforce ebpfguard policies: " + strings.TrimSuffix(reason, ".") + "."
 }
 
+// describePlace lists what makes policies or alerts worth less where this process runs, with what to do.
+func describePlace(report ebpfguard.Report) string {
+	var b strings.Builder
+	for _, c := range report.Checks {
+		if !c.OK && c.Gap {
+			if b.Len() == 0 {
+				b.WriteString("\nMissing here; run and daemon refuse to start so, unless --allow-gaps is given:\n")
+			}
+			b.WriteString(wrapFrom("- ", c.Name+" "+c.Detail+"; "+c.Remedy) + "\n")
+		}
+	}
+	return b.String()
+}
+
 func checkResult(c ebpfguard.Check) string {
+	if !c.OK && c.Gap {
+		return "GAP"
+	}
 	if !c.OK && !c.Required {
 		return "no, not needed"
 	}

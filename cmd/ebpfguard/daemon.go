@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -15,6 +16,8 @@ import (
 
 	"github.com/ebpfguard/ebpfguard/daemon"
 	"github.com/ebpfguard/ebpfguard/daemon/config"
+	"github.com/ebpfguard/ebpfguard/daemon/containers"
+	"github.com/ebpfguard/ebpfguard/daemon/containers/kinds"
 	"github.com/ebpfguard/ebpfguard/sink/registry"
 )
 
@@ -41,7 +44,7 @@ the status and the metrics say so.
 SIGHUP reads the configuration and the directory again and reopens the files of
 alerts. SIGTERM and SIGINT end the daemon.
 
-` + registry.Help(),
+` + registry.Help() + "\n\n" + strings.TrimSuffix(containers.Help(kinds.All), "\n"),
 		Example: `  # As the service does
   sudo ebpfguard daemon --config /etc/ebpfguard/config.yaml
 
@@ -65,6 +68,7 @@ alerts. SIGTERM and SIGINT end the daemon.
 			options.Log = newLog(cmd.ErrOrStderr(), c.LogFormat, options.Level)
 			options.Stdout, options.Configure = cmd.OutOrStdout(), configure
 			options.Version = version(debug.ReadBuildInfo())
+			options.Hook = hookCommand(c.Socket)
 			return runDaemon(c, options)
 		},
 	}
@@ -98,17 +102,22 @@ func newLog(w io.Writer, format config.LogFormat, level slog.Leveler) *slog.Logg
 	return slog.New(handler(w))
 }
 
-// gcPercent trades processor time for memory: what the daemon keeps is small, what it
+// gcPercent trades processor time for memory: what a guard keeps is small, what it
 // reads and throws away for a change is not.
 const gcPercent = 40
 
-func runDaemon(c config.Config, options daemon.Options) error {
+// saveMemory is for those who enforce for long.
+func saveMemory(log *slog.Logger) {
 	debug.SetGCPercent(gcPercent)
 	// Huge pages would fill up again what was given back: khugepaged makes one of what is
 	// used here and there (Documentation/admin-guide/mm/transhuge.rst).
 	if err := unix.Prctl(unix.PR_SET_THP_DISABLE, 1, 0, 0, 0); err != nil {
-		options.Log.Debug("huge pages cannot be disabled, so the daemon takes more memory than it needs", "error", err)
+		log.Debug("huge pages cannot be disabled, so this takes more memory than it needs", "error", err)
 	}
+}
+
+func runDaemon(c config.Config, options daemon.Options) error {
+	saveMemory(options.Log)
 	d, err := daemon.New(c, options)
 	if err != nil {
 		return refuseConfig(fmt.Errorf("daemon: %w", err))

@@ -138,7 +138,7 @@ func runBootTool(c boot.Command) (string, error) {
 	return string(out), err
 }
 
-// bootFlags are the flags of the commands that change how the machine boots.
+// bootFlags are the flags of the commands that change how the machine boots, or what its runtimes call.
 type bootFlags struct{ yes, dryRun bool }
 
 func (f *bootFlags) add(cmd *cobra.Command) {
@@ -158,26 +158,34 @@ func (f *bootFlags) change(w io.Writer, in io.Reader, asks bool, system boot.Sys
 		return err
 	}
 	fmt.Fprintf(w, "The boot loader: %s. The change:\n\n%s\n", p.Loader, p)
-	switch {
-	case f.dryRun:
-		_, err := fmt.Fprintln(w, "nothing changed (--dry-run)")
+	if ok, err := f.confirm(w, in, asks, name); !ok {
 		return err
-	case f.yes:
-	case !asks:
-		return fmt.Errorf("%s: nothing changed: the standard input is no terminal, so nobody can be asked; add --yes to make this change", name)
-	default:
-		fmt.Fprint(w, "Make this change? [y/N] ")
-		answer, err := bufio.NewReader(in).ReadString('\n')
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("%s: nothing changed: %w", name, err)
-		}
-		if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
-			return fmt.Errorf("%s: nothing changed", name)
-		}
 	}
 	if err := system.Apply(w, p); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	_, err = fmt.Fprintln(w, after)
 	return err
+}
+
+// confirm asks whether a change that was shown shall be made; false without an error for --dry-run.
+func (f *bootFlags) confirm(w io.Writer, in io.Reader, asks bool, name string) (bool, error) {
+	switch {
+	case f.dryRun:
+		_, err := fmt.Fprintln(w, "nothing changed (--dry-run)")
+		return false, err
+	case f.yes:
+	case !asks:
+		return false, fmt.Errorf("%s: nothing changed: the standard input is no terminal, so nobody can be asked; add --yes to make this change", name)
+	default:
+		fmt.Fprint(w, "Make this change? [y/N] ")
+		answer, err := bufio.NewReader(in).ReadString('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return false, fmt.Errorf("%s: nothing changed: %w", name, err)
+		}
+		if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
+			return false, fmt.Errorf("%s: nothing changed", name)
+		}
+	}
+	return true, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -25,7 +26,6 @@ type explainFlags struct {
 
 func newExplainCommand() *cobra.Command {
 	flags := explainFlags{output: outputText}
-	flags.users, flags.groups = policy.SystemNames()
 	cmd := &cobra.Command{
 		Use:   "explain [FILE|DIR|- ...]",
 		Short: "Tell which rule decides an operation, and why, without a kernel",
@@ -86,6 +86,10 @@ that the kernel may choose.`,
   ebpfguard explain --pid 4711 --operation file_open --path /etc/shadow`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.files = append(flags.files, args...)
+			if _, err := (&hostPlace{hostroot.Auto}).find(); err != nil {
+				return fmt.Errorf("explain: %w", err)
+			}
+			flags.users, flags.groups = hostroot.Host().Names()
 			return flags.explain(cmd)
 		},
 	}
@@ -99,6 +103,7 @@ that the kernel may choose.`,
 	addDescription(cmd, policy.ObjectFlags())
 	f.Uint32Var(&flags.pid, "pid", 0, "process: the running one of this `number`, as /proc tells the daemon")
 	flags.daemon.add(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("container", flags.daemon.complete(containerNames))
 	for _, flag := range policy.ProcessFlags() {
 		cmd.MarkFlagsMutuallyExclusive(flag.Name, "pid")
 		if flag.NotUnknown {

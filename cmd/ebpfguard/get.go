@@ -17,6 +17,7 @@ import (
 
 func newGetCommand() *cobra.Command {
 	var daemon remote
+	var container string
 	format := output("table")
 	cmd := &cobra.Command{
 		Use:   "get [NAME ...]",
@@ -30,11 +31,15 @@ lift.`,
 		Example: `  ebpfguard get
   ebpfguard get -o wide
   ebpfguard get no-rogue-sshd -o yaml > no-rogue-sshd.yaml
+  ebpfguard get --container web
   ebpfguard get -o json | jq -r '.[] | select(.mode == "audit") | .name'`,
 		RunE: func(cmd *cobra.Command, names []string) error {
+			if len(names) > 0 && container != "" {
+				return usagef("policies are named and a --container is given; keep one of them")
+			}
 			var policies []*pb.Policy
 			err := daemon.ask(cmd, func(ctx context.Context, guard *client.Client) (err error) {
-				policies, err = getPolicies(ctx, guard, names)
+				policies, err = getPolicies(ctx, guard, names, container)
 				return err
 			})
 			if err != nil {
@@ -45,14 +50,16 @@ lift.`,
 		ValidArgsFunction: daemon.complete(namesOf()),
 	}
 	daemon.add(cmd)
+	cmd.Flags().StringVar(&container, "container", "", "only the policies whose subjects select the container with this `name` or id")
+	_ = cmd.RegisterFlagCompletionFunc("container", daemon.complete(containerNames))
 	outputFlag(cmd.Flags(), &format, "the `format`: table, wide, yaml or json", "table", "wide", "yaml", outputJSON)
 	return cmd
 }
 
-// getPolicies returns the policies of these names, or all.
-func getPolicies(ctx context.Context, guard *client.Client, names []string) ([]*pb.Policy, error) {
+// getPolicies returns the policies of these names, or all, or those about a container.
+func getPolicies(ctx context.Context, guard *client.Client, names []string, container string) ([]*pb.Policy, error) {
 	if len(names) == 0 {
-		response, err := guard.List(ctx, &pb.ListRequest{})
+		response, err := guard.List(ctx, &pb.ListRequest{Container: container})
 		return response.GetPolicies(), err
 	}
 	var policies []*pb.Policy

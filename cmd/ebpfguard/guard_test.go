@@ -33,7 +33,9 @@ type guardServer struct {
 	revision uint32
 	policies []*pb.Policy
 	degraded bool
-	looks    uint64
+	// contained says that there are containers.
+	contained bool
+	looks     uint64
 }
 
 // serveGuard serves on a socket in the directory until stop is called.
@@ -200,9 +202,37 @@ func (g *guardServer) Delete(_ context.Context, r *pb.DeleteRequest) (*pb.Delete
 	return &pb.DeleteResponse{Changes: g.commit(&pb.Changes{Removed: r.Names}, next, r.DryRun)}, nil
 }
 
-func (g *guardServer) List(context.Context, *pb.ListRequest) (*pb.ListResponse, error) {
+// knownContainers are the containers of a machine with some.
+func knownContainers() []*pb.KnownContainer {
+	id := strings.Repeat("0123456789abcdef", 4)
+	return []*pb.KnownContainer{
+		{
+			Container: &pb.Container{Id: id, Name: "db", Image: "docker.io/library/postgres:17", Runtime: "docker", ImageDigest: "sha256:1234", Labels: map[string]string{"tier": "data", "app": "shop"}},
+			Cgroups:   []string{"/system.slice/docker-" + id + ".scope"}, Sources: []string{"docker", "hook"}, Since: timestamppb.New(time.Unix(1_800_000_000, 0)),
+		},
+		{Container: &pb.Container{Id: "web-id", Name: "web\x1b[2J", Runtime: "containerd", Pod: &pb.Pod{Namespace: "shop", Name: "web-1"}}, Sources: []string{"nri"}},
+	}
+}
+
+func (g *guardServer) ListContainers(context.Context, *pb.ListContainersRequest) (*pb.ListContainersResponse, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	response := &pb.ListContainersResponse{}
+	if g.contained {
+		response.Containers = knownContainers()
+	}
+	return response, nil
+}
+
+func (g *guardServer) List(_ context.Context, r *pb.ListRequest) (*pb.ListResponse, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if r.Container != "" && r.Container != "db" {
+		return nil, status.Errorf(codes.NotFound, "no container %q is known; 'ebpfguard containers' lists those that are", r.Container)
+	}
+	if r.Container != "" {
+		return &pb.ListResponse{Policies: g.policies[:1], Revision: g.revision}, nil
+	}
 	return &pb.ListResponse{Policies: slices.Clone(g.policies), Revision: g.revision}, nil
 }
 
@@ -240,6 +270,8 @@ func (g *guardServer) Mitigate(_ context.Context, r *pb.MitigateRequest) (*pb.Mi
 		m.Subject = "binary " + s.Binary
 	case *pb.MitigateRequest_Cgroup:
 		m.Subject = "cgroup " + s.Cgroup
+	case *pb.MitigateRequest_Container:
+		m.Subject = "container " + s.Container
 	case *pb.MitigateRequest_User:
 		m.Subject = "user " + s.User
 	case *pb.MitigateRequest_Everyone:
@@ -327,6 +359,9 @@ func (g *guardServer) Status(context.Context, *pb.StatusRequest) (*pb.StatusResp
 		s.Problems = []string{"/etc/ebpfguard/policies.d/ssh.yaml:4:3: unknown field \"subjet\"; did you mean subject? The last good policies stay in force: correct the file"}
 		s.Alerts.Sinks[1].Dropped, s.Alerts.Sinks[1].Error = 12, "no space left on device"
 	}
+	if g.contained {
+		s.Containers = containedStatus(g.looks)
+	}
 	if len(g.policies) == 0 {
 		s.Operations, s.Alerts = nil, nil
 	}
@@ -353,6 +388,19 @@ func busyStatus(now time.Time, more uint64) *pb.StatusResponse {
 	return s
 }
 
+// containedStatus is what is known of containers after so many looks.
+func containedStatus(looks uint64) *pb.ContainersStatus {
+	return &pb.ContainersStatus{
+		Known: 12, Unidentified: 1, UnidentifiedCgroups: []string{"/system.slice/docker-0123.scope"}, Fail: "open", Concerned: true, Others: 7,
+		Sources: []*pb.ContainerSource{
+			{Name: "nri", Connected: true, Early: true, Containers: 9}, {Name: "docker", Problem: "it does not answer; start it", Containers: 3},
+		},
+		Counters: []*pb.ContainerCounters{
+			{Namespace: "shop", Name: "web", Audited: 5, Denied: 1000 + looks*10, Killed: 1}, {Name: "db", Denied: 3}, {Denied: 1}, {Name: "late", Audited: looks},
+		},
+	}
+}
+
 // watched are the alerts of the server, in this order.
 func watched() []ebpfguard.Alert {
 	at := time.Date(2026, 11, 22, 15, 4, 5, 0, time.UTC)
@@ -366,6 +414,7 @@ func watched() []ebpfguard.Alert {
 	connect := ebpfguard.SocketConnectAlert{AlertContext: context, SocketObject: ebpfguard.SocketObject{
 		Address: netip.MustParseAddr("10.1.2.3"), Port: 80, Protocol: "tcp"}}
 	context.Operation, context.Hook, context.Verdict, context.Policy = policy.FileOpen, "file_open", policy.Kill, "no-rogue-sshd"
+	context.Container = &policy.Container{ID: "0123456789abcdef", Name: "db"}
 	context.ID, context.Rule, context.Binary = "1f2e-3", 1, "/tmp/\x1b[2Jevil"
 	return []ebpfguard.Alert{bind, connect, ebpfguard.FileOpenAlert{AlertContext: context, FileObject: ebpfguard.FileObject{Path: "/etc/shadow", Access: policy.Read}}}
 }
@@ -376,7 +425,7 @@ func (g *guardServer) Watch(r *pb.WatchRequest, stream grpc.ServerStreamingServe
 	if err := stream.Send(&pb.WatchResponse{Event: &pb.WatchResponse_Subscribed{Subscribed: true}}); err != nil {
 		return err
 	}
-	filter := sink.Filter{Operations: r.Operations, Policies: r.Policies, Verdicts: r.Verdicts, Severities: r.Severities, Binaries: r.Binaries}
+	filter := sink.Filter{Operations: r.Operations, Policies: r.Policies, Verdicts: r.Verdicts, Severities: r.Severities, Binaries: r.Binaries, Containers: r.Containers}
 	for i, alert := range watched() {
 		if !filter.Match(alert) {
 			continue

@@ -119,8 +119,8 @@ Exit codes:
 	}{
 		{"alone", "Without a daemon:", []*cobra.Command{newCheckCommand(), newEnableCommand(), newDisableCommand(), newValidateCommand(), newExplainCommand(),
 			newRunCommand()}},
-		{"daemon", "The daemon:", []*cobra.Command{newDaemonCommand(), newReloadCommand(), newDownCommand()}},
-		{"steer", "Ask and steer a running daemon:", []*cobra.Command{newStatusCommand(), newAlertsCommand(), newTopCommand(), newGetCommand(),
+		{"daemon", "The daemon:", []*cobra.Command{newDaemonCommand(), newReloadCommand(), newDownCommand(), newRuntimeCommand()}},
+		{"steer", "Ask and steer a running daemon:", []*cobra.Command{newStatusCommand(), newAlertsCommand(), newTopCommand(), newGetCommand(), newContainersCommand(),
 			newApplyCommand(), newConfirmCommand(), newDeleteCommand(), newMitigateCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})

@@ -104,7 +104,7 @@ func TestCommands(t *testing.T) {
 
 type guardKey struct{}
 
-// setGuard changes what the served daemon does: guard filled|degraded|mitigated.
+// setGuard changes what the served daemon does: guard filled|degraded|mitigated|contained.
 func setGuard(ts *testscript.TestScript, _ bool, args []string) {
 	guard := ts.Value(guardKey{}).(*guardServer)
 	guard.mu.Lock()
@@ -113,6 +113,8 @@ func setGuard(ts *testscript.TestScript, _ bool, args []string) {
 		switch arg {
 		case "filled":
 			ts.Check(guard.fill())
+		case "contained":
+			guard.contained = true
 		case "degraded":
 			guard.degraded = true
 		case "mitigated":

@@ -25,14 +25,15 @@ var profiles = map[string]pb.MitigateRequest_Profile{
 
 // mitigateFlags are the flags of mitigate.
 type mitigateFlags struct {
-	pid                           uint32
-	start                         uint64
-	binary, cgroup, user, profile string
-	name, message                 string
-	files                         policyFiles
-	everyone, audit, force        bool
-	ttl                           lasting
-	output                        output
+	pid                       uint32
+	start                     uint64
+	binary, cgroup, container string
+	user, profile             string
+	name, message             string
+	files                     policyFiles
+	everyone, audit, force    bool
+	ttl                       lasting
+	output                    output
 }
 
 func newMitigateCommand() *cobra.Command {
@@ -44,9 +45,11 @@ func newMitigateCommand() *cobra.Command {
 		Long: `Forbid something for a limited time, at once.
 
 The kernel ends the mitigation on time, even if no daemon runs then. Name the
-processes by one of --pid, --binary, --cgroup, --user or --everyone. --pid
-stands for this process and all processes that it started or will start, and not
-for another process that gets its number later. The profiles:
+processes by one of --pid, --binary, --container, --cgroup, --user or
+--everyone. --pid stands for this process and all processes that it started or
+will start, and not for another process that gets its number later. --container
+stands for all containers of that name, also for those that start later. The
+profiles:
 
   no-network          forbids to bind, to connect and to send to an
                       address; sockets that are open already can no
@@ -74,6 +77,9 @@ matches now, a warning on the standard error says so.`,
   ebpfguard mitigate --cgroup /system.slice/nginx.service \
       --profile no-exec --ttl 30m --audit
 
+  # No container of this name reaches anything for an hour
+  ebpfguard mitigate --container web --profile no-network --ttl 1h
+
   # See how long it lasts, then end it
   ebpfguard mitigate list
   ebpfguard mitigate lift incident-1234`,
@@ -100,6 +106,7 @@ matches now, a warning on the standard error says so.`,
 	flags.add(cmd)
 	completeWords(cmd, "profile", profileNames())
 	completeNames(cmd, "user", "/etc/passwd")
+	_ = cmd.RegisterFlagCompletionFunc("container", daemon.complete(containerNames))
 	cmd.AddCommand(newMitigateListCommand(&daemon), newMitigateLiftCommand(&daemon))
 	return cmd
 }
@@ -114,6 +121,7 @@ func (m *mitigateFlags) add(cmd *cobra.Command) {
 	f.Uint32Var(&m.pid, "pid", 0, "subject: the process with this `number`, and its descendants")
 	f.Uint64Var(&m.start, "start", 0, "only if the process of --pid started at this time, in `nanoseconds` as process.start_time of an alert")
 	f.StringVar(&m.binary, "binary", "", "subject: processes that run this program, a `path` or pattern, and their descendants")
+	f.StringVar(&m.container, "container", "", "subject: processes in containers of this `name`, or with * a glob of it")
 	f.StringVar(&m.cgroup, "cgroup", "", "subject: processes in this control group, a `path`, and below it")
 	f.StringVar(&m.user, "user", "", "subject: processes of this user, a `name` or number")
 	f.BoolVar(&m.everyone, "everyone", false, "subject: every process")
@@ -130,7 +138,7 @@ func (m *mitigateFlags) add(cmd *cobra.Command) {
 // request returns the request, or what is wrong with the flags.
 func (m *mitigateFlags) request(cmd *cobra.Command, args []string) (*pb.MitigateRequest, error) {
 	var given []string
-	for _, flag := range []string{"pid", "binary", "cgroup", "user", "everyone"} {
+	for _, flag := range []string{"pid", "binary", "container", "cgroup", "user", "everyone"} {
 		if cmd.Flags().Changed(flag) {
 			given = append(given, "--"+flag)
 		}
@@ -140,7 +148,7 @@ func (m *mitigateFlags) request(cmd *cobra.Command, args []string) (*pb.Mitigate
 	case len(given) == 0 && len(args) > 0:
 		return nil, usagef("unknown command %q of mitigate; choose list or lift, or name the subject with a flag such as --pid", args[0])
 	case len(given) == 0:
-		return nil, usagef("no subject is given; add one of --pid, --binary, --cgroup, --user or --everyone")
+		return nil, usagef("no subject is given; add one of --pid, --binary, --container, --cgroup, --user or --everyone")
 	case len(given) > 1:
 		return nil, usagef("%s are given; keep one of them", strings.Join(given, " and "))
 	case m.start != 0 && given[0] != "--pid":
@@ -163,6 +171,8 @@ func (m *mitigateFlags) request(cmd *cobra.Command, args []string) (*pb.Mitigate
 		r.Subject = &pb.MitigateRequest_Process{Process: &pb.ProcessSubject{Pid: m.pid, Start: m.start}}
 	case "--binary":
 		r.Subject = &pb.MitigateRequest_Binary{Binary: m.binary}
+	case "--container":
+		r.Subject = &pb.MitigateRequest_Container{Container: m.container}
 	case "--cgroup":
 		r.Subject = &pb.MitigateRequest_Cgroup{Cgroup: m.cgroup}
 	case "--user":

@@ -35,6 +35,9 @@ func TestPages(t *testing.T) {
 				}
 				found++
 				for _, word := range words {
+					if word == "--" {
+						break // what follows is another program's
+					}
 					name, _, _ := strings.Cut(strings.TrimPrefix(word, "--"), "=")
 					cmd.InitDefaultHelpFlag()
 					if strings.HasPrefix(word, "--") && cmd.Flag(name) == nil {

@@ -45,6 +45,13 @@ func plainMessage(m protoreflect.Message) any {
 	for i := range fields.Len() {
 		f := fields.Get(i)
 		switch {
+		case f.IsMap():
+			values := map[string]any{}
+			m.Get(f).Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
+				values[k.String()] = plainValue(f.MapValue(), v)
+				return true
+			})
+			plain[string(f.Name())] = values
 		case f.IsList():
 			list := m.Get(f).List()
 			values := make([]any, list.Len())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -18,6 +19,7 @@ type runFlags struct {
 	files     policyFiles
 	audit     bool
 	allowGaps bool
+	place     hostPlace
 	ready     string
 	alerts    string
 	output    output
@@ -40,7 +42,8 @@ end both. It then prints the totals to the standard error and exits with 0.
 It attaches only the operations that the policies have rules for, so that the
 others cost nothing. If this kernel cannot enforce all of the policies, it
 refuses them; with --allow-gaps it prints what is not covered and enforces the
-rest. "ebpfguard check" shows what this kernel covers.
+rest. "ebpfguard check" shows what this kernel covers. The same goes for what is
+missing here, in a container for instance.
 
 SIGHUP reads the policies again and reopens the files of alerts. The new
 policies replace the old ones at once; if anything is wrong with them, the old
@@ -74,17 +77,25 @@ ones stay in force.
 			// Enforcement goes on when the reader of the alerts ends.
 			signal.Ignore(syscall.SIGPIPE)
 			r := newRunner(flags, cmd.OutOrStdout(), cmd.ErrOrStderr())
-			r.open, r.gaps, r.place = openManager(flags.allowGaps), ebpfguard.Gaps, ebpfguard.ForeignPlace
+			root, err := flags.place.find()
+			if err != nil {
+				return fmt.Errorf("run: %w", err)
+			}
+			options := ebpfguard.Options{AllowGaps: flags.allowGaps, Enrich: true, HostRoot: root}
+			r.open, r.gaps = openManager(options), ebpfguard.Gaps
+			r.place = func() []ebpfguard.Check { return ebpfguard.ProbePlace(options) }
 			r.reload, r.end = reload, end
 			// A second signal ends at once.
 			r.ending = func() { signal.Stop(end) }
+			saveMemory(r.log)
 			return r.run()
 		},
 	}
 	flags.files.add(cmd, "read policies from")
 	f := cmd.Flags()
 	f.BoolVar(&flags.audit, "audit", false, "refuse nothing; raise an alert for what would be refused")
-	f.BoolVar(&flags.allowGaps, "allow-gaps", false, "enforce what this kernel can, even if it cannot enforce all of the policies")
+	flags.place.add(f)
+	f.BoolVar(&flags.allowGaps, "allow-gaps", false, "enforce what this kernel can from here, even if it cannot enforce all of the policies, or something is missing in this container")
 	f.StringVar(&flags.ready, "ready-file", "", "create `FILE` when every policy is in force, and remove it at the end")
 	f.StringVar(&flags.alerts, "alerts", "", "also append the alerts to `FILE`, as JSON lines")
 	f.Var(config.OutputsValue(&flags.outputs), "outputs", "write alerts to `OUTPUT` in place of the standard output, such as '{type: journald}' (can be repeated); none for no output")

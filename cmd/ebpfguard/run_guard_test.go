@@ -43,6 +43,14 @@ func (g *fakeGuard) Relinked() ([]string, error) {
 	return g.relinked, nil
 }
 
+func (g *fakeGuard) AddContainer(uint64, policy.Container) error { return nil }
+
+func (g *fakeGuard) RemoveContainer(string) error { return nil }
+
+func (g *fakeGuard) LabelContainers() (int, error) { return 0, nil }
+
+func (g *fakeGuard) Containers() []policy.Container { return nil }
+
 func (g *fakeGuard) Attach(operations ...policy.Operation) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/daemon/containers"
 	"github.com/ebpfguard/ebpfguard/daemon/lockout"
 	"github.com/ebpfguard/ebpfguard/internal/machine"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -26,12 +27,13 @@ type guard interface {
 	Apply([]policy.Policy) (ebpfguard.Changes, error)
 	Relinked() ([]string, error)
 	Stats(policy.Operation) (ebpfguard.Stats, error)
+	containers.Guard
 	Close() error
 }
 
-func openManager(allowGaps bool) func() (guard, error) {
+func openManager(options ebpfguard.Options) func() (guard, error) {
 	return func() (guard, error) {
-		m, err := ebpfguard.NewManager(ebpfguard.Options{AllowGaps: allowGaps, Enrich: true})
+		m, err := ebpfguard.NewManager(options)
 		if err != nil {
 			return nil, err
 		}
@@ -44,10 +46,13 @@ type runner struct {
 	flags  runFlags
 	open   func() (guard, error)
 	gaps   func([]policy.Policy) ([]string, error) // ebpfguard.Gaps
-	place  func() string                           // ebpfguard.ForeignPlace
+	place  func() []ebpfguard.Check                // ebpfguard.ProbePlace
 	reload <-chan os.Signal
 	end    <-chan os.Signal
 	ending func()
+
+	sources  []containers.Kind
+	followed *followed
 
 	guard      guard
 	set        []policy.Policy    // in force
@@ -62,15 +67,16 @@ type runner struct {
 func newRunner(flags runFlags, stdout, stderr io.Writer) *runner {
 	log := slog.New(slog.NewTextHandler(stderr, nil))
 	return &runner{
-		flags:  flags,
-		gaps:   func([]policy.Policy) ([]string, error) { return nil, nil },
-		place:  func() string { return "" },
-		ending: func() {},
-		alerts: &alertWriter{outputs: &setup.Outputs{}},
-		ready:  readyFile(flags.ready),
-		stdout: stdout,
-		stderr: stderr,
-		log:    log,
+		flags:   flags,
+		gaps:    func([]policy.Policy) ([]string, error) { return nil, nil },
+		place:   func() []ebpfguard.Check { return nil },
+		sources: allSources(),
+		ending:  func() {},
+		alerts:  &alertWriter{outputs: &setup.Outputs{}},
+		ready:   readyFile(flags.ready),
+		stdout:  stdout,
+		stderr:  stderr,
+		log:     log,
 	}
 }
 
@@ -100,12 +106,22 @@ func (r *runner) run() (err error) {
 		return fmt.Errorf("run: %w", err)
 	}
 	defer func() { err = errors.Join(err, r.guard.Close()) }()
+	for _, c := range r.place() {
+		if c.Gap && !c.OK {
+			r.log.Warn("enforcing with a gap", "gap", c.Name+" "+c.Detail, "remedy", c.Remedy)
+		}
+	}
 	if err := r.attach(set); err != nil {
 		return fmt.Errorf("run: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	written := r.alerts.write(ctx, r.guard)
+	defer r.unfollow()
+	r.followContainers(set)
 	changes, err := r.guard.Apply(set)
+	if err == nil {
+		err = r.relabel()
+	}
 	if err != nil {
 		cancel()
 		<-written
@@ -180,9 +196,13 @@ func (r *runner) reloadPolicies() error {
 	if err := r.attach(set); err != nil {
 		return err
 	}
+	r.followContainers(set)
 	changes, err := r.guard.Apply(set)
 	if err != nil {
 		return err
+	}
+	if err := r.relabel(); err != nil {
+		r.log.Error("the policies are in force, but what runs in containers is not labelled", "error", err)
 	}
 	r.set = set
 	r.log.Info("reloaded", "policies", len(set), "operations", r.operations, "revision", changes.Revision,
@@ -206,9 +226,6 @@ func (r *runner) load() ([]policy.Policy, error) {
 		for i := range set {
 			set[i].Mode = policy.ModeAudit
 		}
-	}
-	if why := r.place(); why != "" {
-		fmt.Fprintln(r.stderr, "warning: "+why)
 	}
 	return set, r.checkLockout(set)
 }

@@ -37,6 +37,9 @@ func TestStatusFits(t *testing.T) {
 	long := ordinaryStatus(now, 1)
 	long.Problems[0] = strings.Repeat("/a/directory/with/a/long/name", 40) + " " + strings.Repeat("and words ", 400)
 	long.PolicyDirectory, long.PinPath = strings.Repeat("/policies", 30), ""
+	contained := ordinaryStatus(now, 3)
+	contained.Containers = containedStatus(1)
+	contained.Unconfirmed = &pb.Unconfirmed{Left: durationpb.New(23*time.Hour + 59*time.Minute)}
 	waits := ordinaryStatus(now, 3)
 	waits.Unconfirmed = &pb.Unconfirmed{Left: durationpb.New(23*time.Hour + 59*time.Minute)}
 	for _, test := range []struct {
@@ -50,6 +53,7 @@ func TestStatusFits(t *testing.T) {
 		{name: "a few problems", status: ordinaryStatus(now, 3), want: []string{"DEGRADED   3 problems; ", "  ! the policies", "socket_connect "}, never: "more problems"},
 		{name: "many problems", status: ordinaryStatus(now, 40), want: []string{"DEGRADED   40 problems; ", "not shown: 37 problems, 11 rules, ends of lines (ebpfguard status --all)", "socket_connect "}},
 		{name: "long texts", status: long, want: []string{"ends of lines", "socket_connect "}},
+		{name: "containers", status: contained, want: []string{"containers  12 known", "socket_connect "}},
 		{name: "unconfirmed", status: waits, want: []string{"taken back in 23h", "socket_connect "}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -49,6 +49,7 @@ func describeStatus(s *pb.StatusResponse, now time.Time, all bool) string {
 	t.rules()
 	if all {
 		t.outputs()
+		t.sources()
 	}
 	return t.String()
 }
@@ -114,7 +115,11 @@ func (t *statusText) problems() {
 		shown = shown[:shownProblems]
 		t.left = append(t.left, many(more, "problem", "problems"))
 	}
-	room := problemLines / max(len(shown), 1)
+	room := problemLines
+	if t.hasContainers() {
+		room-- // there is a fact more
+	}
+	room /= max(len(shown), 1)
 	for _, problem := range shown {
 		lines := strings.Split(wrapFrom("! ", printable(problem)), "\n")
 		if len(lines) > room && !t.all {
@@ -126,8 +131,12 @@ func (t *statusText) problems() {
 
 func (t *statusText) facts() {
 	s := t.status
+	width := len("policies  ")
+	if t.hasContainers() || t.all && s.Containers != nil {
+		width = len("containers  ")
+	}
 	fact := func(name, format string, args ...any) {
-		t.add(fmt.Sprintf("%-10s", name) + printable(fmt.Sprintf(format, args...)))
+		t.add(fmt.Sprintf("%-*s", width, name) + printable(fmt.Sprintf(format, args...)))
 	}
 	since := ""
 	if s.Applied.IsValid() {
@@ -145,6 +154,9 @@ func (t *statusText) facts() {
 			fact("pins", "none: enforcement ends with the daemon")
 		}
 		fact("alerts", "%s", t.alerts())
+		if t.hasContainers() {
+			fact("containers", "%s", t.containers())
+		}
 		return
 	}
 	fact("daemon", "%s", up)
@@ -158,6 +170,80 @@ func (t *statusText) facts() {
 	fact("alerts", "kernel: %s", t.sent())
 	fact("", "daemon: %s read, %s folded into others, last number %s",
 		number(s.GetAlerts().GetRead()), number(s.GetAlerts().GetFolded()), number(s.GetAlerts().GetSequence()))
+	if c := s.Containers; c != nil {
+		fact("containers", "%s", t.containers())
+		fact("", "a container that cannot be told of: %s", map[string]string{"open": "starts (fail: open)", "closed": "does not start (fail: closed)"}[c.Fail])
+		for _, cgroup := range c.UnidentifiedCgroups {
+			fact("", "unidentified: %s", cgroup)
+		}
+	}
+}
+
+// hasContainers reports whether there is something about containers to tell in short.
+func (t *statusText) hasContainers() bool {
+	c := t.status.GetContainers()
+	return c.GetKnown() > 0 || c.GetUnidentified() > 0 || c.GetConcerned()
+}
+
+// containers says how many containers are known, and by whom.
+func (t *statusText) containers() string {
+	c := t.status.GetContainers()
+	text := fmt.Sprintf("%s known, %s unidentified", number(c.Known), number(c.Unidentified))
+	var sources []string
+	for _, s := range c.Sources {
+		switch {
+		case !s.Connected && (s.Problem != "" || s.Containers > 0):
+			sources = append(sources, s.Name+" (not connected)")
+		case s.Containers > 0:
+			sources = append(sources, s.Name)
+		}
+	}
+	if len(sources) == 0 {
+		return text + "; nobody tells of any yet"
+	}
+	return text + "; told by " + strings.Join(sources, ", ")
+}
+
+// sources adds a table of the sources of containers, and one of what was decided in containers.
+func (t *statusText) sources() {
+	c := t.status.GetContainers()
+	rows := [][]string{{"SOURCE", "CONTAINERS", "CONNECTED", "TELLS", "PROBLEM"}}
+	for _, s := range c.GetSources() {
+		connected, tells := "no", "after the start"
+		if s.Connected {
+			connected = "yes"
+		}
+		if s.Early {
+			tells = "before the start"
+		}
+		rows = append(rows, []string{s.Name, number(s.Containers), connected, tells, cmp.Or(s.Problem, "-")})
+	}
+	if len(rows) > 1 {
+		t.add("")
+		t.add(tableLines([]int{1}, rows...)...)
+	}
+	rows = [][]string{{"AUDITED", "DENIED", "KILLED", "IN CONTAINERS"}}
+	for _, n := range c.GetCounters() {
+		rows = append(rows, []string{number(n.Audited), number(n.Denied), number(n.Killed), containerLabel(n)})
+	}
+	if len(rows) > 1 {
+		t.add("")
+		t.add(tableLines([]int{0, 1, 2}, rows...)...)
+		if c.Others > 0 {
+			t.add(fmt.Sprintf("%s more in other containers", number(c.Others)))
+		}
+	}
+}
+
+// containerLabel names the containers that count together.
+func containerLabel(c *pb.ContainerCounters) string {
+	switch {
+	case c.Name == "":
+		return "(unidentified)"
+	case c.Namespace != "":
+		return c.Namespace + "/" + c.Name
+	}
+	return c.Name
 }
 
 // sent says what became of the alerts in the kernel.

@@ -59,6 +59,7 @@ func (f *topFrame) String() string {
 		if f.keys {
 			footer = 2
 		}
+		lines = append(lines, f.containers()...)
 		lines = append(lines, f.rules(f.height-len(lines)-footer)...)
 	}
 	if f.keys {
@@ -150,6 +151,35 @@ func (f *topFrame) operations() []string {
 		return []string{"nothing is decided yet: no policy has rules", ""}
 	}
 	return append(tableLines([]int{1, 2, 3, 4, 5, 6}, rows...), "")
+}
+
+// shownContainers is how many containers it shows.
+const shownContainers = 3
+
+// containers returns those in which most is refused or audited now, then those in which most was.
+func (f *topFrame) containers() []string {
+	type key struct{ namespace, name string }
+	all := func(c *pb.ContainerCounters) uint64 { return c.Denied + c.Audited }
+	before := map[key]*pb.ContainerCounters{}
+	for _, c := range f.before.status.GetContainers().GetCounters() {
+		before[key{c.Namespace, c.Name}] = c
+	}
+	was := func(c *pb.ContainerCounters) *pb.ContainerCounters { return before[key{c.Namespace, c.Name}] }
+	rise := func(c *pb.ContainerCounters) uint64 {
+		return all(c) - min(all(c), was(c).GetDenied()+was(c).GetAudited())
+	}
+	hot := slices.Clone(f.now.status.GetContainers().GetCounters())
+	if len(hot) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(hot, func(a, b *pb.ContainerCounters) int {
+		return cmp.Or(cmp.Compare(rise(b), rise(a)), cmp.Compare(all(b), all(a)))
+	})
+	rows := [][]string{{"DENIED/S", "AUDITED/S", "DENIED", "AUDITED", "IN CONTAINERS"}}
+	for _, c := range hot[:min(len(hot), shownContainers)] {
+		rows = append(rows, []string{f.perSecond(was(c).GetDenied(), c.Denied), f.perSecond(was(c).GetAudited(), c.Audited), short(c.Denied), short(c.Audited), containerLabel(c)})
+	}
+	return append(tableLines([]int{0, 1, 2, 3}, rows...), "")
 }
 
 // rules returns the hottest rules, as many as there are lines for: those that

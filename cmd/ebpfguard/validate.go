@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ebpfguard/ebpfguard/internal/compile"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/internal/machine"
 	"github.com/ebpfguard/ebpfguard/internal/terminal"
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -39,6 +40,9 @@ and *.json files without those of subdirectories, - for the standard input.`,
 			paths, err := files.and(args)
 			if err != nil {
 				return err
+			}
+			if _, err := (&hostPlace{hostroot.Auto}).find(); err != nil {
+				return fmt.Errorf("validate: %w", err)
 			}
 			return validate(cmd.OutOrStdout(), paths, format)
 		},
@@ -129,12 +133,12 @@ func validate(w io.Writer, paths []string, format output) error {
 // tooLarge warns about a set that has no room in the kernel's tables, and that no guard
 // can apply therefore. Names that this machine has not are left to unknownNames.
 func tooLarge(set []policy.Policy) []policy.Warning {
-	users, groups := policy.SystemNames()
+	users, groups := hostroot.Host().Names()
 	resolved, err := policy.ResolveNames(set, users, groups)
 	if err != nil {
 		return nil
 	}
-	if _, err := compile.Compile(resolved, compile.Options{Number: 1, Compiled: machine.IsCompiled}); errors.Is(err, compile.ErrTooLarge) {
+	if _, err := compile.Compile(resolved, compile.Options{Number: 1}); errors.Is(err, compile.ErrTooLarge) {
 		return []policy.Warning{{Rule: -1, Text: "the policies cannot be applied together: " + err.Error()}}
 	}
 	return nil
@@ -144,7 +148,7 @@ func tooLarge(set []policy.Policy) []policy.Warning {
 // policies may be for another one.
 func unknownNames(set []policy.Policy) []policy.Warning {
 	var warnings []policy.Warning
-	users, groups := policy.SystemNames()
+	users, groups := hostroot.Host().Names()
 	_, err := policy.ResolveNames(set, users, groups)
 	for _, found := range findings(err) {
 		found.Text = "on this machine, " + found.Text + ", unless the policy is for another machine"

@@ -8,8 +8,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/ebpfguard/ebpfguard/daemon/containers/kinds"
 	"github.com/ebpfguard/ebpfguard/daemon/internal/metrics"
 	"github.com/ebpfguard/ebpfguard/internal/duration"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/sink/setup"
 	"github.com/ebpfguard/ebpfguard/sink/stdout"
 )
@@ -33,6 +35,8 @@ type Config struct {
 	State string
 	// OnExit says what becomes of enforcement at a clean end.
 	OnExit OnExit
+	// HostRoot is where the host's root directory is, see [ebpfguard.Options]; Auto finds out.
+	HostRoot string
 	// AllowGaps, AlertBuffer and Enrich are those of [ebpfguard.Options].
 	AllowGaps   bool
 	AlertBuffer setup.Size
@@ -41,6 +45,8 @@ type Config struct {
 	AllowLockout bool
 	// Outputs take the alerts.
 	Outputs []setup.Spec
+	// Containers say how containers become known.
+	Containers Containers
 	// FoldWindow is how long identical alerts are folded; not at all if zero.
 	FoldWindow time.Duration
 	// Debounce is how long the policy directory has to be at rest before it is read.
@@ -81,9 +87,11 @@ func Default() Config {
 		Pins:        "/sys/fs/bpf/ebpfguard",
 		State:       "/var/lib/ebpfguard",
 		OnExit:      Keep,
+		HostRoot:    hostroot.Auto,
 		AlertBuffer: 4 << 20,
 		Enrich:      true,
 		Outputs:     []setup.Spec{{Settings: stdout.Kind.New()}},
+		Containers:  Containers{Fail: FailOpen},
 		FoldWindow:  10 * time.Second,
 		Debounce:    300 * time.Millisecond,
 		LogLevel:    slog.LevelInfo,
@@ -105,6 +113,9 @@ func (c Config) Validate() error {
 			add(p.key, " %q is not absolute; write the whole path", p.path)
 		}
 	}
+	if c.HostRoot != "" && c.HostRoot != hostroot.Auto && !filepath.IsAbs(c.HostRoot) {
+		add("host_root", " is %q; write auto, a whole path such as /host, or nothing for this process's own root", c.HostRoot)
+	}
 	if c.OnExit != Keep && c.OnExit != Remove {
 		add("on_exit", " is %q; choose keep or remove", c.OnExit)
 	}
@@ -114,6 +125,14 @@ func (c Config) Validate() error {
 	if c.Metrics != "" {
 		if err := metrics.CheckAddress(c.Metrics, true); err != nil {
 			errs = append(errs, &setup.KeyError{Key: "metrics", Err: err})
+		}
+	}
+	if c.Containers.Fail != FailOpen && c.Containers.Fail != FailClosed {
+		add("containers", ": fail is %q; choose open or closed", c.Containers.Fail)
+	}
+	for _, s := range c.Containers.Sources {
+		if err := s.Check(kinds.All); err != nil {
+			add("containers", ": %w", err)
 		}
 	}
 	if c.AlertBuffer > 1<<30 {

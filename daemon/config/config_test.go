@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/ebpfguard/ebpfguard/daemon/containers"
 	"github.com/ebpfguard/ebpfguard/sink"
 	"github.com/ebpfguard/ebpfguard/sink/file"
 	"github.com/ebpfguard/ebpfguard/sink/journald"
@@ -27,6 +28,7 @@ group: adm
 pins: ""
 state: /st
 on_exit: remove
+host_root: /host
 allow_gaps: true
 enrich: false
 alert_buffer: 16MiB
@@ -39,6 +41,11 @@ outputs:
   keep: 3
   filter: {operations: [socket_bind], policies: [a-*], verdicts: [deny, kill], severities: [none], binaries: [/usr/]}
 - type: journald
+containers:
+  fail: closed
+  sources:
+  - type: nri
+  - {type: docker, socket: /d.sock}
 fold_window: 0s
 debounce: 1s
 metrics: 127.0.0.1:1
@@ -50,7 +57,7 @@ log_format: json
 		t.Fatal(err)
 	}
 	want := Config{
-		Policies: "/p", Socket: "/s", Group: "adm", State: "/st", OnExit: Remove, AllowGaps: true, AlertBuffer: 16 << 20,
+		Policies: "/p", Socket: "/s", Group: "adm", State: "/st", OnExit: Remove, HostRoot: "/host", AllowGaps: true, AlertBuffer: 16 << 20,
 		Outputs: []setup.Spec{
 			{Settings: &stdout.Settings{Format: sink.FormatText}},
 			{Settings: &file.Settings{Path: "/a.json", Format: sink.FormatJSON, MaxBytes: 1 << 20, Keep: 3}, Filter: sink.Filter{
@@ -59,7 +66,8 @@ log_format: json
 			}},
 			{Settings: &journald.Settings{}},
 		},
-		Debounce: time.Second, Metrics: "127.0.0.1:1", MetricsAnywhere: true, LogLevel: slog.LevelDebug, LogFormat: LogJSON,
+		Containers: Containers{Fail: FailClosed, Sources: []containers.Spec{{Type: "nri"}, {Type: "docker", Place: "/d.sock"}}},
+		Debounce:   time.Second, Metrics: "127.0.0.1:1", MetricsAnywhere: true, LogLevel: slog.LevelDebug, LogFormat: LogJSON,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -76,8 +84,8 @@ func TestParseErrors(t *testing.T) {
 		// A key that is not known.
 		{"polices: /p", `c.yaml:1:1: unknown field "polices" of the configuration; did you mean policies?`},
 		{"on-exit: keep", `c.yaml:1:1: unknown field "on-exit" of the configuration; did you mean on_exit?`},
-		{"group: a\nfoo: 1", `c.yaml:2:1: unknown field "foo" of the configuration; choose from alert_buffer, allow_gaps, allow_lockout, debounce, ` +
-			`enrich, fold_window, group, log_format, log_level, metrics, metrics_anywhere, on_exit, outputs, pins, policies, socket, state`},
+		{"group: a\nfoo: 1", `c.yaml:2:1: unknown field "foo" of the configuration; choose from alert_buffer, allow_gaps, allow_lockout, containers, debounce, ` +
+			`enrich, fold_window, group, host_root, log_format, log_level, metrics, metrics_anywhere, on_exit, outputs, pins, policies, socket, state`},
 		{"policies: /p\npolicies: /q", `c.yaml:2:1: field "policies" of the configuration is already on line 1; remove one`},
 		{"outputs:\n- type: stdout\n  path: /x", `c.yaml:3:3: unknown field "path" of an output of type stdout; choose from filter, format, type`},
 		{"outputs:\n- type: journald\n  format: json", `c.yaml:3:3: unknown field "format" of an output of type journald; choose from filter, type`},
@@ -136,7 +144,18 @@ func TestParseErrors(t *testing.T) {
 		{"outputs:\n- {type: stdout, filter: {operations: [bind]}}", `c.yaml:2:40: unknown operation "bind"; did you mean socket_bind?`},
 		{"outputs:\n- {type: stdout, filter: {severities: [hgih]}}", `c.yaml:2:40: unknown severity "hgih"; did you mean high?`},
 		{"outputs:\n- {type: stdout, filter: {policies: [A]}}", `c.yaml:2:38: "A" is no policy name; use a-z, 0-9, '-', '.', '_' and '/', and '*' for any characters`},
+		{"outputs:\n- {type: stdout, filter: {containers: [a/b]}}", `c.yaml:2:40: "a/b" is no name of a container; write one such as web, web-* or the first 12 characters of an id`},
 		{"outputs:\n- {type: stdout, filter: {binaries: [sshd]}}", `c.yaml:2:38: binary: `},
+
+		{"containers: auto", `c.yaml:1:13: containers must be a mapping, not "auto"; write containers: {fail: closed}`},
+		{"containers: {fail: shut}", `c.yaml:1:20: fail: unknown "shut"; choose from open, closed`},
+		{"containers: {source: auto}", `c.yaml:1:14: unknown field "source" of containers; did you mean sources?`},
+		{"containers: {sources: docker}", `c.yaml:1:23: sources must be auto or a list, not "docker"; write for example sources: [{type: docker}]`},
+		{"containers: {sources: [docker]}", `c.yaml:1:24: a source of containers must be a mapping, not "docker"; write for example {type: docker}`},
+		{"containers: {sources: [{type: dokcer}]}", `c.yaml:1:31: type: unknown "dokcer"; did you mean docker?`},
+		{"containers: {sources: [{type: docker, directory: /a}]}", `c.yaml:1:39: unknown field "directory" of a source of type docker; choose from socket, type`},
+		{"containers: {sources: [{type: docker, socket: a}]}", `c.yaml:1:47: socket "a" is not absolute; write the whole path`},
+		{"containers: {sources: [{socket: /a}]}", `c.yaml:1:24: a source of containers needs a type; choose from nri, docker, podman, oci, systemd-nspawn, lxc`},
 
 		// What is no configuration at all.
 		{"group: a\n---\ngroup: b", "c.yaml:3:1: there is a second document; keep one"},
@@ -166,6 +185,7 @@ func TestFlagsWin(t *testing.T) {
 	if err := command.Parse([]string{
 		"--group=b", "--enrich=false", "--on-exit=remove", "--alert-buffer=1MiB", "--log-level=warn", "--debounce=2s",
 		"--outputs", "{type: file, path: /x}", "--outputs", "{type: stdout, filter: {verdicts: [kill]}}",
+		"--containers", "{fail: closed, sources: [{type: oci, directory: '/a b'}, {type: nri}]}",
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -177,6 +197,7 @@ func TestFlagsWin(t *testing.T) {
 		want := Default()
 		want.Socket, want.Group, want.Enrich, want.OnExit = "/from/file", "b", false, Remove
 		want.AlertBuffer, want.LogLevel, want.Debounce = 1<<20, slog.LevelWarn, 2*time.Second
+		want.Containers = Containers{Fail: FailClosed, Sources: []containers.Spec{{Type: "oci", Place: "/a b"}, {Type: "nri"}}}
 		want.Outputs = []setup.Spec{{Settings: &file.Settings{Path: "/x", Format: sink.FormatJSON}}, {Settings: stdout.Kind.New(), Filter: sink.Filter{Verdicts: []string{"kill"}}}}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got  %+v\nwant %+v", got, want)
@@ -185,7 +206,7 @@ func TestFlagsWin(t *testing.T) {
 	if _, err := Load(path+".none", nil); err == nil || !strings.Contains(err.Error(), "check the path") {
 		t.Errorf("a file that is not there: %v", err)
 	}
-	for _, wrong := range [][]string{{"--outputs", "{type: fil}"}, {"--outputs", ""}, {"--outputs", "none", "--outputs", "{type: stdout}"}, {"--log-level", "loud"}} {
+	for _, wrong := range [][]string{{"--outputs", "{type: fil}"}, {"--outputs", ""}, {"--outputs", "none", "--outputs", "{type: stdout}"}, {"--containers", "auto"}, {"--containers", ""}, {"--containers", "{sources: [{type: x}]}"}, {"--log-level", "loud"}} {
 		c := Default()
 		if err := c.Flags().Parse(wrong); err == nil {
 			t.Errorf("%v is taken", wrong)
@@ -219,6 +240,7 @@ func TestExample(t *testing.T) {
 	want.Outputs = append(want.Outputs, setup.Spec{Settings: &file.Settings{Path: "/var/log/ebpfguard/alerts.json", Format: sink.FormatJSON, MaxBytes: 100 << 20, Keep: 5}, Filter: sink.Filter{
 		Operations: []string{"socket_connect"}, Policies: []string{"web-*"}, Verdicts: []string{"deny", "kill"},
 		Severities: []string{"high", "critical"}, Binaries: []string{"/usr/sbin/"},
+		Containers: []string{"web", "db-*"},
 	}})
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

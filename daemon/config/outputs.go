@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"slices"
 
 	"go.yaml.in/yaml/v3"
 
@@ -36,39 +37,46 @@ func (r reader) output(n *yaml.Node) (spec setup.Spec, ok bool) {
 
 // kind returns the kind of sinks that an output is of.
 func (r reader) kind(n *yaml.Node) (setup.Kind, bool) {
-	if n.Kind != yaml.MappingNode {
-		r.Fail(n, "an output must be a mapping, not %s; write for example {type: stdout}", strictyaml.Kind(n))
-		return setup.Kind{}, false
-	}
 	var names []string
 	for _, kind := range registry.Kinds {
 		names = append(names, kind.Name)
+	}
+	name, ok := r.typeOf(n, "an output", "stdout", names)
+	if !ok {
+		return setup.Kind{}, false
+	}
+	return registry.Kinds[slices.Index(names, name)], true
+}
+
+// typeOf returns the type of a mapping whose other keys depend on that, one of some names.
+func (r reader) typeOf(n *yaml.Node, what, example string, names []string) (string, bool) {
+	if n.Kind != yaml.MappingNode {
+		r.Fail(n, "%s must be a mapping, not %s; write for example {type: %s}", what, strictyaml.Kind(n), example)
+		return "", false
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
 		if key.Value != "type" {
 			continue
 		}
-		for _, kind := range registry.Kinds {
-			if value.Kind == yaml.ScalarNode && value.Value == kind.Name {
-				return kind, true
-			}
-		}
-		if value.Kind != yaml.ScalarNode {
+		switch {
+		case value.Kind != yaml.ScalarNode:
 			r.Fail(value, "type must be a word, not %s; %s", strictyaml.Kind(value), strictyaml.Suggest("", names))
-		} else {
+		case !slices.Contains(names, value.Value):
 			r.Fail(value, "type: unknown %q; %s", value.Value, strictyaml.Suggest(value.Value, names))
+		default:
+			return value.Value, true
 		}
-		return setup.Kind{}, false
+		return "", false
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		if key := n.Content[i]; strictyaml.Nearest(key.Value, []string{"type"}) != "" {
-			r.Fail(key, "unknown field %q of an output; did you mean type?", key.Value)
-			return setup.Kind{}, false
+			r.Fail(key, "unknown field %q of %s; did you mean type?", key.Value, what)
+			return "", false
 		}
 	}
-	r.Fail(n, "an output needs a type; %s", strictyaml.Suggest("", names))
-	return setup.Kind{}, false
+	r.Fail(n, "%s needs a type; %s", what, strictyaml.Suggest("", names))
+	return "", false
 }
 
 // invalid reports what is wrong with a mapping: what is about a key at its value, if that

@@ -76,8 +76,8 @@ func (r reader) mapping(n *yaml.Node, what, example string, known map[string]fun
 // examples are values of keys that have no default to show.
 var examples = map[string]string{"group": "adm", "metrics": "127.0.0.1:9477", "path": "/var/log/ebpfguard/alerts.json"}
 
-// kinds are what a person calls the types of values that are not text.
-var kinds = map[string]string{"bool": "true or false", "size": "a size", "uint": "a number", "duration": "a duration"}
+// typeWords are what a person calls the types of values that are not text.
+var typeWords = map[string]string{"bool": "true or false", "size": "a size", "uint": "a number", "duration": "a duration"}
 
 // scalar reads a value as the flag of that name takes it.
 func (r reader) scalar(key string, value setup.Value) func(*yaml.Node) {
@@ -92,7 +92,7 @@ func (r reader) scalar(key string, value setup.Value) func(*yaml.Node) {
 			tags = append(tags, "!!int") // 0
 		}
 		example := key + ": " + cmp.Or(value.String(), examples[key])
-		kind := cmp.Or(kinds[value.Type()], "text")
+		kind := cmp.Or(typeWords[value.Type()], "text")
 		switch {
 		case !r.Untagged(n):
 		case strictyaml.IsNull(n):
@@ -151,6 +151,7 @@ func (r reader) config(n *yaml.Node, c *Config) (places map[string]*yaml.Node) {
 			}
 		}
 	}
+	known["containers"] = func(n *yaml.Node) { places["containers"] = n; r.containers(n, &c.Containers) }
 	r.mapping(n, "the configuration", "key: value, such as log_level: info", known)
 	return places
 }
@@ -161,6 +162,7 @@ func (r reader) filter(n *yaml.Node, f *sink.Filter) {
 		"policies":   r.texts("policies", &f.Policies, func(one []string) sink.Filter { return sink.Filter{Policies: one} }),
 		"verdicts":   r.texts("verdicts", &f.Verdicts, func(one []string) sink.Filter { return sink.Filter{Verdicts: one} }),
 		"severities": r.texts("severities", &f.Severities, func(one []string) sink.Filter { return sink.Filter{Severities: one} }),
+		"containers": r.texts("containers", &f.Containers, func(one []string) sink.Filter { return sink.Filter{Containers: one} }),
 		"binaries":   r.texts("binaries", &f.Binaries, func(one []string) sink.Filter { return sink.Filter{Binaries: one} }),
 	})
 }

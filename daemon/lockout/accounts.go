@@ -2,12 +2,12 @@ package lockout
 
 import (
 	"bufio"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 )
 
@@ -20,8 +20,8 @@ type account struct {
 type accounts []account
 
 // readAccounts reads passwd(5); what is wrong with it is left out.
-func readAccounts(path string) accounts {
-	file, err := os.Open(path)
+func readAccounts(root *hostroot.Root, path string) accounts {
+	file, err := root.OpenRegular(path)
 	if err != nil {
 		return nil
 	}
@@ -86,8 +86,8 @@ func (a accounts) people(caller uint32, administrators []string) []account {
 }
 
 // administrators returns the members of the groups that sudo(8) lets become root by default.
-func administrators(path string) []string {
-	data, err := os.ReadFile(path)
+func administrators(root *hostroot.Root, path string) []string {
+	data, err := root.ReadFile(path)
 	if err != nil {
 		return nil
 	}

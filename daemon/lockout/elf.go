@@ -4,12 +4,11 @@ import (
 	"bufio"
 	"debug/elf"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/ebpfguard/ebpfguard/internal/regular"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 )
 
 // program is a file that can be started, and what starting it opens.
@@ -26,29 +25,29 @@ type program struct {
 const maxInterpreters = 5
 
 // lookUp returns the program at a path; false if there is none.
-func lookUp(path string) (program, bool) {
-	real, err := filepath.EvalSymlinks(path)
+func lookUp(root *hostroot.Root, path string) (program, bool) {
+	real, err := root.EvalSymlinks(path)
 	if err != nil {
 		return program{}, false
 	}
-	if info, err := os.Stat(real); err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+	if info, err := root.Stat(real); err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
 		return program{}, false
 	}
 	p := program{path: real}
 	at := real
 	for range maxInterpreters {
-		script := interpreterOf(at)
+		script := interpreterOf(root, at)
 		if script == "" {
 			break
 		}
-		real, err := filepath.EvalSymlinks(script)
+		real, err := root.EvalSymlinks(script)
 		if err != nil {
 			return p, true
 		}
 		p.interpreters = append(p.interpreters, real)
 		at = real
 	}
-	loader, libraries := linked(at)
+	loader, libraries := linked(root, at)
 	if loader != "" {
 		p.interpreters = append(p.interpreters, loader)
 	}
@@ -57,8 +56,8 @@ func lookUp(path string) (program, bool) {
 }
 
 // interpreterOf returns what runs a script; empty for what is none.
-func interpreterOf(path string) string {
-	file, err := regular.Open(path)
+func interpreterOf(root *hostroot.Root, path string) string {
+	file, err := root.OpenRegular(path)
 	if err != nil {
 		return ""
 	}
@@ -75,11 +74,11 @@ func interpreterOf(path string) string {
 
 // linked returns the dynamic loader of a program and its libraries with theirs, as far as they are
 // in the usual places.
-func linked(path string) (loader string, libraries []string) {
+func linked(root *hostroot.Root, path string) (loader string, libraries []string) {
 	seen := map[string]bool{}
 	queue := []string{path}
 	for len(queue) > 0 {
-		opened, err := regular.Open(queue[0])
+		opened, err := root.OpenRegular(queue[0])
 		queue = queue[1:]
 		if err != nil {
 			continue
@@ -90,7 +89,7 @@ func linked(path string) (loader string, libraries []string) {
 			continue
 		}
 		if loader == "" {
-			loader = loaderOf(file)
+			loader = loaderOf(root, file)
 		}
 		names, _ := file.ImportedLibraries()
 		folders, _ := file.DynString(elf.DT_RUNPATH)
@@ -100,7 +99,7 @@ func linked(path string) (loader string, libraries []string) {
 				continue
 			}
 			seen[name] = true
-			if real := findLibrary(name, append(folders, libraryFolders(loader)...)); real != "" && real != loader {
+			if real := findLibrary(root, name, append(folders, libraryFolders(root, loader)...)); real != "" && real != loader {
 				libraries = append(libraries, real)
 				queue = append(queue, real)
 			}
@@ -111,7 +110,7 @@ func linked(path string) (loader string, libraries []string) {
 }
 
 // loaderOf returns the interpreter that a program names, without symbolic links.
-func loaderOf(file *elf.File) string {
+func loaderOf(root *hostroot.Root, file *elf.File) string {
 	for _, segment := range file.Progs {
 		if segment.Type != elf.PT_INTERP {
 			continue
@@ -120,7 +119,7 @@ func loaderOf(file *elf.File) string {
 		if err != nil {
 			return ""
 		}
-		real, err := filepath.EvalSymlinks(strings.TrimRight(string(name), "\x00"))
+		real, err := root.EvalSymlinks(strings.TrimRight(string(name), "\x00"))
 		if err != nil {
 			return ""
 		}
@@ -131,21 +130,21 @@ func loaderOf(file *elf.File) string {
 
 // libraryFolders returns where the loader looks: beside itself, and in the folders that ldconfig(8)
 // has by default.
-func libraryFolders(loader string) []string {
+func libraryFolders(root *hostroot.Root, loader string) []string {
 	folders := []string{"/lib64", "/usr/lib64", "/lib", "/usr/lib"}
 	if loader != "" {
 		folders = append([]string{filepath.Dir(loader)}, folders...)
 	}
-	triplets, _ := filepath.Glob("/usr/lib/*-linux-*")
+	triplets, _ := root.Glob("/usr/lib/*-linux-*")
 	return append(folders, triplets...)
 }
 
-func findLibrary(name string, folders []string) string {
+func findLibrary(root *hostroot.Root, name string, folders []string) string {
 	for _, folder := range folders {
 		if strings.Contains(folder, "$") { // $ORIGIN: of programs with folders of their own
 			continue
 		}
-		if real, err := filepath.EvalSymlinks(filepath.Join(folder, name)); err == nil {
+		if real, err := root.EvalSymlinks(filepath.Join(folder, name)); err == nil {
 			return real
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -21,11 +22,11 @@ type files struct {
 
 func newFiles() *files { return &files{paths: map[string]bool{}, ids: map[identity][]string{}} }
 
-// add adds a clean path without symbolic links, and what is above it.
-func (f *files) add(path string) {
+// add adds a clean path without symbolic links, and what is above it, below a root directory.
+func (f *files) add(root *hostroot.Root, path string) {
 	for !f.paths[path] {
 		f.paths[path] = true
-		if id, ok := identify(path); ok {
+		if id, ok := identify(root, path); ok {
 			f.ids[id] = append(f.ids[id], path)
 		}
 		path = filepath.Dir(path)
@@ -61,7 +62,7 @@ func (f *files) reduce(set []policy.Policy) ([]policy.Policy, func(path string) 
 			return known
 		}
 		known = f.paths[name]
-		if id, ok := identify(name); ok {
+		if id, ok := identify(hostroot.Host(), name); ok {
 			for _, path := range f.ids[id] {
 				known = true
 				if path != name {
@@ -125,10 +126,10 @@ func (f *files) nameSubjects(set []policy.Policy) {
 		for _, pattern := range s.Binaries {
 			name := literal(pattern)
 			if pattern == name {
-				if id, ok := identify(name); ok {
+				if id, ok := identify(hostroot.Host(), name); ok {
 					more = append(more, f.ids[id]...)
 				}
-			} else if real, err := filepath.EvalSymlinks(name); err == nil && real != name {
+			} else if real, err := hostroot.Host().EvalSymlinks(name); err == nil && real != name {
 				more = append(more, strings.TrimRight(real, "/")+strings.TrimPrefix(pattern, strings.TrimRight(name, "/")))
 			}
 		}

@@ -1,12 +1,13 @@
 package lockout
 
 import (
-	"os"
 	"syscall"
+
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 )
 
-func identify(path string) (identity, bool) {
-	info, err := os.Stat(path)
+func identify(root *hostroot.Root, path string) (identity, bool) {
+	info, err := root.Stat(path)
 	if err != nil {
 		return identity{}, false
 	}

@@ -2,5 +2,7 @@
 
 package lockout
 
+import "github.com/ebpfguard/ebpfguard/internal/hostroot"
+
 // identify knows no file: the daemon enforces on Linux only.
-func identify(string) (identity, bool) { return identity{}, false }
+func identify(*hostroot.Root, string) (identity, bool) { return identity{}, false }

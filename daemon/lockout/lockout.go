@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -51,6 +52,8 @@ type need struct {
 type actor struct {
 	name    string
 	process policy.Process
+	// root is the root directory of the process; nil for that of this one.
+	root *hostroot.Root
 	// vital says that killing it cannot be mended.
 	vital bool
 }
@@ -89,7 +92,7 @@ func (s *Situation) judge(set []policy.Policy) (map[int]Refusal, error) {
 	if len(set) == 0 {
 		return refused, nil
 	}
-	users, groups := policy.SystemNames()
+	users, groups := hostroot.Host().Names()
 	resolved, err := policy.ResolveNames(set, users, groups)
 	if err != nil {
 		return nil, err

@@ -211,7 +211,7 @@ func TestBecoming(t *testing.T) {
 	m := newMachine(t)
 	user := account{"somebody", "/bin/bash", 1234, 1234}
 	l := &look{Situation: Situation{files: newFiles()}, options: Options{Command: m.dir + "/bin/ebpfguard", Places: &Places{Root: []string{m.dir + "/bin/sudo"}}},
-		programs: map[string]program{}, accounts: accounts{user}}
+		programs: map[place]program{}, accounts: accounts{user}}
 	shell := actor{name: "a shell", process: policy.Process{Binary: "/usr/bin/bash", UID: user.uid}}
 	l.commands(shell)
 	l.becomes(actor{name: "sshd", process: policy.Process{Binary: "/usr/sbin/sshd"}}, nil, account{}, user.uid)
@@ -260,7 +260,7 @@ func TestConnections(t *testing.T) {
 
 // TestLinked expects the libraries of a program and its loader.
 func TestLinked(t *testing.T) {
-	p, ok := lookUp("/bin/bash")
+	p, ok := lookUp(nil, "/bin/bash")
 	if !ok || len(p.interpreters) != 1 || !strings.Contains(strings.Join(p.libraries, " "), "libc.so") {
 		t.Errorf("%+v, %v", p, ok)
 	}
@@ -268,10 +268,10 @@ func TestLinked(t *testing.T) {
 	if err := os.WriteFile(script, []byte("#!/bin/bash -e\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if s, ok := lookUp(script); !ok || len(s.interpreters) != 2 || s.interpreters[0] != p.path {
+	if s, ok := lookUp(nil, script); !ok || len(s.interpreters) != 2 || s.interpreters[0] != p.path {
 		t.Errorf("%+v, %v", s, ok)
 	}
-	if _, ok := lookUp("/etc/passwd"); ok {
+	if _, ok := lookUp(nil, "/etc/passwd"); ok {
 		t.Error("a file is a program")
 	}
 }

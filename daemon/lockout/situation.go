@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ebpfguard/ebpfguard/daemon/mitigate"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -21,6 +22,8 @@ type Options struct {
 	// Changes are files and directories that the guard must be able to change, Reads those that it
 	// must be able to read. Those that are not there yet count by their names.
 	Changes, Reads []string
+	// Machine is what /proc does not tell.
+	Machine mitigate.Machine
 	// Places are where programs are looked for; those of this machine if nil.
 	Places *Places
 }
@@ -59,7 +62,7 @@ func Look(o Options) (*Situation, error) {
 	if o.Places == nil {
 		o.Places = DefaultPlaces()
 	}
-	l := &look{Situation: Situation{files: newFiles()}, options: o, programs: map[string]program{}}
+	l := &look{Situation: Situation{files: newFiles()}, options: o, programs: map[place]program{}}
 	if err := l.everybody(); err != nil {
 		return nil, err
 	}
@@ -70,12 +73,12 @@ func Look(o Options) (*Situation, error) {
 type look struct {
 	Situation
 	options  Options
-	programs map[string]program
+	programs map[place]program
 	accounts accounts
 }
 
 func (l *look) everybody() error {
-	l.accounts = readAccounts("/etc/passwd")
+	l.accounts = readAccounts(hostroot.Host(), "/etc/passwd")
 	init, err := l.running(1, "process 1", true)
 	if err != nil {
 		return err
@@ -98,10 +101,13 @@ func (l *look) everybody() error {
 			return err
 		}
 	}
-	if self, _, err := actorOf(uint32(os.Getpid()), "the guard"); err == nil {
+	if self, _, err := l.actorOf(uint32(os.Getpid()), "the guard"); err == nil {
+		self.root = nil
 		l.guardFiles(self)
 	}
-	if next, ok := l.start(init, l.options.Command, "the guard when it starts again", "/system.slice/ebpfguard.service"); ok {
+	starter := init
+	starter.root = nil // of a container its runtime starts the guard, in there
+	if next, ok := l.start(starter, l.options.Command, "the guard when it starts again", "/system.slice/ebpfguard.service"); ok {
 		l.guardFiles(next)
 	}
 	if err := l.caller(living); err != nil {
@@ -113,12 +119,12 @@ func (l *look) everybody() error {
 
 // running adds a process that runs and must not be killed.
 func (l *look) running(pid uint32, name string, vital bool) (actor, error) {
-	a, comm, err := actorOf(pid, name)
+	a, comm, err := l.actorOf(pid, name)
 	if err != nil {
 		return a, fmt.Errorf("find process %d: %w", pid, err)
 	}
 	a.name, a.vital = fmt.Sprintf("%s (%s)", name, comm), vital
-	a.process.Unknown = false // nothing is refused on suspicion here
+	a.process.Unknown, a.process.Unidentified = false, false // nothing is refused on suspicion here
 	if a.process.Binary != "" {
 		l.file(a, "reading its own program", a.process.Binary, policy.Read, need{killOnly: true})
 	}
@@ -126,54 +132,61 @@ func (l *look) running(pid uint32, name string, vital bool) (actor, error) {
 	return a, nil
 }
 
-func actorOf(pid uint32, name string) (actor, string, error) {
-	described, process, err := mitigate.LookUp(pid)
+func (l *look) actorOf(pid uint32, name string) (actor, string, error) {
+	described, process, err := l.options.Machine.LookUp(pid)
 	if err != nil {
 		return actor{}, "", err
 	}
-	return actor{name: name, process: process}, described.GetComm(), nil
+	return actor{name: name, process: process, root: hostroot.Host()}, described.GetComm(), nil
 }
 
 // file adds that an actor must be able to use a file.
 func (l *look) file(a actor, what, path string, access policy.Access, as need) {
 	real := path
-	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+	if resolved, err := a.root.EvalSymlinks(path); err == nil {
 		real = resolved
-	} else if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil { // it may come
+	} else if folder, err := a.root.EvalSymlinks(filepath.Dir(path)); err == nil { // it may come
 		real = filepath.Join(folder, filepath.Base(path))
 	}
-	l.files.add(real)
+	l.files.add(a.root, real)
 	as.actor, as.what, as.operation, as.object = a, what, policy.FileOpen, policy.File{Names: policy.Names{Path: real}, Access: access}
 	l.needs = append(l.needs, as)
 }
 
 // runs adds that an actor must be able to start a program, or to load a library of it.
 func (l *look) runs(a actor, what, path string, as need) {
-	l.files.add(path)
+	l.files.add(a.root, path)
 	as.actor, as.what, as.operation, as.object = a, what, policy.BprmCheckSecurity, policy.Program{Names: policy.Names{Path: path}}
 	l.needs = append(l.needs, as)
 }
 
 // program returns what is known of a program.
-func (l *look) program(path string) (program, bool) {
-	if p, ok := l.programs[path]; ok {
+func (l *look) program(root *hostroot.Root, path string) (program, bool) {
+	at := place{root, path}
+	if p, ok := l.programs[at]; ok {
 		return p, p.path != ""
 	}
-	p, ok := lookUp(path)
-	l.programs[path] = p
+	p, ok := lookUp(root, path)
+	l.programs[at] = p
 	return p, ok
+}
+
+// place is a path below a root directory.
+type place struct {
+	root *hostroot.Root
+	path string
 }
 
 // start adds that one process must be able to start a program, and that to load what it needs. It
 // returns the process that runs it then; false if there is no such program.
 func (l *look) start(by actor, path, name, cgroup string) (actor, bool) {
-	p, ok := l.program(path)
+	p, ok := l.program(by.root, path)
 	if !ok {
 		return actor{}, false
 	}
-	child := actor{name: name, process: policy.Process{
+	child := actor{name: name, root: by.root, process: policy.Process{
 		Binary: p.path, Ancestors: slices.Concat([]string{by.process.Binary}, by.process.Ancestors),
-		IDs: by.process.IDs, UID: by.process.UID, Cgroup: by.process.Cgroup,
+		IDs: by.process.IDs, UID: by.process.UID, Cgroup: by.process.Cgroup, Containers: by.process.Containers,
 	}}
 	if cgroup != "" {
 		child.process.Cgroup = cgroup
@@ -285,7 +298,7 @@ func (l *look) logins(init actor) {
 	}{{l.options.Places.Remote, "/system.slice/ssh.service"}, {l.options.Places.Local, "/system.slice/system-getty.slice/getty@tty1.service"}} {
 		seen := map[string]bool{}
 		for _, path := range way.paths {
-			p, ok := l.program(path)
+			p, ok := l.program(starter.root, path)
 			if !ok || seen[p.path] {
 				continue
 			}
@@ -315,7 +328,7 @@ func (l *look) serve(server actor, base string) {
 	l.file(server, "using /dev/null", "/dev/null", policy.Read|policy.Write, need{})
 	for _, path := range []string{"/etc/passwd", "/etc/ssh/sshd_config", "/etc/pam.d/sshd", "/etc/pam.d/login"} {
 		of := filepath.Base(filepath.Dir(path)) == "etc" || strings.HasSuffix(path, "login") == strings.HasSuffix(base, "getty")
-		if _, err := os.Stat(path); err == nil && of {
+		if _, err := server.root.Stat(path); err == nil && of {
 			l.file(server, "reading "+path, path, policy.Read, need{})
 		}
 	}
@@ -337,7 +350,7 @@ func (l *look) serve(server actor, base string) {
 		}
 	}
 	seen := map[uint32]bool{}
-	for _, user := range l.accounts.people(l.options.Caller, administrators("/etc/group")) {
+	for _, user := range l.accounts.people(l.options.Caller, administrators(hostroot.Host(), "/etc/group")) {
 		if seen[user.uid] {
 			continue
 		}

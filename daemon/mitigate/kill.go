@@ -17,12 +17,12 @@ const killTime = 5 * time.Second
 // live. First they are all stopped, so that none starts another one unseen, and none is
 // orphaned before it was found. What is started nevertheless the kernel kills when it
 // does anything.
-func Kill(subject policy.Subject) ([]uint32, error) {
+func (m Machine) Kill(subject policy.Subject) ([]uint32, error) {
 	subject, err := resolveUsers(policy.Policy{Subject: subject})
 	if err != nil {
 		return nil, err
 	}
-	chosen := selectorOf(subject)
+	chosen := m.selectorOf(subject)
 	victims := map[uint32]victim{}
 	defer func() {
 		for _, v := range victims {

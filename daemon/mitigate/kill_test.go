@@ -23,7 +23,7 @@ func TestKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	killed, err := Kill(policy.Subject{Processes: []policy.ProcessID{{PID: self.PID, Start: self.Start}}})
+	killed, err := (Machine{}).Kill(policy.Subject{Processes: []policy.ProcessID{{PID: self.PID, Start: self.Start}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,10 +61,10 @@ func TestKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	byName := policy.Subject{Binaries: []string{name}, Descendants: true}
-	if why := NoMatchWarning(byName); why != "" {
+	if why := (Machine{}).NoMatchWarning(byName); why != "" {
 		t.Errorf("the program by another name: %q", why)
 	}
-	if killed, err = Kill(byName); err != nil || len(killed) != 2 || !slices.Contains(killed, uint32(named.Process.Pid)) {
+	if killed, err = (Machine{}).Kill(byName); err != nil || len(killed) != 2 || !slices.Contains(killed, uint32(named.Process.Pid)) {
 		t.Errorf("%v, killed are %v", err, killed)
 	}
 	// Of another process with its pid nothing is killed.
@@ -73,7 +73,7 @@ func TestKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	former := policy.Subject{Processes: []policy.ProcessID{{PID: before.PID, Start: before.Start - procfs.Tick}}}
-	if killed, err := Kill(former); err != nil || len(killed) > 0 {
+	if killed, err := (Machine{}).Kill(former); err != nil || len(killed) > 0 {
 		t.Errorf("%v, killed are %v", err, killed)
 	}
 	before.Start -= procfs.Tick

@@ -14,7 +14,7 @@ var remoteShells = []string{"sshd", "sshd-session", "dropbear", "mosh-server", "
 
 // CheckLockout refuses what would cut the caller's own connection: the caller could neither
 // see the effect nor lift the mitigation before it ends.
-func CheckLockout(caller uint32, p policy.Policy) error {
+func (m Machine) CheckLockout(caller uint32, p policy.Policy) error {
 	cuts := slices.ContainsFunc(p.Rules, func(r policy.Rule) bool {
 		network := r.Operation == policy.SocketBind || r.Operation == policy.SocketConnect
 		return r.Verdict == policy.Kill || network && r.Revoke && matchesAll(r)
@@ -30,7 +30,7 @@ func CheckLockout(caller uint32, p policy.Policy) error {
 	if err != nil {
 		return rpc.Invalid("%v", err)
 	}
-	chosen := selectorOf(subject)
+	chosen := m.selectorOf(subject)
 	for i, own := range line {
 		if !slices.Contains(remoteShells, own.Comm) {
 			continue

@@ -4,34 +4,33 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
-	"sync"
 	"syscall"
 
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
-	"github.com/ebpfguard/ebpfguard/internal/regular"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
-
-// cgroupDir is where the unified hierarchy of control groups is mounted.
-var cgroupDir = sync.OnceValue(procfs.CgroupMount)
 
 // NoMatchWarning returns why a mitigation matches no process now, if that is so: with a
 // mistyped path it would protect nothing. It may be meant for what starts later, so it is
 // no error.
-func NoMatchWarning(wanted policy.Subject) string {
+func (m Machine) NoMatchWarning(wanted policy.Subject) string {
 	subject, err := resolveUsers(policy.Policy{Subject: wanted})
 	if err != nil {
 		return "" // cannot be: it was validated
 	}
 	switch {
 	case len(subject.Binaries) == 1:
-		return noMatchForBinary(subject.Binaries[0], selectorOf(subject))
+		return noMatchForBinary(subject.Binaries[0], m.selectorOf(subject))
 	case len(subject.Cgroups) == 1:
-		return noMatchForCgroup(subject.Cgroups[0], selectorOf(subject))
+		return noMatchForCgroup(subject.Cgroups[0], m.selectorOf(subject))
+	case len(subject.Containers) > 0:
+		if !anyProcess(m.selectorOf(subject).selects) {
+			return "no process is in a " + DescribeSubject(wanted) + " now ('ebpfguard containers' lists those that are known); this mitigation matches containers of that name that start later"
+		}
 	case len(subject.Users.Ranges) > 0:
-		if !anyProcess(selectorOf(subject).selects) {
+		if !anyProcess(m.selectorOf(subject).selects) {
 			return DescribeSubject(wanted) + " has no process now; this mitigation matches processes that it starts later"
 		}
 	}
@@ -48,7 +47,7 @@ func noMatchForBinary(text string, s selector) string {
 	}
 	if pattern.Kind != policy.PathExact {
 		folder := text[:strings.LastIndexByte(literal(text), '/')+1]
-		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		if _, err := hostroot.Host().Stat(folder); errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 			return missing("directory", folder)
 		}
 		if !anyProcess(s.selects) {
@@ -56,7 +55,7 @@ func noMatchForBinary(text string, s selector) string {
 		}
 		return ""
 	}
-	file, err := os.Stat(text)
+	file, err := hostroot.Host().Stat(text)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 		return missing("file", text)
@@ -78,7 +77,7 @@ func noMatchForBinary(text string, s selector) string {
 }
 
 func isScript(path string) bool {
-	file, err := regular.Open(path)
+	file, err := hostroot.Host().OpenRegular(path)
 	if err != nil {
 		return false
 	}
@@ -89,8 +88,8 @@ func isScript(path string) bool {
 }
 
 func noMatchForCgroup(path string, s selector) string {
-	if literal(path) == path && hasCgroups() {
-		if _, err := os.Stat(cgroupDir() + path); errors.Is(err, fs.ErrNotExist) {
+	if root, mount := hostroot.Host().Cgroups(); literal(path) == path && hasCgroups(root, mount) {
+		if _, err := root.Stat(mount + path); errors.Is(err, fs.ErrNotExist) {
 			return fmt.Sprintf("there is no cgroup %s here (systemd-cgls lists them); this mitigation matches nothing until that cgroup exists", path)
 		}
 	}

@@ -16,13 +16,14 @@ import (
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
 	"github.com/ebpfguard/ebpfguard/daemon/internal/rpc"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
 // Policy returns the policy that a request asks for, without name and end, and what its
 // profile is called.
-func Policy(request *pb.MitigateRequest) (p policy.Policy, profile string, err error) {
+func (m Machine) Policy(request *pb.MitigateRequest) (p policy.Policy, profile string, err error) {
 	none := request.GetProfile() == pb.MitigateRequest_PROFILE_UNSPECIFIED
 	switch {
 	case none == (request.GetYaml() == ""):
@@ -48,7 +49,7 @@ func Policy(request *pb.MitigateRequest) (p policy.Policy, profile string, err e
 	if p.Subject, err = subjectOf(request); err != nil {
 		return p, "", err
 	}
-	return p, profile, checkSelfProtection(p, request.GetForce())
+	return p, profile, m.checkSelfProtection(p, request.GetForce())
 }
 
 // subjectOf returns the subject that a request names.
@@ -67,11 +68,13 @@ func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
 		return policy.Subject{Binaries: []string{s.Binary}, Descendants: true}, nil
 	case *pb.MitigateRequest_Cgroup:
 		return policy.Subject{Cgroups: []string{s.Cgroup}}, nil
+	case *pb.MitigateRequest_Container:
+		return policy.Subject{Containers: []policy.ContainerSelector{{Names: []string{s.Container}}}}, nil
 	case *pb.MitigateRequest_User:
 		if id, err := strconv.ParseUint(s.User, 10, 32); err == nil {
 			return policy.Subject{Users: policy.IDs{Ranges: []policy.IDRange{{First: uint32(id), Last: uint32(id)}}}}, nil
 		}
-		users, _ := policy.SystemNames()
+		users, _ := hostroot.Host().Names()
 		if _, err := users(s.User); errors.Is(err, policy.ErrUnknownName) {
 			return policy.Subject{}, rpc.Invalid("there is no user %q; 'getent passwd' lists them, or write a number", s.User)
 		}
@@ -81,13 +84,13 @@ func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
 			return policy.Subject{Everyone: true}, nil
 		}
 	}
-	return policy.Subject{}, rpc.Invalid("the request names no subject; give a process, a binary, a cgroup, a user or everyone")
+	return policy.Subject{}, rpc.Invalid("the request names no subject; give a process, a binary, a container, a cgroup, a user or everyone")
 }
 
 // checkSelfProtection refuses what would take the machine, or the means to lift the mitigation: to
 // kill, or keep from starting programs, the first process, this one or what it descends from.
 // Force lets it keep them from starting programs, but not kill.
-func checkSelfProtection(p policy.Policy, force bool) error {
+func (m Machine) checkSelfProtection(p policy.Policy, force bool) error {
 	if err := policy.Validate([]policy.Policy{withName(p)}); err != nil {
 		return rpc.Invalid("%s", plain(err))
 	}
@@ -102,14 +105,14 @@ func checkSelfProtection(p policy.Policy, force bool) error {
 	if err != nil {
 		return rpc.Invalid("%s", plain(err))
 	}
-	chosen := selectorOf(subject)
+	chosen := m.selectorOf(subject)
 	for i, own := range line {
 		if slices.ContainsFunc(p.Subject.Processes, func(id policy.ProcessID) bool { return id.PID == own.PID }) {
 			return rpc.Invalid("process %d (%s) is the daemon or one of its ancestors, so the mitigation would apply to the daemon; name another process", own.PID, own.Comm)
 		}
 		process := chosen.process(line[i:])
-		// Which process it is is known, whatever it runs.
-		process.Unknown = process.Unknown && len(p.Subject.Processes) == 0
+		// Which process it is is known, and its container, whatever it runs.
+		process.Unknown = process.Unknown && len(p.Subject.Processes)+len(p.Subject.Containers) == 0
 		if _, _, ok := chosen.subject.Match(process); ok && fatal && p.Mode != policy.ModeAudit {
 			return rpc.Invalid("%s includes process %d (%s), which the machine or the daemon needs, so you could not lift the mitigation; choose another subject, forbid less, or set audit to see what it would do", DescribeSubject(p.Subject), own.PID, own.Comm)
 		}
@@ -145,7 +148,7 @@ func plain(err error) string {
 
 // resolveUsers returns the subject with the numbers of its users.
 func resolveUsers(p policy.Policy) (policy.Subject, error) {
-	users, groups := policy.SystemNames()
+	users, groups := hostroot.Host().Names()
 	set, err := policy.ResolveNames([]policy.Policy{withName(p)}, users, groups)
 	if err != nil {
 		return policy.Subject{}, err
@@ -163,6 +166,8 @@ func DescribeSubject(s policy.Subject) string {
 		return fmt.Sprintf("process %d", s.Processes[0].PID)
 	case len(s.Binaries) == 1:
 		return "binary " + s.Binaries[0]
+	case len(s.Containers) == 1 && len(s.Containers[0].Names) == 1:
+		return "container " + s.Containers[0].Names[0]
 	case len(s.Cgroups) == 1:
 		return "cgroup " + s.Cgroups[0]
 	case len(s.Users.Names) == 1:

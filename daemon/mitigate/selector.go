@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
@@ -13,6 +14,7 @@ import (
 // knows programs as files and not by their names alone, so that /sbin/init may be
 // /usr/lib/systemd/systemd; so does a selector.
 type selector struct {
+	machine  Machine
 	subject  policy.Subject
 	programs []program
 }
@@ -24,19 +26,19 @@ type program struct {
 }
 
 // selectorOf returns the selector of a subject whose names are resolved.
-func selectorOf(subject policy.Subject) selector {
-	s := selector{subject: subject}
+func (m Machine) selectorOf(subject policy.Subject) selector {
+	s := selector{machine: m, subject: subject}
 	s.subject.Binaries = nil
 	for _, pattern := range subject.Binaries {
 		s.subject.Binaries = append(s.subject.Binaries, pattern)
 		folder := pattern[:strings.LastIndexByte(literal(pattern), '/')+1]
 		if folder != pattern && literal(pattern) == pattern {
-			if file, err := os.Stat(pattern); err == nil {
+			if file, err := hostroot.Host().Stat(pattern); err == nil {
 				s.programs = append(s.programs, program{pattern, file})
 			}
 			continue
 		}
-		if other, err := filepath.EvalSymlinks(folder); err == nil && other != filepath.Clean(folder) {
+		if other, err := hostroot.Host().EvalSymlinks(folder); err == nil && other != filepath.Clean(folder) {
 			s.subject.Binaries = append(s.subject.Binaries, strings.TrimSuffix(other, "/")+"/"+pattern[len(folder):])
 		}
 	}
@@ -53,7 +55,7 @@ func literal(pattern string) string {
 
 // process returns the first process of a line as the subject sees it.
 func (s selector) process(line []procfs.Process) policy.Process {
-	p := asSubject(line)
+	p := s.machine.asSubject(line)
 	p.Binary = s.nameOf(line[0].PID)
 	p.Ancestors = nil
 	for _, ancestor := range line[1:] {
@@ -85,9 +87,6 @@ func (s selector) selects(pid uint32) bool {
 		return false
 	}
 	process := s.process(line)
-	if process.Unknown { // not on suspicion: what it does is judged
-		return false
-	}
-	_, _, ok := s.subject.Match(process)
-	return ok
+	_, uncertain, ok := s.subject.Match(process)
+	return ok && !uncertain && !process.Unknown // not on suspicion: what it does is judged
 }

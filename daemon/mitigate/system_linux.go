@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 )
 
@@ -59,7 +60,12 @@ func (v victim) await(deadline time.Time) error {
 }
 
 // hasCgroups reports whether the unified hierarchy of control groups is mounted.
-func hasCgroups() bool {
-	var mount unix.Statfs_t
-	return unix.Statfs(cgroupDir(), &mount) == nil && mount.Type == unix.CGROUP2_SUPER_MAGIC
+func hasCgroups(root *hostroot.Root, mount string) bool {
+	dir, err := root.OpenFile(mount, unix.O_PATH|unix.O_DIRECTORY)
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	var filesystem unix.Statfs_t
+	return unix.Fstatfs(int(dir.Fd()), &filesystem) == nil && filesystem.Type == unix.CGROUP2_SUPER_MAGIC
 }

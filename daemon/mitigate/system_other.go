@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 )
 
@@ -16,4 +17,4 @@ func (victim) stop() error                       { return errors.ErrUnsupported 
 func (victim) kill() error                       { return errors.ErrUnsupported }
 func (victim) await(time.Time) error             { return errors.ErrUnsupported }
 func (victim) close() error                      { return nil }
-func hasCgroups() bool                           { return false }
+func hasCgroups(*hostroot.Root, string) bool     { return false }

@@ -6,25 +6,33 @@ import "structs"
 
 // enum abi_sizes
 const (
-	LineWords        = 16
-	Operations       = 16
-	MaxComponents    = 64
-	MaxWalk          = 2048
-	MaxName          = 255
-	MaxMounts        = 32
-	MaxPath          = 2048
-	MaxPortIntervals = 64
-	TaskCommLen      = 16
-	MaxText          = 1024
-	MaxLabel         = 255
-	TypeLength       = 32
-	MaxKeys          = 4
-	MaxMasks         = 8
-	MaxMarks         = 64
-	MaxAncestors     = 8
-	MaxArguments     = 1024
-	MaxDeadlines     = 256
-	MaxGroups        = 1024
+	LineWords             = 16
+	Operations            = 16
+	MaxComponents         = 64
+	MaxWalk               = 2048
+	MaxName               = 255
+	MaxMounts             = 32
+	MaxPath               = 2048
+	MaxPortIntervals      = 64
+	TaskCommLen           = 16
+	MaxText               = 1024
+	MaxLabel              = 255
+	TypeLength            = 32
+	MaxKeys               = 4
+	MaxMasks              = 8
+	MaxMarks              = 1024
+	MarkWords             = 16
+	MaxAncestors          = 8
+	MaxArguments          = 1024
+	MaxDeadlines          = 1024
+	NamedBits             = 16384
+	MaxGroups             = 1024
+	AtomWords             = 160
+	MaxNodes              = 16384
+	MaxContainerSelectors = 127
+	MaxContainers         = 0x10000
+	ContainerTextBytes    = 240
+	PlaceKeys             = 26
 )
 
 // enum operation_id
@@ -193,11 +201,6 @@ const (
 	NoID = 0xffffffff
 )
 
-// enum class_values
-const (
-	NoClass = 0xffffffff
-)
-
 // enum state_flags
 const (
 	ClassMask      = 0xffffff
@@ -212,10 +215,9 @@ const (
 	TagName     = 1
 	TagGlob     = 2
 	TagFile     = 3
-	TagMarks    = 4
-	TagSubsumes = 5
-	TagProcess  = 6
-	TagBelow    = 7
+	TagSubsumes = 4
+	TagProcess  = 5
+	TagBelow    = 6
 )
 
 // enum dimension_id
@@ -225,7 +227,8 @@ const (
 
 // enum row_flags
 const (
-	RowMask    = 0x7fffffff
+	RowUnknown = 1
+	RowDepends = 2
 	RowAllowed = 0x80000000
 )
 
@@ -237,8 +240,9 @@ const (
 
 // enum active_flags
 const (
-	ActiveMarks = 0x40000000
-	ActiveTimed = 0x20000000
+	ActiveMarks       = 0x40000000
+	ActiveTimed       = 0x20000000
+	ActiveOthersShift = 16
 )
 
 // enum table_id
@@ -255,7 +259,49 @@ const (
 
 // enum subjects_flags
 const (
-	SubjectsMarks = 1
+	SubjectsMarks      = 1
+	SubjectsContainers = 2
+)
+
+// enum active_words
+const (
+	ActiveRevision   = 0
+	ActiveContainers = 1
+	ActiveChanges    = 2
+	ActiveWords      = 3
+)
+
+// enum container_list
+const (
+	ContainerListHost         = 0
+	ContainerListUnidentified = 1
+	ContainerListSelectors    = 2
+)
+
+// enum container_number
+const (
+	ContainerHost         = 0
+	ContainerUnidentified = 0xffffffff
+)
+
+// enum plane
+const (
+	PlaneProgram    = 0
+	PlaneCgroup     = 1
+	PlaneUser       = 2
+	PlaneDescent    = 3
+	PlaneProcess    = 4
+	PlaneContainer  = 5
+	PlaneOperations = 6
+	PlaneTimes      = 38
+)
+
+// enum node_kind
+const (
+	NodeAtom    = 0
+	NodeAny     = 0x20000000
+	NodeUnknown = 0x40000000
+	NodeMask    = 0x1fffffff
 )
 
 // enum access_flags
@@ -329,6 +375,26 @@ type Line struct {
 	Words [16]uint32
 }
 
+// ContainerClass is struct container_class.
+type ContainerClass struct {
+	_         structs.HostLayout
+	Count     uint16
+	Selectors [127]uint16
+}
+
+// ContainerTextKey is struct container_text_key.
+type ContainerTextKey struct {
+	_      structs.HostLayout
+	Number uint32
+	Part   uint32
+}
+
+// ContainerText is struct container_text.
+type ContainerText struct {
+	_    structs.HostLayout
+	Text [240]uint8
+}
+
 // Revision is struct revision.
 type Revision struct {
 	_               structs.HostLayout
@@ -343,7 +409,7 @@ type Revision struct {
 	GlobAccept      uint32
 	Subjects        uint32
 	Rules           uint32
-	Rows            uint32
+	Reserved        uint32
 	Concerned       uint32
 	Handover        uint32
 	HandoverBytes   uint32
@@ -369,17 +435,19 @@ type Subjects struct {
 	_              structs.HostLayout
 	Programs       State
 	Cgroups        State
-	ProgramClasses uint32
-	Unions         uint32
-	ProgramMarks   uint32
-	MarkSets       uint32
+	ProgramAtoms   uint32
+	CgroupAtoms    uint32
+	UserAtoms      uint32
+	MarkAtoms      uint32
+	Planes         uint32
 	Users          Table
-	UserClasses    uint32
-	CgroupClasses  uint32
-	Unknown        uint32
+	ProgramMarks   uint32
+	Marks          uint32
+	ContainerAtoms uint32
+	Lines          uint16
+	UserClasses    uint16
 	Flags          uint16
 	Times          uint16
-	Marks          [2]uint32
 }
 
 // Entry is struct entry.
@@ -387,6 +455,24 @@ type Entry struct {
 	_     structs.HostLayout
 	Key   [2]uint32
 	Value State
+}
+
+// Node is struct node.
+type Node struct {
+	_         structs.HostLayout
+	What      uint32
+	Then      uint32
+	Otherwise uint32
+	Reserved  uint32
+}
+
+// AtomWord is struct atom_word.
+type AtomWord struct {
+	_        structs.HostLayout
+	Word     uint32
+	Reserved uint32
+	Lower    uint32
+	Upper    uint32
 }
 
 // Operation is struct operation.
@@ -399,7 +485,7 @@ type Operation struct {
 	Masks         uint32
 	MaskCount     uint32
 	UnknownSource uint32
-	Reserved      uint32
+	Nodes         uint32
 }
 
 // OperationCounters is struct operation_counters.
@@ -464,37 +550,39 @@ type SocketObject struct {
 
 // Alert is struct alert.
 type Alert struct {
-	_            structs.HostLayout
-	Time         uint64
-	Cgroup       uint64
-	Start        uint64
-	Inode        uint64
-	Operation    uint32
-	Hook         uint32
-	Verdict      uint32
-	Revision     uint32
-	Pid          uint32
-	Tid          uint32
-	Ppid         uint32
-	Uid          uint32
-	Gid          uint32
-	MntNs        uint32
-	PidNs        uint32
-	NetNs        uint32
-	UserNs       uint32
-	Comm         [16]uint8
-	Socket       SocketObject
-	Flags        uint32
-	FromUid      uint32
-	FromGid      uint32
-	To           uint32
-	Method       uint32
-	Type         [32]uint8
-	BinaryLength uint16
-	ParentLength uint16
-	PathLength   uint16
-	SourceLength uint16
-	Ancestors    uint32
+	_              structs.HostLayout
+	Time           uint64
+	Cgroup         uint64
+	Start          uint64
+	Inode          uint64
+	Operation      uint32
+	Hook           uint32
+	Verdict        uint32
+	Revision       uint32
+	Pid            uint32
+	Tid            uint32
+	Ppid           uint32
+	Uid            uint32
+	Gid            uint32
+	MntNs          uint32
+	PidNs          uint32
+	NetNs          uint32
+	UserNs         uint32
+	Comm           [16]uint8
+	Socket         SocketObject
+	Flags          uint32
+	FromUid        uint32
+	FromGid        uint32
+	To             uint32
+	Method         uint32
+	Type           [32]uint8
+	BinaryLength   uint16
+	ParentLength   uint16
+	PathLength     uint16
+	SourceLength   uint16
+	Ancestors      uint32
+	FirstContainer uint32
+	LastContainer  uint32
 }
 
 // Ancestor is struct ancestor.

@@ -107,8 +107,8 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 		return nil, err
 	}
 	o.maps[GuardMapRevisions] = revisions
-	var inner *ebpf.Map
-	if err := revisions.Lookup(uint32(abi.SlotActive), &inner); errors.Is(err, ebpf.ErrKeyNotExist) {
+	inner, err := inForce(revisions, filepath.Join(dir, "tables"))
+	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return nil, nil
 	} else if err != nil {
 		return nil, fmt.Errorf("reading what is in force: %w", err)
@@ -152,13 +152,42 @@ func (p *Pins) adopt(n int) (_ *Takeover, err error) {
 	return t, nil
 }
 
+// inForce opens the tables that are in force, of which the map of revisions has the number. To open a map by its number
+// takes CAP_SYS_ADMIN; these are pinned in a directory as well.
+func inForce(revisions *ebpf.Map, dir string) (*ebpf.Map, error) {
+	var number uint32
+	if err := revisions.Lookup(uint32(abi.SlotActive), &number); err != nil {
+		return nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		m, err := ebpf.LoadPinnedMap(filepath.Join(dir, e.Name()), nil)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", e.Name(), err)
+		}
+		if id, err := mapID(m); err == nil && id == number {
+			return m, nil
+		}
+		if err := m.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return ebpf.NewMapFromID(ebpf.MapID(number))
+}
+
 // adoptMaps opens the pinned maps. They must be those that the handover names, and all
 // that this layout has.
 func (o *Object) adoptMaps(dir string, numbers map[string]uint32) error {
 	if err := o.declare(); err != nil {
 		return err
 	}
-	names := []string{notesMap}
+	var names []string
+	for _, spec := range ownMaps {
+		names = append(names, spec.Name)
+	}
 	for name := range o.declared.Maps {
 		if isPinned(name) {
 			names = append(names, name)
@@ -314,8 +343,12 @@ func (o *Object) resume(active tables) error {
 	if err := o.maps[GuardMapRevisions].Delete(uint32(abi.SlotStaged)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("removing staged tables: %w", err)
 	}
+	named, err := namedIn(active.header, active.line)
+	if err != nil {
+		return err
+	}
 	o.active.Store(activeWord(active.header))
-	o.published = published{o.rules.tables, activeWord(active.header)}
+	o.published = published{o.rules.tables, activeWord(active.header), named}
 	return nil
 }
 

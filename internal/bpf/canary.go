@@ -89,9 +89,9 @@ func (c *canary) close() error {
 	return errors.Join(err, c.counter.Close())
 }
 
-// ftraceSwitch is the kernel's switch for what calls programs from its functions: 0 stops every one of them, on
+// FtraceSwitch is the kernel's switch for what calls programs from its functions: 0 stops every one of them, on
 // kernels between 5.11 and 6.18 at least (docs/kernels.md).
-const ftraceSwitch = "/proc/sys/kernel/ftrace_enabled"
+const FtraceSwitch = "/proc/sys/kernel/ftrace_enabled"
 
 // verifyRuns looks whether programs run, and switches them on again. It returns what was wrong, empty for nothing.
 func (o *Object) verifyRuns() (wrong string, err error) {
@@ -104,14 +104,15 @@ func (o *Object) verifyRuns() (wrong string, err error) {
 		return "", err
 	}
 	wrong = "no program ran at its hook, so nothing was refused"
-	if state, err := os.ReadFile(ftraceSwitch); err == nil && strings.TrimSpace(string(state)) == "0" {
-		wrong += "; " + ftraceSwitch + " was 0"
+	ftrace := o.options.HostRoot + FtraceSwitch // no link is on the way
+	if state, err := os.ReadFile(ftrace); err == nil && strings.TrimSpace(string(state)) == "0" {
+		wrong += "; " + FtraceSwitch + " was 0"
 	}
-	if err := os.WriteFile(ftraceSwitch, []byte("1\n"), 0); err != nil {
+	if err := os.WriteFile(ftrace, []byte("1\n"), 0); err != nil {
 		return wrong, fmt.Errorf("switching programs on again: %w", err)
 	}
 	if runs, err := o.canary.runs(); err != nil || !runs {
-		return wrong, errors.Join(err, fmt.Errorf("programs do not run, though %s is 1", ftraceSwitch))
+		return wrong, errors.Join(err, fmt.Errorf("programs do not run, though %s is 1", FtraceSwitch))
 	}
 	return wrong, nil
 }

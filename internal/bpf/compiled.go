@@ -5,14 +5,18 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"slices"
 	"sync"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/btf"
 )
 
 // compiled is an object as the compiler made it. To read all of its programs takes 65 MB for a moment, since each
-// comes with a copy of every function that it calls; few are needed at a time.
+// comes with a copy of every function that it calls; few are needed at a time. Where each instruction comes from in
+// the source takes half of the object: it is read only to tell why the kernel refuses a program.
 type compiled struct {
 	bytes    []byte
 	sections func() (map[string]int, error)
@@ -48,6 +52,11 @@ func sectionsOf(object []byte) (map[string]int, error) {
 
 // read returns the maps, the variables and the named programs only.
 func (c compiled) read(programs ...string) (*ebpf.CollectionSpec, error) {
+	return c.readWith(false, programs...)
+}
+
+// readWith is read, also with the lines of the source on demand.
+func (c compiled) readWith(lines bool, programs ...string) (*ebpf.CollectionSpec, error) {
 	sections, err := c.sections()
 	if err != nil {
 		return nil, err
@@ -60,36 +69,86 @@ func (c compiled) read(programs ...string) (*ebpf.CollectionSpec, error) {
 		}
 		wanted[i] = true
 	}
-	object, err := hide(c.bytes, func(i int, s *elf.Section) bool { return s.Name != text && !wanted[i] })
-	if err != nil {
-		return nil, err
-	}
-	spec, err := ebpf.LoadCollectionSpecFromReader(bytes.NewReader(object))
+	object, err := patch(c.bytes, lines, func(i int, s *elf.Section) bool { return s.Name == text || wanted[i] })
 	if err != nil {
 		return nil, fmt.Errorf("reading the compiled programs: %w", err)
 	}
-	for name := range spec.Programs { // a section may have several
+	spec, err := ebpf.LoadCollectionSpecFromReader(object)
+	if err != nil {
+		return nil, fmt.Errorf("reading the compiled programs: %w", err)
+	}
+	for name, program := range spec.Programs { // a section may have several
 		if !slices.Contains(programs, name) {
 			delete(spec.Programs, name)
+		} else if !lines {
+			nameFunctions(program.Instructions)
 		}
 	}
 	return spec, nil
 }
 
-// hide returns a copy of an object in which sections of code are none, so that the library passes over them.
-func hide(object []byte, hidden func(i int, s *elf.Section) bool) ([]byte, error) {
-	object = bytes.Clone(object)
-	f, err := elf.NewFile(bytes.NewReader(object))
-	if err != nil {
-		return nil, fmt.Errorf("reading the compiled programs: %w", err)
-	}
-	const flags, shoff = 8, 0x28 // their places in struct Elf64_Shdr and Elf64_Ehdr, elf(5)
-	headers := object[f.ByteOrder.Uint64(object[shoff:]):]
-	for i, s := range f.Sections {
-		if s.Flags&elf.SHF_EXECINSTR != 0 && hidden(i, s) {
-			at := headers[i*binary.Size(elf.Section64{})+flags:]
-			f.ByteOrder.PutUint64(at, uint64(s.Flags&^elf.SHF_EXECINSTR))
+// nameFunctions makes the name of each function its line in the source: where the library tells of an instruction
+// that it belongs to another kernel, which it does as a line, the kernel wants one of each function, too.
+func nameFunctions(instructions asm.Instructions) {
+	for i := range instructions {
+		if f := btf.FuncMetadata(&instructions[i]); f != nil {
+			instructions[i] = instructions[i].WithSource(asm.Comment(f.Name))
 		}
 	}
-	return object, nil
+}
+
+// patched is an object some of whose bytes are others.
+type patched struct {
+	object  []byte
+	patches []bytesAt
+}
+
+type bytesAt struct {
+	at    int
+	bytes []byte
+}
+
+func (p patched) ReadAt(to []byte, offset int64) (int, error) {
+	if offset >= int64(len(p.object)) {
+		return 0, io.EOF
+	}
+	from := int(offset)
+	n := copy(to, p.object[from:])
+	for _, patch := range p.patches {
+		first, end := max(from, patch.at), min(from+n, patch.at+len(patch.bytes))
+		if first < end {
+			copy(to[first-from:end-from], patch.bytes[first-patch.at:])
+		}
+	}
+	if n < len(to) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// patch returns an object in which sections of code that are not wanted are none, so that the library passes over
+// them, and in which there are no lines of the source unless these are wanted.
+func patch(object []byte, lines bool, wanted func(i int, s *elf.Section) bool) (patched, error) {
+	f, err := elf.NewFile(bytes.NewReader(object))
+	if err != nil {
+		return patched{}, err
+	}
+	const flags, shoff = 8, 0x28 // their places in struct Elf64_Shdr and Elf64_Ehdr, elf(5)
+	at := int(f.ByteOrder.Uint64(object[shoff:]))
+	headers := bytesAt{at, bytes.Clone(object[at : at+len(f.Sections)*binary.Size(elf.Section64{})])}
+	result := patched{object, []bytesAt{headers}}
+	for i, s := range f.Sections {
+		if s.Flags&elf.SHF_EXECINSTR != 0 && !wanted(i, s) {
+			at := headers.bytes[i*binary.Size(elf.Section64{})+flags:]
+			f.ByteOrder.PutUint64(at, uint64(s.Flags&^elf.SHF_EXECINSTR))
+		}
+		if s.Name == ".BTF.ext" && !lines {
+			// The place of line_info_len in struct btf_ext_header. What is left says how long a record is.
+			const length, left = 20, 4
+			patch := bytesAt{int(s.Offset) + length, make([]byte, 4)}
+			f.ByteOrder.PutUint32(patch.bytes, left)
+			result.patches = append(result.patches, patch)
+		}
+	}
+	return result, nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 )
 
 // TestReadPrograms compares programs that are read by themselves with those of the whole object.
@@ -40,7 +41,11 @@ func TestReadPrograms(t *testing.T) {
 			t.Errorf("%s: variables %v, want %v", name, got, want)
 		}
 		for some := range slices.Chunk(slices.Sorted(maps.Keys(whole.Programs)), 9) {
-			read, err := test.object.read(some...)
+			read, err := test.object.readWith(true, some...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lean, err := test.object.read(some...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -49,6 +54,11 @@ func TestReadPrograms(t *testing.T) {
 			}
 			for _, p := range some {
 				got, want := read.Programs[p], whole.Programs[p]
+				// The kernel wants a line of each function, if there are any.
+				lines, functions := linesOf(lean.Programs[p]), functionsOf(lean.Programs[p])
+				if lines != functions || len(lean.Programs[p].Instructions) != len(want.Instructions) {
+					t.Errorf("%s: %s has %d lines of the source and %d instructions, want %d and %d", name, p, lines, len(lean.Programs[p].Instructions), functions, len(want.Instructions))
+				}
 				if got == nil || got.AttachTo != want.AttachTo || got.Type != want.Type || len(got.Instructions) != len(want.Instructions) {
 					t.Errorf("%s: %s is not as in the whole object", name, p)
 					continue
@@ -67,4 +77,24 @@ func TestReadPrograms(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// linesOf returns how many instructions say where they come from.
+func linesOf(p *ebpf.ProgramSpec) (lines int) {
+	for _, i := range p.Instructions {
+		if i.Source() != nil {
+			lines++
+		}
+	}
+	return lines
+}
+
+// functionsOf returns how many functions a program has.
+func functionsOf(p *ebpf.ProgramSpec) (count int) {
+	for i := range p.Instructions {
+		if btf.FuncMetadata(&p.Instructions[i]) != nil {
+			count++
+		}
+	}
+	return count
 }

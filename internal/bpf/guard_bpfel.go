@@ -19,16 +19,22 @@ const (
 	GuardMapActive              = "active"
 	GuardMapAlertBuffers        = "alert_buffers"
 	GuardMapAlerts              = "alerts"
+	GuardMapClasses             = "classes"
+	GuardMapContainerClasses    = "container_classes"
+	GuardMapContainers          = "containers"
 	GuardMapCounters            = "counters"
 	GuardMapDirectories         = "directories"
 	GuardMapExecutions          = "executions"
 	GuardMapFiles               = "files"
+	GuardMapIdentities          = "identities"
 	GuardMapLabels              = "labels"
 	GuardMapMarks               = "marks"
+	GuardMapPlaces              = "places"
 	GuardMapPrograms            = "programs"
 	GuardMapRevisions           = "revisions"
 	GuardMapScratches           = "scratches"
 	GuardMapTasks               = "tasks"
+	GuardMapWords               = "words"
 	GuardProgBprmCheckSecurity  = "bprm_check_security"
 	GuardProgBprmCommittedCreds = "bprm_committed_creds"
 	GuardProgBprmCredsForExec   = "bprm_creds_for_exec"
@@ -51,6 +57,7 @@ const (
 	GuardProgInodeSetAcl        = "inode_set_acl"
 	GuardProgInodeSetattr       = "inode_setattr"
 	GuardProgInodeSetxattr      = "inode_setxattr"
+	GuardProgLabelContainers    = "label_containers"
 	GuardProgLabelTasks         = "label_tasks"
 	GuardProgMarkTasks          = "mark_tasks"
 	GuardProgMmapBackingFile    = "mmap_backing_file"
@@ -97,10 +104,12 @@ const (
 	GuardVarChownByPath         = "chown_by_path"
 	GuardVarEnrich              = "enrich"
 	GuardVarForgotten           = "forgotten"
+	GuardVarHasChanged          = "has_changed"
 	GuardVarHashKey             = "hash_key"
 	GuardVarMapsBackingFiles    = "maps_backing_files"
 	GuardVarMarked              = "marked"
 	GuardVarMountLockAt         = "mount_lock_at"
+	GuardVarPlaceKeys           = "place_keys"
 	GuardVarRemovexattrDentry   = "removexattr_dentry"
 	GuardVarRenameArguments     = "rename_arguments"
 	GuardVarRenameLockAt        = "rename_lock_at"
@@ -175,6 +184,7 @@ type GuardProgramSpecs struct {
 	InodeSetAcl        *ebpf.ProgramSpec `ebpf:"inode_set_acl"`
 	InodeSetattr       *ebpf.ProgramSpec `ebpf:"inode_setattr"`
 	InodeSetxattr      *ebpf.ProgramSpec `ebpf:"inode_setxattr"`
+	LabelContainers    *ebpf.ProgramSpec `ebpf:"label_containers"`
 	LabelTasks         *ebpf.ProgramSpec `ebpf:"label_tasks"`
 	MarkTasks          *ebpf.ProgramSpec `ebpf:"mark_tasks"`
 	MmapBackingFile    *ebpf.ProgramSpec `ebpf:"mmap_backing_file"`
@@ -224,19 +234,25 @@ type GuardProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type GuardMapSpecs struct {
-	Active       *ebpf.MapSpec `ebpf:"active"`
-	AlertBuffers *ebpf.MapSpec `ebpf:"alert_buffers"`
-	Alerts       *ebpf.MapSpec `ebpf:"alerts"`
-	Counters     *ebpf.MapSpec `ebpf:"counters"`
-	Directories  *ebpf.MapSpec `ebpf:"directories"`
-	Executions   *ebpf.MapSpec `ebpf:"executions"`
-	Files        *ebpf.MapSpec `ebpf:"files"`
-	Labels       *ebpf.MapSpec `ebpf:"labels"`
-	Marks        *ebpf.MapSpec `ebpf:"marks"`
-	Programs     *ebpf.MapSpec `ebpf:"programs"`
-	Revisions    *ebpf.MapSpec `ebpf:"revisions"`
-	Scratches    *ebpf.MapSpec `ebpf:"scratches"`
-	Tasks        *ebpf.MapSpec `ebpf:"tasks"`
+	Active           *ebpf.MapSpec `ebpf:"active"`
+	AlertBuffers     *ebpf.MapSpec `ebpf:"alert_buffers"`
+	Alerts           *ebpf.MapSpec `ebpf:"alerts"`
+	Classes          *ebpf.MapSpec `ebpf:"classes"`
+	ContainerClasses *ebpf.MapSpec `ebpf:"container_classes"`
+	Containers       *ebpf.MapSpec `ebpf:"containers"`
+	Counters         *ebpf.MapSpec `ebpf:"counters"`
+	Directories      *ebpf.MapSpec `ebpf:"directories"`
+	Executions       *ebpf.MapSpec `ebpf:"executions"`
+	Files            *ebpf.MapSpec `ebpf:"files"`
+	Identities       *ebpf.MapSpec `ebpf:"identities"`
+	Labels           *ebpf.MapSpec `ebpf:"labels"`
+	Marks            *ebpf.MapSpec `ebpf:"marks"`
+	Places           *ebpf.MapSpec `ebpf:"places"`
+	Programs         *ebpf.MapSpec `ebpf:"programs"`
+	Revisions        *ebpf.MapSpec `ebpf:"revisions"`
+	Scratches        *ebpf.MapSpec `ebpf:"scratches"`
+	Tasks            *ebpf.MapSpec `ebpf:"tasks"`
+	Words            *ebpf.MapSpec `ebpf:"words"`
 }
 
 // GuardVariableSpecs contains global variables before they are loaded into the kernel.
@@ -246,10 +262,12 @@ type GuardVariableSpecs struct {
 	ChownByPath       *ebpf.VariableSpec `ebpf:"chown_by_path"`
 	Enrich            *ebpf.VariableSpec `ebpf:"enrich"`
 	Forgotten         *ebpf.VariableSpec `ebpf:"forgotten"`
+	HasChanged        *ebpf.VariableSpec `ebpf:"has_changed"`
 	HashKey           *ebpf.VariableSpec `ebpf:"hash_key"`
 	MapsBackingFiles  *ebpf.VariableSpec `ebpf:"maps_backing_files"`
 	Marked            *ebpf.VariableSpec `ebpf:"marked"`
 	MountLockAt       *ebpf.VariableSpec `ebpf:"mount_lock_at"`
+	PlaceKeys         *ebpf.VariableSpec `ebpf:"place_keys"`
 	RemovexattrDentry *ebpf.VariableSpec `ebpf:"removexattr_dentry"`
 	RenameArguments   *ebpf.VariableSpec `ebpf:"rename_arguments"`
 	RenameLockAt      *ebpf.VariableSpec `ebpf:"rename_lock_at"`
@@ -280,19 +298,25 @@ func (o *GuardObjects) Close() error {
 //
 // It can be passed to LoadGuardObjects or ebpf.CollectionSpec.LoadAndAssign.
 type GuardMaps struct {
-	Active       *ebpf.Map `ebpf:"active"`
-	AlertBuffers *ebpf.Map `ebpf:"alert_buffers"`
-	Alerts       *ebpf.Map `ebpf:"alerts"`
-	Counters     *ebpf.Map `ebpf:"counters"`
-	Directories  *ebpf.Map `ebpf:"directories"`
-	Executions   *ebpf.Map `ebpf:"executions"`
-	Files        *ebpf.Map `ebpf:"files"`
-	Labels       *ebpf.Map `ebpf:"labels"`
-	Marks        *ebpf.Map `ebpf:"marks"`
-	Programs     *ebpf.Map `ebpf:"programs"`
-	Revisions    *ebpf.Map `ebpf:"revisions"`
-	Scratches    *ebpf.Map `ebpf:"scratches"`
-	Tasks        *ebpf.Map `ebpf:"tasks"`
+	Active           *ebpf.Map `ebpf:"active"`
+	AlertBuffers     *ebpf.Map `ebpf:"alert_buffers"`
+	Alerts           *ebpf.Map `ebpf:"alerts"`
+	Classes          *ebpf.Map `ebpf:"classes"`
+	ContainerClasses *ebpf.Map `ebpf:"container_classes"`
+	Containers       *ebpf.Map `ebpf:"containers"`
+	Counters         *ebpf.Map `ebpf:"counters"`
+	Directories      *ebpf.Map `ebpf:"directories"`
+	Executions       *ebpf.Map `ebpf:"executions"`
+	Files            *ebpf.Map `ebpf:"files"`
+	Identities       *ebpf.Map `ebpf:"identities"`
+	Labels           *ebpf.Map `ebpf:"labels"`
+	Marks            *ebpf.Map `ebpf:"marks"`
+	Places           *ebpf.Map `ebpf:"places"`
+	Programs         *ebpf.Map `ebpf:"programs"`
+	Revisions        *ebpf.Map `ebpf:"revisions"`
+	Scratches        *ebpf.Map `ebpf:"scratches"`
+	Tasks            *ebpf.Map `ebpf:"tasks"`
+	Words            *ebpf.Map `ebpf:"words"`
 }
 
 func (m *GuardMaps) Close() error {
@@ -300,16 +324,22 @@ func (m *GuardMaps) Close() error {
 		m.Active,
 		m.AlertBuffers,
 		m.Alerts,
+		m.Classes,
+		m.ContainerClasses,
+		m.Containers,
 		m.Counters,
 		m.Directories,
 		m.Executions,
 		m.Files,
+		m.Identities,
 		m.Labels,
 		m.Marks,
+		m.Places,
 		m.Programs,
 		m.Revisions,
 		m.Scratches,
 		m.Tasks,
+		m.Words,
 	)
 }
 
@@ -320,10 +350,12 @@ type GuardVariables struct {
 	ChownByPath       *ebpf.Variable `ebpf:"chown_by_path"`
 	Enrich            *ebpf.Variable `ebpf:"enrich"`
 	Forgotten         *ebpf.Variable `ebpf:"forgotten"`
+	HasChanged        *ebpf.Variable `ebpf:"has_changed"`
 	HashKey           *ebpf.Variable `ebpf:"hash_key"`
 	MapsBackingFiles  *ebpf.Variable `ebpf:"maps_backing_files"`
 	Marked            *ebpf.Variable `ebpf:"marked"`
 	MountLockAt       *ebpf.Variable `ebpf:"mount_lock_at"`
+	PlaceKeys         *ebpf.Variable `ebpf:"place_keys"`
 	RemovexattrDentry *ebpf.Variable `ebpf:"removexattr_dentry"`
 	RenameArguments   *ebpf.Variable `ebpf:"rename_arguments"`
 	RenameLockAt      *ebpf.Variable `ebpf:"rename_lock_at"`
@@ -360,6 +392,7 @@ type GuardPrograms struct {
 	InodeSetAcl        *ebpf.Program `ebpf:"inode_set_acl"`
 	InodeSetattr       *ebpf.Program `ebpf:"inode_setattr"`
 	InodeSetxattr      *ebpf.Program `ebpf:"inode_setxattr"`
+	LabelContainers    *ebpf.Program `ebpf:"label_containers"`
 	LabelTasks         *ebpf.Program `ebpf:"label_tasks"`
 	MarkTasks          *ebpf.Program `ebpf:"mark_tasks"`
 	MmapBackingFile    *ebpf.Program `ebpf:"mmap_backing_file"`
@@ -429,6 +462,7 @@ func (p *GuardPrograms) Close() error {
 		p.InodeSetAcl,
 		p.InodeSetattr,
 		p.InodeSetxattr,
+		p.LabelContainers,
 		p.LabelTasks,
 		p.MarkTasks,
 		p.MmapBackingFile,

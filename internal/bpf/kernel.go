@@ -100,43 +100,51 @@ func hookArguments(variables map[string]any) error {
 }
 
 // types is the kernel's type information: megabytes that take a while to read,
-// so it is kept for the next question, but not for ever. Those who use it at the
-// same time need a copy each: what is read is decoded while it is looked at, and
-// not under a lock (cilium/ebpf 0.22).
+// so it is kept for the next question, but not for ever.
 var types struct {
 	sync.Mutex
-	free    []*btf.Cache
+	cache   *btf.Cache
+	users   int
 	forgets *time.Timer
 }
 
-// keepTypes is for how long the kernel's type information is kept.
-const keepTypes = 10 * time.Second
+// keepTypes is for how long the kernel's type information is kept that nobody uses.
+const keepTypes = time.Second
 
-// takeTypes returns the kernel's type information, for [giveTypes] to take back.
+// takeTypes returns the kernel's type information, until [giveTypes]. Several may use it at the
+// same time, but for the types of modules: they are decoded together with what they share with
+// the kernel's, and not under its lock (cilium/ebpf 0.22).
 func takeTypes() *btf.Cache {
 	types.Lock()
 	defer types.Unlock()
-	if n := len(types.free); n > 0 {
-		c := types.free[n-1]
-		types.free = types.free[:n-1]
-		return c
-	}
-	return btf.NewCache()
-}
-
-func giveTypes(c *btf.Cache) {
-	types.Lock()
-	defer types.Unlock()
-	types.free = append(types.free, c)
 	if types.forgets != nil {
 		types.forgets.Stop()
 	}
+	if types.cache == nil {
+		types.cache = btf.NewCache()
+	}
+	types.users++
+	return types.cache
+}
+
+// giveTypes tells that what [takeTypes] returned is used no more.
+func giveTypes() {
+	types.Lock()
+	defer types.Unlock()
+	types.users--
+	if types.users > 0 {
+		return
+	}
 	types.forgets = time.AfterFunc(keepTypes, func() {
 		types.Lock()
-		types.free = nil
+		unused := types.users == 0
+		if unused {
+			types.cache = nil
+		}
 		types.Unlock()
-		// To load programs takes several times the memory that is needed after.
-		debug.FreeOSMemory()
+		if unused { // to load programs takes several times the memory that is needed after
+			debug.FreeOSMemory()
+		}
 	})
 }
 
@@ -180,7 +188,7 @@ func parametersOf(hook string) ([]string, error) {
 		return parameters, nil
 	}
 	cache := takeTypes()
-	defer giveTypes(cache)
+	defer giveTypes()
 	kernel, err := cache.Kernel()
 	if err != nil {
 		return nil, fmt.Errorf("reading the kernel's BTF: %w", err)

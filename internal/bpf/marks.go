@@ -6,6 +6,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
 )
 
@@ -19,11 +20,11 @@ type marker struct {
 
 // ForgetMarks takes marks from all tasks, so that they can stand for something
 // else. The revision in force must not know them.
-func (o *Object) ForgetMarks(marks uint64) error { return o.markTasks(marks) }
+func (o *Object) ForgetMarks(marks []uint) error { return o.markTasks(marks) }
 
 // markTasks gives the running tasks the marks of their ancestors, but for those
 // that are to be forgotten.
-func (o *Object) markTasks(forget uint64) error {
+func (o *Object) markTasks(forget []uint) error {
 	room := uint32(math.MaxUint32)
 	if tasks, err := procfs.Tasks(); err == nil {
 		room = 2*tasks + 1024 // more start meanwhile
@@ -32,7 +33,7 @@ func (o *Object) markTasks(forget uint64) error {
 }
 
 // markTasksWith has room for the marks of some processes first, and for more when these are too few.
-func (o *Object) markTasksWith(room uint32, forget uint64) error {
+func (o *Object) markTasksWith(room uint32, forget []uint) error {
 	for {
 		if err := o.makeMarker(room); err != nil {
 			return err
@@ -75,11 +76,15 @@ func (o *Object) closeMarker() {
 }
 
 // run marks all tasks and returns how often there was no room.
-func (m *marker) run(forget uint64) (unmarked uint64, err error) {
+func (m *marker) run(forget []uint) (unmarked uint64, err error) {
 	if err := empty(m.Maps[GuardMapMarks]); err != nil {
 		return 0, fmt.Errorf("emptying the map of marks: %w", err)
 	}
-	for name, value := range map[string]uint64{GuardVarForgotten: forget, GuardVarUnmarked: 0} {
+	var forgotten [abi.MarkWords]uint64
+	for _, mark := range forget {
+		forgotten[mark/64] |= 1 << (mark % 64)
+	}
+	for name, value := range map[string]any{GuardVarForgotten: forgotten, GuardVarUnmarked: uint64(0)} {
 		if err := m.Variables[name].Set(value); err != nil {
 			return 0, fmt.Errorf("setting %s: %w", name, err)
 		}
@@ -97,7 +102,7 @@ func (m *marker) run(forget uint64) (unmarked uint64, err error) {
 func empty(m *ebpf.Map) error {
 	var keys []uint32
 	var key uint32
-	var value uint64
+	var value [abi.MarkWords]uint64
 	entries := m.Iterate()
 	for entries.Next(&key, &value) {
 		keys = append(keys, key)

@@ -3,6 +3,8 @@
 package bpf
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,6 +16,8 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
+
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 )
 
 // Options says how an [Object] is made.
@@ -24,6 +28,8 @@ type Options struct {
 	AlertBytes uint32
 	// Pins is where the object outlives the process; nil for one that ends with it.
 	Pins *Pins
+	// HostRoot is where the host's root directory is, empty for this process's: containers may not write their /proc/sys.
+	HostRoot string
 	// Enrich makes alerts name the ancestors of the process, and room for what
 	// [Object.TrackExecutions] tells.
 	Enrich bool
@@ -52,9 +58,12 @@ type Object struct {
 	// active is the word of memory that says what is in force (bpf/maps.h), notes
 	// what this process leaves to the next one.
 	active *atomic.Uint64
+	// words are that word and those beside it.
+	words *[abi.ActiveWords]atomic.Uint64
 	// published is what these were set to last.
 	published published
 	notes     *[notes]atomic.Uint64
+	named     *named
 	memory    [][]byte
 	// retained are the numbers of the revisions that are pinned.
 	retained []uint32
@@ -99,8 +108,10 @@ func Open(options Options) (_ *Object, err error) {
 			return nil, err
 		}
 	}
-	if err := o.makeMap(notesMap, notesSpec); err != nil {
-		return nil, err
+	for _, spec := range ownMaps {
+		if err := o.makeMap(spec.Name, spec); err != nil {
+			return nil, err
+		}
 	}
 	return o, o.mapMemory()
 }
@@ -170,8 +181,8 @@ func (o *Object) ReleaseSpec() {
 
 // mapMemory maps the maps that are memory to this process, too.
 func (o *Object) mapMemory() error {
-	var words [2]unsafe.Pointer
-	for i, name := range []string{GuardMapActive, notesMap} {
+	var words [3]unsafe.Pointer
+	for i, name := range []string{GuardMapActive, notesMap, GuardMapWords} {
 		memory, err := mmap(o.maps[name])
 		if err != nil {
 			return fmt.Errorf("mapping map %s: %w", name, err)
@@ -179,8 +190,10 @@ func (o *Object) mapMemory() error {
 		o.memory = append(o.memory, memory)
 		words[i] = unsafe.Pointer(&memory[0])
 	}
-	o.active = (*atomic.Uint64)(words[0])
+	o.words = (*[abi.ActiveWords]atomic.Uint64)(words[0])
+	o.active = &o.words[abi.ActiveRevision]
 	o.notes = (*[notes]atomic.Uint64)(words[1])
+	o.named = (*named)(words[2])
 	return nil
 }
 
@@ -194,6 +207,7 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 	variables := map[string]any{
 		GuardVarHashKey: options.HashKey, GuardVarEnrich: options.Enrich,
 		GuardVarRenameLockAt: renames, GuardVarMountLockAt: mounts, GuardVarTmpfsUuid: ShowsTmpfs(),
+		GuardVarPlaceKeys: placeKeys(),
 	}
 	if err := hookArguments(variables); err != nil {
 		return err
@@ -206,7 +220,7 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 	if !hash {
 		return nil
 	}
-	for _, name := range []string{GuardMapTasks, GuardMapScratches, GuardMapAlertBuffers} {
+	for _, name := range []string{GuardMapTasks, GuardMapScratches, GuardMapIdentities, GuardMapAlertBuffers} {
 		m := spec.Maps[name]
 		m.Type = ebpf.Hash
 		m.KeySize = 8
@@ -214,6 +228,17 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 		m.Key, m.Value = nil, nil
 	}
 	return nil
+}
+
+// placeKeys returns what the hash of places is keyed with (bpf/cache/place.h). Programs that are loaded
+// at different times may have different ones: they only find less of what the others kept.
+func placeKeys() (keys [abi.PlaceKeys]uint64) {
+	for i := range keys {
+		var key [8]byte
+		rand.Read(key[:]) // never fails
+		keys[i] = binary.NativeEndian.Uint64(key[:]) | 1
+	}
+	return keys
 }
 
 // UsesHash reports whether the programs are those for kernels before 6.2: what belongs to a
@@ -224,7 +249,7 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 // bpf_rdonly_cast (6.2).
 func UsesHash() (bool, error) {
 	cache := takeTypes()
-	defer giveTypes(cache)
+	defer giveTypes()
 	kernel, err := cache.Kernel()
 	if err != nil {
 		return false, fmt.Errorf("reading the kernel's BTF: %w", err)
@@ -288,6 +313,6 @@ func (o *Object) Close() error {
 	for _, memory := range o.memory {
 		err = errors.Join(err, munmap(memory))
 	}
-	o.maps, o.rules, o.memory, o.active, o.notes, o.published = nil, nil, nil, nil, nil, published{}
+	o.maps, o.rules, o.memory, o.active, o.words, o.notes, o.named, o.published = nil, nil, nil, nil, nil, nil, nil, published{}
 	return err
 }

@@ -45,7 +45,7 @@ func TestVerifier(t *testing.T) {
 		c, err := o.collect(map[string]*ebpf.ProgramSpec{name: programs[name]})
 		took := time.Since(start)
 		if err != nil {
-			showRefusal(t, o, name)
+			showRefusal(t, o, name, err)
 			continue
 		}
 		f, err := figuresOf(c.Programs[name], programs[name])
@@ -105,10 +105,14 @@ func programNames(t *testing.T, o *Object, programs map[string]*ebpf.ProgramSpec
 }
 
 // showRefusal loads once more, for the verifier's reasons.
-func showRefusal(t *testing.T, o *Object, name string) {
+func showRefusal(t *testing.T, o *Object, name string, first error) {
 	o.programs.LogLevel = 0
 	_, err := o.load(name)
 	o.programs.LogLevel = ebpf.LogLevelStats
+	if err == nil {
+		t.Errorf("%s: %v, and then it was loaded", name, first)
+		return
+	}
 
 	var refusal *ebpf.VerifierError
 	if errors.As(err, &refusal) {
@@ -187,20 +191,20 @@ func TestMarksGrow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.markTasksWith(1, 0); err != nil {
+	if err := o.markTasksWith(1, nil); err != nil {
 		t.Fatal(err)
 	}
 	if room := int(o.marker.room); room < len(processes)*9/10 || room > 8*len(processes) {
 		t.Errorf("room for %d of %d processes", room, len(processes))
 	}
 	before := o.marker
-	if err := o.markTasksWith(2, 0); err != nil || o.marker != before {
+	if err := o.markTasksWith(2, nil); err != nil || o.marker != before {
 		t.Errorf("again: %v, another marker: %v", err, o.marker != before)
 	}
 	// Where the map cannot grow, that is an error.
 	o.closeMarker()
 	o.declared.Maps[GuardMapMarks].MaxEntries = 2
-	if err := o.markTasksWith(1, 0); err == nil {
+	if err := o.markTasksWith(1, nil); err == nil {
 		t.Error("there is room for 2 processes, and that is no error")
 	}
 }

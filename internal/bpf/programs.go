@@ -61,7 +61,16 @@ func (o *Object) load(names ...string) (map[string]*ebpf.Program, error) {
 
 // newCollection reads programs and loads them onto the object's maps.
 func (o *Object) newCollection(names ...string) (*ebpf.Collection, error) {
-	read, err := o.compiled().read(names...)
+	collection, err := o.collectNamed(false, names)
+	var refused *ebpf.VerifierError
+	if errors.As(err, &refused) { // once more, to tell where in the source
+		return o.collectNamed(true, names)
+	}
+	return collection, err
+}
+
+func (o *Object) collectNamed(lines bool, names []string) (*ebpf.Collection, error) {
+	read, err := o.compiled().readWith(lines, names...)
 	if err != nil {
 		return nil, err
 	}
@@ -76,10 +85,18 @@ func (o *Object) collect(programs map[string]*ebpf.ProgramSpec) (*ebpf.Collectio
 		spec.Maps[GuardMapMarks] = o.marks.Copy()
 	}
 	shared := maps.Clone(o.maps)
-	delete(shared, notesMap)
+	for _, own := range ownMaps {
+		delete(shared, own.Name)
+	}
 	cache := takeTypes()
-	defer giveTypes(cache)
-	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared, Programs: o.programs, Cache: cache})
+	defer giveTypes()
+	options := o.programs
+	// Without it the types of all modules are read as well; none of the programs needs one.
+	var err error
+	if options.KernelTypes, err = cache.Kernel(); err != nil {
+		return nil, fmt.Errorf("reading the kernel's BTF: %w", err)
+	}
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: shared, Programs: options, Cache: cache})
 }
 
 func closePrograms(programs map[string]*ebpf.Program) {
@@ -242,8 +259,12 @@ func detach(links []link.Link) error {
 	return errors.Join(errs...)
 }
 
-// detachTime is how long the kernel may take to detach what is no longer pinned.
-const detachTime = 30 * time.Second
+// detachTime is how long the kernel may take to detach what is no longer pinned; blindTime is how long it is given where
+// nobody can look: that takes CAP_SYS_ADMIN.
+const (
+	detachTime = 30 * time.Second
+	blindTime  = time.Second
+)
 
 // awaitDetached waits until programs are gone: the kernel lets go of what a pin held
 // when it has time, of the link's number first, then of the attachment, and of the
@@ -255,6 +276,10 @@ func awaitDetached(programs []ebpf.ProgramID) error {
 			p, err := ebpf.NewProgramFromID(id)
 			if errors.Is(err, os.ErrNotExist) {
 				break
+			}
+			if errors.Is(err, os.ErrPermission) {
+				time.Sleep(blindTime)
+				return nil
 			}
 			if err != nil {
 				return fmt.Errorf("looking whether a program is detached: %w", err)

@@ -46,6 +46,7 @@ func (o *Object) Publish(lines []abi.Line, counters uint32, rules int, programs 
 		return false, fmt.Errorf("making tables of %d lines: %w", len(lines), err)
 	}
 	header := *(*abi.Revision)(unsafe.Pointer(&lines[0]))
+	named, _ := namedIn(header, func(number uint32) (abi.Line, error) { return lines[number], nil })
 	defer func() {
 		if !inForce {
 			err = errors.Join(err, o.unretain(header.Number), tables.Close())
@@ -71,17 +72,19 @@ func (o *Object) Publish(lines []abi.Line, counters uint32, rules int, programs 
 			return false, fmt.Errorf("staging tables: %w", err)
 		}
 		defer func() { err = errors.Join(err, revisions.Delete(uint32(abi.SlotStaged))) }()
-		if err := o.markTasks(0); err != nil {
+		if err := o.markTasks(nil); err != nil {
 			return false, err
 		}
 	}
+	o.named.add(named)
 	before := o.active.Swap(0)
 	if err := revisions.Put(uint32(abi.SlotActive), tables); err != nil {
 		o.active.Store(before)
 		return false, fmt.Errorf("publishing tables: %w", err)
 	}
 	o.active.Store(activeWord(header))
-	o.published = published{tables, activeWord(header)}
+	o.named.set(named) // no program reads the former tables any more
+	o.published = published{tables, activeWord(header), named}
 	o.rules = newRuleCounterMap(tables, counters, rules)
 	return true, o.forget()
 }

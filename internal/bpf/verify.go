@@ -12,6 +12,7 @@ import (
 type published struct {
 	tables *ebpf.Map
 	word   uint64
+	named  namedBits
 }
 
 // Verify compares what the kernel's maps say is in force with what was published, which others than
@@ -43,6 +44,10 @@ func (o *Object) Verify() ([]string, error) {
 	} else {
 		wrong = append(wrong, fmt.Sprintf("the word that says what is in force was %#x, not %#x", word, want.word))
 		o.active.Store(want.word)
+	}
+	if o.named.lacks(want.named) {
+		wrong = append(wrong, "the filter of the files that policies name lacked some of them")
+		o.named.set(want.named)
 	}
 	stopped, err := o.verifyRuns()
 	if stopped != "" {

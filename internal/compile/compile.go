@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/bits"
 	"reflect"
 	"slices"
 
@@ -33,6 +32,20 @@ type Revision struct {
 	// Counters is where the counters of the rules begin, in words: a line for
 	// each rule.
 	Counters uint32
+	// Containers are the lists of selectors of containers that policies have, by the index that
+	// an [abi.ContainerClass] holds; nil for the host.
+	Containers [][]policy.ContainerSelector
+}
+
+// SelectorsOf returns the indices of the lists of selectors that select a container.
+func SelectorsOf(lists [][]policy.ContainerSelector, c policy.Container) []uint16 {
+	var of []uint16
+	for id, list := range lists {
+		if slices.ContainsFunc(list, func(s policy.ContainerSelector) bool { return s.Selects(c) }) {
+			of = append(of, uint16(id))
+		}
+	}
+	return of
 }
 
 // Options are what a policy set is compiled for.
@@ -43,8 +56,7 @@ type Options struct {
 	// Resolve finds what a path stands for. It is called at most once for a
 	// path, after its directory and only if that exists and is no symbolic
 	// link, so it need not look at more than the last component. Without it
-	// nothing exists: names alone count. Where tables become too large it begins
-	// anew.
+	// nothing exists: names alone count.
 	Resolve func(path string) Resolved
 	// Mounts returns the mount points of this mount namespace, each with what
 	// is on top there. It is called once.
@@ -57,10 +69,6 @@ type Options struct {
 	// [MarkKeys]. The same key has the same bit in every revision, since
 	// tasks keep their marks. Without it the bits are counted up.
 	Mark func(key string) (bit uint, ok bool)
-	// Compiled reports whether a path leads to a program of machine code, which is
-	// nobody's script. It is asked where there is no room for every pair of
-	// programs, and no two of those are a pair then.
-	Compiled func(path string) bool
 }
 
 // compiler is what the operations share.
@@ -102,39 +110,9 @@ type finish func(id uint32) (*operation, error)
 // Compile compiles a valid policy set (see [policy.Validate]) whose names are
 // resolved (see [policy.ResolveNames]).
 func Compile(set []policy.Policy, options Options) (*Revision, error) {
-	compiled := options.Compiled
-	options.Compiled = nil
-	g, err := compilePairs(set, options)
-	if compiled == nil || !errors.Is(err, ErrTooLarge) {
-		return g, err
-	}
-	options.Compiled = compiled
-	if g, fewer := compilePairs(set, options); fewer == nil {
-		return g, nil
-	}
-	return nil, err
-}
-
-// compilePairs compiles a policy set with the pairs of programs that the options ask for.
-func compilePairs(set []policy.Policy, options Options) (*Revision, error) {
-	for i := 0; ; i++ {
-		g, c, err := compileWith(set, options, markSets[i])
-		if err == nil || !errors.Is(err, ErrTooLarge) || i == len(markSets)-1 || !c.combinesMarks() {
-			return g, err
-		}
-	}
-}
-
-// combinesMarks reports whether tasks with several marks have classes of their own.
-func (c *compiler) combinesMarks() bool {
-	return c != nil && c.subjects != nil && len(c.subjects.marks.sets) > 1+bits.OnesCount64(c.subjects.marks.all)
-}
-
-// compileWith compiles a policy set with at most so many sets of marks.
-func compileWith(set []policy.Policy, options Options, markSets int) (*Revision, *compiler, error) {
 	rules, first := index(set)
 	if len(rules) > abi.MaxRules {
-		return nil, nil, fmt.Errorf("%w: %d rules; %d are possible, put the patterns of several rules into one", ErrTooLarge, len(rules), abi.MaxRules)
+		return nil, fmt.Errorf("%w: %d rules; %d are possible, put the patterns of several rules into one", ErrTooLarge, len(rules), abi.MaxRules)
 	}
 	c := &compiler{
 		set: set, first: first, globs: newGlobs(), places: newPlaces(options),
@@ -143,11 +121,10 @@ func compileWith(set []policy.Policy, options Options, markSets int) (*Revision,
 	}
 	// Line 0 describes the revision, lines 2n and 2n+1 operation n.
 	c.tables.words = make([]uint32, 2*abi.Operations*abi.LineWords)
-	if err := c.compile(options, markSets); err != nil {
-		return nil, c, err
+	if err := c.compile(options); err != nil {
+		return nil, err
 	}
-	c.header.Subjects = c.subjects.appendTo(&c.tables)
-	if c.subjects.marks.all != 0 {
+	if c.subjects.marks.count != 0 {
 		c.header.Concerned |= abi.ActiveMarks
 	}
 	if len(c.subjects.deadlines) > 1 {
@@ -155,18 +132,18 @@ func compileWith(set []policy.Policy, options Options, markSets int) (*Revision,
 	}
 	c.globs.appendTo(&c.tables, &c.header)
 	if err := c.appendDictionary(&c.header); err != nil {
-		return nil, c, err
+		return nil, err
 	}
 	c.appendCounters(rules)
 	c.tables.set(0, c.header)
 	if n := len(c.tables.words); n > maxWords {
-		return nil, c, fmt.Errorf("%w: its tables take %d MiB; %d are possible, remove rules", ErrTooLarge, n>>18, maxWords>>18)
+		return nil, fmt.Errorf("%w: its tables take %d MiB; %d are possible, remove rules", ErrTooLarge, n>>18, maxWords>>18)
 	}
-	return &Revision{Lines: c.tables.lines(), Rules: rules, Counters: c.header.Rules}, c, nil
+	return &Revision{Lines: c.tables.lines(), Rules: rules, Counters: c.header.Rules, Containers: c.subjects.containerLists}, nil
 }
 
 // compile makes the tables of the subjects and operations.
-func (c *compiler) compile(options Options, markSets int) (err error) {
+func (c *compiler) compile(options Options) (err error) {
 	if c.subjects, err = newSubjects(c.set, options, c.globs, c.places); err != nil {
 		return err
 	}
@@ -184,7 +161,7 @@ func (c *compiler) compile(options Options, markSets int) (err error) {
 	if err := c.globs.build(); err != nil {
 		return err
 	}
-	if err := c.subjects.finish(c.space, markSets); err != nil {
+	if err := c.subjects.finish(c.space, &c.tables); err != nil {
 		return err
 	}
 	finished := map[int]*operation{}
@@ -193,7 +170,11 @@ func (c *compiler) compile(options Options, markSets int) (err error) {
 			return err
 		}
 	}
-	return c.decide(finished)
+	if err := c.decide(finished); err != nil {
+		return err
+	}
+	c.header.Subjects = c.subjects.appendTo(&c.tables, finished)
+	return nil
 }
 
 func (c *compiler) appendDictionary(header *abi.Revision) error {

@@ -8,8 +8,7 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// deadlinesOf returns when the policies of the set end and begin, sorted, after 0. Each one makes
-// as many classes of processes again.
+// deadlinesOf returns when the policies of the set end and begin, sorted, after 0.
 func deadlinesOf(set []policy.Policy) ([]uint64, error) {
 	deadlines := []uint64{0}
 	for _, p := range set {
@@ -21,17 +20,6 @@ func deadlinesOf(set []policy.Policy) ([]uint64, error) {
 		return nil, fmt.Errorf("%w: the policies end or begin at %d different times; %d are possible, let several end at the same time and remove policies that have ended", ErrTooLarge, n, abi.MaxDeadlines)
 	}
 	return deadlines, nil
-}
-
-// projectTime tells which policies are in force at a time.
-func (s *subjects) projectTime(time uint64, policies []int) []byte {
-	seen := make([]byte, len(policies))
-	for i, p := range policies {
-		if one := s.set[p]; (one.Until == 0 || one.Until > time) && one.From <= time {
-			seen[i] = 1
-		}
-	}
-	return seen
 }
 
 // appendDeadlines adds the table of deadlines.

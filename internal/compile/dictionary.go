@@ -135,9 +135,10 @@ func (d *dictionary) words(placed []uint32) []uint32 {
 // kernel needs no look-up for most of the others.
 type filter struct{ inodes []uint64 }
 
-// words returns the bits; there are at least 16 for each file.
+// words returns the bits; there are at least 64 for each file. A file that shares a bit with one that policies
+// name is looked up again each time it is used, whatever is kept of its directory.
 func (f *filter) words() []uint32 {
-	size := max(512, 1<<bits.Len(uint(16*len(f.inodes))))
+	size := max(abi.NamedBits, 1<<bits.Len(uint(64*len(f.inodes))))
 	words := make([]uint32, size/32)
 	for _, inode := range f.inodes {
 		bit := inode % uint64(size)

@@ -14,12 +14,13 @@ import (
 // bpf/class.h), so that the tables can be tested without a kernel. The
 // programs themselves are compared with policy.Decide in real kernels.
 type machine struct {
-	key   Key
-	words []uint32
+	key        Key
+	words      []uint32
+	containers [][]policy.ContainerSelector
 }
 
 func newMachine(g *Revision, key Key) machine {
-	m := machine{key: key}
+	m := machine{key: key, containers: g.Containers}
 	for _, l := range g.Lines {
 		m.words = append(m.words, l.Words[:]...)
 	}
@@ -160,65 +161,114 @@ func (m machine) walk(dimension uint32, start abi.State, path string, identity f
 	return n
 }
 
-// classify returns the class of a process at a time.
-func (m machine) classify(p policy.Process, now uint64) uint32 {
+// process is what a process is in a revision: the atoms that are true of it.
+type process struct {
+	atoms []uint64
+	// unknown says that it could not be identified, and index which of the decisions about
+	// such processes counts.
+	unknown bool
+	index   uint32
+}
+
+// plane returns one of the sets of atoms.
+func (m machine) plane(number uint32) []uint64 {
+	s := m.subjects()
+	n := uint32(s.Lines) * abi.LineWords
+	set := make([]uint64, n/2)
+	for i := range set {
+		at := s.Planes + number*n + uint32(2*i)
+		set[i] = uint64(m.words[at]) | uint64(m.words[at+1])<<32
+	}
+	return set
+}
+
+// addAtoms adds the atoms of a class.
+func (m machine) addAtoms(set []uint64, index, class uint32) {
+	list := structAt[abi.Table](m, index+2*class)
+	for i := range list.Count {
+		one := structAt[abi.AtomWord](m, list.At+4*i)
+		set[one.Word] |= uint64(one.Lower) | uint64(one.Upper)<<32
+	}
+}
+
+// classify returns what a process is at a time.
+func (m machine) classify(p policy.Process, now uint64) process {
 	s := m.subjects()
 	deadlines := abi.Table{At: m.revision().Subjects + abi.LineWords, Count: uint32(s.Times)}
 	time := uint32(m.search(deadlines, 2, uint32(now>>32), uint32(now)))
 	user := m.interval(s.Users, p.UID)
-	unknown := s.Unknown + time*s.UserClasses + user
-	if p.Unknown {
-		return unknown
+	result := process{atoms: m.plane(abi.PlaneTimes + time), unknown: p.Unknown, index: time*uint32(s.UserClasses) + user}
+	take := func(number uint32, add func(plane []uint64)) {
+		plane := m.plane(number)
+		add(plane)
+		for i := range plane {
+			result.atoms[i] &= plane[i]
+		}
 	}
-	program := func(paths ...string) uint32 {
-		class := uint32(0)
-		for _, path := range paths {
-			if !strings.HasPrefix(path, "/") {
-				continue
-			}
-			other := m.run(s.Programs, path).Accept & abi.ClassMask
+	take(abi.PlaneUser, func(plane []uint64) { m.addAtoms(plane, s.UserAtoms, user) })
+	if p.Unknown {
+		return result
+	}
+	program := func(path string) uint32 {
+		if !strings.HasPrefix(path, "/") {
+			return 0
+		}
+		return m.run(s.Programs, path).Accept & abi.ClassMask
+	}
+	var marks [abi.MarkWords]uint64
+	addMarks := func(list abi.Table) {
+		for i := range list.Count {
+			one := structAt[abi.AtomWord](m, list.At+4*i)
+			marks[one.Word] |= uint64(one.Lower) | uint64(one.Upper)<<32
+		}
+	}
+	addMarksOf := func(class uint32) { addMarks(*structAt[abi.Table](m, s.ProgramMarks+2*class)) }
+	take(abi.PlaneProgram, func(plane []uint64) {
+		for _, path := range []string{p.Binary, p.Script} {
+			class := program(path)
+			m.addAtoms(plane, s.ProgramAtoms, class)
+			addMarksOf(class)
+		}
+	})
+	if uint32(s.Flags)&abi.SubjectsContainers != 0 {
+		take(abi.PlaneContainer, func(plane []uint64) {
 			switch {
-			case class == abi.NoClass || other == 0 || other == class:
-			case class == 0:
-				class = other
-			default:
-				if n := m.words[s.Unions]; class >= n || other >= n {
-					class = abi.NoClass
-				} else {
-					class = m.words[s.Unions+1+class*n+other]
+			case p.Unidentified:
+				m.addAtoms(plane, s.ContainerAtoms, abi.ContainerListUnidentified)
+			case len(p.Containers) == 0:
+				m.addAtoms(plane, s.ContainerAtoms, abi.ContainerListHost)
+			}
+			for _, c := range p.Containers {
+				for _, id := range SelectorsOf(m.containers, c) {
+					m.addAtoms(plane, s.ContainerAtoms, abi.ContainerListSelectors+uint32(id))
 				}
 			}
-		}
-		return class
+		})
 	}
-	marksOf := func(class uint32) uint64 {
-		at := s.ProgramMarks + 2*class
-		return uint64(m.words[at]) | uint64(m.words[at+1])<<32
-	}
-	class := program(p.Binary, p.Script)
-	if class == abi.NoClass {
-		return unknown
-	}
-	marks := marksOf(class)
+	take(abi.PlaneCgroup, func(plane []uint64) {
+		m.addAtoms(plane, s.CgroupAtoms, m.run(s.Cgroups, p.Cgroup).Accept&abi.ClassMask)
+	})
 	for _, a := range p.Ancestors {
-		marks |= marksOf(program(a))
+		addMarksOf(program(a))
 	}
 	for _, id := range p.IDs {
 		if found, ok := m.find(m.key.process(id)); ok {
-			marks |= uint64(found.Accept)<<32 | uint64(found.Number)
+			addMarks(abi.Table{At: found.Number, Count: found.Accept})
 		}
 	}
-	marks &= uint64(s.Marks[0]) | uint64(s.Marks[1])<<32
-	set := uint32(0)
-	if marks != 0 && uint32(s.Flags)&abi.SubjectsMarks != 0 {
-		found, ok := m.find(m.key.marks(marks))
-		if !ok {
-			return unknown
-		}
-		set = found.Number
+	if uint32(s.Flags)&abi.SubjectsMarks == 0 {
+		return result
 	}
-	cgroup := m.run(s.Cgroups, p.Cgroup).Accept & abi.ClassMask
-	return (((class*s.MarkSets+set)*deadlines.Count+time)*s.UserClasses+user)*s.CgroupClasses + cgroup
+	for number, first := range map[uint32]uint32{abi.PlaneDescent: 0, abi.PlaneProcess: s.Marks} {
+		take(number, func(plane []uint64) {
+			for bit := range s.Marks {
+				if marks[bit/64]>>(bit%64)&1 != 0 {
+					m.addAtoms(plane, s.MarkAtoms, first+bit)
+				}
+			}
+		})
+	}
+	return result
 }
 
 // interval returns the class of a number.
@@ -245,19 +295,20 @@ func (m machine) search(t abi.Table, size uint32, key ...uint32) int {
 // concerns reports whether any rule concerns an operation.
 func (m machine) concerns(id int) bool { return m.revision().Concerned>>id&1 != 0 }
 
-// begin returns the row of a class; false when nothing is judged.
-func (m machine) begin(id int, class uint32) (*abi.Operation, uint32, bool) {
-	o := m.operation(id)
-	row := m.words[m.revision().Rows+class*abi.LineWords+uint32(id)]
-	allowed := row&abi.RowAllowed != 0
-	if !m.concerns(id) && !allowed {
-		panic("a row of an operation that no rule concerns")
+// begin returns the operation; false when nothing is judged.
+func (m machine) begin(id int, p process) (*abi.Operation, bool) {
+	restricted := false
+	for i, atoms := range m.plane(abi.PlaneOperations + 2*uint32(id) + 1) {
+		restricted = restricted || atoms&p.atoms[i] != 0
 	}
-	return o, row, !allowed
+	if restricted && !m.concerns(id) {
+		panic("atoms of an operation that no rule concerns")
+	}
+	return m.operation(id), restricted
 }
 
-func (m machine) cell(o *abi.Operation, row uint32, classes ...uint32) abi.Verdict {
-	at := row
+func (m machine) cell(o *abi.Operation, p process, classes ...uint32) abi.Verdict {
+	at := uint32(0)
 	for i, size := range o.Classes {
 		class := uint32(0)
 		if i < len(classes) {
@@ -268,11 +319,41 @@ func (m machine) cell(o *abi.Operation, row uint32, classes ...uint32) abi.Verdi
 		}
 		at = at*size + class
 	}
-	return abi.Verdict(m.words[o.Verdicts+at])
+	at = o.Verdicts + 2*at
+	if p.unknown {
+		at++
+	}
+	word := m.words[at]
+	for passed := 0; word>>abi.VerdictShift == 0; passed++ {
+		if word == 0 || o.Nodes == 0 || passed > abi.MaxNodes {
+			panic("a node that is none, or too many of them")
+		}
+		n := structAt[abi.Node](m, o.Nodes+4*word)
+		number, holds := n.What&abi.NodeMask, false
+		switch n.What &^ abi.NodeMask {
+		case abi.NodeAtom:
+			holds = p.atoms[number/64]>>(number%64)&1 != 0
+		case abi.NodeAny:
+			mask := structAt[abi.Node](m, o.Nodes+4*(word+1))
+			holds = p.atoms[number]&(uint64(mask.Otherwise)<<32|uint64(mask.Then)) != 0
+		case abi.NodeUnknown:
+			if !p.unknown {
+				panic("a known process is judged as an unknown one")
+			}
+			return abi.Verdict(m.words[n.Then+p.index])
+		default:
+			panic("no kind of node")
+		}
+		word = n.Otherwise
+		if holds {
+			word = n.Then
+		}
+	}
+	return abi.Verdict(word)
 }
 
-// stricter is that of bpf/judge.h.
-func stricter(a, b abi.Verdict) abi.Verdict {
+// stricterWord is stricter() of bpf/judge.h.
+func stricterWord(a, b abi.Verdict) abi.Verdict {
 	if a.Verdict() == b.Verdict() {
 		revoke := (a | b) & abi.Verdict(abi.FlagRevoke)
 		return max(a, b) | revoke
@@ -281,8 +362,8 @@ func stricter(a, b abi.Verdict) abi.Verdict {
 }
 
 // judgeNames judges an object by the classes of its names.
-func (m machine) judgeNames(o *abi.Operation, row uint32, n names, unknown bool, rest ...uint32) abi.Verdict {
-	cell := func(class uint32) abi.Verdict { return m.cell(o, row, append([]uint32{class}, rest...)...) }
+func (m machine) judgeNames(o *abi.Operation, p process, n names, unknown bool, rest ...uint32) abi.Verdict {
+	cell := func(class uint32) abi.Verdict { return m.cell(o, p, append([]uint32{class}, rest...)...) }
 	if unknown || n.ambiguous {
 		return cell(o.Unknown)
 	}
@@ -292,19 +373,19 @@ func (m machine) judgeNames(o *abi.Operation, row uint32, n names, unknown bool,
 	}
 	v := cell(first)
 	if second != 0 {
-		v = stricter(v, cell(second))
+		v = stricterWord(v, cell(second))
 	}
 	return v
 }
 
 // move judges a file that gets another name, as bpf/move.h does.
-func (m machine) move(id int, o *abi.Operation, row uint32, f policy.File, identity func(string) *Identity) abi.Verdict {
+func (m machine) move(id int, o *abi.Operation, p process, f policy.File, identity func(string) *Identity) abi.Verdict {
 	from := m.walk(uint32(id), o.Automata[0], f.Path, identity, true)
 	to := m.walk(uint32(id), o.Automata[0], f.Moved.To.Path, identity, true)
 	v := abi.NewVerdict(uint8(policy.Allow), -1, abi.VerdictFlags{})
 	if from.ambiguous || to.ambiguous {
 		for access := range accesses {
-			v = stricter(v, m.cell(o, row, o.Unknown, uint32(access)))
+			v = stricterWord(v, m.cell(o, p, o.Unknown, uint32(access)))
 		}
 		return v
 	}
@@ -318,7 +399,7 @@ func (m machine) move(id int, o *abi.Operation, row uint32, f policy.File, ident
 	below := func(s abi.State, access int, globs bool) {
 		found, _ := m.find(m.key.below(s.Number, globs))
 		if class := found.Accept & abi.ClassMask; class != 0 && f.Moved.Directory {
-			v = stricter(v, m.cell(o, row, class, uint32(access)))
+			v = stricterWord(v, m.cell(o, p, class, uint32(access)))
 		}
 	}
 	for _, s := range []abi.State{from.path, from.file} {
@@ -327,9 +408,9 @@ func (m machine) move(id int, o *abi.Operation, row uint32, f policy.File, ident
 		}
 		for access := range accesses {
 			if class := s.Accept & abi.ClassMask; class != 0 && access != 1 {
-				one, there := m.cell(o, row, class, uint32(access)), m.judgeNames(o, row, to, false, uint32(access))
+				one, there := m.cell(o, p, class, uint32(access)), m.judgeNames(o, p, to, false, uint32(access))
 				if f.Moved.Directory || there.Verdict() < one.Verdict() {
-					v = stricter(v, one)
+					v = stricterWord(v, one)
 				}
 			}
 			below(s, access, false)
@@ -344,25 +425,25 @@ func (m machine) move(id int, o *abi.Operation, row uint32, f policy.File, ident
 }
 
 // judgeKind judges a file for an access, as uses_verdict in bpf/file.h does.
-func (m machine) judgeKind(o *abi.Operation, row uint32, n names, f policy.File, access uint32) abi.Verdict {
-	v := m.judgeNames(o, row, n, f.Unknown, access)
+func (m machine) judgeKind(o *abi.Operation, p process, n names, f policy.File, access uint32) abi.Verdict {
+	v := m.judgeNames(o, p, n, f.Unknown, access)
 	kind := uint32(slices.Index(policy.FileKinds(), f.Kind) + 1)
 	if kind == 0 {
 		return v
 	}
-	own := m.cell(o, row, o.Unknown+1+kind, access)
+	own := m.cell(o, p, o.Unknown+1+kind, access)
 	switch {
 	case f.Unknown || n.ambiguous || (n.path.Accept|n.file.Accept)&abi.ClassMask != 0:
-		return stricter(v, own)
+		return stricterWord(v, own)
 	case kind == abi.FileDeleted:
-		return m.cell(o, row, o.Unknown+1, access)
+		return m.cell(o, p, o.Unknown+1, access)
 	}
 	return own
 }
 
 // judge decides about an object; identity tells what its path leads to.
-func (m machine) judge(id int, class uint32, object policy.Object, identity func(string) *Identity) abi.Verdict {
-	o, row, judged := m.begin(id, class)
+func (m machine) judge(id int, p process, object policy.Object, identity func(string) *Identity) abi.Verdict {
+	o, judged := m.begin(id, p)
 	if !judged {
 		return abi.NewVerdict(uint8(policy.Allow), -1, abi.VerdictFlags{})
 	}
@@ -382,12 +463,12 @@ func (m machine) judge(id int, class uint32, object policy.Object, identity func
 	case policy.File:
 		n := walk(object.Names)
 		if object.Moved != nil {
-			return m.move(id, o, row, object, identity)
+			return m.move(id, o, p, object, identity)
 		}
 		var v abi.Verdict
 		for class, access := range accesses {
 			if object.Access&access != 0 {
-				v = stricter(v, m.judgeKind(o, row, n, object, uint32(class)))
+				v = stricterWord(v, m.judgeKind(o, p, n, object, uint32(class)))
 			}
 		}
 		return v
@@ -400,7 +481,7 @@ func (m machine) judge(id int, class uint32, object policy.Object, identity func
 		if object.NoArgs {
 			traits |= 2
 		}
-		return m.judgeNames(o, row, n, object.Unknown, traits)
+		return m.judgeNames(o, p, n, object.Unknown, traits)
 	case policy.Mount:
 		target, source, kind := walk(object.Target), one(o.Automata[1], object.Source), one(o.Automata[2], object.Type)
 		var v abi.Verdict
@@ -411,7 +492,7 @@ func (m machine) judge(id int, class uint32, object policy.Object, identity func
 					flags |= 1 << i
 				}
 			}
-			v = stricter(v, m.judgeNames(o, row, target, object.Target.Unknown, source, kind, flags))
+			v = stricterWord(v, m.judgeNames(o, p, target, object.Target.Unknown, source, kind, flags))
 		}
 		return v
 	case policy.NumberObject:
@@ -419,14 +500,14 @@ func (m machine) judge(id int, class uint32, object policy.Object, identity func
 		for key, number := range object.Numbers() {
 			classes = append(classes, m.interval(m.table(id, key), number))
 		}
-		return m.cell(o, row, classes...)
+		return m.cell(o, p, classes...)
 	case policy.Socket:
-		return m.socket(id, o, row, object)
+		return m.socket(id, o, p, object)
 	}
 	panic("unknown object")
 }
 
-func (m machine) socket(id int, o *abi.Operation, row uint32, s policy.Socket) abi.Verdict {
+func (m machine) socket(id int, o *abi.Operation, p process, s policy.Socket) abi.Verdict {
 	port := uint32(abi.NoPort)
 	if s.Protocol.HasPorts() {
 		port = uint32(s.Port)
@@ -434,7 +515,7 @@ func (m machine) socket(id int, o *abi.Operation, row uint32, s policy.Socket) a
 	protocol := m.words[m.table(id, abi.TableProtocols).At+uint32(s.Protocol)]
 	ports := m.table(id, abi.TablePorts)
 	judge := func(address uint32) abi.Verdict {
-		v := m.cell(o, row, address, m.interval(ports, port), protocol)
+		v := m.cell(o, p, address, m.interval(ports, port), protocol)
 		if port != 0 || v == v.NamesPort() {
 			return v
 		}
@@ -443,7 +524,7 @@ func (m machine) socket(id int, o *abi.Operation, row uint32, s policy.Socket) a
 			if start > uint32(s.Automatic.Last) {
 				break
 			}
-			v = stricter(v, m.cell(o, row, address, class, protocol))
+			v = stricterWord(v, m.cell(o, p, address, class, protocol))
 		}
 		return v
 	}
@@ -466,7 +547,7 @@ func (m machine) socket(id int, o *abi.Operation, row uint32, s policy.Socket) a
 	i := m.search(t, 8, beWord(b), beWord(b[4:]), beWord(b[8:]), beWord(b[12:]))
 	v := judge(m.words[t.At+uint32(i)*8+4])
 	if s.DualStack && address.IsUnspecified() && id == abi.OperationSocketBind {
-		v = stricter(v, judge4(netip.IPv4Unspecified()))
+		v = stricterWord(v, judge4(netip.IPv4Unspecified()))
 	}
 	return v
 }

@@ -2,16 +2,12 @@ package compile
 
 import (
 	"fmt"
-	"math/bits"
+	"maps"
 	"slices"
 
 	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
-
-// markSets is how many sets of marks are told apart: every set of 12 marks, or, where
-// the tables would be too large otherwise, of 8 marks, or each mark by itself.
-var markSets = []int{1 << 12, 1 << 8, 0}
 
 // marks are the bits by which tasks remember what they descend from. Each list
 // of binaries whose descendants a policy selects has one, and each list of
@@ -22,10 +18,10 @@ type marks struct {
 	// chosen are the bits by selector of processes; processes has the bits of
 	// each process.
 	chosen    map[int32]uint
-	processes map[policy.ProcessID]uint64
-	all       uint64
-	// sets are the sets of marks that are told apart; the first is empty.
-	sets []uint64
+	processes map[policy.ProcessID][]uint
+	taken     map[uint]bool
+	// count is one more than the highest.
+	count uint
 }
 
 // MarkKeys returns the texts that stand for what a subject selects the descendants
@@ -82,11 +78,14 @@ func (m *marks) addProcesses(selector int32, s policy.Subject, options Options) 
 		return err
 	}
 	if m.chosen == nil {
-		m.chosen, m.processes = map[int32]uint{}, map[policy.ProcessID]uint64{}
+		m.chosen, m.processes = map[int32]uint{}, map[policy.ProcessID][]uint{}
 	}
 	m.chosen[selector] = bit
 	for _, p := range s.Processes {
-		m.processes[policy.ProcessAt(p.PID, p.Ticks())] |= 1 << bit
+		id := policy.ProcessAt(p.PID, p.Ticks())
+		if !slices.Contains(m.processes[id], bit) { // a list may name it twice
+			m.processes[id] = append(m.processes[id], bit)
+		}
 	}
 	return nil
 }
@@ -101,64 +100,40 @@ func (m *marks) next(key string, options Options) (uint, error) {
 	if !ok || bit >= abi.MaxMarks {
 		return 0, fmt.Errorf("%w: policies select the descendants of more than %d different lists of binaries and of processes; put several into one policy, and remove policies that have ended", ErrTooLarge, abi.MaxMarks)
 	}
-	if m.all>>bit&1 != 0 {
+	if m.taken[bit] {
 		return 0, fmt.Errorf("mark %d stands for two lists of binaries or processes; this is a defect of ebpfguard", bit)
 	}
-	m.all |= 1 << bit
+	if m.taken == nil {
+		m.taken = map[uint]bool{}
+	}
+	m.taken[bit] = true
+	m.count = max(m.count, bit+1)
 	return bit, nil
 }
 
 // of returns the marks of a class of programs.
-func (m *marks) of(column []term) uint64 {
-	set := uint64(0)
+func (m *marks) of(column []term) []uint {
+	var bits []uint
 	for _, t := range column {
 		if bit, ok := m.bits[t.pattern]; ok {
-			set |= 1 << bit
+			bits = append(bits, bit)
 		}
 	}
-	return set
+	return bits
 }
 
-// choose decides which sets are told apart: all, or those of a few marks. A task
-// with another set is unknown. There are at most as many as wanted and as the limit, but
-// each mark by itself is told apart if there is room at all.
-func (m *marks) choose(room, wanted, limit int) bool {
-	n := bits.OnesCount64(m.all)
-	for size := n; size > 1; size-- {
-		if limit := min(wanted, limit); subsets(n, size, limit) <= limit {
-			m.sets = m.list(size)
-			return true
-		}
+// appendMarks writes a list of marks, and returns where it is and how many entries it has.
+func (t *tables) appendMarks(bits []uint) abi.Table {
+	if len(bits) == 0 {
+		return abi.Table{}
 	}
-	m.sets = m.list(min(n, 1))
-	return len(m.sets) <= room
-}
-
-// subsets returns how many sets of at most size out of n there are, or more than
-// the limit.
-func subsets(n, size, limit int) int {
-	count, binomial := 1, 1
-	for k := 1; k <= size && count <= limit; k++ {
-		binomial = binomial * (n - k + 1) / k
-		count += binomial
+	words := map[uint]uint64{}
+	for _, bit := range bits {
+		words[bit/64] |= 1 << (bit % 64)
 	}
-	return count
-}
-
-// list returns the sets of at most size of the marks, smaller ones first.
-func (m *marks) list(size int) []uint64 {
-	sets := []uint64{0}
-	last := sets
-	for range size {
-		var larger []uint64
-		for _, set := range last {
-			// Only marks above the highest, so that no set comes twice.
-			for rest := m.all &^ (1<<bits.Len64(set) - 1); rest != 0; rest &= rest - 1 {
-				larger = append(larger, set|rest&-rest)
-			}
-		}
-		sets = append(sets, larger...)
-		last = larger
+	var list []uint32
+	for _, word := range slices.Sorted(maps.Keys(words)) {
+		list = append(list, encode(abi.AtomWord{Word: uint32(word), Lower: uint32(words[word]), Upper: uint32(words[word] >> 32)})...)
 	}
-	return slices.Clip(sets)
+	return abi.Table{At: t.append(list), Count: uint32(len(words))}
 }

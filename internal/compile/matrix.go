@@ -1,6 +1,8 @@
 package compile
 
 import (
+	"cmp"
+	"encoding/binary"
 	"math/bits"
 	"slices"
 
@@ -17,21 +19,31 @@ const maxWork = 1 << 30
 // names one key matches by that alone; both are looked at once, not in every
 // cell.
 type matrix struct {
-	entries []entry
+	*diagrams
+	subjects *subjects
+	entries  []entry
 	// names is how many of the keys name the object.
 	names      int
 	dimensions []dimension
-	row        *row
-	// lists are the row's candidates of the keys after the first, by key and
-	// class.
+	// lists are the candidates of the keys after the first, by key and class.
 	lists [][]*list
-	// base are the candidates of the patterns that name nothing.
-	base []candidate
-	// empty is the block of a column without patterns of the row.
-	empty []policy.Decision
-	work  int
-	// finish, if set, completes the decisions' candidates.
+	// base are the candidates of the patterns that name nothing; apart says that they do not
+	// count.
+	base  []candidate
+	apart bool
+	// empty is the block of a column without patterns.
+	empty []verdict
+	// finish, if set, completes the decisions' candidates. What it depends on is part.
 	finish func(*policy.Candidate)
+	part   uint32
+	// cells and rests remember what was decided: for candidates, and for those that name no
+	// object.
+	cells map[string]verdict
+	rests map[string]root
+	// denials are those that name no object, for unidentified containers.
+	denials map[string]unidentifiedDenials
+	// unknown are the candidates of base for an unknown process.
+	unknown []condition
 }
 
 // candidate is a pattern that matches in the keys so far.
@@ -48,24 +60,26 @@ type list struct {
 	done, open []candidate
 }
 
-// start prepares the matrix for a row.
-func (m *matrix) start(r *row) {
-	m.row = r
-	m.empty = nil
-	m.lists = make([][]*list, len(m.dimensions))
+func (s *subjects) newMatrix(o *operation) *matrix {
+	m := &matrix{
+		diagrams: newDiagrams(), subjects: s, entries: o.entries, names: o.name.NameKeys(), dimensions: o.dimensions,
+		lists: make([][]*list, len(o.dimensions)), cells: map[string]verdict{}, rests: map[string]root{}, denials: map[string]unidentifiedDenials{},
+	}
+	m.foremost = s.unidentified
 	for i, d := range m.dimensions {
 		if i > 0 {
 			m.lists[i] = make([]*list, len(d.classes))
 		}
 	}
-	m.base = nil
 	for i, e := range m.entries {
-		if e.named == 0 && r.ranks[e.policy] != 0 {
-			m.base = append(m.base, candidate{pattern: int32(i), uncertain: r.uncertain[e.policy]})
+		if e.named == 0 && s.selects(e.policy) {
+			m.base = append(m.base, candidate{pattern: int32(i)})
 		}
 	}
 	m.work += len(m.entries)
 	m.base = m.reduce(m.base)
+	m.unknown = m.conditions(m.base)
+	return m
 }
 
 // list returns the patterns of a column whose first key this is.
@@ -73,10 +87,10 @@ func (m *matrix) list(key int, column int32, uncertain bool) *list {
 	l := &list{}
 	for _, t := range m.dimensions[key].terms[column] {
 		e := &m.entries[t.pattern]
-		if bits.TrailingZeros8(e.named) != key || m.row.ranks[e.policy] == 0 {
+		if bits.TrailingZeros8(e.named) != key || !m.subjects.selects(e.policy) {
 			continue
 		}
-		c := candidate{pattern: t.pattern, uncertain: uncertain || m.row.uncertain[e.policy]}
+		c := candidate{pattern: t.pattern, uncertain: uncertain}
 		c.specificity[key] = t.specificity
 		if e.named>>(key+1) == 0 {
 			l.done = append(l.done, c)
@@ -114,7 +128,7 @@ func (m *matrix) narrow(to *list, open []candidate, key int, column int32, uncer
 
 // block returns the decisions about a class of the first key, by the classes of
 // the others.
-func (m *matrix) block(class int) []policy.Decision {
+func (m *matrix) block(class int) []verdict {
 	d := &m.dimensions[0]
 	columns := d.classes[class]
 	if len(columns) == 0 { // no name that a pattern selects
@@ -123,34 +137,27 @@ func (m *matrix) block(class int) []policy.Decision {
 	if d.own > 0 && class >= d.own {
 		return m.ownBlock(columns[0])
 	}
-	var result []policy.Decision
-	for i, column := range columns {
-		one := m.columnBlock(column, class == d.uncertain)
-		if i == 0 {
-			result = slices.Clone(one)
-			continue
-		}
-		for n := range result {
-			result[n] = policy.Stricter(result[n], one[n])
-		}
+	blocks := make([][]verdict, 0, len(columns))
+	for _, column := range columns {
+		blocks = append(blocks, slices.Clone(m.columnBlock(column, class == d.uncertain)))
 	}
-	return result
+	return m.combineAll(blocks)
 }
 
 // columnBlock is block for one name; the result is valid until the next call.
-func (m *matrix) columnBlock(column int32, uncertain bool) []policy.Decision {
+func (m *matrix) columnBlock(column int32, uncertain bool) []verdict {
 	first := m.list(0, column, uncertain)
 	if len(first.done) == 0 && len(first.open) == 0 {
 		if m.empty == nil {
-			m.empty = m.fill(nil, 1, m.base, nil)
+			m.empty = m.fill(nil, 1, nil, nil)
 		}
 		return m.empty
 	}
-	return m.fill(nil, 1, slices.Concat(m.base, first.done), first.open)
+	return m.fill(nil, 1, first.done, first.open)
 }
 
 // ownBlock is block for a class in which only patterns count that name the first key.
-func (m *matrix) ownBlock(column int32) []policy.Decision {
+func (m *matrix) ownBlock(column int32) []verdict {
 	lists := m.lists
 	m.lists = make([][]*list, len(lists))
 	for i := range lists {
@@ -159,14 +166,15 @@ func (m *matrix) ownBlock(column int32) []policy.Decision {
 			m.lists[i][class] = &list{} // whose first key this is
 		}
 	}
+	m.apart = true
 	first := m.list(0, column, false)
 	result := m.fill(nil, 1, first.done, first.open)
-	m.lists = lists
+	m.lists, m.apart = lists, false
 	return result
 }
 
 // fill appends the decisions for all classes of the keys from one on.
-func (m *matrix) fill(to []policy.Decision, key int, done, open []candidate) []policy.Decision {
+func (m *matrix) fill(to []verdict, key int, done, open []candidate) []verdict {
 	if key == len(m.dimensions) {
 		return append(to, m.resolve(done))
 	}
@@ -211,15 +219,15 @@ func (m *matrix) reduce(candidates []candidate) []candidate {
 	m.work += len(candidates)
 	type kind struct {
 		policy.Specificity
-		policy.SubjectRank
 		policy.Verdict
+		subject                        int32
 		uncertain, revoke, namesObject bool
 	}
 	first := make(map[kind]int, min(len(candidates), 16))
 	kept := candidates[:0:0]
 	for _, c := range candidates {
 		e := &m.entries[c.pattern]
-		k := kind{c.specificity, m.row.ranks[e.policy], e.verdict, c.uncertain, e.revoke, e.namesObject}
+		k := kind{c.specificity, e.verdict, m.subjects.same[e.policy], c.uncertain, e.revoke, e.namesObject}
 		if i, ok := first[k]; !ok {
 			first[k] = len(kept)
 			kept = append(kept, c)
@@ -230,26 +238,213 @@ func (m *matrix) reduce(candidates []candidate) []candidate {
 	return kept
 }
 
-// resolve decides between candidates.
-func (m *matrix) resolve(candidates []candidate) policy.Decision {
-	if len(candidates) == 0 {
-		return policy.NoRule()
+// candidate returns a candidate as [policy.Resolve] takes it, but for its subject.
+func (m *matrix) candidate(c candidate) policy.Candidate {
+	e := &m.entries[c.pattern]
+	object, kind := c.specificity.Split(m.names)
+	one := policy.Candidate{
+		Object: object, Kind: kind, Verdict: e.verdict, Policy: e.policy, Rule: e.rule,
+		Uncertain: c.uncertain, NamesObject: e.namesObject, Revoke: e.revoke,
+	}
+	if e.verdict == policy.Allow && e.named == 0 {
+		// What `allow: all` allows is what no rule concerns: the kernel need not count it.
+		one.Policy, one.Rule = -1, -1
+	}
+	if m.finish != nil {
+		m.finish(&one)
+	}
+	return one
+}
+
+// resolve decides between candidates and those of the patterns that name nothing.
+func (m *matrix) resolve(done []candidate) verdict {
+	key := m.key(done)
+	v, ok := m.cells[string(key)]
+	if !ok {
+		m.work += len(done) + 1
+		v = verdict{m.resolveKnown(done), m.resolveUnknown(done)}
+		m.cells[string(key)] = v
+	}
+	return v
+}
+
+// key returns a text that stands for candidates.
+func (m *matrix) key(candidates []candidate) []byte {
+	key := make([]byte, 0, 6+21*len(candidates))
+	key = binary.NativeEndian.AppendUint32(key, m.part)
+	flag := func(is bool) {
+		b := byte(0)
+		if is {
+			b = 1
+		}
+		key = append(key, b)
+	}
+	flag(m.apart)
+	for _, c := range candidates {
+		key = binary.NativeEndian.AppendUint32(key, uint32(c.pattern))
+		for _, s := range c.specificity {
+			key = binary.NativeEndian.AppendUint32(key, s)
+		}
+		flag(c.uncertain)
+	}
+	return key
+}
+
+// options returns the candidates for a process that is known.
+func (m *matrix) options(to []option, candidates []candidate) []option {
+	for _, c := range candidates {
+		one := m.candidate(c)
+		for _, a := range m.subjects.of[m.entries[c.pattern].policy] {
+			one.Subject = a.rank
+			to = append(to, option{Candidate: one, atom: a.atom})
+		}
+	}
+	return to
+}
+
+// resolveKnown decides about a process that is known. Where candidates may concern an
+// unidentified container, that it is in one is asked first: then the others need not look for it.
+func (m *matrix) resolveKnown(done []candidate) root {
+	var base []candidate
+	if !m.apart {
+		base = m.base
+	}
+	// Those that name no object are overridden by any that does, and the same for many
+	// objects.
+	var own, rest []candidate
+	for _, c := range done {
+		if object, _ := c.specificity.Split(m.names); object != (policy.Specificity{}) {
+			own = append(own, c)
+		} else {
+			rest = append(rest, c)
+		}
+	}
+	known := m.resolveIdentified(done, own, rest, base)
+	if m.subjects.unidentified == 0 {
+		return known
+	}
+	return m.withUnidentified(known, own, rest, base)
+}
+
+func (m *matrix) resolveIdentified(done, own, rest, base []candidate) root {
+	if slices.ContainsFunc(done, func(c candidate) bool { return c.uncertain }) {
+		options := m.options(m.options(nil, done), base)
+		if m.names == 1 {
+			return m.chooseUndecided(options)
+		}
+		return m.chooseUncertain(options)
+	}
+	key := m.key(rest)
+	tail, ok := m.rests[string(key)]
+	if !ok {
+		tail = m.choose(m.options(m.options(nil, rest), base), m.leaf(policy.NoRule()))
+		m.rests[string(key)] = tail
+	}
+	return m.choose(m.options(nil, own), tail)
+}
+
+// condition is what a user must be and when, for candidates to count where a process could not
+// be identified.
+type condition struct {
+	users       int32
+	from, until uint64
+	candidates  []policy.Candidate
+}
+
+// conditions groups the candidates for an unknown process.
+func (m *matrix) conditions(candidates []candidate) []condition {
+	type kind struct {
+		condition int
+		policy.Candidate
+	}
+	var conditions []condition
+	index := map[condition3]int{}
+	first := map[kind]int{}
+	for _, c := range candidates {
+		p := m.entries[c.pattern].policy
+		one := m.candidate(c)
+		one.Subject = m.subjects.unknownRank(p)
+		one.Uncertain = one.Uncertain || m.subjects.hidden(p)
+		when := condition3{m.subjects.users.of[p], m.subjects.set[p].From, m.subjects.set[p].Until}
+		at, ok := index[when]
+		if !ok {
+			at = len(conditions)
+			index[when] = at
+			conditions = append(conditions, condition{users: when.users, from: when.from, until: when.until})
+		}
+		k := kind{at, one}
+		k.Policy, k.Rule = 0, 0
+		if i, ok := first[k]; !ok {
+			first[k] = len(conditions[at].candidates)
+			conditions[at].candidates = append(conditions[at].candidates, one)
+		} else if other := &conditions[at].candidates[i]; cmp.Or(cmp.Compare(one.Policy, other.Policy), cmp.Compare(one.Rule, other.Rule)) < 0 {
+			*other = one
+		}
+	}
+	return conditions
+}
+
+type condition3 struct {
+	users       int32
+	from, until uint64
+}
+
+// restricts reports whether any of the candidates refuses or reports something.
+func restricts(conditions []condition, counts func(policy.Candidate) bool) bool {
+	return slices.ContainsFunc(conditions, func(c condition) bool {
+		return slices.ContainsFunc(c.candidates, func(one policy.Candidate) bool { return one.Verdict != policy.Allow && counts(one) })
+	})
+}
+
+func (m *matrix) resolveUnknown(done []candidate) root {
+	all := m.conditions(done)
+	namesNothing := func(c policy.Candidate) bool { return c.Object == policy.Specificity{} }
+	if !m.apart && (restricts(m.unknown, namesNothing) || restricts(all, namesNothing)) {
+		all = slices.Concat(m.unknown, all)
+	} // else what names nothing allows, and there is nothing of the kind that it could lift
+	m.work += len(all)
+	if !slices.ContainsFunc(all, func(c condition) bool { return c.users >= 0 || c.from != 0 || c.until != 0 }) {
+		return m.decideAll(all)
+	}
+	s := m.subjects
+	byConditions := map[string]root{}
+	roots := make([]root, 0, len(s.deadlines)*len(s.userClasses))
+	holding := make([]condition, 0, len(all))
+	key := make([]byte, len(all))
+	for _, time := range s.deadlines {
+		for _, column := range s.userClasses {
+			holding = holding[:0]
+			for i, c := range all {
+				key[i] = 0
+				if c.from <= time && (c.until == 0 || c.until > time) && (c.users < 0 || hasTerm(s.userColumns.terms[column], c.users)) {
+					key[i] = 1
+					holding = append(holding, c)
+				}
+			}
+			at, ok := byConditions[string(key)]
+			if !ok {
+				at = m.decideAll(holding)
+				byConditions[string(key)] = at
+			}
+			roots = append(roots, at)
+		}
+	}
+	m.work += len(roots) * len(all)
+	return m.diagrams.list(roots)
+}
+
+func hasTerm(column []term, pattern int32) bool {
+	_, found := slices.BinarySearchFunc(column, pattern, func(t term, p int32) int { return int(t.pattern - p) })
+	return found
+}
+
+func (m *matrix) decideAll(conditions []condition) root {
+	var candidates []policy.Candidate
+	for _, c := range conditions {
+		candidates = append(candidates, c.candidates...)
 	}
 	m.work += len(candidates)
-	list := make([]policy.Candidate, len(candidates))
-	for i, c := range candidates {
-		e := &m.entries[c.pattern]
-		object, kind := c.specificity.Split(m.names)
-		list[i] = policy.Candidate{
-			Object: object, Kind: kind, Subject: m.row.ranks[e.policy], Verdict: e.verdict,
-			Policy: e.policy, Rule: e.rule, Uncertain: c.uncertain,
-			NamesObject: e.namesObject, Revoke: e.revoke,
-		}
-		if m.finish != nil {
-			m.finish(&list[i])
-		}
-	}
-	return policy.ResolveUnknown(list)
+	return m.leaf(policy.ResolveUnknown(candidates))
 }
 
 // sizes returns how many classes each key has; 1 for those that there are not.

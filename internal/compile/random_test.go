@@ -127,8 +127,9 @@ func compareSets(t *testing.T, first, end uint64) {
 	ambiguous, compared := 0, 0
 	for seed := first; seed < end; seed++ {
 		o := policytest.Options{Binaries: []string{"/bin/a", "/usr/bin/b", "/usr/bin/c", "/opt/x.sh"}, UIDs: []uint32{0, 1, 5, 1000},
-			Processes: []policy.ProcessID{{PID: 1, Start: 10}, {PID: 300, Start: 5_000_000_001}, {PID: 300, Start: 7_000_000_000}, {PID: 301, Start: 5_000_000_001}},
-			Times:     []uint64{1, 5, 1 << 32, 1<<32 + 5, 1 << 63}}
+			Processes:  []policy.ProcessID{{PID: 1, Start: 10}, {PID: 300, Start: 5_000_000_001}, {PID: 300, Start: 7_000_000_000}, {PID: 301, Start: 5_000_000_001}},
+			Containers: policytest.Containers(),
+			Times:      []uint64{1, 5, 1 << 32, 1<<32 + 5, 1 << 63}}
 		if seed%2 == 0 { // many rules for one operation
 			o.Operations = []policy.Operation{policy.Operations()[seed/2%8]}
 		}

@@ -137,11 +137,10 @@ var scales = []struct {
 	}},
 }
 
-// existing has every path exist, as in the worst case, and every program be one of
-// machine code.
+// existing has every path exist, as in the worst case.
 func existing() Options {
 	inode := uint64(0)
-	return Options{Number: 1, Key: testKey, Compiled: func(string) bool { return true }, Resolve: func(path string) Resolved {
+	return Options{Number: 1, Key: testKey, Resolve: func(path string) Resolved {
 		inode++
 		return Resolved{Canonical: path, Identity: &Identity{Device: 1, Inode: inode}}
 	}}

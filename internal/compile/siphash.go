@@ -84,9 +84,6 @@ func (k Key) file(dimension uint32, i Identity) uint64 {
 	return k.hash(abi.TagFile, dimension, i.Device, i.Inode, uint64(i.Generation))
 }
 
-// marks returns the key of a set of marks.
-func (k Key) marks(set uint64) uint64 { return k.hash(abi.TagMarks, 0, set) }
-
 // process returns the key of a process.
 func (k Key) process(p policy.ProcessID) uint64 { return k.hash(abi.TagProcess, p.PID, p.Ticks()) }
 

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -55,7 +56,7 @@ func (c *compiler) prepareSockets(name policy.Operation, entries []entry) (finis
 	return func(uint32) (*operation, error) {
 		o := &operation{name: name, entries: entries, dimensions: []dimension{s.addresses, s.ports, s.protocols}}
 		if bind {
-			o.judge = func(words []uint32, m *matrix) []uint32 { return s.judgeBind(words, m, c.first) }
+			o.judge = s.judgeBind
 		}
 		o.tables.Tables[abi.TablePorts] = c.tables.appendIntervals(s.byPort)
 		o.tables.Tables[abi.TableAddresses4] = c.tables.appendIntervals(s.addresses4)
@@ -158,70 +159,68 @@ func (s *sockets) addProtocols() {
 	}
 }
 
-// judgeBind appends the verdicts of socket_bind. The class of an unspecified
+// judgeBind writes the verdicts of socket_bind. The class of an unspecified
 // address stands for every address of its family, as [policy.Decide] has it.
-func (s *sockets) judgeBind(words []uint32, m *matrix, first []int) []uint32 {
+func (s *sockets) judgeBind(w *writer, m *matrix) {
 	named := uint32(0)
 	m.finish = func(c *policy.Candidate) {
 		// Of what is not port 0 or the unspecified address nobody reads these.
 		c.NamesPort = c.Object[portKey] == policy.PortSpecificity(policy.PortRange{})
 		c.NamesAddress = named != 0 && c.Object[addressKey] == named
 	}
-	blocks := map[int][]policy.Decision{}
-	for class, every := range s.every {
-		named = every.named
-		m.empty = nil // it depends on named
+	blocks := map[int][]verdict{}
+	for _, class := range slices.Sorted(maps.Keys(s.every)) {
+		named = s.every[class].named
+		m.empty, m.part = nil, named // they depend on named
 		blocks[class] = m.block(class)
 	}
-	named, m.empty = 0, nil
-	at := len(words)
-	size := len(s.ports.classes) * len(s.protocols.classes)
+	named, m.empty, m.part = 0, nil, 0
+	all := make([][]verdict, len(s.addresses.classes))
 	for class := range s.addresses.classes {
-		block, unspecified := blocks[class]
-		if !unspecified {
-			block = m.block(class)
-			for own, every := range s.every {
-				if class < len(every.family) && every.family[class] {
-					addFamily(blocks[own], block)
-				}
-			}
-		}
-		if unspecified {
-			words = append(words, make([]uint32, size)...) // see below
-		} else {
-			words = s.appendBind(words, block, first)
+		if blocks[class] == nil {
+			all[class] = m.block(class)
 		}
 		if m.work > maxWork {
-			return words
+			return
 		}
 	}
-	for class := range s.every {
-		s.appendBind(words[:at+class*size], blocks[class], first)
+	for own, every := range s.every {
+		var family [][]verdict
+		for class, is := range every.family {
+			if is && all[class] != nil {
+				family = append(family, all[class])
+			}
+		}
+		if len(family) > 0 {
+			m.addFamily(blocks[own], m.combineAll(family))
+		}
 	}
-	return words
+	for class, block := range all {
+		if block == nil {
+			block = blocks[class]
+		}
+		s.addBind(w, m, block)
+	}
 }
 
 // addFamily adds what is decided about another address of the family to the
 // decisions about the unspecified one, where no rule names that.
-func addFamily(unspecified, other []policy.Decision) {
+func (m *matrix) addFamily(unspecified, other []verdict) {
 	for i := range unspecified {
-		if !unspecified[i].NamesAddress {
-			unspecified[i] = policy.Stricter(unspecified[i], other[i])
-		}
+		unspecified[i] = m.combine(stricterUnlessNamed, unspecified[i], other[i])
 	}
 }
 
-// appendBind appends the verdicts about one class of addresses. Where every port
+// addBind appends the verdicts about one class of addresses. Where every port
 // is allowed so is port 0, however many intervals the kernel would have to look
 // at.
-func (s *sockets) appendBind(words []uint32, block []policy.Decision, first []int) []uint32 {
+func (s *sockets) addBind(w *writer, m *matrix, block []verdict) {
 	n := len(s.protocols.classes)
 	restricts := make([]bool, n)
-	for i, d := range block {
-		restricts[i%n] = restricts[i%n] || d.Verdict != policy.Allow
+	for i, v := range block {
+		restricts[i%n] = restricts[i%n] || !m.allows(v)
 	}
-	for i, d := range block {
-		words = append(words, word(d, first, !d.NamesPort && restricts[i%n]))
+	for i, v := range block {
+		w.add(v, restricts[i%n])
 	}
-	return words
 }

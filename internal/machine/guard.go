@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -23,7 +24,7 @@ var guardNeeds = []struct {
 // Guard warns about policies that deny the guard's own command what it needs to be
 // managed, wherever the command may be installed: its files, and being started.
 func Guard(set []policy.Policy) []policy.Warning {
-	users, groups := policy.SystemNames()
+	users, groups := hostroot.Host().Names()
 	if resolved, err := policy.ResolveNames(set, users, groups); err == nil {
 		set = resolved
 	}

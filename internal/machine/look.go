@@ -52,7 +52,7 @@ func (m *Machine) look(name string) found {
 		if next == "/proc/self" || next == "/proc/thread-self" {
 			return found{} // what it is depends on who looks
 		}
-		info, err := os.Lstat(m.root + next)
+		info, err := m.root.Lstat(next)
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
 			f.state, f.directory, f.missing = absent, f.real, rest[0]
@@ -63,7 +63,7 @@ func (m *Machine) look(name string) found {
 			f.real, f.mode, rest = next, info.Mode(), rest[1:]
 			continue
 		}
-		target, err := os.Readlink(m.root + next)
+		target, err := m.root.Readlink(next)
 		if links++; err != nil || links > maxLinks {
 			return found{}
 		}
@@ -90,7 +90,7 @@ const maxEntries = 5000
 // meant returns the path that was probably meant by one that is absent, empty if
 // nobody knows.
 func (m *Machine) meant(name string, f found) string {
-	directory, err := os.Open(m.root + f.directory)
+	directory, err := m.root.OpenFile(f.directory, os.O_RDONLY)
 	if err != nil {
 		return ""
 	}

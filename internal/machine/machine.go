@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -20,18 +21,17 @@ const (
 	maxNames    = 3
 )
 
-// Warnings returns what in the policies does not fit this machine.
-func Warnings(set []policy.Policy) []policy.Warning { return At("").Warnings(set) }
+// Warnings returns what in the policies does not fit this machine: the host, in a container.
+func Warnings(set []policy.Policy) []policy.Warning { return At(hostroot.Host()).Warnings(set) }
 
 // Machine is where names of policies are looked up.
 type Machine struct {
-	// root is put before each path; empty for this machine.
-	root  string
+	root  *hostroot.Root
 	looks int
 }
 
-// At returns the machine whose files lie below a directory; empty for this one.
-func At(root string) *Machine { return &Machine{root: root} }
+// At returns the machine that has a root directory.
+func At(root *hostroot.Root) *Machine { return &Machine{root: root} }
 
 // Warnings returns what in the policies does not fit the machine.
 func (m *Machine) Warnings(set []policy.Policy) []policy.Warning {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -47,6 +48,16 @@ func newRoot(t *testing.T) string {
 	check(err)
 	t.Cleanup(func() { listener.Close() })
 	return root
+}
+
+func at(t *testing.T, dir string) *Machine {
+	t.Helper()
+	root, err := hostroot.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { root.Close() })
+	return At(root)
 }
 
 func TestWarnings(t *testing.T) {
@@ -126,7 +137,7 @@ func TestWarnings(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var texts []string
-			for _, w := range At(root).Warnings([]policy.Policy{tt.policy}) {
+			for _, w := range at(t, root).Warnings([]policy.Policy{tt.policy}) {
 				texts = append(texts, w.Text)
 			}
 			if diff := cmp.Diff(tt.want, strings.Join(texts, "\n")); diff != "" {
@@ -158,7 +169,7 @@ func TestWarningsAreBounded(t *testing.T) {
 		many = append(many, "/no/such/"+strings.Repeat("x", len(many)%200)+"/file")
 	}
 	p := policy.Policy{Rules: []policy.Rule{{Operation: policy.FileOpen, Deny: []policy.Pattern{policy.FilePattern{Paths: many}}}}}
-	m := At("")
+	m := At(nil)
 	if w := m.Warnings([]policy.Policy{p}); len(w) != 1 || len(w[0].Text) > 2000 {
 		t.Errorf("%d warnings: %v", len(w), w)
 	}

@@ -3,13 +3,11 @@ package machine
 import (
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"regexp"
 	"slices"
 	"strings"
 
-	"github.com/ebpfguard/ebpfguard/internal/regular"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -96,7 +94,7 @@ const (
 
 // start returns the beginning of a regular file, empty if it cannot be read.
 func (m *Machine) start(real string) string {
-	file, err := regular.Open(m.root + real)
+	file, err := m.root.OpenRegular(real)
 	if err != nil {
 		return ""
 	}
@@ -128,7 +126,7 @@ func (m *Machine) cgroup(text string, f *findings) {
 		return
 	}
 	for _, root := range cgroupRoots {
-		if _, err := os.Stat(m.root + root + "/cgroup.controllers"); err != nil {
+		if _, err := m.root.Stat(root + "/cgroup.controllers"); err != nil {
 			continue
 		}
 		found := m.look(path.Join(root, text))

@@ -31,6 +31,8 @@ type Options struct {
 	// UIDs and Cgroups are those of acting processes.
 	UIDs    []uint32
 	Cgroups []string
+	// Containers are those that processes are in; without them subjects name none.
+	Containers []policy.Container
 	// Processes are those that subjects name and that processes are and descend
 	// from, Times when policies end and operations are; without them there is no
 	// such thing.
@@ -65,6 +67,15 @@ func With(seed uint64, o Options) Random {
 		o.Cgroups = []string{"/", "/a.slice", "/a.slice/b.service", "/c.slice/b.service"}
 	}
 	return Random{rand.New(rand.NewPCG(seed, seed)), o}
+}
+
+// Containers returns some for [Options].
+func Containers() []policy.Container {
+	return []policy.Container{
+		{ID: "aaaaaaaaaaaaaaaa", Name: "web", Image: "nginx:1.27", Labels: map[string]string{"app": "web"}, Runtime: "docker"},
+		{ID: "bbbbbbbbbbbbbbbb", Name: "db", Image: "postgres", Labels: map[string]string{"app": "db"}, Runtime: "docker"},
+		{ID: "cccccccccccccccc", Name: "web-2", Image: "nginx:1.27", Runtime: "podman"},
+	}
 }
 
 func pick[T any](r Random, values ...T) T { return values[r.IntN(len(values))] }
@@ -188,10 +199,37 @@ func (r Random) Subject() policy.Subject {
 	if r.chance(20) {
 		s.Cgroups = some(r, append([]string{"/*.slice", "/?.slice/b.service"}, r.Cgroups...)...)
 	}
+	if len(r.Containers) > 0 && r.chance(30) {
+		s.Host = r.chance(20)
+		for range pick(r, 1, 1, 2) {
+			if !s.Host {
+				s.Containers = append(s.Containers, r.selector())
+			}
+		}
+	}
 	if len(r.Processes) > 0 && r.chance(20) {
 		s.Processes = some(r, r.Processes...)
 	}
-	s.Everyone = len(s.Binaries) == 0 && len(s.Users.Ranges) == 0 && len(s.Cgroups) == 0 && len(s.Processes) == 0
+	s.Everyone = len(s.Binaries) == 0 && len(s.Users.Ranges) == 0 && len(s.Cgroups) == 0 && len(s.Containers) == 0 && !s.Host && len(s.Processes) == 0
+	return s
+}
+
+// selector returns a selector of containers, which may be any.
+func (r Random) selector() policy.ContainerSelector {
+	var s policy.ContainerSelector
+	c := pick(r, r.Containers...)
+	if r.chance(40) {
+		s.Names = some(r, c.Name, "*", "none")
+	}
+	if r.chance(30) {
+		s.Images = some(r, c.Image, "none")
+	}
+	for key, value := range c.Labels {
+		if r.chance(30) {
+			s.Labels = append(s.Labels, policy.LabelSelector{Key: key, Values: some(r, value, "none")})
+			break
+		}
+	}
 	return s
 }
 
@@ -227,6 +265,16 @@ func (r Random) Process() policy.Process {
 	}
 	for range r.IntN(3) {
 		p.Ancestors = append(p.Ancestors, pick(r, binaries...))
+	}
+	switch {
+	case len(r.Containers) == 0:
+	case r.chance(10):
+		p.Unidentified = true
+	case r.chance(60):
+		p.Containers = []policy.Container{pick(r, r.Containers...)}
+		if first := pick(r, r.Containers...); r.chance(20) && first.ID != p.Containers[0].ID {
+			p.Containers = append(p.Containers, first)
+		}
 	}
 	if len(r.Processes) > 0 && r.chance(60) {
 		p.IDs = some(r, r.Processes...)

@@ -12,12 +12,20 @@ import (
 // Open opens a regular file for reading, links followed. Anything else is an error that says what it
 // is: a named pipe, a device, a socket or a directory.
 func Open(path string) (*os.File, error) {
-	file, err := os.OpenFile(path, os.O_RDONLY|dontWait, 0)
+	file, err := OpenBy(func(path string, flags int) (*os.File, error) { return os.OpenFile(path, flags, 0) }, path)
 	if err != nil {
 		// A socket cannot be opened at all, and the system's word for that says little.
 		if info, statErr := os.Stat(path); statErr == nil && !info.Mode().IsRegular() {
 			return nil, refuse(path, info.Mode())
 		}
+	}
+	return file, err
+}
+
+// OpenBy is [Open] with another function that opens, by flags of open(2).
+func OpenBy(open func(path string, flags int) (*os.File, error), path string) (*os.File, error) {
+	file, err := open(path, os.O_RDONLY|dontWait)
+	if err != nil {
 		return nil, err
 	}
 	info, err := file.Stat()

@@ -134,6 +134,14 @@ func journalMessage(alert ebpfguard.Alert) ([]byte, error) {
 	f.known("EBPFGUARD_CGROUP", c.Cgroup)
 	f.known("EBPFGUARD_UNIT", c.Unit)
 	f.known("EBPFGUARD_CONTAINER_ID", c.ContainerID)
+	if k := c.Process.Container; k != nil {
+		f.known("EBPFGUARD_CONTAINER", k.Name)
+		f.known("EBPFGUARD_IMAGE", k.Image)
+		if k.Pod != nil {
+			f.known("EBPFGUARD_POD_NAMESPACE", k.Pod.Namespace)
+			f.known("EBPFGUARD_POD", k.Pod.Name)
+		}
+	}
 	for key, value := range keys.Object {
 		name := "EBPFGUARD_OBJECT_" + strings.ToUpper(key)
 		if list, ok := value.([]any); ok {

@@ -15,7 +15,7 @@ func Help() string {
 			fmt.Fprintf(&b, "    %-10s  %s\n", key.Name, key.Usage+values(key.Value.Type(), key.Value.String()))
 		}
 	}
-	b.WriteString("\nA filter has lists of operations, policies, verdicts, severities and binaries.")
+	b.WriteString("\nA filter has lists of operations, policies, verdicts, severities, binaries\nand containers.")
 	return b.String()
 }
 

@@ -1179,7 +1179,9 @@ func (x *DeleteResponse) GetChanges() *Changes {
 }
 
 type ListRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// container, if set, is the name or id of a known container: only policies that concern it.
+	Container     string `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1212,6 +1214,13 @@ func (x *ListRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListRequest.ProtoReflect.Descriptor instead.
 func (*ListRequest) Descriptor() ([]byte, []int) {
 	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
 }
 
 type ListResponse struct {
@@ -1369,7 +1378,9 @@ type WatchRequest struct {
 	Binaries []string `protobuf:"bytes,5,rep,name=binaries,proto3" json:"binaries,omitempty"`
 	// after, if set, first sends the alerts with greater sequence numbers that the daemon still has, the
 	// last 1,024, so that a watcher can go on where it was. Those that it no longer has come as lost.
-	After         *uint64 `protobuf:"varint,6,opt,name=after,proto3,oneof" json:"after,omitempty"`
+	After *uint64 `protobuf:"varint,6,opt,name=after,proto3,oneof" json:"after,omitempty"`
+	// containers are names, or with * globs of them, or ids or the first 12 characters or more of one.
+	Containers    []string `protobuf:"bytes,7,rep,name=containers,proto3" json:"containers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1444,6 +1455,13 @@ func (x *WatchRequest) GetAfter() uint64 {
 		return *x.After
 	}
 	return 0
+}
+
+func (x *WatchRequest) GetContainers() []string {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
 }
 
 type WatchResponse struct {
@@ -1951,9 +1969,15 @@ type AlertProcess struct {
 	Unit        string `protobuf:"bytes,15,opt,name=unit,proto3" json:"unit,omitempty"`
 	ContainerId string `protobuf:"bytes,16,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
 	// ancestors are those that it descends from, the parent first.
-	Ancestors     []*AlertAncestor `protobuf:"bytes,17,rep,name=ancestors,proto3" json:"ancestors,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Ancestors []*AlertAncestor `protobuf:"bytes,17,rep,name=ancestors,proto3" json:"ancestors,omitempty"`
+	// container is the one that the process is in, the last one that it was found in, and first_container
+	// the one that it was in first, where that is another. Both are unset on the host.
+	Container      *Container `protobuf:"bytes,18,opt,name=container,proto3" json:"container,omitempty"`
+	FirstContainer *Container `protobuf:"bytes,19,opt,name=first_container,json=firstContainer,proto3" json:"first_container,omitempty"`
+	// unidentified_container means that it is in a container of which nothing is known.
+	UnidentifiedContainer bool `protobuf:"varint,20,opt,name=unidentified_container,json=unidentifiedContainer,proto3" json:"unidentified_container,omitempty"`
+	unknownFields         protoimpl.UnknownFields
+	sizeCache             protoimpl.SizeCache
 }
 
 func (x *AlertProcess) Reset() {
@@ -2103,6 +2127,27 @@ func (x *AlertProcess) GetAncestors() []*AlertAncestor {
 		return x.Ancestors
 	}
 	return nil
+}
+
+func (x *AlertProcess) GetContainer() *Container {
+	if x != nil {
+		return x.Container
+	}
+	return nil
+}
+
+func (x *AlertProcess) GetFirstContainer() *Container {
+	if x != nil {
+		return x.FirstContainer
+	}
+	return nil
+}
+
+func (x *AlertProcess) GetUnidentifiedContainer() bool {
+	if x != nil {
+		return x.UnidentifiedContainer
+	}
+	return false
 }
 
 // AlertAncestor is a process that the process of an alert descends from.
@@ -2699,7 +2744,9 @@ type StatusResponse struct {
 	// resident_bytes is the memory of the daemon.
 	ResidentBytes uint64 `protobuf:"varint,19,opt,name=resident_bytes,json=residentBytes,proto3" json:"resident_bytes,omitempty"`
 	// unconfirmed is set while a change waits to be confirmed.
-	Unconfirmed   *Unconfirmed `protobuf:"bytes,20,opt,name=unconfirmed,proto3" json:"unconfirmed,omitempty"`
+	Unconfirmed *Unconfirmed `protobuf:"bytes,20,opt,name=unconfirmed,proto3" json:"unconfirmed,omitempty"`
+	// containers is unset when none is known and nothing is there that could tell of some.
+	Containers    *ContainersStatus `protobuf:"bytes,21,opt,name=containers,proto3" json:"containers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2870,6 +2917,13 @@ func (x *StatusResponse) GetResidentBytes() uint64 {
 func (x *StatusResponse) GetUnconfirmed() *Unconfirmed {
 	if x != nil {
 		return x.Unconfirmed
+	}
+	return nil
+}
+
+func (x *StatusResponse) GetContainers() *ContainersStatus {
+	if x != nil {
+		return x.Containers
 	}
 	return nil
 }
@@ -3313,7 +3367,16 @@ type DescribedProcess struct {
 	// cgroup is a path from the root of the hierarchy.
 	Cgroup *string `protobuf:"bytes,5,opt,name=cgroup,proto3,oneof" json:"cgroup,omitempty"`
 	// unknown means that the guard cannot identify it; then only uid may be set besides.
-	Unknown       bool `protobuf:"varint,6,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	Unknown bool `protobuf:"varint,6,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	// container and container_id are the name and the id of the container that it is in, image and
+	// label (KEY=VALUE) those of that container, runtime what manages it. Without any it is on the host.
+	Container   *string  `protobuf:"bytes,7,opt,name=container,proto3,oneof" json:"container,omitempty"`
+	ContainerId *string  `protobuf:"bytes,8,opt,name=container_id,json=containerId,proto3,oneof" json:"container_id,omitempty"`
+	Image       *string  `protobuf:"bytes,9,opt,name=image,proto3,oneof" json:"image,omitempty"`
+	Label       []string `protobuf:"bytes,10,rep,name=label,proto3" json:"label,omitempty"`
+	Runtime     *string  `protobuf:"bytes,11,opt,name=runtime,proto3,oneof" json:"runtime,omitempty"`
+	// unidentified means that it is in a container of which nothing is known.
+	Unidentified  bool `protobuf:"varint,12,opt,name=unidentified,proto3" json:"unidentified,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3386,6 +3449,48 @@ func (x *DescribedProcess) GetCgroup() string {
 func (x *DescribedProcess) GetUnknown() bool {
 	if x != nil {
 		return x.Unknown
+	}
+	return false
+}
+
+func (x *DescribedProcess) GetContainer() string {
+	if x != nil && x.Container != nil {
+		return *x.Container
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetContainerId() string {
+	if x != nil && x.ContainerId != nil {
+		return *x.ContainerId
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetImage() string {
+	if x != nil && x.Image != nil {
+		return *x.Image
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetLabel() []string {
+	if x != nil {
+		return x.Label
+	}
+	return nil
+}
+
+func (x *DescribedProcess) GetRuntime() string {
+	if x != nil && x.Runtime != nil {
+		return *x.Runtime
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetUnidentified() bool {
+	if x != nil {
+		return x.Unidentified
 	}
 	return false
 }
@@ -4136,6 +4241,7 @@ type MitigateRequest struct {
 	//	*MitigateRequest_Cgroup
 	//	*MitigateRequest_User
 	//	*MitigateRequest_Everyone
+	//	*MitigateRequest_Container
 	Subject isMitigateRequest_Subject `protobuf_oneof:"subject"`
 	// name of the policy; chosen if empty.
 	Name string `protobuf:"bytes,9,opt,name=name,proto3" json:"name,omitempty"`
@@ -4254,6 +4360,15 @@ func (x *MitigateRequest) GetEveryone() bool {
 	return false
 }
 
+func (x *MitigateRequest) GetContainer() string {
+	if x != nil {
+		if x, ok := x.Subject.(*MitigateRequest_Container); ok {
+			return x.Container
+		}
+	}
+	return ""
+}
+
 func (x *MitigateRequest) GetName() string {
 	if x != nil {
 		return x.Name
@@ -4316,6 +4431,11 @@ type MitigateRequest_Everyone struct {
 	Everyone bool `protobuf:"varint,8,opt,name=everyone,proto3,oneof"`
 }
 
+type MitigateRequest_Container struct {
+	// container is the name of containers, or with * a glob of it, also of those that start later.
+	Container string `protobuf:"bytes,14,opt,name=container,proto3,oneof"`
+}
+
 func (*MitigateRequest_Process) isMitigateRequest_Subject() {}
 
 func (*MitigateRequest_Binary) isMitigateRequest_Subject() {}
@@ -4325,6 +4445,8 @@ func (*MitigateRequest_Cgroup) isMitigateRequest_Subject() {}
 func (*MitigateRequest_User) isMitigateRequest_Subject() {}
 
 func (*MitigateRequest_Everyone) isMitigateRequest_Subject() {}
+
+func (*MitigateRequest_Container) isMitigateRequest_Subject() {}
 
 // ProcessSubject is a process and all that it has started and will start.
 type ProcessSubject struct {
@@ -4619,6 +4741,806 @@ func (x *LiftResponse) GetLifted() []string {
 	return nil
 }
 
+// Container is a container as policies can tell it from others: what its runtime says of it. What is
+// not known is empty.
+type Container struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is the runtime's own, which no other container of this machine ever has.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// name is the one that its user gave it; for a container of a pod, that in the pod.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// image is the reference by which it was asked for, such as docker.io/library/nginx:1.27, and
+	// image_digest that of its content, such as sha256:9c5….
+	Image       string `protobuf:"bytes,3,opt,name=image,proto3" json:"image,omitempty"`
+	ImageDigest string `protobuf:"bytes,4,opt,name=image_digest,json=imageDigest,proto3" json:"image_digest,omitempty"`
+	// labels are the container's own, and for one of a pod the pod's as well.
+	Labels map[string]string `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// runtime is what manages it: containerd, cri-o, docker, podman, systemd-nspawn, lxc or oci.
+	Runtime string `protobuf:"bytes,6,opt,name=runtime,proto3" json:"runtime,omitempty"`
+	// pod is unset for a container of no pod.
+	Pod           *Pod `protobuf:"bytes,7,opt,name=pod,proto3" json:"pod,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Container) Reset() {
+	*x = Container{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Container) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Container) ProtoMessage() {}
+
+func (x *Container) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Container.ProtoReflect.Descriptor instead.
+func (*Container) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *Container) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Container) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Container) GetImage() string {
+	if x != nil {
+		return x.Image
+	}
+	return ""
+}
+
+func (x *Container) GetImageDigest() string {
+	if x != nil {
+		return x.ImageDigest
+	}
+	return ""
+}
+
+func (x *Container) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *Container) GetRuntime() string {
+	if x != nil {
+		return x.Runtime
+	}
+	return ""
+}
+
+func (x *Container) GetPod() *Pod {
+	if x != nil {
+		return x.Pod
+	}
+	return nil
+}
+
+// Pod is the Kubernetes pod of a container.
+type Pod struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Uid           string                 `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	Labels        map[string]string      `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pod) Reset() {
+	*x = Pod{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pod) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pod) ProtoMessage() {}
+
+func (x *Pod) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pod.ProtoReflect.Descriptor instead.
+func (*Pod) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *Pod) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Pod) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Pod) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *Pod) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+type StartContainerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// container needs an id; what another source knows besides is added.
+	Container *Container `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
+	// cgroup is the path of its control group from the root of the hierarchy (cgroup v2), such as
+	// /system.slice/docker-4f2a….scope.
+	Cgroup string `protobuf:"bytes,2,opt,name=cgroup,proto3" json:"cgroup,omitempty"`
+	// pid, if cgroup is empty, is a process in that control group, as the daemon's pid namespace numbers it.
+	Pid uint32 `protobuf:"varint,3,opt,name=pid,proto3" json:"pid,omitempty"`
+	// running says that programs of the container may run already: they are looked for.
+	Running       bool `protobuf:"varint,4,opt,name=running,proto3" json:"running,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartContainerRequest) Reset() {
+	*x = StartContainerRequest{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartContainerRequest) ProtoMessage() {}
+
+func (x *StartContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartContainerRequest.ProtoReflect.Descriptor instead.
+func (*StartContainerRequest) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *StartContainerRequest) GetContainer() *Container {
+	if x != nil {
+		return x.Container
+	}
+	return nil
+}
+
+func (x *StartContainerRequest) GetCgroup() string {
+	if x != nil {
+		return x.Cgroup
+	}
+	return ""
+}
+
+func (x *StartContainerRequest) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *StartContainerRequest) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+type StartContainerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// problem says why the container is not known nevertheless, and what to do; empty when all is well.
+	Problem string `protobuf:"bytes,1,opt,name=problem,proto3" json:"problem,omitempty"`
+	// refused says that it must not start, because of the problem and of what the daemon's configuration
+	// says (containers: {fail: closed}). The caller has to see to that.
+	Refused       bool `protobuf:"varint,2,opt,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartContainerResponse) Reset() {
+	*x = StartContainerResponse{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartContainerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartContainerResponse) ProtoMessage() {}
+
+func (x *StartContainerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartContainerResponse.ProtoReflect.Descriptor instead.
+func (*StartContainerResponse) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *StartContainerResponse) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *StartContainerResponse) GetRefused() bool {
+	if x != nil {
+		return x.Refused
+	}
+	return false
+}
+
+type StopContainerRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopContainerRequest) Reset() {
+	*x = StopContainerRequest{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopContainerRequest) ProtoMessage() {}
+
+func (x *StopContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopContainerRequest.ProtoReflect.Descriptor instead.
+func (*StopContainerRequest) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *StopContainerRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type StopContainerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopContainerResponse) Reset() {
+	*x = StopContainerResponse{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopContainerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopContainerResponse) ProtoMessage() {}
+
+func (x *StopContainerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopContainerResponse.ProtoReflect.Descriptor instead.
+func (*StopContainerResponse) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{56}
+}
+
+type ListContainersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListContainersRequest) Reset() {
+	*x = ListContainersRequest{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListContainersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListContainersRequest) ProtoMessage() {}
+
+func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListContainersRequest.ProtoReflect.Descriptor instead.
+func (*ListContainersRequest) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{57}
+}
+
+type ListContainersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// containers are in the order of their names and ids.
+	Containers    []*KnownContainer `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListContainersResponse) Reset() {
+	*x = ListContainersResponse{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListContainersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListContainersResponse) ProtoMessage() {}
+
+func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListContainersResponse.ProtoReflect.Descriptor instead.
+func (*ListContainersResponse) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *ListContainersResponse) GetContainers() []*KnownContainer {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+// KnownContainer is a container of which a source told.
+type KnownContainer struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Container *Container             `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
+	// cgroups are the paths of its control groups.
+	Cgroups []string `protobuf:"bytes,2,rep,name=cgroups,proto3" json:"cgroups,omitempty"`
+	// sources are the names of those that told of it.
+	Sources []string `protobuf:"bytes,3,rep,name=sources,proto3" json:"sources,omitempty"`
+	// since is when the daemon heard of it.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KnownContainer) Reset() {
+	*x = KnownContainer{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KnownContainer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KnownContainer) ProtoMessage() {}
+
+func (x *KnownContainer) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KnownContainer.ProtoReflect.Descriptor instead.
+func (*KnownContainer) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *KnownContainer) GetContainer() *Container {
+	if x != nil {
+		return x.Container
+	}
+	return nil
+}
+
+func (x *KnownContainer) GetCgroups() []string {
+	if x != nil {
+		return x.Cgroups
+	}
+	return nil
+}
+
+func (x *KnownContainer) GetSources() []string {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *KnownContainer) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+// ContainerCounters count alerts of processes in containers.
+type ContainerCounters struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is that of the containers, and namespace of their pods, if they are of some; containers of one
+	// name count together. Both are empty for those of which nothing is known.
+	Name      string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// audited, denied and killed count the operations of the alerts that the daemon read. denied includes killed.
+	Audited       uint64 `protobuf:"varint,3,opt,name=audited,proto3" json:"audited,omitempty"`
+	Denied        uint64 `protobuf:"varint,4,opt,name=denied,proto3" json:"denied,omitempty"`
+	Killed        uint64 `protobuf:"varint,5,opt,name=killed,proto3" json:"killed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContainerCounters) Reset() {
+	*x = ContainerCounters{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainerCounters) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainerCounters) ProtoMessage() {}
+
+func (x *ContainerCounters) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainerCounters.ProtoReflect.Descriptor instead.
+func (*ContainerCounters) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *ContainerCounters) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ContainerCounters) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ContainerCounters) GetAudited() uint64 {
+	if x != nil {
+		return x.Audited
+	}
+	return 0
+}
+
+func (x *ContainerCounters) GetDenied() uint64 {
+	if x != nil {
+		return x.Denied
+	}
+	return 0
+}
+
+func (x *ContainerCounters) GetKilled() uint64 {
+	if x != nil {
+		return x.Killed
+	}
+	return 0
+}
+
+// ContainersStatus is what is known of containers.
+type ContainersStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// known is how many containers are known.
+	Known uint32 `protobuf:"varint,1,opt,name=known,proto3" json:"known,omitempty"`
+	// unidentified is how many run that no source tells of, as far as their control groups show it, and
+	// unidentified_cgroups are the paths of some of them.
+	Unidentified        uint32   `protobuf:"varint,2,opt,name=unidentified,proto3" json:"unidentified,omitempty"`
+	UnidentifiedCgroups []string `protobuf:"bytes,3,rep,name=unidentified_cgroups,json=unidentifiedCgroups,proto3" json:"unidentified_cgroups,omitempty"`
+	// fail is what becomes of a container that cannot be told of: open, it starts nevertheless, or closed.
+	Fail    string             `protobuf:"bytes,4,opt,name=fail,proto3" json:"fail,omitempty"`
+	Sources []*ContainerSource `protobuf:"bytes,5,rep,name=sources,proto3" json:"sources,omitempty"`
+	// concerned says that policies in force are about containers.
+	Concerned bool `protobuf:"varint,6,opt,name=concerned,proto3" json:"concerned,omitempty"`
+	// counters are those of the first 100 names of containers that had an alert since the daemon started, and
+	// others the operations of all alerts of the rest.
+	Counters      []*ContainerCounters `protobuf:"bytes,7,rep,name=counters,proto3" json:"counters,omitempty"`
+	Others        uint64               `protobuf:"varint,8,opt,name=others,proto3" json:"others,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContainersStatus) Reset() {
+	*x = ContainersStatus{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainersStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainersStatus) ProtoMessage() {}
+
+func (x *ContainersStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainersStatus.ProtoReflect.Descriptor instead.
+func (*ContainersStatus) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *ContainersStatus) GetKnown() uint32 {
+	if x != nil {
+		return x.Known
+	}
+	return 0
+}
+
+func (x *ContainersStatus) GetUnidentified() uint32 {
+	if x != nil {
+		return x.Unidentified
+	}
+	return 0
+}
+
+func (x *ContainersStatus) GetUnidentifiedCgroups() []string {
+	if x != nil {
+		return x.UnidentifiedCgroups
+	}
+	return nil
+}
+
+func (x *ContainersStatus) GetFail() string {
+	if x != nil {
+		return x.Fail
+	}
+	return ""
+}
+
+func (x *ContainersStatus) GetSources() []*ContainerSource {
+	if x != nil {
+		return x.Sources
+	}
+	return nil
+}
+
+func (x *ContainersStatus) GetConcerned() bool {
+	if x != nil {
+		return x.Concerned
+	}
+	return false
+}
+
+func (x *ContainersStatus) GetCounters() []*ContainerCounters {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
+}
+
+func (x *ContainersStatus) GetOthers() uint64 {
+	if x != nil {
+		return x.Others
+	}
+	return 0
+}
+
+// ContainerSource is how it goes with one way to learn of containers.
+type ContainerSource struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// connected says that it hears of every container that starts, early that it does before the
+	// container's first program runs.
+	Connected bool `protobuf:"varint,2,opt,name=connected,proto3" json:"connected,omitempty"`
+	Early     bool `protobuf:"varint,3,opt,name=early,proto3" json:"early,omitempty"`
+	// problem says what is wrong and what to do; empty when nothing is.
+	Problem string `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`
+	// containers is how many it tells of.
+	Containers    uint32 `protobuf:"varint,5,opt,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContainerSource) Reset() {
+	*x = ContainerSource{}
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainerSource) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainerSource) ProtoMessage() {}
+
+func (x *ContainerSource) ProtoReflect() protoreflect.Message {
+	mi := &file_ebpfguard_v1alpha1_guard_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainerSource.ProtoReflect.Descriptor instead.
+func (*ContainerSource) Descriptor() ([]byte, []int) {
+	return file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *ContainerSource) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ContainerSource) GetConnected() bool {
+	if x != nil {
+		return x.Connected
+	}
+	return false
+}
+
+func (x *ContainerSource) GetEarly() bool {
+	if x != nil {
+		return x.Early
+	}
+	return false
+}
+
+func (x *ContainerSource) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
+func (x *ContainerSource) GetContainers() uint32 {
+	if x != nil {
+		return x.Containers
+	}
+	return 0
+}
+
 var File_ebpfguard_v1alpha1_guard_proto protoreflect.FileDescriptor
 
 const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
@@ -4680,8 +5602,9 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\adry_run\x18\x02 \x01(\bR\x06dryRun\x12\x14\n" +
 	"\x05force\x18\x03 \x01(\bR\x05force\"G\n" +
 	"\x0eDeleteResponse\x125\n" +
-	"\achanges\x18\x01 \x01(\v2\x1b.ebpfguard.v1alpha1.ChangesR\achanges\"\r\n" +
-	"\vListRequest\"b\n" +
+	"\achanges\x18\x01 \x01(\v2\x1b.ebpfguard.v1alpha1.ChangesR\achanges\"+\n" +
+	"\vListRequest\x12\x1c\n" +
+	"\tcontainer\x18\x01 \x01(\tR\tcontainer\"b\n" +
 	"\fListResponse\x126\n" +
 	"\bpolicies\x18\x01 \x03(\v2\x1a.ebpfguard.v1alpha1.PolicyR\bpolicies\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\rR\brevision\" \n" +
@@ -4689,7 +5612,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"GetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"A\n" +
 	"\vGetResponse\x122\n" +
-	"\x06policy\x18\x01 \x01(\v2\x1a.ebpfguard.v1alpha1.PolicyR\x06policy\"\xc7\x01\n" +
+	"\x06policy\x18\x01 \x01(\v2\x1a.ebpfguard.v1alpha1.PolicyR\x06policy\"\xe7\x01\n" +
 	"\fWatchRequest\x12\x1e\n" +
 	"\n" +
 	"operations\x18\x01 \x03(\tR\n" +
@@ -4700,7 +5623,10 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"severities\x18\x04 \x03(\tR\n" +
 	"severities\x12\x1a\n" +
 	"\bbinaries\x18\x05 \x03(\tR\bbinaries\x12\x19\n" +
-	"\x05after\x18\x06 \x01(\x04H\x00R\x05after\x88\x01\x01B\b\n" +
+	"\x05after\x18\x06 \x01(\x04H\x00R\x05after\x88\x01\x01\x12\x1e\n" +
+	"\n" +
+	"containers\x18\a \x03(\tR\n" +
+	"containersB\b\n" +
 	"\x06_after\"\xab\x01\n" +
 	"\rWatchResponse\x12\x14\n" +
 	"\x04json\x18\x01 \x01(\tH\x00R\x04json\x12\x14\n" +
@@ -4742,7 +5668,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\vsocket_bind\x18\x1a \x01(\v2 .ebpfguard.v1alpha1.SocketObjectH\x00R\n" +
 	"socketBind\x12I\n" +
 	"\x0esocket_connect\x18\x1b \x01(\v2 .ebpfguard.v1alpha1.SocketObjectH\x00R\rsocketConnectB\b\n" +
-	"\x06object\"\xe2\x03\n" +
+	"\x06object\"\x9e\x05\n" +
 	"\fAlertProcess\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12\x10\n" +
 	"\x03tid\x18\x02 \x01(\rR\x03tid\x12\x12\n" +
@@ -4764,7 +5690,10 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x04user\x18\x0e \x01(\tR\x04user\x12\x12\n" +
 	"\x04unit\x18\x0f \x01(\tR\x04unit\x12!\n" +
 	"\fcontainer_id\x18\x10 \x01(\tR\vcontainerId\x12?\n" +
-	"\tancestors\x18\x11 \x03(\v2!.ebpfguard.v1alpha1.AlertAncestorR\tancestors\"l\n" +
+	"\tancestors\x18\x11 \x03(\v2!.ebpfguard.v1alpha1.AlertAncestorR\tancestors\x12;\n" +
+	"\tcontainer\x18\x12 \x01(\v2\x1d.ebpfguard.v1alpha1.ContainerR\tcontainer\x12F\n" +
+	"\x0ffirst_container\x18\x13 \x01(\v2\x1d.ebpfguard.v1alpha1.ContainerR\x0efirstContainer\x125\n" +
+	"\x16unidentified_container\x18\x14 \x01(\bR\x15unidentifiedContainer\"l\n" +
 	"\rAlertAncestor\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12\x1d\n" +
 	"\n" +
@@ -4801,7 +5730,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\bprotocol\x18\x03 \x01(\tR\bprotocol\"\x0f\n" +
 	"\rReloadRequest\"\x10\n" +
 	"\x0eReloadResponse\"\x0f\n" +
-	"\rStatusRequest\"\x91\a\n" +
+	"\rStatusRequest\"\xd7\a\n" +
 	"\x0eStatusResponse\x12>\n" +
 	"\x05state\x18\x01 \x01(\x0e2(.ebpfguard.v1alpha1.StatusResponse.StateR\x05state\x12\x1a\n" +
 	"\bproblems\x18\x02 \x03(\tR\bproblems\x12\x18\n" +
@@ -4825,7 +5754,10 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\rrule_counters\x18\x11 \x03(\v2 .ebpfguard.v1alpha1.RuleCountersR\fruleCounters\x129\n" +
 	"\x06alerts\x18\x12 \x01(\v2!.ebpfguard.v1alpha1.AlertCountersR\x06alerts\x12%\n" +
 	"\x0eresident_bytes\x18\x13 \x01(\x04R\rresidentBytes\x12A\n" +
-	"\vunconfirmed\x18\x14 \x01(\v2\x1f.ebpfguard.v1alpha1.UnconfirmedR\vunconfirmed\"[\n" +
+	"\vunconfirmed\x18\x14 \x01(\v2\x1f.ebpfguard.v1alpha1.UnconfirmedR\vunconfirmed\x12D\n" +
+	"\n" +
+	"containers\x18\x15 \x01(\v2$.ebpfguard.v1alpha1.ContainersStatusR\n" +
+	"containers\"[\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSTATE_ENFORCING\x10\x01\x12\x12\n" +
@@ -4867,18 +5799,31 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12B\n" +
 	"\tdescribed\x18\x02 \x01(\v2$.ebpfguard.v1alpha1.DescribedProcessR\tdescribed\x12\x1c\n" +
 	"\toperation\x18\x03 \x01(\tR\toperation\x12;\n" +
-	"\x06object\x18\x04 \x01(\v2#.ebpfguard.v1alpha1.DescribedObjectR\x06object\"\xdf\x01\n" +
+	"\x06object\x18\x04 \x01(\v2#.ebpfguard.v1alpha1.DescribedObjectR\x06object\"\xd3\x03\n" +
 	"\x10DescribedProcess\x12\x1b\n" +
 	"\x06binary\x18\x01 \x01(\tH\x00R\x06binary\x88\x01\x01\x12\x1b\n" +
 	"\x06script\x18\x02 \x01(\tH\x01R\x06script\x88\x01\x01\x12\x1a\n" +
 	"\bancestor\x18\x03 \x03(\tR\bancestor\x12\x15\n" +
 	"\x03uid\x18\x04 \x01(\tH\x02R\x03uid\x88\x01\x01\x12\x1b\n" +
 	"\x06cgroup\x18\x05 \x01(\tH\x03R\x06cgroup\x88\x01\x01\x12\x18\n" +
-	"\aunknown\x18\x06 \x01(\bR\aunknownB\t\n" +
+	"\aunknown\x18\x06 \x01(\bR\aunknown\x12!\n" +
+	"\tcontainer\x18\a \x01(\tH\x04R\tcontainer\x88\x01\x01\x12&\n" +
+	"\fcontainer_id\x18\b \x01(\tH\x05R\vcontainerId\x88\x01\x01\x12\x19\n" +
+	"\x05image\x18\t \x01(\tH\x06R\x05image\x88\x01\x01\x12\x14\n" +
+	"\x05label\x18\n" +
+	" \x03(\tR\x05label\x12\x1d\n" +
+	"\aruntime\x18\v \x01(\tH\aR\aruntime\x88\x01\x01\x12\"\n" +
+	"\funidentified\x18\f \x01(\bR\funidentifiedB\t\n" +
 	"\a_binaryB\t\n" +
 	"\a_scriptB\x06\n" +
 	"\x04_uidB\t\n" +
-	"\a_cgroup\"\xd6\x06\n" +
+	"\a_cgroupB\f\n" +
+	"\n" +
+	"_containerB\x0f\n" +
+	"\r_container_idB\b\n" +
+	"\x06_imageB\n" +
+	"\n" +
+	"\b_runtime\"\xd6\x06\n" +
 	"\x0fDescribedObject\x12\x17\n" +
 	"\x04path\x18\x01 \x01(\tH\x00R\x04path\x88\x01\x01\x12\x14\n" +
 	"\x05alias\x18\x02 \x03(\tR\x05alias\x12!\n" +
@@ -4969,7 +5914,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\aunknown\x18\b \x01(\bR\aunknown\x12\x12\n" +
 	"\x04comm\x18\t \x01(\tR\x04comm\x12\x12\n" +
 	"\x04ppid\x18\n" +
-	" \x01(\rR\x04ppid\"\xd5\x04\n" +
+	" \x01(\rR\x04ppid\"\xf5\x04\n" +
 	"\x0fMitigateRequest\x12E\n" +
 	"\aprofile\x18\x01 \x01(\x0e2+.ebpfguard.v1alpha1.MitigateRequest.ProfileR\aprofile\x12\x12\n" +
 	"\x04yaml\x18\x02 \x01(\tR\x04yaml\x12+\n" +
@@ -4978,7 +5923,8 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x06binary\x18\x05 \x01(\tH\x00R\x06binary\x12\x18\n" +
 	"\x06cgroup\x18\x06 \x01(\tH\x00R\x06cgroup\x12\x14\n" +
 	"\x04user\x18\a \x01(\tH\x00R\x04user\x12\x1c\n" +
-	"\beveryone\x18\b \x01(\bH\x00R\beveryone\x12\x12\n" +
+	"\beveryone\x18\b \x01(\bH\x00R\beveryone\x12\x1e\n" +
+	"\tcontainer\x18\x0e \x01(\tH\x00R\tcontainer\x12\x12\n" +
 	"\x04name\x18\t \x01(\tR\x04name\x12\x18\n" +
 	"\amessage\x18\n" +
 	" \x01(\tR\amessage\x12\x14\n" +
@@ -5013,7 +5959,70 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x05names\x18\x01 \x03(\tR\x05names\x12\x10\n" +
 	"\x03all\x18\x02 \x01(\bR\x03all\"&\n" +
 	"\fLiftResponse\x12\x16\n" +
-	"\x06lifted\x18\x01 \x03(\tR\x06lifted*\\\n" +
+	"\x06lifted\x18\x01 \x03(\tR\x06lifted\"\xab\x02\n" +
+	"\tContainer\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05image\x18\x03 \x01(\tR\x05image\x12!\n" +
+	"\fimage_digest\x18\x04 \x01(\tR\vimageDigest\x12A\n" +
+	"\x06labels\x18\x05 \x03(\v2).ebpfguard.v1alpha1.Container.LabelsEntryR\x06labels\x12\x18\n" +
+	"\aruntime\x18\x06 \x01(\tR\aruntime\x12)\n" +
+	"\x03pod\x18\a \x01(\v2\x17.ebpfguard.v1alpha1.PodR\x03pod\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc1\x01\n" +
+	"\x03Pod\x12\x1c\n" +
+	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
+	"\x03uid\x18\x03 \x01(\tR\x03uid\x12;\n" +
+	"\x06labels\x18\x04 \x03(\v2#.ebpfguard.v1alpha1.Pod.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x01\n" +
+	"\x15StartContainerRequest\x12;\n" +
+	"\tcontainer\x18\x01 \x01(\v2\x1d.ebpfguard.v1alpha1.ContainerR\tcontainer\x12\x16\n" +
+	"\x06cgroup\x18\x02 \x01(\tR\x06cgroup\x12\x10\n" +
+	"\x03pid\x18\x03 \x01(\rR\x03pid\x12\x18\n" +
+	"\arunning\x18\x04 \x01(\bR\arunning\"L\n" +
+	"\x16StartContainerResponse\x12\x18\n" +
+	"\aproblem\x18\x01 \x01(\tR\aproblem\x12\x18\n" +
+	"\arefused\x18\x02 \x01(\bR\arefused\"&\n" +
+	"\x14StopContainerRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\x17\n" +
+	"\x15StopContainerResponse\"\x17\n" +
+	"\x15ListContainersRequest\"\\\n" +
+	"\x16ListContainersResponse\x12B\n" +
+	"\n" +
+	"containers\x18\x01 \x03(\v2\".ebpfguard.v1alpha1.KnownContainerR\n" +
+	"containers\"\xb3\x01\n" +
+	"\x0eKnownContainer\x12;\n" +
+	"\tcontainer\x18\x01 \x01(\v2\x1d.ebpfguard.v1alpha1.ContainerR\tcontainer\x12\x18\n" +
+	"\acgroups\x18\x02 \x03(\tR\acgroups\x12\x18\n" +
+	"\asources\x18\x03 \x03(\tR\asources\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\x8f\x01\n" +
+	"\x11ContainerCounters\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x18\n" +
+	"\aaudited\x18\x03 \x01(\x04R\aaudited\x12\x16\n" +
+	"\x06denied\x18\x04 \x01(\x04R\x06denied\x12\x16\n" +
+	"\x06killed\x18\x05 \x01(\x04R\x06killed\"\xcb\x02\n" +
+	"\x10ContainersStatus\x12\x14\n" +
+	"\x05known\x18\x01 \x01(\rR\x05known\x12\"\n" +
+	"\funidentified\x18\x02 \x01(\rR\funidentified\x121\n" +
+	"\x14unidentified_cgroups\x18\x03 \x03(\tR\x13unidentifiedCgroups\x12\x12\n" +
+	"\x04fail\x18\x04 \x01(\tR\x04fail\x12=\n" +
+	"\asources\x18\x05 \x03(\v2#.ebpfguard.v1alpha1.ContainerSourceR\asources\x12\x1c\n" +
+	"\tconcerned\x18\x06 \x01(\bR\tconcerned\x12A\n" +
+	"\bcounters\x18\a \x03(\v2%.ebpfguard.v1alpha1.ContainerCountersR\bcounters\x12\x16\n" +
+	"\x06others\x18\b \x01(\x04R\x06others\"\x93\x01\n" +
+	"\x0fContainerSource\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\tconnected\x18\x02 \x01(\bR\tconnected\x12\x14\n" +
+	"\x05early\x18\x03 \x01(\bR\x05early\x12\x18\n" +
+	"\aproblem\x18\x04 \x01(\tR\aproblem\x12\x1e\n" +
+	"\n" +
+	"containers\x18\x05 \x01(\rR\n" +
+	"containers*\\\n" +
 	"\x06Origin\x12\x16\n" +
 	"\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vORIGIN_FILE\x10\x01\x12\x12\n" +
@@ -5030,7 +6039,8 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\fSEVERITY_LOW\x10\x02\x12\x13\n" +
 	"\x0fSEVERITY_MEDIUM\x10\x03\x12\x11\n" +
 	"\rSEVERITY_HIGH\x10\x04\x12\x15\n" +
-	"\x11SEVERITY_CRITICAL\x10\x052\xa1\b\n" +
+	"\x11SEVERITY_CRITICAL\x10\x052\xd9\n" +
+	"\n" +
 	"\fGuardService\x12L\n" +
 	"\x05Apply\x12 .ebpfguard.v1alpha1.ApplyRequest\x1a!.ebpfguard.v1alpha1.ApplyResponse\x12U\n" +
 	"\bValidate\x12#.ebpfguard.v1alpha1.ValidateRequest\x1a$.ebpfguard.v1alpha1.ValidateResponse\x12L\n" +
@@ -5044,7 +6054,10 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x06Status\x12!.ebpfguard.v1alpha1.StatusRequest\x1a\".ebpfguard.v1alpha1.StatusResponse\x12R\n" +
 	"\aExplain\x12\".ebpfguard.v1alpha1.ExplainRequest\x1a#.ebpfguard.v1alpha1.ExplainResponse\x12U\n" +
 	"\bMitigate\x12#.ebpfguard.v1alpha1.MitigateRequest\x1a$.ebpfguard.v1alpha1.MitigateResponse\x12I\n" +
-	"\x04Lift\x12\x1f.ebpfguard.v1alpha1.LiftRequest\x1a .ebpfguard.v1alpha1.LiftResponseBIZGgithub.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1;ebpfguardv1alpha1b\x06proto3"
+	"\x04Lift\x12\x1f.ebpfguard.v1alpha1.LiftRequest\x1a .ebpfguard.v1alpha1.LiftResponse\x12g\n" +
+	"\x0eStartContainer\x12).ebpfguard.v1alpha1.StartContainerRequest\x1a*.ebpfguard.v1alpha1.StartContainerResponse\x12d\n" +
+	"\rStopContainer\x12(.ebpfguard.v1alpha1.StopContainerRequest\x1a).ebpfguard.v1alpha1.StopContainerResponse\x12g\n" +
+	"\x0eListContainers\x12).ebpfguard.v1alpha1.ListContainersRequest\x1a*.ebpfguard.v1alpha1.ListContainersResponseBIZGgithub.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1;ebpfguardv1alpha1b\x06proto3"
 
 var (
 	file_ebpfguard_v1alpha1_guard_proto_rawDescOnce sync.Once
@@ -5059,86 +6072,100 @@ func file_ebpfguard_v1alpha1_guard_proto_rawDescGZIP() []byte {
 }
 
 var file_ebpfguard_v1alpha1_guard_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
+var file_ebpfguard_v1alpha1_guard_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_ebpfguard_v1alpha1_guard_proto_goTypes = []any{
-	(Origin)(0),                   // 0: ebpfguard.v1alpha1.Origin
-	(Verdict)(0),                  // 1: ebpfguard.v1alpha1.Verdict
-	(Severity)(0),                 // 2: ebpfguard.v1alpha1.Severity
-	(StatusResponse_State)(0),     // 3: ebpfguard.v1alpha1.StatusResponse.State
-	(MitigateRequest_Profile)(0),  // 4: ebpfguard.v1alpha1.MitigateRequest.Profile
-	(*Policy)(nil),                // 5: ebpfguard.v1alpha1.Policy
-	(*ApplyRequest)(nil),          // 6: ebpfguard.v1alpha1.ApplyRequest
-	(*PolicyFile)(nil),            // 7: ebpfguard.v1alpha1.PolicyFile
-	(*ApplyResponse)(nil),         // 8: ebpfguard.v1alpha1.ApplyResponse
-	(*ValidateRequest)(nil),       // 9: ebpfguard.v1alpha1.ValidateRequest
-	(*ValidateResponse)(nil),      // 10: ebpfguard.v1alpha1.ValidateResponse
-	(*CheckRequest)(nil),          // 11: ebpfguard.v1alpha1.CheckRequest
-	(*CheckResponse)(nil),         // 12: ebpfguard.v1alpha1.CheckResponse
-	(*Unconfirmed)(nil),           // 13: ebpfguard.v1alpha1.Unconfirmed
-	(*ConfirmRequest)(nil),        // 14: ebpfguard.v1alpha1.ConfirmRequest
-	(*ConfirmResponse)(nil),       // 15: ebpfguard.v1alpha1.ConfirmResponse
-	(*Changes)(nil),               // 16: ebpfguard.v1alpha1.Changes
-	(*DeleteRequest)(nil),         // 17: ebpfguard.v1alpha1.DeleteRequest
-	(*DeleteResponse)(nil),        // 18: ebpfguard.v1alpha1.DeleteResponse
-	(*ListRequest)(nil),           // 19: ebpfguard.v1alpha1.ListRequest
-	(*ListResponse)(nil),          // 20: ebpfguard.v1alpha1.ListResponse
-	(*GetRequest)(nil),            // 21: ebpfguard.v1alpha1.GetRequest
-	(*GetResponse)(nil),           // 22: ebpfguard.v1alpha1.GetResponse
-	(*WatchRequest)(nil),          // 23: ebpfguard.v1alpha1.WatchRequest
-	(*WatchResponse)(nil),         // 24: ebpfguard.v1alpha1.WatchResponse
-	(*Alert)(nil),                 // 25: ebpfguard.v1alpha1.Alert
-	(*AlertProcess)(nil),          // 26: ebpfguard.v1alpha1.AlertProcess
-	(*AlertAncestor)(nil),         // 27: ebpfguard.v1alpha1.AlertAncestor
-	(*Namespaces)(nil),            // 28: ebpfguard.v1alpha1.Namespaces
-	(*FileObject)(nil),            // 29: ebpfguard.v1alpha1.FileObject
-	(*ProgramObject)(nil),         // 30: ebpfguard.v1alpha1.ProgramObject
-	(*MountObject)(nil),           // 31: ebpfguard.v1alpha1.MountObject
-	(*CredentialsObject)(nil),     // 32: ebpfguard.v1alpha1.CredentialsObject
-	(*SocketObject)(nil),          // 33: ebpfguard.v1alpha1.SocketObject
-	(*ReloadRequest)(nil),         // 34: ebpfguard.v1alpha1.ReloadRequest
-	(*ReloadResponse)(nil),        // 35: ebpfguard.v1alpha1.ReloadResponse
-	(*StatusRequest)(nil),         // 36: ebpfguard.v1alpha1.StatusRequest
-	(*StatusResponse)(nil),        // 37: ebpfguard.v1alpha1.StatusResponse
-	(*OperationCounters)(nil),     // 38: ebpfguard.v1alpha1.OperationCounters
-	(*RuleCounters)(nil),          // 39: ebpfguard.v1alpha1.RuleCounters
-	(*AlertCounters)(nil),         // 40: ebpfguard.v1alpha1.AlertCounters
-	(*SinkCounters)(nil),          // 41: ebpfguard.v1alpha1.SinkCounters
-	(*ExplainRequest)(nil),        // 42: ebpfguard.v1alpha1.ExplainRequest
-	(*DescribedProcess)(nil),      // 43: ebpfguard.v1alpha1.DescribedProcess
-	(*DescribedObject)(nil),       // 44: ebpfguard.v1alpha1.DescribedObject
-	(*ExplainResponse)(nil),       // 45: ebpfguard.v1alpha1.ExplainResponse
-	(*Explanation)(nil),           // 46: ebpfguard.v1alpha1.Explanation
-	(*ExplainedRule)(nil),         // 47: ebpfguard.v1alpha1.ExplainedRule
-	(*ExplainedCandidate)(nil),    // 48: ebpfguard.v1alpha1.ExplainedCandidate
-	(*Process)(nil),               // 49: ebpfguard.v1alpha1.Process
-	(*MitigateRequest)(nil),       // 50: ebpfguard.v1alpha1.MitigateRequest
-	(*ProcessSubject)(nil),        // 51: ebpfguard.v1alpha1.ProcessSubject
-	(*MitigateResponse)(nil),      // 52: ebpfguard.v1alpha1.MitigateResponse
-	(*Mitigation)(nil),            // 53: ebpfguard.v1alpha1.Mitigation
-	(*LiftRequest)(nil),           // 54: ebpfguard.v1alpha1.LiftRequest
-	(*LiftResponse)(nil),          // 55: ebpfguard.v1alpha1.LiftResponse
-	(*durationpb.Duration)(nil),   // 56: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 57: google.protobuf.Timestamp
+	(Origin)(0),                    // 0: ebpfguard.v1alpha1.Origin
+	(Verdict)(0),                   // 1: ebpfguard.v1alpha1.Verdict
+	(Severity)(0),                  // 2: ebpfguard.v1alpha1.Severity
+	(StatusResponse_State)(0),      // 3: ebpfguard.v1alpha1.StatusResponse.State
+	(MitigateRequest_Profile)(0),   // 4: ebpfguard.v1alpha1.MitigateRequest.Profile
+	(*Policy)(nil),                 // 5: ebpfguard.v1alpha1.Policy
+	(*ApplyRequest)(nil),           // 6: ebpfguard.v1alpha1.ApplyRequest
+	(*PolicyFile)(nil),             // 7: ebpfguard.v1alpha1.PolicyFile
+	(*ApplyResponse)(nil),          // 8: ebpfguard.v1alpha1.ApplyResponse
+	(*ValidateRequest)(nil),        // 9: ebpfguard.v1alpha1.ValidateRequest
+	(*ValidateResponse)(nil),       // 10: ebpfguard.v1alpha1.ValidateResponse
+	(*CheckRequest)(nil),           // 11: ebpfguard.v1alpha1.CheckRequest
+	(*CheckResponse)(nil),          // 12: ebpfguard.v1alpha1.CheckResponse
+	(*Unconfirmed)(nil),            // 13: ebpfguard.v1alpha1.Unconfirmed
+	(*ConfirmRequest)(nil),         // 14: ebpfguard.v1alpha1.ConfirmRequest
+	(*ConfirmResponse)(nil),        // 15: ebpfguard.v1alpha1.ConfirmResponse
+	(*Changes)(nil),                // 16: ebpfguard.v1alpha1.Changes
+	(*DeleteRequest)(nil),          // 17: ebpfguard.v1alpha1.DeleteRequest
+	(*DeleteResponse)(nil),         // 18: ebpfguard.v1alpha1.DeleteResponse
+	(*ListRequest)(nil),            // 19: ebpfguard.v1alpha1.ListRequest
+	(*ListResponse)(nil),           // 20: ebpfguard.v1alpha1.ListResponse
+	(*GetRequest)(nil),             // 21: ebpfguard.v1alpha1.GetRequest
+	(*GetResponse)(nil),            // 22: ebpfguard.v1alpha1.GetResponse
+	(*WatchRequest)(nil),           // 23: ebpfguard.v1alpha1.WatchRequest
+	(*WatchResponse)(nil),          // 24: ebpfguard.v1alpha1.WatchResponse
+	(*Alert)(nil),                  // 25: ebpfguard.v1alpha1.Alert
+	(*AlertProcess)(nil),           // 26: ebpfguard.v1alpha1.AlertProcess
+	(*AlertAncestor)(nil),          // 27: ebpfguard.v1alpha1.AlertAncestor
+	(*Namespaces)(nil),             // 28: ebpfguard.v1alpha1.Namespaces
+	(*FileObject)(nil),             // 29: ebpfguard.v1alpha1.FileObject
+	(*ProgramObject)(nil),          // 30: ebpfguard.v1alpha1.ProgramObject
+	(*MountObject)(nil),            // 31: ebpfguard.v1alpha1.MountObject
+	(*CredentialsObject)(nil),      // 32: ebpfguard.v1alpha1.CredentialsObject
+	(*SocketObject)(nil),           // 33: ebpfguard.v1alpha1.SocketObject
+	(*ReloadRequest)(nil),          // 34: ebpfguard.v1alpha1.ReloadRequest
+	(*ReloadResponse)(nil),         // 35: ebpfguard.v1alpha1.ReloadResponse
+	(*StatusRequest)(nil),          // 36: ebpfguard.v1alpha1.StatusRequest
+	(*StatusResponse)(nil),         // 37: ebpfguard.v1alpha1.StatusResponse
+	(*OperationCounters)(nil),      // 38: ebpfguard.v1alpha1.OperationCounters
+	(*RuleCounters)(nil),           // 39: ebpfguard.v1alpha1.RuleCounters
+	(*AlertCounters)(nil),          // 40: ebpfguard.v1alpha1.AlertCounters
+	(*SinkCounters)(nil),           // 41: ebpfguard.v1alpha1.SinkCounters
+	(*ExplainRequest)(nil),         // 42: ebpfguard.v1alpha1.ExplainRequest
+	(*DescribedProcess)(nil),       // 43: ebpfguard.v1alpha1.DescribedProcess
+	(*DescribedObject)(nil),        // 44: ebpfguard.v1alpha1.DescribedObject
+	(*ExplainResponse)(nil),        // 45: ebpfguard.v1alpha1.ExplainResponse
+	(*Explanation)(nil),            // 46: ebpfguard.v1alpha1.Explanation
+	(*ExplainedRule)(nil),          // 47: ebpfguard.v1alpha1.ExplainedRule
+	(*ExplainedCandidate)(nil),     // 48: ebpfguard.v1alpha1.ExplainedCandidate
+	(*Process)(nil),                // 49: ebpfguard.v1alpha1.Process
+	(*MitigateRequest)(nil),        // 50: ebpfguard.v1alpha1.MitigateRequest
+	(*ProcessSubject)(nil),         // 51: ebpfguard.v1alpha1.ProcessSubject
+	(*MitigateResponse)(nil),       // 52: ebpfguard.v1alpha1.MitigateResponse
+	(*Mitigation)(nil),             // 53: ebpfguard.v1alpha1.Mitigation
+	(*LiftRequest)(nil),            // 54: ebpfguard.v1alpha1.LiftRequest
+	(*LiftResponse)(nil),           // 55: ebpfguard.v1alpha1.LiftResponse
+	(*Container)(nil),              // 56: ebpfguard.v1alpha1.Container
+	(*Pod)(nil),                    // 57: ebpfguard.v1alpha1.Pod
+	(*StartContainerRequest)(nil),  // 58: ebpfguard.v1alpha1.StartContainerRequest
+	(*StartContainerResponse)(nil), // 59: ebpfguard.v1alpha1.StartContainerResponse
+	(*StopContainerRequest)(nil),   // 60: ebpfguard.v1alpha1.StopContainerRequest
+	(*StopContainerResponse)(nil),  // 61: ebpfguard.v1alpha1.StopContainerResponse
+	(*ListContainersRequest)(nil),  // 62: ebpfguard.v1alpha1.ListContainersRequest
+	(*ListContainersResponse)(nil), // 63: ebpfguard.v1alpha1.ListContainersResponse
+	(*KnownContainer)(nil),         // 64: ebpfguard.v1alpha1.KnownContainer
+	(*ContainerCounters)(nil),      // 65: ebpfguard.v1alpha1.ContainerCounters
+	(*ContainersStatus)(nil),       // 66: ebpfguard.v1alpha1.ContainersStatus
+	(*ContainerSource)(nil),        // 67: ebpfguard.v1alpha1.ContainerSource
+	nil,                            // 68: ebpfguard.v1alpha1.Container.LabelsEntry
+	nil,                            // 69: ebpfguard.v1alpha1.Pod.LabelsEntry
+	(*durationpb.Duration)(nil),    // 70: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),  // 71: google.protobuf.Timestamp
 }
 var file_ebpfguard_v1alpha1_guard_proto_depIdxs = []int32{
 	0,  // 0: ebpfguard.v1alpha1.Policy.origin:type_name -> ebpfguard.v1alpha1.Origin
 	39, // 1: ebpfguard.v1alpha1.Policy.rules:type_name -> ebpfguard.v1alpha1.RuleCounters
 	53, // 2: ebpfguard.v1alpha1.Policy.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	56, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
+	70, // 3: ebpfguard.v1alpha1.ApplyRequest.confirm_within:type_name -> google.protobuf.Duration
 	7,  // 4: ebpfguard.v1alpha1.ApplyRequest.files:type_name -> ebpfguard.v1alpha1.PolicyFile
 	16, // 5: ebpfguard.v1alpha1.ApplyResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
 	13, // 6: ebpfguard.v1alpha1.ApplyResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
-	57, // 7: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
-	56, // 8: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
+	71, // 7: ebpfguard.v1alpha1.Unconfirmed.ends:type_name -> google.protobuf.Timestamp
+	70, // 8: ebpfguard.v1alpha1.Unconfirmed.left:type_name -> google.protobuf.Duration
 	16, // 9: ebpfguard.v1alpha1.ConfirmResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
 	16, // 10: ebpfguard.v1alpha1.DeleteResponse.changes:type_name -> ebpfguard.v1alpha1.Changes
 	5,  // 11: ebpfguard.v1alpha1.ListResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
 	5,  // 12: ebpfguard.v1alpha1.GetResponse.policy:type_name -> ebpfguard.v1alpha1.Policy
 	25, // 13: ebpfguard.v1alpha1.WatchResponse.alert:type_name -> ebpfguard.v1alpha1.Alert
-	57, // 14: ebpfguard.v1alpha1.Alert.time:type_name -> google.protobuf.Timestamp
+	71, // 14: ebpfguard.v1alpha1.Alert.time:type_name -> google.protobuf.Timestamp
 	1,  // 15: ebpfguard.v1alpha1.Alert.verdict:type_name -> ebpfguard.v1alpha1.Verdict
 	2,  // 16: ebpfguard.v1alpha1.Alert.severity:type_name -> ebpfguard.v1alpha1.Severity
-	57, // 17: ebpfguard.v1alpha1.Alert.last:type_name -> google.protobuf.Timestamp
+	71, // 17: ebpfguard.v1alpha1.Alert.last:type_name -> google.protobuf.Timestamp
 	26, // 18: ebpfguard.v1alpha1.Alert.process:type_name -> ebpfguard.v1alpha1.AlertProcess
 	29, // 19: ebpfguard.v1alpha1.Alert.file_open:type_name -> ebpfguard.v1alpha1.FileObject
 	30, // 20: ebpfguard.v1alpha1.Alert.bprm_check_security:type_name -> ebpfguard.v1alpha1.ProgramObject
@@ -5150,58 +6177,76 @@ var file_ebpfguard_v1alpha1_guard_proto_depIdxs = []int32{
 	33, // 26: ebpfguard.v1alpha1.Alert.socket_connect:type_name -> ebpfguard.v1alpha1.SocketObject
 	28, // 27: ebpfguard.v1alpha1.AlertProcess.namespaces:type_name -> ebpfguard.v1alpha1.Namespaces
 	27, // 28: ebpfguard.v1alpha1.AlertProcess.ancestors:type_name -> ebpfguard.v1alpha1.AlertAncestor
-	3,  // 29: ebpfguard.v1alpha1.StatusResponse.state:type_name -> ebpfguard.v1alpha1.StatusResponse.State
-	57, // 30: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
-	57, // 31: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
-	38, // 32: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
-	39, // 33: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
-	40, // 34: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
-	13, // 35: ebpfguard.v1alpha1.StatusResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
-	41, // 36: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
-	43, // 37: ebpfguard.v1alpha1.ExplainRequest.described:type_name -> ebpfguard.v1alpha1.DescribedProcess
-	44, // 38: ebpfguard.v1alpha1.ExplainRequest.object:type_name -> ebpfguard.v1alpha1.DescribedObject
-	49, // 39: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
-	5,  // 40: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
-	46, // 41: ebpfguard.v1alpha1.ExplainResponse.explanation:type_name -> ebpfguard.v1alpha1.Explanation
-	47, // 42: ebpfguard.v1alpha1.Explanation.winner:type_name -> ebpfguard.v1alpha1.ExplainedRule
-	48, // 43: ebpfguard.v1alpha1.Explanation.candidates:type_name -> ebpfguard.v1alpha1.ExplainedCandidate
-	4,  // 44: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
-	56, // 45: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
-	51, // 46: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
-	53, // 47: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
-	57, // 48: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
-	56, // 49: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
-	6,  // 50: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
-	9,  // 51: ebpfguard.v1alpha1.GuardService.Validate:input_type -> ebpfguard.v1alpha1.ValidateRequest
-	11, // 52: ebpfguard.v1alpha1.GuardService.Check:input_type -> ebpfguard.v1alpha1.CheckRequest
-	14, // 53: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
-	17, // 54: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
-	19, // 55: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
-	21, // 56: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
-	34, // 57: ebpfguard.v1alpha1.GuardService.Reload:input_type -> ebpfguard.v1alpha1.ReloadRequest
-	23, // 58: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
-	36, // 59: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
-	42, // 60: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
-	50, // 61: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
-	54, // 62: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
-	8,  // 63: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
-	10, // 64: ebpfguard.v1alpha1.GuardService.Validate:output_type -> ebpfguard.v1alpha1.ValidateResponse
-	12, // 65: ebpfguard.v1alpha1.GuardService.Check:output_type -> ebpfguard.v1alpha1.CheckResponse
-	15, // 66: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
-	18, // 67: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
-	20, // 68: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
-	22, // 69: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
-	35, // 70: ebpfguard.v1alpha1.GuardService.Reload:output_type -> ebpfguard.v1alpha1.ReloadResponse
-	24, // 71: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
-	37, // 72: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
-	45, // 73: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
-	52, // 74: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
-	55, // 75: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
-	63, // [63:76] is the sub-list for method output_type
-	50, // [50:63] is the sub-list for method input_type
-	50, // [50:50] is the sub-list for extension type_name
-	50, // [50:50] is the sub-list for extension extendee
-	0,  // [0:50] is the sub-list for field type_name
+	56, // 29: ebpfguard.v1alpha1.AlertProcess.container:type_name -> ebpfguard.v1alpha1.Container
+	56, // 30: ebpfguard.v1alpha1.AlertProcess.first_container:type_name -> ebpfguard.v1alpha1.Container
+	3,  // 31: ebpfguard.v1alpha1.StatusResponse.state:type_name -> ebpfguard.v1alpha1.StatusResponse.State
+	71, // 32: ebpfguard.v1alpha1.StatusResponse.started:type_name -> google.protobuf.Timestamp
+	71, // 33: ebpfguard.v1alpha1.StatusResponse.applied:type_name -> google.protobuf.Timestamp
+	38, // 34: ebpfguard.v1alpha1.StatusResponse.operations:type_name -> ebpfguard.v1alpha1.OperationCounters
+	39, // 35: ebpfguard.v1alpha1.StatusResponse.rule_counters:type_name -> ebpfguard.v1alpha1.RuleCounters
+	40, // 36: ebpfguard.v1alpha1.StatusResponse.alerts:type_name -> ebpfguard.v1alpha1.AlertCounters
+	13, // 37: ebpfguard.v1alpha1.StatusResponse.unconfirmed:type_name -> ebpfguard.v1alpha1.Unconfirmed
+	66, // 38: ebpfguard.v1alpha1.StatusResponse.containers:type_name -> ebpfguard.v1alpha1.ContainersStatus
+	41, // 39: ebpfguard.v1alpha1.AlertCounters.sinks:type_name -> ebpfguard.v1alpha1.SinkCounters
+	43, // 40: ebpfguard.v1alpha1.ExplainRequest.described:type_name -> ebpfguard.v1alpha1.DescribedProcess
+	44, // 41: ebpfguard.v1alpha1.ExplainRequest.object:type_name -> ebpfguard.v1alpha1.DescribedObject
+	49, // 42: ebpfguard.v1alpha1.ExplainResponse.process:type_name -> ebpfguard.v1alpha1.Process
+	5,  // 43: ebpfguard.v1alpha1.ExplainResponse.policies:type_name -> ebpfguard.v1alpha1.Policy
+	46, // 44: ebpfguard.v1alpha1.ExplainResponse.explanation:type_name -> ebpfguard.v1alpha1.Explanation
+	47, // 45: ebpfguard.v1alpha1.Explanation.winner:type_name -> ebpfguard.v1alpha1.ExplainedRule
+	48, // 46: ebpfguard.v1alpha1.Explanation.candidates:type_name -> ebpfguard.v1alpha1.ExplainedCandidate
+	4,  // 47: ebpfguard.v1alpha1.MitigateRequest.profile:type_name -> ebpfguard.v1alpha1.MitigateRequest.Profile
+	70, // 48: ebpfguard.v1alpha1.MitigateRequest.ttl:type_name -> google.protobuf.Duration
+	51, // 49: ebpfguard.v1alpha1.MitigateRequest.process:type_name -> ebpfguard.v1alpha1.ProcessSubject
+	53, // 50: ebpfguard.v1alpha1.MitigateResponse.mitigation:type_name -> ebpfguard.v1alpha1.Mitigation
+	71, // 51: ebpfguard.v1alpha1.Mitigation.expires:type_name -> google.protobuf.Timestamp
+	70, // 52: ebpfguard.v1alpha1.Mitigation.left:type_name -> google.protobuf.Duration
+	68, // 53: ebpfguard.v1alpha1.Container.labels:type_name -> ebpfguard.v1alpha1.Container.LabelsEntry
+	57, // 54: ebpfguard.v1alpha1.Container.pod:type_name -> ebpfguard.v1alpha1.Pod
+	69, // 55: ebpfguard.v1alpha1.Pod.labels:type_name -> ebpfguard.v1alpha1.Pod.LabelsEntry
+	56, // 56: ebpfguard.v1alpha1.StartContainerRequest.container:type_name -> ebpfguard.v1alpha1.Container
+	64, // 57: ebpfguard.v1alpha1.ListContainersResponse.containers:type_name -> ebpfguard.v1alpha1.KnownContainer
+	56, // 58: ebpfguard.v1alpha1.KnownContainer.container:type_name -> ebpfguard.v1alpha1.Container
+	71, // 59: ebpfguard.v1alpha1.KnownContainer.since:type_name -> google.protobuf.Timestamp
+	67, // 60: ebpfguard.v1alpha1.ContainersStatus.sources:type_name -> ebpfguard.v1alpha1.ContainerSource
+	65, // 61: ebpfguard.v1alpha1.ContainersStatus.counters:type_name -> ebpfguard.v1alpha1.ContainerCounters
+	6,  // 62: ebpfguard.v1alpha1.GuardService.Apply:input_type -> ebpfguard.v1alpha1.ApplyRequest
+	9,  // 63: ebpfguard.v1alpha1.GuardService.Validate:input_type -> ebpfguard.v1alpha1.ValidateRequest
+	11, // 64: ebpfguard.v1alpha1.GuardService.Check:input_type -> ebpfguard.v1alpha1.CheckRequest
+	14, // 65: ebpfguard.v1alpha1.GuardService.Confirm:input_type -> ebpfguard.v1alpha1.ConfirmRequest
+	17, // 66: ebpfguard.v1alpha1.GuardService.Delete:input_type -> ebpfguard.v1alpha1.DeleteRequest
+	19, // 67: ebpfguard.v1alpha1.GuardService.List:input_type -> ebpfguard.v1alpha1.ListRequest
+	21, // 68: ebpfguard.v1alpha1.GuardService.Get:input_type -> ebpfguard.v1alpha1.GetRequest
+	34, // 69: ebpfguard.v1alpha1.GuardService.Reload:input_type -> ebpfguard.v1alpha1.ReloadRequest
+	23, // 70: ebpfguard.v1alpha1.GuardService.Watch:input_type -> ebpfguard.v1alpha1.WatchRequest
+	36, // 71: ebpfguard.v1alpha1.GuardService.Status:input_type -> ebpfguard.v1alpha1.StatusRequest
+	42, // 72: ebpfguard.v1alpha1.GuardService.Explain:input_type -> ebpfguard.v1alpha1.ExplainRequest
+	50, // 73: ebpfguard.v1alpha1.GuardService.Mitigate:input_type -> ebpfguard.v1alpha1.MitigateRequest
+	54, // 74: ebpfguard.v1alpha1.GuardService.Lift:input_type -> ebpfguard.v1alpha1.LiftRequest
+	58, // 75: ebpfguard.v1alpha1.GuardService.StartContainer:input_type -> ebpfguard.v1alpha1.StartContainerRequest
+	60, // 76: ebpfguard.v1alpha1.GuardService.StopContainer:input_type -> ebpfguard.v1alpha1.StopContainerRequest
+	62, // 77: ebpfguard.v1alpha1.GuardService.ListContainers:input_type -> ebpfguard.v1alpha1.ListContainersRequest
+	8,  // 78: ebpfguard.v1alpha1.GuardService.Apply:output_type -> ebpfguard.v1alpha1.ApplyResponse
+	10, // 79: ebpfguard.v1alpha1.GuardService.Validate:output_type -> ebpfguard.v1alpha1.ValidateResponse
+	12, // 80: ebpfguard.v1alpha1.GuardService.Check:output_type -> ebpfguard.v1alpha1.CheckResponse
+	15, // 81: ebpfguard.v1alpha1.GuardService.Confirm:output_type -> ebpfguard.v1alpha1.ConfirmResponse
+	18, // 82: ebpfguard.v1alpha1.GuardService.Delete:output_type -> ebpfguard.v1alpha1.DeleteResponse
+	20, // 83: ebpfguard.v1alpha1.GuardService.List:output_type -> ebpfguard.v1alpha1.ListResponse
+	22, // 84: ebpfguard.v1alpha1.GuardService.Get:output_type -> ebpfguard.v1alpha1.GetResponse
+	35, // 85: ebpfguard.v1alpha1.GuardService.Reload:output_type -> ebpfguard.v1alpha1.ReloadResponse
+	24, // 86: ebpfguard.v1alpha1.GuardService.Watch:output_type -> ebpfguard.v1alpha1.WatchResponse
+	37, // 87: ebpfguard.v1alpha1.GuardService.Status:output_type -> ebpfguard.v1alpha1.StatusResponse
+	45, // 88: ebpfguard.v1alpha1.GuardService.Explain:output_type -> ebpfguard.v1alpha1.ExplainResponse
+	52, // 89: ebpfguard.v1alpha1.GuardService.Mitigate:output_type -> ebpfguard.v1alpha1.MitigateResponse
+	55, // 90: ebpfguard.v1alpha1.GuardService.Lift:output_type -> ebpfguard.v1alpha1.LiftResponse
+	59, // 91: ebpfguard.v1alpha1.GuardService.StartContainer:output_type -> ebpfguard.v1alpha1.StartContainerResponse
+	61, // 92: ebpfguard.v1alpha1.GuardService.StopContainer:output_type -> ebpfguard.v1alpha1.StopContainerResponse
+	63, // 93: ebpfguard.v1alpha1.GuardService.ListContainers:output_type -> ebpfguard.v1alpha1.ListContainersResponse
+	78, // [78:94] is the sub-list for method output_type
+	62, // [62:78] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_ebpfguard_v1alpha1_guard_proto_init() }
@@ -5233,6 +6278,7 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 		(*MitigateRequest_Cgroup)(nil),
 		(*MitigateRequest_User)(nil),
 		(*MitigateRequest_Everyone)(nil),
+		(*MitigateRequest_Container)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -5240,7 +6286,7 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ebpfguard_v1alpha1_guard_proto_rawDesc), len(file_ebpfguard_v1alpha1_guard_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   51,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,19 +22,22 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	GuardService_Apply_FullMethodName    = "/ebpfguard.v1alpha1.GuardService/Apply"
-	GuardService_Validate_FullMethodName = "/ebpfguard.v1alpha1.GuardService/Validate"
-	GuardService_Check_FullMethodName    = "/ebpfguard.v1alpha1.GuardService/Check"
-	GuardService_Confirm_FullMethodName  = "/ebpfguard.v1alpha1.GuardService/Confirm"
-	GuardService_Delete_FullMethodName   = "/ebpfguard.v1alpha1.GuardService/Delete"
-	GuardService_List_FullMethodName     = "/ebpfguard.v1alpha1.GuardService/List"
-	GuardService_Get_FullMethodName      = "/ebpfguard.v1alpha1.GuardService/Get"
-	GuardService_Reload_FullMethodName   = "/ebpfguard.v1alpha1.GuardService/Reload"
-	GuardService_Watch_FullMethodName    = "/ebpfguard.v1alpha1.GuardService/Watch"
-	GuardService_Status_FullMethodName   = "/ebpfguard.v1alpha1.GuardService/Status"
-	GuardService_Explain_FullMethodName  = "/ebpfguard.v1alpha1.GuardService/Explain"
-	GuardService_Mitigate_FullMethodName = "/ebpfguard.v1alpha1.GuardService/Mitigate"
-	GuardService_Lift_FullMethodName     = "/ebpfguard.v1alpha1.GuardService/Lift"
+	GuardService_Apply_FullMethodName          = "/ebpfguard.v1alpha1.GuardService/Apply"
+	GuardService_Validate_FullMethodName       = "/ebpfguard.v1alpha1.GuardService/Validate"
+	GuardService_Check_FullMethodName          = "/ebpfguard.v1alpha1.GuardService/Check"
+	GuardService_Confirm_FullMethodName        = "/ebpfguard.v1alpha1.GuardService/Confirm"
+	GuardService_Delete_FullMethodName         = "/ebpfguard.v1alpha1.GuardService/Delete"
+	GuardService_List_FullMethodName           = "/ebpfguard.v1alpha1.GuardService/List"
+	GuardService_Get_FullMethodName            = "/ebpfguard.v1alpha1.GuardService/Get"
+	GuardService_Reload_FullMethodName         = "/ebpfguard.v1alpha1.GuardService/Reload"
+	GuardService_Watch_FullMethodName          = "/ebpfguard.v1alpha1.GuardService/Watch"
+	GuardService_Status_FullMethodName         = "/ebpfguard.v1alpha1.GuardService/Status"
+	GuardService_Explain_FullMethodName        = "/ebpfguard.v1alpha1.GuardService/Explain"
+	GuardService_Mitigate_FullMethodName       = "/ebpfguard.v1alpha1.GuardService/Mitigate"
+	GuardService_Lift_FullMethodName           = "/ebpfguard.v1alpha1.GuardService/Lift"
+	GuardService_StartContainer_FullMethodName = "/ebpfguard.v1alpha1.GuardService/StartContainer"
+	GuardService_StopContainer_FullMethodName  = "/ebpfguard.v1alpha1.GuardService/StopContainer"
+	GuardService_ListContainers_FullMethodName = "/ebpfguard.v1alpha1.GuardService/ListContainers"
 )
 
 // GuardServiceClient is the client API for GuardService service.
@@ -45,8 +48,8 @@ const (
 // user; the others are also open to the socket's group. A call that fails changes nothing. Status
 // codes: INVALID_ARGUMENT for a wrong policy or request, NOT_FOUND, FAILED_PRECONDITION for what
 // the kernel cannot enforce, what a file owns or what would lock out, PERMISSION_DENIED. While the
-// daemon starts only Status answers, with STATE_STARTING; the other calls fail with UNAVAILABLE. The
-// socket also serves grpc.health.v1, for which a daemon that starts is NOT_SERVING.
+// daemon starts only Status answers, with STATE_STARTING; StartContainer and StopContainer wait until
+// they can be answered, and the other calls fail with UNAVAILABLE. The socket also serves grpc.health.v1, for which a daemon that starts is NOT_SERVING.
 type GuardServiceClient interface {
 	// Apply adds policies or replaces them by name, in one step.
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
@@ -77,6 +80,15 @@ type GuardServiceClient interface {
 	Mitigate(ctx context.Context, in *MitigateRequest, opts ...grpc.CallOption) (*MitigateResponse, error)
 	// Lift ends mitigations before their time.
 	Lift(ctx context.Context, in *LiftRequest, opts ...grpc.CallOption) (*LiftResponse, error)
+	// StartContainer tells of a container that is about to start, or runs: an OCI hook does. When it has
+	// answered, every program that starts in the container's control group belongs to the container.
+	// Telling of a container again changes what is known of it.
+	StartContainer(ctx context.Context, in *StartContainerRequest, opts ...grpc.CallOption) (*StartContainerResponse, error)
+	// StopContainer tells that a container of which StartContainer told has ended. It may be left out: the
+	// daemon notices when the control group is gone.
+	StopContainer(ctx context.Context, in *StopContainerRequest, opts ...grpc.CallOption) (*StopContainerResponse, error)
+	// ListContainers returns the containers that are known and have not ended.
+	ListContainers(ctx context.Context, in *ListContainersRequest, opts ...grpc.CallOption) (*ListContainersResponse, error)
 }
 
 type guardServiceClient struct {
@@ -226,6 +238,36 @@ func (c *guardServiceClient) Lift(ctx context.Context, in *LiftRequest, opts ...
 	return out, nil
 }
 
+func (c *guardServiceClient) StartContainer(ctx context.Context, in *StartContainerRequest, opts ...grpc.CallOption) (*StartContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StartContainerResponse)
+	err := c.cc.Invoke(ctx, GuardService_StartContainer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *guardServiceClient) StopContainer(ctx context.Context, in *StopContainerRequest, opts ...grpc.CallOption) (*StopContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StopContainerResponse)
+	err := c.cc.Invoke(ctx, GuardService_StopContainer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *guardServiceClient) ListContainers(ctx context.Context, in *ListContainersRequest, opts ...grpc.CallOption) (*ListContainersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListContainersResponse)
+	err := c.cc.Invoke(ctx, GuardService_ListContainers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // GuardServiceServer is the server API for GuardService service.
 // All implementations must embed UnimplementedGuardServiceServer
 // for forward compatibility.
@@ -234,8 +276,8 @@ func (c *guardServiceClient) Lift(ctx context.Context, in *LiftRequest, opts ...
 // user; the others are also open to the socket's group. A call that fails changes nothing. Status
 // codes: INVALID_ARGUMENT for a wrong policy or request, NOT_FOUND, FAILED_PRECONDITION for what
 // the kernel cannot enforce, what a file owns or what would lock out, PERMISSION_DENIED. While the
-// daemon starts only Status answers, with STATE_STARTING; the other calls fail with UNAVAILABLE. The
-// socket also serves grpc.health.v1, for which a daemon that starts is NOT_SERVING.
+// daemon starts only Status answers, with STATE_STARTING; StartContainer and StopContainer wait until
+// they can be answered, and the other calls fail with UNAVAILABLE. The socket also serves grpc.health.v1, for which a daemon that starts is NOT_SERVING.
 type GuardServiceServer interface {
 	// Apply adds policies or replaces them by name, in one step.
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
@@ -266,6 +308,15 @@ type GuardServiceServer interface {
 	Mitigate(context.Context, *MitigateRequest) (*MitigateResponse, error)
 	// Lift ends mitigations before their time.
 	Lift(context.Context, *LiftRequest) (*LiftResponse, error)
+	// StartContainer tells of a container that is about to start, or runs: an OCI hook does. When it has
+	// answered, every program that starts in the container's control group belongs to the container.
+	// Telling of a container again changes what is known of it.
+	StartContainer(context.Context, *StartContainerRequest) (*StartContainerResponse, error)
+	// StopContainer tells that a container of which StartContainer told has ended. It may be left out: the
+	// daemon notices when the control group is gone.
+	StopContainer(context.Context, *StopContainerRequest) (*StopContainerResponse, error)
+	// ListContainers returns the containers that are known and have not ended.
+	ListContainers(context.Context, *ListContainersRequest) (*ListContainersResponse, error)
 	mustEmbedUnimplementedGuardServiceServer()
 }
 
@@ -314,6 +365,15 @@ func (UnimplementedGuardServiceServer) Mitigate(context.Context, *MitigateReques
 }
 func (UnimplementedGuardServiceServer) Lift(context.Context, *LiftRequest) (*LiftResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Lift not implemented")
+}
+func (UnimplementedGuardServiceServer) StartContainer(context.Context, *StartContainerRequest) (*StartContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StartContainer not implemented")
+}
+func (UnimplementedGuardServiceServer) StopContainer(context.Context, *StopContainerRequest) (*StopContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StopContainer not implemented")
+}
+func (UnimplementedGuardServiceServer) ListContainers(context.Context, *ListContainersRequest) (*ListContainersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListContainers not implemented")
 }
 func (UnimplementedGuardServiceServer) mustEmbedUnimplementedGuardServiceServer() {}
 func (UnimplementedGuardServiceServer) testEmbeddedByValue()                      {}
@@ -563,6 +623,60 @@ func _GuardService_Lift_Handler(srv interface{}, ctx context.Context, dec func(i
 	return interceptor(ctx, in, info, handler)
 }
 
+func _GuardService_StartContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StartContainerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GuardServiceServer).StartContainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GuardService_StartContainer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GuardServiceServer).StartContainer(ctx, req.(*StartContainerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GuardService_StopContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StopContainerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GuardServiceServer).StopContainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GuardService_StopContainer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GuardServiceServer).StopContainer(ctx, req.(*StopContainerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _GuardService_ListContainers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListContainersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(GuardServiceServer).ListContainers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: GuardService_ListContainers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(GuardServiceServer).ListContainers(ctx, req.(*ListContainersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // GuardService_ServiceDesc is the grpc.ServiceDesc for GuardService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -617,6 +731,18 @@ var GuardService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Lift",
 			Handler:    _GuardService_Lift_Handler,
+		},
+		{
+			MethodName: "StartContainer",
+			Handler:    _GuardService_StartContainer_Handler,
+		},
+		{
+			MethodName: "StopContainer",
+			Handler:    _GuardService_StopContainer_Handler,
+		},
+		{
+			MethodName: "ListContainers",
+			Handler:    _GuardService_ListContainers_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

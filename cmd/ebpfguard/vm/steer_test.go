@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 )
 
@@ -45,7 +46,7 @@ func TestSteer(t *testing.T) {
 	wantAllowed(t, 4003)
 	// A dry run finds what only the tables or this machine tell.
 	var many strings.Builder
-	for i := range 65 {
+	for i := range abi.MaxMarks + 1 {
 		subject := fmt.Sprintf("{binaries: [/bin/%d], descendants: true}", i)
 		many.WriteString(strings.Replace(port(fmt.Sprintf("p%d", i), "4003"), "subject: {}", "subject: "+subject, 1) + "---\n")
 	}

@@ -43,7 +43,7 @@ var (
 	applied     = describe("applied_timestamp_seconds", "When the policy set in force was applied.")
 	attached    = describe("operation_attached", "Whether the operation is judged.", "operation")
 
-	decisions = describe("decisions_total", "Decisions of rules since the enforcement began; what no pattern matches is allowed and not counted.", "operation", "verdict")
+	decisions = describe("decisions_total", "Decisions of rules since the enforcement began; what no pattern matches, or only allow: all, is allowed and not counted.", "operation", "verdict")
 	undecided = describe("undecided_total", "Audited or refused operations where the guard knew too little to decide.", "operation")
 	alerts    = describe("alerts_total", "Alerts of the kernel: sent, lost because the buffer was full, or left out by the limit of a rule.", "operation", "outcome")
 	hits      = describe("rule_hits_total", "Operations that the rule audited, denied or killed.", "policy", "rule", "operation")
@@ -54,11 +54,19 @@ var (
 	sequence = describe("alert_sequence", "Number of the last alert.")
 	sinks    = describe("sink_alerts_total", "Alerts by what the sink did with them.", "sink", "outcome")
 	failing  = describe("sink_failing", "Whether the last write of the sink failed.", "sink")
+
+	containers      = describe("containers", "Containers that are known.")
+	unidentified    = describe("unidentified_containers", "Containers that run although no source knows them.")
+	sourceConnected = describe("container_source_connected", "Whether the source hears of every container that starts.", "source")
+	sourceKnows     = describe("container_source_containers", "Containers that the source tells of.", "source")
+	inContainers    = describe("container_decisions_total", "Operations of the alerts that this daemon read, by the name of the container; empty names are those of which nothing is known.", "namespace", "container", "verdict")
+	inOthers        = describe("container_decisions_without_series_total", "Operations of alerts in containers without a series, because there are too many.")
 )
 
 var descriptions = []*prometheus.Desc{
 	up, buildInfo, degraded, problems, adopted, policies, rules, mitigations, revision, applied, attached,
 	decisions, undecided, alerts, hits, unlisted, read, folded, sequence, sinks, failing,
+	containers, unidentified, sourceConnected, sourceKnows, inContainers, inOthers,
 }
 
 // collector asks for the state at each scrape.
@@ -106,6 +114,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		m.counter(hits, r.GetHits(), r.GetPolicy(), strconv.FormatUint(uint64(r.GetRule()), 10), r.GetOperation())
 	}
 	m.gauge(unlisted, float64(max(0, len(s.GetRuleCounters())-MaxRules)))
+	m.containers(s.GetContainers())
 	a := s.GetAlerts()
 	m.counter(read, a.GetRead())
 	m.counter(folded, a.GetFolded())
@@ -116,6 +125,30 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		m.counter(sinks, sink.GetDropped(), sink.GetName(), "dropped")
 		m.gauge(failing, truth(sink.GetError() != ""), sink.GetName())
 	}
+}
+
+// MaxContainers is how many names of containers have series.
+const MaxContainers = 100
+
+// containers sends what is known of containers.
+func (m sender) containers(s *pb.ContainersStatus) {
+	m.gauge(containers, float64(s.GetKnown()))
+	m.gauge(unidentified, float64(s.GetUnidentified()))
+	for _, source := range s.GetSources() {
+		m.gauge(sourceConnected, truth(source.GetConnected()), source.GetName())
+		m.gauge(sourceKnows, float64(source.GetContainers()), source.GetName())
+	}
+	others := s.GetOthers()
+	for i, c := range s.GetCounters() {
+		if i >= MaxContainers { // the daemon tells of no more
+			others += c.GetAudited() + c.GetDenied()
+			continue
+		}
+		m.counter(inContainers, c.GetAudited(), c.GetNamespace(), c.GetName(), "audit")
+		m.counter(inContainers, c.GetDenied()-min(c.GetDenied(), c.GetKilled()), c.GetNamespace(), c.GetName(), "deny")
+		m.counter(inContainers, c.GetKilled(), c.GetNamespace(), c.GetName(), "kill")
+	}
+	m.counter(inOthers, others)
 }
 
 // sender sends metrics.

@@ -43,6 +43,12 @@ func full(context.Context) (*pb.StatusResponse, error) {
 			{Policy: "one", Rule: 0, Operation: "file_open", Hits: 12},
 			{Policy: "one", Rule: 1, Operation: "file_open", Hits: 18},
 		},
+		Containers: &pb.ContainersStatus{
+			Known: 12, Unidentified: 2,
+			Sources:  []*pb.ContainerSource{{Name: "nri", Connected: true, Containers: 11}, {Name: "docker", Containers: 1}},
+			Counters: []*pb.ContainerCounters{{Namespace: "shop", Name: "web", Audited: 5, Denied: 7, Killed: 3}, {Denied: 1}},
+			Others:   4,
+		},
 		Alerts: &pb.AlertCounters{Read: 25, Folded: 5, Sequence: 24, Sinks: []*pb.SinkCounters{
 			{Name: "journal", Written: 15, Filtered: 4, Dropped: 1, Error: "gone"},
 			{Name: "odd \xff\"\n", Written: 20},

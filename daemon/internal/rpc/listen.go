@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/health"
+
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 )
 
 // Options say where to serve, and who may call.
@@ -73,6 +75,9 @@ func Listen(options Options) (_ *Server, err error) {
 	}
 	if s.group != noGroup {
 		if err := errors.Join(os.Chown(options.Socket, -1, int(s.group)), os.Chmod(options.Socket, 0o660)); err != nil {
+			if errors.Is(err, os.ErrPermission) {
+				err = fmt.Errorf("%w; add CAP_CHOWN", err)
+			}
 			return nil, errors.Join(fmt.Errorf("let the group %s read: %w", options.Group, err), s.listener.Close())
 		}
 	}
@@ -80,6 +85,16 @@ func Listen(options Options) (_ *Server, err error) {
 }
 
 func groupNumber(name string) (uint32, error) {
+	if root := hostroot.Host(); root != nil {
+		_, groups := root.Names()
+		if n, err := groups(name); err == nil {
+			return n, nil
+		}
+		if n, err := strconv.ParseUint(name, 10, 32); err == nil {
+			return uint32(n), nil
+		}
+		return 0, fmt.Errorf("there is no group %q in the host's /etc/group; make it (groupadd), or write another or its number", name)
+	}
 	g, err := user.LookupGroup(name)
 	if err != nil {
 		if g, err = user.LookupGroupId(name); err != nil {

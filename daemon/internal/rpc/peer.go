@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 )
 
 // caller is who is at the other end of a connection, as the kernel reports
@@ -94,7 +95,7 @@ func (peerCredentials) OverrideServerName(string) error { return nil }
 // reading are the calls that change nothing.
 var reading = []string{
 	pb.GuardService_List_FullMethodName, pb.GuardService_Get_FullMethodName, pb.GuardService_Watch_FullMethodName,
-	pb.GuardService_Status_FullMethodName, pb.GuardService_Explain_FullMethodName,
+	pb.GuardService_Status_FullMethodName, pb.GuardService_Explain_FullMethodName, pb.GuardService_ListContainers_FullMethodName,
 	healthpb.Health_Check_FullMethodName, healthpb.Health_List_FullMethodName, healthpb.Health_Watch_FullMethodName,
 	"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 	"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
@@ -136,6 +137,9 @@ func (s *Server) isMember(who caller) bool {
 	}
 	if who.gid == s.group {
 		return true
+	}
+	if root := hostroot.Host(); root != nil {
+		return root.IsMember(who.uid, s.group)
 	}
 	u, err := user.LookupId(strconv.FormatUint(uint64(who.uid), 10))
 	if err != nil {

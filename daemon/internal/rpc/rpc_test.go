@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// callAll returns what becomes of a call that reads and one that changes.
+// callAll returns what becomes of a call that reads, one that changes, and one of the OCI hook.
 func callAll(socket string) string {
 	c, err := client.Dial(socket)
 	if err != nil {
@@ -46,7 +46,9 @@ func callAll(socket string) string {
 	_, err = c.Status(context.Background(), &pb.StatusRequest{})
 	text := fmt.Sprint("status: ", err)
 	_, err = c.Apply(context.Background(), &pb.ApplyRequest{})
-	return text + fmt.Sprint("; apply: ", err)
+	text += fmt.Sprint("; apply: ", err)
+	_, err = c.StartContainer(context.Background(), &pb.StartContainerRequest{})
+	return text + fmt.Sprint("; container: ", err)
 }
 
 type service struct {
@@ -55,6 +57,10 @@ type service struct {
 
 func (service) Status(context.Context, *pb.StatusRequest) (*pb.StatusResponse, error) {
 	return &pb.StatusResponse{Host: "here"}, nil
+}
+
+func (service) StartContainer(context.Context, *pb.StartContainerRequest) (*pb.StartContainerResponse, error) {
+	return &pb.StartContainerResponse{}, nil
 }
 
 func (service) Apply(context.Context, *pb.ApplyRequest) (*pb.ApplyResponse, error) {
@@ -145,11 +151,11 @@ func TestWhoMayWhat(t *testing.T) {
 		name, socket, want string
 		uid, gid           uint32
 	}{
-		{"root", alone, "status: <nil>; apply: <nil>", 0, group},
+		{"root", alone, "status: <nil>; apply: <nil>; container: <nil>", 0, group},
 		{"another user", alone, "may be opened by root", 65534, group},
 		{"another user, of root's group", alone, "may be opened by root", 65534, 0},
 		{"a user outside of the group", shared, "may be opened by root", 65534, group},
-		{"a user of the group", shared, "status: <nil>; apply: user 65534 may not do this: only root may change what is enforced; use sudo", 65534, 0},
+		{"a user of the group", shared, "status: <nil>; apply: user 65534 may not do this: only root may change what is enforced; use sudo; container: user 65534 may not do this", 65534, 0},
 	} {
 		if got := as(t, c.socket, c.uid, c.gid); !strings.Contains(got, c.want) {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
@@ -159,7 +165,7 @@ func TestWhoMayWhat(t *testing.T) {
 	if err := os.Chmod(shared, 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if got := as(t, shared, 65534, group); strings.Count(got, "user 65534 may not do this") != 2 {
+	if got := as(t, shared, 65534, group); strings.Count(got, "user 65534 may not do this") != 3 {
 		t.Errorf("with an open socket: %q", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,9 +73,15 @@ func (s *Server) tellHealth() {
 	s.health.SetServingStatus(pb.GuardService_ServiceDesc.ServiceName, now)
 }
 
+// early are the calls that are answered while the daemon starts. Those about containers wait by themselves:
+// a container should not be refused, or start without a label, because of a few seconds.
+var early = []string{
+	pb.GuardService_Status_FullMethodName, pb.GuardService_StartContainer_FullMethodName, pb.GuardService_StopContainer_FullMethodName,
+}
+
 // checkStarted refuses calls that cannot be answered yet.
 func (s *Server) checkStarted(method string) error {
-	if !s.options.Starting() || method == pb.GuardService_Status_FullMethodName || !strings.HasPrefix(method, "/"+pb.GuardService_ServiceDesc.ServiceName+"/") {
+	if !s.options.Starting() || slices.Contains(early, method) || !strings.HasPrefix(method, "/"+pb.GuardService_ServiceDesc.ServiceName+"/") {
 		return nil
 	}
 	return status.Error(codes.Unavailable, "the daemon is starting: it loads programs and policies, which takes seconds; ask again when 'ebpfguard status' says so. What a former daemon pinned is in force")

@@ -23,7 +23,7 @@ var formats = []string{"deb", "rpm", archiveFormat}
 
 // archive makes a tar file with the packages' contents below one folder, for other systems.
 func (s source) archive(out, arch string, contents []content) error {
-	name := fmt.Sprintf("ebpfguard_%s_linux_%s", s.version, arch)
+	name := fmt.Sprintf("ebpfguard_%s_linux_%s", s.Version, arch)
 	f, err := os.Create(filepath.Join(out, name+"."+archiveFormat))
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (s source) archive(out, arch string, contents []content) error {
 }
 
 func (s source) add(w *tar.Writer, name string, c content) error {
-	h := &tar.Header{Name: name, Mode: int64(c.mode.Perm()), ModTime: s.time, Uname: "root", Gname: "root", Format: tar.FormatPAX}
+	h := &tar.Header{Name: name, Mode: int64(c.mode.Perm()), ModTime: s.Time, Uname: "root", Gname: "root", Format: tar.FormatPAX}
 	if c.mode.IsDir() {
 		h.Typeflag, h.Name = tar.TypeDir, name+"/"
 		return w.WriteHeader(h)

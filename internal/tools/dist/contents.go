@@ -30,12 +30,12 @@ var documentation = []string{
 	"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "bpf/LICENSE.GPL-2.0", "bpf/LICENSE.BSD-2-Clause",
 	"docs", "examples", "example_test.go", "examples/go/agent/main.go", "examples/go/sandbox/main.go", "examples/go/falco/main.go",
 	"bpf/hooks/file_open_ioctl.h", "api/alert.schema.json", "api/ebpfguard/v1alpha1/guard.proto",
-	"deploy/config.yaml", "deploy/grafana", "deploy/prometheus",
+	"deploy/config.yaml", "deploy/container", "deploy/grafana", "deploy/prometheus",
 }
 
 // contents lists what every package holds, besides its scripts.
 func (s source) contents(binary string, extra generated) ([]content, error) {
-	from := func(name string) string { return filepath.Join(s.root, filepath.FromSlash(name)) }
+	from := func(name string) string { return filepath.Join(s.Root, filepath.FromSlash(name)) }
 	all := []content{
 		{path: "/usr/bin/ebpfguard", source: binary, mode: 0o755},
 		{path: "/usr/lib/systemd/system/ebpfguard.service", source: from("deploy/systemd/ebpfguard.service"), mode: 0o644},
@@ -60,7 +60,7 @@ func (s source) contents(binary string, extra generated) ([]content, error) {
 			if err != nil || !d.Type().IsRegular() || path.Ext(name) == ".go" && name != from(page) {
 				return err
 			}
-			rel, err := filepath.Rel(s.root, name)
+			rel, err := filepath.Rel(s.Root, name)
 			all = append(all, content{path: path.Join(docDir, filepath.ToSlash(rel)), source: name, mode: 0o644})
 			return err
 		})

@@ -15,7 +15,7 @@ import (
 // TestPackages packs a small command twice and compares: what the two formats and the archive hold must not depend on
 // when, where and in which order it was packed. `make dist-check` does the same with the command itself.
 func TestPackages(t *testing.T) {
-	s := checkout(t)
+	s := newSource(t)
 	var builds [2][]made
 	for i := range builds {
 		// Other times and another folder than the first.
@@ -71,7 +71,7 @@ func TestContents(t *testing.T) {
 	for _, page := range pages {
 		write(t, page, "page")
 	}
-	all, err := checkout(t).contents("/dev/null", generated{completions: map[string]string{
+	all, err := newSource(t).contents("/dev/null", generated{completions: map[string]string{
 		"bash": "/dev/null", "zsh": "/dev/null", "fish": "/dev/null",
 	}, pages: pages})
 	if err != nil {
@@ -137,12 +137,12 @@ func TestVersion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	next, err := s.next()
+	next, err := s.Next()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(s.version, next) || strings.HasPrefix(s.version, "v") || s.time.IsZero() {
-		t.Errorf("version %q of %v", s.version, s.time)
+	if !strings.HasPrefix(s.Version, next) || strings.HasPrefix(s.Version, "v") || s.Time.IsZero() {
+		t.Errorf("version %q of %v", s.Version, s.Time)
 	}
 	t.Setenv("SOURCE_DATE_EPOCH", "yesterday")
 	if _, err := readSource("../../..", "1"); err == nil || !strings.Contains(err.Error(), "SOURCE_DATE_EPOCH") {
@@ -150,7 +150,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-func checkout(t *testing.T) source {
+func newSource(t *testing.T) source {
 	t.Helper()
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 	root, err := filepath.Abs("../../..")
@@ -176,7 +176,7 @@ func write(t *testing.T, path, content string) {
 // TestBuild checks that the command in a package tells the version of the package.
 func TestBuild(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "ebpfguard")
-	if err := checkout(t).build(binary, runtime.GOARCH); err != nil {
+	if err := newSource(t).Build(binary, runtime.GOARCH); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.Command(binary, "--version").CombinedOutput()

@@ -102,7 +102,7 @@ func release(s source, o options, out string) ([]made, error) {
 	}
 	for _, arch := range o.arches {
 		binary := filepath.Join(work, arch, "ebpfguard")
-		if err := s.build(binary, arch); err != nil {
+		if err := s.Build(binary, arch); err != nil {
 			return nil, err
 		}
 		contents, err := s.contents(binary, extra)

@@ -35,20 +35,20 @@ func (s source) pack(out, arch, format string, contents []content) error {
 		if name == "" {
 			return ""
 		}
-		return filepath.Join(s.root, "deploy", "package", filepath.FromSlash(name))
+		return filepath.Join(s.Root, "deploy", "package", filepath.FromSlash(name))
 	}
 	info := &nfpm.Info{
 		Name:        "ebpfguard",
 		Arch:        arch,
 		Platform:    "linux",
-		Version:     s.version,
+		Version:     s.Version,
 		Section:     "admin",
 		Priority:    "optional",
 		Maintainer:  "the authors of ebpfguard <ebpfguard@users.noreply.github.com>",
 		Description: description,
 		Homepage:    "https://github.com/ebpfguard/ebpfguard",
 		License:     "Apache-2.0 AND (GPL-2.0-only OR BSD-2-Clause)",
-		MTime:       s.time,
+		MTime:       s.Time,
 		// A file is what its name says.
 		DisableGlobbing: true,
 	}
@@ -102,6 +102,6 @@ func (s source) nfpmContent(c content) *files.Content {
 		Source:      c.source,
 		Destination: c.path,
 		Type:        kind,
-		FileInfo:    &files.ContentFileInfo{Owner: "root", Group: "root", Mode: mode, MTime: s.time},
+		FileInfo:    &files.ContentFileInfo{Owner: "root", Group: "root", Mode: mode, MTime: s.Time},
 	}
 }

@@ -125,6 +125,9 @@ func (r *result) end(pkg string, ended vmtest.Result, w io.Writer) {
 		if ended.Err != nil {
 			r.add(event{Action: "output", Package: pkg, Test: key.test, Output: ended.Err.Error() + "\n"}, 0)
 		}
+		if ended.Exit != 0 {
+			r.add(event{Action: "output", Package: pkg, Test: key.test, Output: fmt.Sprintf("the tests exited with %d\n", ended.Exit)}, 0)
+		}
 		r.add(event{Action: "fail", Package: pkg}, 0)
 	}
 	fmt.Fprintf(w, "%s\t%s\tcpu %.1f s\n", outcome, pkg, ended.CPU.Seconds())
@@ -163,7 +166,8 @@ func (r *result) add(e event, cpu time.Duration) {
 	}
 }
 
-// keep keeps what a test printed, with its subtests, until it has passed. What merely tells how far it came is left out.
+// keep keeps what a test printed, with its subtests, until it has passed, and what the package printed besides: it may
+// fail after its tests have passed. What merely tells how far it came is left out.
 func (r *result) keep(e event) {
 	top, _, isSub := strings.Cut(e.Test, "/")
 	key := id{e.Package, top}
@@ -174,7 +178,7 @@ func (r *result) keep(e event) {
 			r.output[key] = &tail{}
 		}
 		r.output[key].add(e.Output)
-	case !isSub && (e.Action == "pass" || e.Action == "skip"):
+	case !isSub && e.Test != "" && (e.Action == "pass" || e.Action == "skip"):
 		delete(r.output, key)
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -33,7 +34,10 @@ func TestSummary(t *testing.T) {
 {"Action":"output","Package":"m/p","Test":"TestA/sub2","Output":"=== RUN   TestA/sub2\n"}
 {"Action":"output","Package":"m/p","Test":"TestA/sub2","Output":"    --- PASS: TestA/sub2\n"}
 {"Action":"fail","Package":"m/p"}
-{"Action":"fail","Package":"m/q"}`), &out, none)
+{"Action":"fail","Package":"m/q"}
+{"Action":"output","Package":"m/r","Output":"FAIL: leaked\n"}
+{"Action":"pass","Package":"m/r"}`), &out, none)
+	bad.end("m/r", vmtest.Result{Exit: 1}, io.Discard)
 	if !strings.Contains(out.String(), "plain error") {
 		t.Fatalf("output %q", out.String())
 	}
@@ -46,12 +50,13 @@ func TestSummary(t *testing.T) {
 		rows = append(rows, strings.Join(strings.Fields(line), " "))
 	}
 	want := []string{
-		"test 6.12 5.10", "TestA ok 1.2s FAIL", "TestB skip –", "(package q) – FAIL",
-		"passed 1 0", "failed 0 2", "skipped 1 0", "time 3s 0s", "cpu 0s 0s",
+		"test 6.12 5.10", "TestA ok 1.2s FAIL", "TestB skip –", "(package q) – FAIL", "(package r) – FAIL",
+		"passed 1 0", "failed 0 3", "skipped 1 0", "time 3s 0s", "cpu 0s 0s",
 		"kernel 6.12: slowest by cpu: TestA 14s; packages:",
 		"", "---- failed on kernel 5.10: TestA ----", "why",
 		"", "---- failed on kernel 5.10: (package q) ----", "it printed nothing",
-		"FAIL: 1 passed, 2 failed, 1 skipped on 2 kernels in 3s",
+		"", "---- failed on kernel 5.10: (package r) ----", "FAIL: leaked", "the tests exited with 1",
+		"FAIL: 1 passed, 3 failed, 1 skipped on 2 kernels in 3s",
 	}
 	if got := strings.Join(rows, "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("summary:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))

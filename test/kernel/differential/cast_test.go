@@ -6,11 +6,13 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/policytest"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
@@ -30,8 +32,8 @@ type ids struct{ uid, euid, suid, gid, egid, sgid uint32 }
 
 // cast are the performers: programs that policies name, in directories that they
 // name, by script, by hard link, by descent, or whose path nobody can find out;
-// with several users and control groups.
-func cast(t *testing.T) []*player {
+// with several users, control groups and containers, of one of which nothing is known.
+func cast(t *testing.T, g *guardtest.Guard) []*player {
 	t.Helper()
 	program := guardtest.PerformerProgram()
 	deep := "/tmp/deep" + strings.Repeat("/d", programComponents) + "/program"
@@ -42,10 +44,19 @@ func cast(t *testing.T) []*player {
 	const link = "/tmp/other/link"
 	guardtest.Check(t, os.Link(programA, link))
 	t.Cleanup(func() { os.Remove(link) })
-	for _, group := range []string{"/a.slice", "/a.slice/b.service", "/c.slice", "/c.slice/b.service"} {
+	unidentified := "/docker-" + strings.Repeat("0123456789abcdef", 4) + ".scope"
+	web, db := policytest.Containers()[0], policytest.Containers()[1]
+	in := map[string]policy.Container{"/a.slice": web, "/c.slice/b.service": db}
+	for _, group := range []string{"/a.slice", "/a.slice/b.service", "/c.slice", "/c.slice/b.service", unidentified} {
 		directory := "/sys/fs/cgroup" + group
 		guardtest.Check(t, os.MkdirAll(directory, 0o755))
 		t.Cleanup(func() { os.Remove(directory) })
+		if container, ok := in[group]; ok {
+			info, err := os.Stat(directory)
+			guardtest.Check(t, err)
+			guardtest.Check(t, g.AddContainer(info.Sys().(*syscall.Stat_t).Ino, container))
+			t.Cleanup(func() { guardtest.Check(t, g.RemoveContainer(container.ID)) })
+		}
 	}
 	make := func(name, program, group string, i ids) *player {
 		return &player{Performer: guardtest.NewPerformer(t, name), process: policy.Process{Binary: program, UID: i.uid, Cgroup: group}, ids: i}
@@ -55,10 +66,12 @@ func cast(t *testing.T) []*player {
 	c := make("c", programC, "/a.slice/b.service", ids{1, 1000, 0, 1, 10, 0})
 	s := make("script", interpreter, "/c.slice/b.service", ids{0, 1, 65534, 0, 1000, 1})
 	s.process.Script = script
-	l := make("link", link, "/", ids{1000, 1000, 1000, 1000, 1000, 1000})
+	l := make("link", link, unidentified, ids{1000, 1000, 1000, 1000, 1000, 1000})
 	l.alias = programA
+	l.process.Unidentified = true
+	b.process.Containers, c.process.Containers, s.process.Containers = []policy.Container{web}, []policy.Container{web}, []policy.Container{db}
 	u := make("unknown", deep, "/a.slice", ids{1, 0, 0, 0, 0, 0})
-	u.process.Unknown = true
+	u.process.Unknown, u.process.Containers = true, []policy.Container{web}
 	d := make("descendant", "/tmp/other/d", "/", ids{0, 0, 1000, 10, 0, 0})
 	d.process.Ancestors = []string{programA}
 

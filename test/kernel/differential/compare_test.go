@@ -42,7 +42,7 @@ func TestKernelAgreesWithDecide(t *testing.T) {
 	fmt.Printf("TestKernelAgreesWithDecide: seed %d (repeat with -compare.seed=%d)\n", seed, seed)
 	all := worlds(t)
 	g := guardtest.Shared(t) // first: what script a process runs that was there before is not known
-	performers := cast(t)
+	performers := cast(t, g)
 	for _, p := range performers {
 		p.settle(t, all)
 	}
@@ -106,6 +106,7 @@ func newComparison(seed uint64, all []*world, performers []*player) *comparison 
 	c := &comparison{seed: seed, world: all[r.IntN(len(all))], executes: r.IntN(2) == 0, hits: map[string]uint64{}}
 	o := policytest.Options{
 		Root: c.world.root, Binaries: []string{programA, programB, script, interpreter}, Confined: true,
+		Containers: policytest.Containers(),
 	}
 	if r.IntN(6) == 0 { // to find what descends from processes takes a while
 		for _, p := range performers[:4] {

@@ -4,10 +4,12 @@ package examples
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -27,7 +29,12 @@ type attack struct {
 	command, refused string
 	// bystander is something like it that nobody forbids; its output must not match.
 	bystander string
+	// container, if there is one, is where command and bystander run.
+	container *policy.Container
 }
+
+// cgroup is the control group of containers.
+const cgroup = "/sys/fs/cgroup/container"
 
 // bind has curl take a local port; the connection that follows is refused by nobody who listens (exit status 7), taking
 // the port by the guard (45).
@@ -48,6 +55,11 @@ var attacks = []attack{
 		command: "bash -c '</dev/tcp/192.0.2.7/80'", refused: notPermitted, bystander: "bash -c '</dev/tcp/127.0.0.1/1'"},
 	{example: "blocklist", policy: "blocklist", verdict: policy.Deny, // an address of IPv4 as one of IPv6
 		command: "curl -sv -g 'http://[::ffff:198.51.100.7]/'", refused: notPermitted, bystander: "curl -sv -g 'http://[::ffff:127.0.0.1]:1/'"},
+	{example: "containers", policy: "no-shells-for-nginx", verdict: policy.Deny, container: &policy.Container{ID: "0123456789abcdef", Image: "nginx:1.27"},
+		before: "mkdir -p /srv; cp /usr/bin/env /srv/env; mount --bind /srv/env /usr/sbin/nginx", after: "umount /usr/sbin/nginx",
+		command: "nginx env /bin/bash -c true", refused: notPermitted, bystander: "/bin/bash -c true"},
+	{example: "containers", policy: "no-metadata-for-containers", verdict: policy.Deny, container: &policy.Container{ID: "0123456789abcdef", Image: "postgres"},
+		command: "bash -c 'echo x >/dev/udp/169.254.169.254/80'", refused: notPermitted, bystander: "bash -c 'echo x >/dev/udp/127.0.0.1/80'"},
 	{example: "keep-logs", policy: "keep-logs", verdict: policy.Deny,
 		before: "mkdir -p /var/log/kept /srv/kept; mount -t tmpfs none /var/log/kept", after: "umount /var/log/kept",
 		command: "umount -l /var/log/kept", refused: "must be superuser", bystander: "mount -t tmpfs none /srv/kept && umount /srv/kept"},
@@ -127,6 +139,14 @@ func (a attack) try(t *testing.T, g *guardtest.Guard, file string) {
 	if a.after != "" {
 		t.Cleanup(func() { must(t, a.after) })
 	}
+	if a.container != nil {
+		guardtest.Check(t, os.Mkdir(cgroup, 0o755))
+		t.Cleanup(func() { guardtest.Check(t, os.Remove(cgroup)) })
+		info, err := os.Stat(cgroup)
+		guardtest.Check(t, err)
+		guardtest.Check(t, g.AddContainer(info.Sys().(*syscall.Stat_t).Ino, *a.container))
+		t.Cleanup(func() { guardtest.Check(t, g.RemoveContainer(a.container.ID)) })
+	}
 	a.expect(t, a.command, false)
 	a.expect(t, a.bystander, false)
 	// The attack may have done what it was for.
@@ -159,7 +179,11 @@ func (a attack) try(t *testing.T, g *guardtest.Guard, file string) {
 // expect runs a command, and says whether it has to be refused.
 func (a attack) expect(t *testing.T, command string, refused bool) {
 	t.Helper()
-	out, err := exec.Command("/bin/sh", "-c", command).CombinedOutput()
+	shell := []string{"/bin/sh", "-c", command}
+	if a.container != nil {
+		shell = []string{"/bin/sh", "-c", "echo $$ >" + cgroup + "/cgroup.procs; exec /bin/sh -c \"$1\"", "sh", command}
+	}
+	out, err := exec.Command(shell[0], shell[1:]...).CombinedOutput()
 	text := fmt.Sprintf("%s%v", out, err)
 	if a.refused != "" && regexp.MustCompile(a.refused).MatchString(text) != refused {
 		t.Errorf("%s: refused %v, want %v:\n%s", command, !refused, refused, text)

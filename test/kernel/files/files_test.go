@@ -19,7 +19,7 @@ func TestFiles(t *testing.T) {
 		{"verdicts", testVerdicts}, {"rule statistics", testRuleStats}, {"revoke", testRevoke}, {"unsupported", testUnsupported},
 		{"paths", testPaths}, {"depth", testDepth}, {"length", testLength}, {"future", testFuture}, {"identity", testIdentity}, {"tmpfs", testTmpfs}, {"disk", testDisk},
 		{"two names", testTwoNames}, {"exceptions", testExceptions}, {"moves", testMoves}, {"ioctl", testIoctl}, {"kinds", testKinds},
-		{"cache", testCache}, {"cache of mounts", testCacheOfMounts}, {"cache of hard links", testCacheOfLinks},
+		{"cache", testCache}, {"cache of mounts", testCacheOfMounts}, {"cache of hard links", testCacheOfLinks}, {"cache of words", testCacheOfWords},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, g) })
 	}

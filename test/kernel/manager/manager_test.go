@@ -13,6 +13,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
@@ -169,7 +170,7 @@ func TestRejectedSet(t *testing.T) {
 		return policy.Policy{Name: name, Subject: subject, Rules: []policy.Rule{{Operation: policy.SocketBind, Deny: []policy.Pattern{policy.SocketPattern{All: true}}}}}
 	}
 	var tooMany []policy.Policy
-	for i := range 65 {
+	for i := range abi.MaxMarks + 1 {
 		tooMany = append(tooMany, bind(fmt.Sprintf("p%d", i), policy.Subject{Binaries: []string{fmt.Sprintf("/bin/%d", i)}, Descendants: true}))
 	}
 	for name, set := range map[string][]policy.Policy{
@@ -183,7 +184,7 @@ func TestRejectedSet(t *testing.T) {
 			t.Errorf("%s: Check says %v, Apply %v", name, checked, err)
 		}
 	}
-	if err := g.Check(tooMany[:64]); err != nil {
+	if err := g.Check(tooMany[:abi.MaxMarks]); err != nil {
 		t.Errorf("a set that fits: %v", err)
 	}
 	if n := len(g.Bind.Policies()); n != 1 {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
@@ -114,7 +115,7 @@ func testDescendants(t *testing.T, g *guardtest.FileGuard) {
 		orphan.Passed(t, "orphan", three)
 		for i := range 9 {
 			var set []policy.Policy
-			for j := range 8 {
+			for j := range abi.MaxMarks / 8 {
 				name := fmt.Sprintf("list-%d-%d", i, j)
 				set = append(set, guardtest.DenyFiles(name, ebpfguard.Descendants(dir+"/"+name), secret))
 			}

@@ -33,6 +33,8 @@ const replacedSet = "replaced"
 // order is what a pinned manager in a process of its own is told.
 type order struct {
 	Set []policy.Policy
+	// Containers are told of after the set is in force, by their control groups.
+	Containers map[uint64]policy.Container
 	// Replace, if there is one, is what forbids the same in many sets, which are applied
 	// one after the other until the process is killed.
 	Replace *policy.Policy
@@ -75,6 +77,12 @@ func managePinned() {
 	former, _ := m.Takeover()
 	if o.Set != nil {
 		if _, err := m.Apply(o.Set); err != nil {
+			fmt.Println("error", err)
+			return
+		}
+	}
+	for cgroup, c := range o.Containers {
+		if err := m.AddContainer(cgroup, c); err != nil {
 			fmt.Println("error", err)
 			return
 		}

@@ -3,11 +3,14 @@
 package takeover
 
 import (
+	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/cilium/ebpf"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/abi"
 	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
@@ -75,6 +78,27 @@ func TestTampered(t *testing.T) {
 	a.WantBound(t, 2022, "by an attacker's word") // or the test tries nothing
 	verify(1)
 	a.WantRefused(t, 2022, "put right")
+	verify(0)
+	// A filter that knows no file by its identity.
+	known := t.TempDir() + "/known"
+	guardtest.WriteFile(t, known, "")
+	_, err = m.Apply([]policy.Policy{nobodyBinds("everyone", 2022), {
+		Name: "file", Subject: policy.Subject{Everyone: true},
+		Rules: []policy.Rule{{Operation: policy.FileOpen, Deny: []policy.Pattern{policy.FilePattern{Paths: []string{known}}}}},
+	}})
+	guardtest.Check(t, err)
+	verify(0)
+	words := mapNamed(t, "words")
+	memory := make([]byte, words.ValueSize())
+	guardtest.Check(t, words.Lookup(uint32(0), memory))
+	filter := slices.Clone(memory[:abi.NamedBits/8])
+	clear(memory[:abi.NamedBits/8])
+	guardtest.Check(t, words.Put(uint32(0), memory))
+	verify(1)
+	guardtest.Check(t, words.Lookup(uint32(0), memory))
+	if !bytes.Equal(filter, memory[:abi.NamedBits/8]) || !slices.ContainsFunc(filter, func(b byte) bool { return b != 0 }) {
+		t.Error("the filter was not put right, or was empty")
+	}
 	verify(0)
 	// Also for the one who takes over.
 	guardtest.Check(t, m.Close())

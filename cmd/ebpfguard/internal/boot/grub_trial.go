@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/ebpfguard/ebpfguard/cmd/ebpfguard/internal/change"
 )
 
 const (
@@ -83,7 +85,7 @@ func (g *grub) trialEntry(config string) (string, error) {
 		return "", err
 	}
 	var entry []string
-	for _, line := range lines(config) {
+	for _, line := range change.Lines(config) {
 		if strings.HasPrefix(line, "menuentry ") { // those in submenus are indented
 			entry = nil
 		}

@@ -3,6 +3,8 @@ package boot
 import (
 	"fmt"
 	"strings"
+
+	"github.com/ebpfguard/ebpfguard/cmd/ebpfguard/internal/change"
 )
 
 // grubby is the program of Fedora and its relatives that changes the boot entries below /boot/loader, and
@@ -70,7 +72,7 @@ func (g *grubby) exchange(from, to *string) *Plan {
 		return "lsm=" + *list + "\n"
 	}
 	return &Plan{
-		files:    []file{{name: "the parameters of every boot entry", existed: true, remains: true, before: text(from), after: text(to), shown: true}},
+		files:    []change.File{{Name: "the parameters of every boot entry", Existed: true, Remains: true, Before: text(from), After: text(to), Shown: true}},
 		commands: []Command{command(to)},
 		undo:     []Command{command(from)},
 		verify: func() (string, error) {

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"path"
 	"strings"
+
+	"github.com/ebpfguard/ebpfguard/cmd/ebpfguard/internal/change"
 )
 
 const kernelCmdline = "/etc/kernel/cmdline"
@@ -93,7 +95,7 @@ func (k *kernelInstall) disable() (*Plan, error) {
 			before = withParameter(cmdline, *r.Was)
 		}
 		f, err := k.change(kernelCmdline, before, 0o644)
-		f.remains = !r.Created
+		f.Remains = !r.Created
 		if err := plan.add(f, err); err != nil {
 			return nil, err
 		}
@@ -172,7 +174,7 @@ func (k *kernelInstall) try() (*Plan, error) {
 	}
 	var text []string
 	cmdline, sorted := "", false
-	for _, line := range lines(old.before) {
+	for _, line := range change.Lines(old.Before) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch key {
 		case "title":
@@ -195,7 +197,7 @@ func (k *kernelInstall) try() (*Plan, error) {
 	text = append(text, "title Trial of ebpfguard", "sort-key zzzz-ebpfguard", "options lsm="+list+" "+trialExtra)
 	plan := &Plan{commands: []Command{{bootctl, "set-oneshot", trial + ".conf"}}, undo: []Command{}}
 	plan.verify = func() (string, error) { return onlyNext, nil }
-	return plan, plan.add(k.change(path.Dir(entry)+"/"+trial+".conf", mark+strings.Join(text, "\n")+"\n", old.mode))
+	return plan, plan.add(k.change(path.Dir(entry)+"/"+trial+".conf", mark+strings.Join(text, "\n")+"\n", old.Mode))
 }
 
 func noSystemdTrial(why string) error {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+
+	"github.com/ebpfguard/ebpfguard/cmd/ebpfguard/internal/change"
 )
 
 // recordFile keeps what Enable found where it has to change a text that is not its own.
@@ -20,10 +22,10 @@ type record struct {
 }
 
 // remember returns the change that keeps the record.
-func (s System) remember(r record) (file, error) {
+func (s System) remember(r record) (change.File, error) {
 	data, err := json.Marshal(r)
 	if err != nil {
-		return file{}, err
+		return change.File{}, err
 	}
 	return s.change(recordFile, string(data)+"\n", 0o600)
 }

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The chain of a directory: a hash of all that lies above it. While the counts of renames
+ * and mounts stand still, no chain changes. When they have moved, somewhere, chains tell
+ * whether it was here.
+ *
+ * In a chain are the dentries up to the root, with their names' hashes, counts of renames
+ * and inodes; the mounts on the way; at the top the mount namespace, with its number, since
+ * memory is used again; and what lies above the root of the directory's own mount, where
+ * that shows a part of its filesystem.
+ */
+#ifndef EBPFGUARD_CACHE_CHAIN_H
+#define EBPFGUARD_CACHE_CHAIN_H
+
+#include "words.h"
+
+/* Components and mounts that a chain is made of at most; files further down are walked to
+ * each time. */
+#define MAX_KEPT_CHAIN 64
+
+/* address_of returns the address that a pointer has as a number. */
+static __always_inline __u64 address_of(const struct words *all, const void *pointer)
+{
+	return far(all, pointer) + all->at;
+}
+
+static __always_inline __u64 dentry_above(const struct words *all, __u64 dentry)
+{
+	return address_of(all, READ((struct dentry *)dentry, d_parent));
+}
+
+/* add_dentry hashes a dentry and its inode: a function of its own, which the verifier checks
+ * once. */
+__noinline __u64 add_dentry(__u64 hash, __u64 dentry)
+{
+	struct dentry *itself = (void *)dentry;
+	struct inode *inode = READ(itself, d_inode);
+
+	hash = mix(hash, dentry);
+	hash = mix(hash, (__u64)READ(itself, d_name.hash) << 32 | sequence_of(itself));
+	return mix(hash, READ(inode, i_ino));
+}
+
+/* above_of hashes what lies above the root of a mount in its filesystem; 0 for more than
+ * there is room for. */
+__noinline __u64 above_of(__u64 dentry)
+{
+	struct words *all = all_words();
+	__u64 hash = hash_key[0], parent;
+	int i;
+
+	if (!all)
+		return 0;
+	for (i = 0; i < MAX_KEPT_CHAIN; i++) {
+		parent = dentry_above(all, dentry);
+		if (parent == dentry || !parent)
+			return hash | 1;
+		hash = add_dentry(hash, dentry);
+		dentry = parent;
+	}
+	return 0;
+}
+
+/* namespace_number returns what tells a mount namespace from one that had its memory. */
+static __always_inline __u64 namespace_number(struct mnt_namespace *ns)
+{
+	struct ns_common___since_6_18 *newer = (void *)&ns->ns;
+
+	if (bpf_core_field_exists(ns->seq))
+		return READ(ns, seq);
+	if (bpf_core_field_exists(newer->ns_id))
+		return READ(newer, ns_id);
+	return 0;
+}
+
+/* hash_top hashes the mount namespace of the topmost mount. */
+__noinline __u64 hash_top(__u64 hash, __u64 mount)
+{
+	struct words *all = all_words();
+	struct mnt_namespace *ns = READ((struct mount *)mount, mnt_ns);
+	__u64 address;
+
+	if (!all)
+		return 0;
+	address = address_of(all, ns);
+	hash = mix(hash, address);
+	if (address - 1 < (__u64)-MAX_ERRNO - 1)
+		hash = mix(hash, namespace_number(ns));
+	return hash | 1;
+}
+
+/* chain_of returns the chain of a directory as it is in a mount; 0 for one that leads
+ * nowhere or is too long. All addresses are numbers, which the verifier need not tell apart. */
+__noinline __u64 chain_of(__u64 dentry, __u64 mnt)
+{
+	__u64 mount = mnt - bpf_core_field_offset(struct mount, mnt), above, root;
+	struct words *all = all_words();
+	__u64 hash = hash_key[0], upper, parent;
+	int i;
+
+	if (!all)
+		return 0;
+	root = address_of(all, READ((struct mount *)mount, mnt.mnt_root));
+	if (dentry_above(all, root) != root) {
+		upper = above_of(root);
+		if (!upper)
+			return 0;
+		hash = mix(hash, upper);
+	}
+	for (i = 0; i < MAX_KEPT_CHAIN; i++) {
+		if (dentry == root) {
+			above = address_of(all, READ((struct mount *)mount, mnt_parent));
+			hash = mix(mix(hash, mount), root);
+			if (above == mount)
+				return hash_top(hash, mount);
+			dentry = address_of(all, READ((struct mount *)mount, mnt_mountpoint));
+			mount = above;
+			root = address_of(all, READ((struct mount *)mount, mnt.mnt_root));
+			continue;
+		}
+		parent = dentry_above(all, dentry);
+		if (parent == dentry || !parent)
+			return 0;
+		hash = add_dentry(hash, dentry);
+		dentry = parent;
+	}
+	return 0;
+}
+
+#endif

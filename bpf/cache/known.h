@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Whether it is known already that nothing is refused of a file. This is what most uses of
+ * files come to, so nothing is looked up that it can do without: the words of what holds for
+ * anybody first, then what the task is, then the words of what holds for its kind.
+ */
+#ifndef EBPFGUARD_CACHE_KNOWN_H
+#define EBPFGUARD_CACHE_KNOWN_H
+
+#include "../file.h"
+
+/* inode_of_name returns the inode that a name has, NULL for none. The verifier takes what a
+ * dentry that it trusts points to for an inode. */
+static __always_inline struct inode *inode_of_name(struct dentry *dentry)
+{
+	return SINCE_6_2 ? CAST(dentry)->d_inode : dentry->d_inode;
+}
+
+/* is_plain reports whether a file is what its directory and its name tell. */
+static __always_inline bool is_plain(struct words *all, __u64 now, struct dentry *dentry,
+				     struct inode *inode)
+{
+	struct backing_file *backing = NULL;
+	__u16 mode = inode->i_mode;
+
+	/* Before 6.7 overlayfs opens files of other filesystems under its own path. */
+	if (!bpf_core_field_exists(backing->user_path) && inode_of_name(dentry) != inode)
+		return false;
+	/* Policies know devices by their numbers, whichever node is used. */
+	if ((mode & MODE_TYPE & ~MODE_DIRECTORY) == MODE_CHARACTER)
+		return false;
+	/* A file that is deleted is of a kind of its own; a name without a file may be nowhere. */
+	if (!dentry->d_hash.pprev && mode)
+		return false;
+	return !is_named(all, now, inode->i_ino);
+}
+
+/* find_directory returns the place of the directory of a file. */
+static __always_inline __u64 find_directory(struct words *all, __u64 now, __u32 id,
+					    struct dentry *parent, struct vfsmount *mnt)
+{
+	struct inode *inode = parent->d_inode;
+	struct directory_identity identity = {
+		.dentry = distance(all, parent),
+		.mount = mnt ? distance(all, mnt) : ANY_MOUNT,
+		.number = inode->i_ino,
+		.generation = inode->i_generation,
+		.name = parent->d_name.hash,
+	};
+
+	return place_of_directory(&identity, now, id);
+}
+
+/* learn finds out where a directory is, and what rules can match in it, for the task that
+ * nothing is refused to, since others may ask. */
+__noinline int learn(__u32 id, __u64 mnt, __u64 dentry, __u64 inode)
+{
+	struct vfsmount *mount = (void *)mnt;
+	struct dentry *itself = (void *)dentry;
+	struct scratch *scratch;
+
+	/* Of what has no directory, or lies at the root of a mount, nothing is kept. */
+	if (READ(itself, d_parent) == itself || (mnt && READ(mount, mnt_root) == itself))
+		return 0;
+	scratch = current_scratch();
+	if (set_object(scratch, mnt, dentry, inode, 0))
+		object_classes(id);
+	return 0;
+}
+
+/* What know_further returns. */
+enum known {
+	UNKNOWN = 0,
+	KNOWN,
+	/* ... and learn() is to find out more, for others. */
+	KNOWN_LEARN,
+};
+
+/* know_further is the part of is_known that most uses of files do not come to: a function of
+ * its own, which the verifier checks once. A chain of calls has no room for learn() here. */
+__noinline enum known know_further(__u32 id, __u64 directory, __u64 file, __u64 dentry, __u64 mnt)
+{
+	__u64 now = active_word(), begun, counts, key;
+	struct dentry *itself = (void *)dentry;
+	struct words *all = all_words();
+	struct subject *subject;
+	int there = IS_THERE;
+
+	if (!all)
+		return UNKNOWN;
+	if (allows_others(now, id)) {
+		there = is_there(directory, address_of(all, READ(itself, d_parent)), mnt, id);
+		if (there == IS_FOR_ANYBODY)
+			return KNOWN;
+	}
+	begun = begin_by(id, &subject);
+	if (begun & ROW_ALLOWED)
+		return there == NOT_THERE ? KNOWN_LEARN : KNOWN;
+	/* The places are of what was active when they were made. */
+	if (is_final(begun) || active_word() != now)
+		return UNKNOWN;
+	counts = sequences();
+	key = subject_key(begun, subject, id);
+	if (has_word(all, word_for(directory, counts, key)) ||
+	    has_word(all, word_for(file, counts, key)))
+		return KNOWN;
+	return UNKNOWN;
+}
+
+/* is_known reports whether nothing is refused of a file, reported or counted, as far as is
+ * known. No mount stands for any. */
+static __always_inline bool is_known(__u32 id, struct dentry *dentry, struct vfsmount *mnt,
+				     struct inode *inode)
+{
+	__u64 now = active_word(), counts, directory, file, mnt_at;
+	struct words *all = all_words();
+	enum known known;
+
+	if (!all || !now)
+		return false;
+	if (!(now >> id & 1))
+		return true; /* no rule concerns the operation */
+	if (!all->at)
+		begin_words();
+	if (!all->at || !is_plain(all, now, dentry, inode))
+		return begin_known(id) & ROW_ALLOWED;
+	counts = sequences();
+	directory = find_directory(all, now, id, dentry->d_parent, mnt);
+	if (has_word(all, word_for(directory, counts, 0)))
+		return true;
+	file = place_of_file(directory, distance(all, dentry), dentry->d_name.hash, inode->i_ino,
+			     inode->i_generation);
+	if (has_word(all, word_for(file, counts, 0)))
+		return true;
+	mnt_at = mnt ? distance(all, mnt) + all->at : ANY_MOUNT;
+	known = know_further(id, directory, file, distance(all, dentry) + all->at, mnt_at);
+	if (known == KNOWN_LEARN)
+		learn(id, mnt_at, distance(all, dentry) + all->at, distance(all, inode) + all->at);
+	return known != UNKNOWN;
+}
+
+/*
+ * remember makes the word of scratch->object, which was judged since it was not known: if all
+ * uses of it were allowed, and no rule was needed for it. It reports whether it did.
+ */
+__noinline int remember(__u32 id)
+{
+	struct scratch *scratch = current_scratch();
+	struct words *all = all_words();
+	const struct record *found;
+	__u64 place, key = 0, counts, word, now;
+	struct subject *subject;
+	struct dentry *dentry;
+	struct inode *inode;
+
+	if (!scratch || !all || !scratch->place)
+		return false;
+	found = &scratch->kept;
+	place = scratch->place;
+	counts = scratch->sequences;
+	now = scratch->now;
+	if (now >> 32 != found->number || is_odd(counts) ||
+	    found->classes & (CLASSES_UNKNOWN | CLASSES_RETRY) ||
+	    found->verdicts[0] != NO_RULE_ALLOW || found->verdicts[1] != NO_RULE_ALLOW ||
+	    found->verdicts[2] != NO_RULE_ALLOW)
+		return false;
+	dentry = (void *)scratch->object.dentry;
+	inode = (void *)inode_of(scratch, dentry);
+	/* is_plain() once more: it may have been something else why the file is judged. */
+	if ((scratch->object.inode && scratch->object.inode != (__u64)inode) ||
+	    (READ(inode, i_mode) & MODE_TYPE & ~MODE_DIRECTORY) == MODE_CHARACTER ||
+	    (is_unhashed(dentry) && inode) || is_named(all, now, READ(inode, i_ino)))
+		return false;
+	if (!(scratch->directory.path & scratch->directory.file & (__u64)STATE_ABSORBING << 32))
+		place = place_of_file(place, scratch->object.dentry - all->at,
+				      READ(dentry, d_name.hash), READ(inode, i_ino),
+				      READ(inode, i_generation));
+	if (!allows_others(now, id) || found->classes & ~CLASSES_UNDERNEATH) {
+		if (is_final(begin_by(id, &subject)))
+			return false;
+		key = found->key;
+		if (key != subject_key(now, subject, id))
+			return false;
+	}
+	if (sequences() != counts)
+		return false;
+	word = word_for(place, counts, key);
+	*word_at_hash(all, word) = word;
+	return true;
+}
+
+/* decide_dentry judges a change of a file and concludes. */
+static __always_inline int decide_dentry(enum hook_id hook, struct vfsmount *mnt,
+					 struct dentry *dentry)
+{
+	struct scratch *scratch;
+	__u64 answer;
+
+	if (is_known(OPERATION_FILE_OPEN, dentry, mnt, inode_of_name(dentry)))
+		return 0;
+	scratch = current_scratch();
+	if (!set_object(scratch, (__u64)mnt, (__u64)dentry, 0, ACCESS_WRITE))
+		return decide_undecided(OPERATION_FILE_OPEN, hook);
+	scratch->kept.key = 0;
+	answer = judge_file(OPERATION_FILE_OPEN, ACCESS_WRITE);
+	if ((__u32)answer == NO_RULE_ALLOW)
+		remember(OPERATION_FILE_OPEN);
+	return conclude(answer, OPERATION_FILE_OPEN, hook, NULL);
+}
+
+#endif

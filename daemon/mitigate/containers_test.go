@@ -1,0 +1,54 @@
+package mitigate
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	pb "github.com/ebpfguard/ebpfguard/api/ebpfguard/v1alpha1"
+	"github.com/ebpfguard/ebpfguard/daemon/internal/shelltest"
+	"github.com/ebpfguard/ebpfguard/policy"
+)
+
+// TestContainers has processes in containers, as somebody tells who knows.
+func TestContainers(t *testing.T) {
+	pid := uint32(shelltest.Start(t, "echo; read x; exit").Process.Pid)
+	subject := policy.Subject{Containers: []policy.ContainerSelector{{Names: []string{"web"}}}}
+	in := func(name string, unidentified bool) Machine {
+		return Machine{Containers: func(string) ([]policy.Container, bool) {
+			if name == "" {
+				return nil, unidentified
+			}
+			return []policy.Container{{ID: "1", Name: "outer"}, {ID: "2", Name: name}}, unidentified
+		}}
+	}
+	for _, c := range []struct {
+		name    string
+		machine Machine
+		want    bool
+	}{
+		{"the container", in("web", false), true},
+		{"another container", in("db", false), false},
+		{"one of which nothing is known", in("", true), false}, // what it does is judged, but nothing is killed on suspicion
+		{"the host", in("", false), false},
+		{"nobody knows", Machine{}, false},
+	} {
+		if got := c.machine.selectorOf(subject).selects(pid); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+		if warning := c.machine.NoMatchWarning(subject); strings.HasPrefix(warning, "no process is in a container web now") == c.want {
+			t.Errorf("%s: warning %q", c.name, warning)
+		}
+	}
+	if _, p, err := in("web", false).LookUp(uint32(os.Getpid())); err != nil || len(p.Containers) != 2 {
+		t.Errorf("%v, %+v", err, p)
+	}
+	// This process is in it too, and plays the daemon.
+	request := &pb.MitigateRequest{Profile: pb.MitigateRequest_PROFILE_KILL, Subject: &pb.MitigateRequest_Container{Container: "web"}}
+	if _, _, err := in("web", false).Policy(request); err == nil || !strings.Contains(err.Error(), "container web includes process") {
+		t.Errorf("its own container: %v", err)
+	}
+	if p, _, err := in("db", false).Policy(request); err != nil || DescribeSubject(p.Subject) != "container web" {
+		t.Errorf("another container: %v, %v", err, p.Subject)
+	}
+}

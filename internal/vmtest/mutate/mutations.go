@@ -1,0 +1,58 @@
+package main
+
+// Where tests of the caches are.
+const (
+	files   = "./test/kernel/files"
+	sockets = "./test/kernel/sockets"
+)
+
+// mutations are what the keys of the caches are made of. What several parts tell together is removed together: a
+// directory's address, inode and name say the same unless memory or numbers are used again between two looks.
+var mutations = []mutation{
+	// The words of files (bpf/cache/words.h).
+	{name: "word: which directory", file: "bpf/cache/words.h", texts: []string{`	hash = add_word(hash, directory->dentry);
+	hash = add_word(hash, directory->mount);
+	hash = add_word(hash, directory->number);
+	hash = add_word(hash, (__u64)directory->generation << 32 | directory->name);
+`, "	hash = add_word(hash, directory->mount);\n"}, test: "TestFiles/cache", packages: files},
+	{name: "word: the directory's mount", file: "bpf/cache/words.h", texts: []string{"	hash = add_word(hash, directory->mount);\n", ""}, test: "TestFiles/cache", packages: files},
+	{name: "word: revision and what is in force", file: "bpf/cache/words.h", texts: []string{"	hash = add_word(hash, now);\n	return hash ^ hash_key[1];", "	return hash ^ hash_key[1];"}, test: "TestFiles/cache", packages: files},
+	{name: "word: the operation", file: "bpf/cache/words.h", texts: []string{"hash_key[0] + id;", "hash_key[0] + (id >> 31);"}, test: "TestFiles", packages: files},
+	{name: "word: the counts of renames and mounts", file: "bpf/cache/words.h", texts: []string{"add_word(add_word(place, counts), subject)", "add_word(add_word(place, 1), subject)"}, test: "TestFiles/cache", packages: files},
+	{name: "word: who asks", file: "bpf/cache/words.h", texts: []string{"add_word(add_word(place, counts), subject)", "add_word(add_word(place, counts), 0)"}, test: "TestFiles/cache", packages: files},
+	{name: "word: which file of the directory", file: "bpf/cache/words.h", texts: []string{`	__u64 hash = add_word(directory, dentry);
+
+	hash = add_word(hash, number);
+	return add_word(hash, (__u64)generation << 32 | name);`, "	return directory;"}, test: "TestFiles/cache", packages: files},
+	{name: "word: files that policies know", file: "bpf/cache/words.h", texts: []string{"return all->named[index] >> number % 64 & 1 && is_in_tables(now, number);", "return false;"}, test: "TestFiles/cache", packages: files},
+	{name: "word: devices", file: "bpf/cache/known.h", texts: []string{`	if ((mode & MODE_TYPE & ~MODE_DIRECTORY) == MODE_CHARACTER)
+		return false;
+`, ""}, test: "TestFiles/cache", packages: files},
+	{name: "word: deleted files", file: "bpf/cache/known.h", texts: []string{`	if (!dentry->d_hash.pprev && mode)
+		return false;
+`, ""}, test: "TestFiles/(cache|kinds)", packages: files},
+
+	// What is kept of directories (bpf/cache/directory.h, bpf/cache/chain.h).
+	{name: "directory: the counts", file: "bpf/cache/directory.h", texts: []string{"add_word(add_word(content, counts), hash_key[1])", "add_word(content, hash_key[1])"}, test: "TestFiles/cache", packages: files},
+	{name: "directory: its chain", file: "bpf/cache/directory.h", texts: []string{"if (!chain || kept.chain != chain_of_directory(content, chain) ||", "if (!chain ||"}, test: "TestFiles/cache", packages: files},
+	{name: "chain: dentries, their names and inodes", file: "bpf/cache/chain.h", texts: []string{`	hash = mix(hash, dentry);
+	hash = mix(hash, (__u64)READ(itself, d_name.hash) << 32 | sequence_of(itself));
+	return mix(hash, READ(inode, i_ino));`, "	return hash;"}, test: "TestFiles/cache", packages: files},
+	{name: "chain: names and counts of renames", file: "bpf/cache/chain.h", texts: []string{"	hash = mix(hash, (__u64)READ(itself, d_name.hash) << 32 | sequence_of(itself));\n", ""}, test: "TestFiles/cache", packages: files},
+	{name: "chain: mounts", file: "bpf/cache/chain.h", texts: []string{"			hash = mix(mix(hash, mount), root);\n", ""}, test: "TestFiles/cache", packages: files},
+	{name: "chain: what is above a bind mount's root", file: "bpf/cache/chain.h", texts: []string{"		hash = mix(hash, upper);\n", ""}, test: "TestFiles/cache", packages: files},
+	{name: "chain: where it ends", file: "bpf/cache/chain.h", texts: []string{"	hash = mix(hash, address);\n", ""}, test: "TestFiles/cache", packages: files},
+
+	// Places of sockets (bpf/socket.h).
+	{name: "place: the revision", file: "bpf/socket.h", texts: []string{"	place_add(place, PLACE_REVISION, now >> 32);", "	place_add(place, PLACE_REVISION, 1);"}, test: "TestPlaces", packages: sockets},
+	{name: "place: protocol and operation", file: "bpf/socket.h", texts: []string{"	place_add(place, PLACE_SOCKET,", "	place_add(place, PLACE_SOCKET, true ? 0 : "}, test: "TestPlaces|TestSocketBindAgain", packages: sockets},
+	{name: "place: family and port", file: "bpf/socket.h", texts: []string{"	place_add(place, PLACE_PORT, (__u32)raw->words[0]);\n", ""}, test: "TestPlaces|TestSocket", packages: sockets},
+	{name: "place: the address, IPv4", file: "bpf/socket.h", texts: []string{"		place_add(place, PLACE_ADDRESS4, raw->words[0] >> 32);\n		place_choose(place, SLOT_START, raw->words[0]);", "		place_choose(place, SLOT_START, (__u32)raw->words[0]);"}, test: "TestPlaces|TestSocket", packages: sockets},
+	{name: "place: the upper half of the address, IPv6", file: "bpf/socket.h", texts: []string{
+		"	place_add_both(place, PLACE_ADDRESS6, raw->words[1]);\n", "", "	place_choose(place, SLOT_ADDRESS6, raw->words[1]);\n", "",
+	}, test: "TestPlaces|TestSocket", packages: sockets},
+	{name: "place: the lower half of the address, IPv6", file: "bpf/socket.h", texts: []string{
+		"	place_add_both(place, PLACE_ADDRESS6 + 2, raw->words[2]);\n", "", "	place_choose(place, SLOT_ADDRESS6 + 1, raw->words[2]);\n", "",
+	}, test: "TestPlaces|TestSocket", packages: sockets},
+	{name: "place: who asks", file: "bpf/cache/place.h", texts: []string{"	place_add_both(place, PLACE_SUBJECT, key);\n	place_choose(place, SLOT_SUBJECT, key);\n", ""}, test: "TestPlaces|TestSocket", packages: sockets},
+}

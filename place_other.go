@@ -1,5 +1,0 @@
-//go:build !linux
-
-package ebpfguard
-
-func foreignPlace() string { return "" }

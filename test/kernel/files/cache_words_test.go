@@ -1,0 +1,82 @@
+//go:build vm
+
+package files
+
+import (
+	"os"
+	"strconv"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
+)
+
+// testCacheOfWords has files whose directory is known, by somebody else, under another policy,
+// or for other files.
+func testCacheOfWords(t *testing.T, g *guardtest.FileGuard) {
+	f := guardtest.NewPair(t)
+	p := func(name string) string { return f.Dir + "/" + name }
+	for _, name := range []string{"open/file", "shut/file", "else/file", "open/dir/known"} {
+		guardtest.WriteFile(t, p(name), "")
+	}
+	t.Run("another subject", func(t *testing.T) {
+		program := guardtest.CopyProgram(t, p("second"))
+		second := guardtest.StartDoer(t, program)
+		g.Enforce(t, f.Deny("shut/"), guardtest.DenyFiles("second", ebpfguard.Binaries(program), p("else/")))
+		for range 3 {
+			warm(t, second, "open", p("shut/file"), "r")
+			warmRefused(t, g, f.Actor, "open", p("shut/file"), "r")
+			warm(t, f.Actor, "open", p("else/file"), "r")
+			warmRefused(t, g, second, "open", p("else/file"), "r")
+		}
+	})
+	t.Run("a device node in a known directory", func(t *testing.T) {
+		// The test's directory may be one where devices cannot be opened.
+		guardtest.Check(t, os.Mkdir(p("dev"), 0o755))
+		guardtest.Mount(t, "devices", p("dev"), "tmpfs", 0)
+		for _, name := range []string{"dev/shut/file", "dev/open/file"} {
+			guardtest.WriteFile(t, p(name), "")
+		}
+		for _, name := range []string{"dev/shut/null", "dev/open/null"} {
+			guardtest.Check(t, unix.Mknod(p(name), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))))
+		}
+		g.Enforce(t, f.Deny("dev/shut/null"))
+		warm(t, f.Actor, "open", p("dev/open/file"), "r")
+		warmRefused(t, g, f.Actor, "open", p("dev/open/null"), "r")
+		warm(t, f.Actor, "open", p("dev/open/file"), "r")
+	})
+	t.Run("a link to a file that policies name, in a known directory", func(t *testing.T) {
+		g.Enforce(t, f.Deny("shut/file"))
+		warm(t, f.Actor, "open", p("open/file"), "r")
+		guardtest.Check(t, os.Link(p("shut/file"), p("open/link")))
+		warmRefused(t, g, f.Actor, "open", p("open/link"), "r")
+		guardtest.Check(t, os.Remove(p("open/link")))
+	})
+	t.Run("some names in a directory", func(t *testing.T) {
+		g.Enforce(t, f.Deny("open/*.key"))
+		for i := range 20 {
+			name := strconv.Itoa(i)
+			warm(t, f.Actor, "open", guardtest.WriteFile(t, p("open/"+name), ""), "r")
+			warmRefused(t, g, f.Actor, "open", guardtest.WriteFile(t, p("open/"+name+".key"), ""), "r")
+			guardtest.Check(t, os.Remove(p("open/"+name)))
+			guardtest.Check(t, os.Link(p("open/"+name+".key"), p("open/"+name)))
+			f.Actor.Passed(t, "open", p("open/"+name), "r")
+			g.Refused(t, f.Actor, "open", p("open/"+name+".key"), "r")
+		}
+	})
+	t.Run("a directory is forgotten by the kernel", func(t *testing.T) {
+		// Its dentry's memory goes to another one, and nothing was renamed.
+		g.Enforce(t, f.Deny("shut/"))
+		for range 10 {
+			guardtest.WriteFile(t, p("open/a/b/file"), "")
+			warm(t, f.Actor, "open", p("open/a/b/file"), "r")
+			guardtest.Check(t, os.RemoveAll(p("open/a")))
+			guardtest.Check(t, os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0))
+			guardtest.WriteFile(t, p("shut/a/b/file"), "")
+			warmRefused(t, g, f.Actor, "open", p("shut/a/b/file"), "r")
+			guardtest.Check(t, os.RemoveAll(p("shut/a")))
+		}
+	})
+}
