@@ -299,6 +299,9 @@ func probeLabels() Check {
 // probePaths reports whether what is known of a file's path is kept.
 func probePaths() Check {
 	c := Check{Name: "paths of files", OK: true, Detail: "kept from one open to the next until something is renamed or mounted"}
+	if counts, err := bpf.CountsMoves(); err == nil && counts {
+		c.Detail = "kept from one open to the next until a directory is renamed or something is mounted"
+	}
 	if !bpf.KeepsPaths() {
 		c.OK = false
 		c.Detail = "walked at each open: the addresses of rename_lock and mount_lock in /proc/kallsyms cannot be read"

@@ -12,12 +12,6 @@ static __always_inline __u32 mask_length(__u32 length)
 	return length & MAX_NAME;
 }
 
-/* sequence_of returns how often a dentry has been renamed; odd while it is. */
-static __always_inline __u32 sequence_of(struct dentry *dentry)
-{
-	return count_at((__u64)dentry + bpf_core_field_offset(struct dentry, d_seq));
-}
-
 /* end_name ends the name that scratch->name begins with, of at most MAX_NAME bytes:
  * hash_name() takes whole words. */
 static __always_inline void end_name(struct scratch *scratch, __u32 length)

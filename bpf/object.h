@@ -42,6 +42,7 @@ static __always_inline bool collect_alias(struct scratch *scratch, struct inode 
 __noinline __u64 object_classes(__u32 id)
 {
 	struct scratch *scratch = current_scratch();
+	struct words *all = all_words();
 	struct dentry *dentry;
 	__u64 classes;
 	bool is_alias;
@@ -53,6 +54,7 @@ __noinline __u64 object_classes(__u32 id)
 	if (!dentry)
 		return 0; /* a mount that is nowhere yet: it has no target */
 	scratch->sequences = sequences();
+	scratch->counts = all ? counts_now(all) : 0;
 	scratch->told_mount = scratch->object.mnt;
 	scratch->place = 0;
 	if (!scratch->object.mnt)

@@ -116,7 +116,8 @@ struct scratch {
 	__u64 place;
 	/* What the last judgement of a file found, and what that holds for. */
 	struct record kept;
-	__u64 sequences;
+	/* The kernel's counts when that began, and what is kept holds for (cache/moves.h). */
+	__u64 sequences, counts;
 	/* The name of the component being passed, or the addresses of
 	 * sctp_bindx(3); whatever starts within the first MAX_NAME bytes may be a
 	 * sockaddr_in6 long. */

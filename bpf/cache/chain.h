@@ -12,7 +12,7 @@
 #ifndef EBPFGUARD_CACHE_CHAIN_H
 #define EBPFGUARD_CACHE_CHAIN_H
 
-#include "words.h"
+#include "moves.h"
 
 /* Components and mounts that a chain is made of at most; files further down are walked to
  * each time. */
@@ -87,6 +87,34 @@ __noinline __u64 hash_top(__u64 hash, __u64 mount)
 	if (address - 1 < (__u64)-MAX_ERRNO - 1)
 		hash = mix(hash, namespace_number(ns));
 	return hash | 1;
+}
+
+/* Mounts above a file's that are compared on their own. */
+#define MAX_KEPT_MOUNTS 8
+
+/* mounts_of hashes a mount and those above it, and where each is mounted: what of a chain changes
+ * while no directory moves. 0 for more than there is room for. */
+__noinline __u64 mounts_of(__u64 mnt)
+{
+	__u64 mount = mnt - bpf_core_field_offset(struct mount, mnt), above;
+	struct words *all = all_words();
+	__u64 hash = hash_key[1];
+	int i;
+
+	if (!all)
+		return 0;
+	for (i = 0; i < MAX_KEPT_MOUNTS; i++) {
+		struct mount *itself = (void *)mount;
+
+		hash = mix(hash, mount);
+		hash = mix(hash, address_of(all, READ(itself, mnt.mnt_root)));
+		above = address_of(all, READ(itself, mnt_parent));
+		if (above == mount)
+			return hash_top(hash, mount);
+		hash = mix(hash, address_of(all, READ(itself, mnt_mountpoint)));
+		mount = above;
+	}
+	return 0;
 }
 
 /* chain_of returns the chain of a directory as it is in a mount; 0 for one that leads

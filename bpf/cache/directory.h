@@ -3,12 +3,13 @@
  * What is kept of directories: the states of both runs below one, so that a file that
  * was never used before is judged by its own name, without a walk to the root.
  *
- * It holds while the counts of renames and mounts stand still, which the stamp says.
- * When they have moved, the directory's chain (chain.h) is hashed: if it is the one that
- * is kept, all is as it was, and the stamp is made anew.
+ * It holds while the counts of moved directories and mounts (moves.h) stand still, which the stamp says.
+ * When they have moved, the directory's chain (chain.h) is hashed, or only the mounts of it if
+ * no directory moved: if it is the one that is kept, all is as it was, and the stamp is made
+ * anew.
  *
- * The slots are written without a lock. Stamp and chain are hashed with everything else in
- * the slot, so that a slot that is being written by another task is taken for an empty one.
+ * The slots are written without a lock. The stamp is a hash of everything else in the slot,
+ * so that a slot that is being written by another task is taken for an empty one.
  */
 #ifndef EBPFGUARD_CACHE_DIRECTORY_H
 #define EBPFGUARD_CACHE_DIRECTORY_H
@@ -16,7 +17,15 @@
 #include "chain.h"
 #include "../superblock.h"
 
-enum { DIRECTORY_BITS = 14 };
+enum { DIRECTORY_BITS = 15 };
+
+/* What is_there returns when it does not tell where a directory is. */
+enum there {
+	NOT_THERE = 0, /* nothing is kept of it */
+	IS_FOR_ANYBODY,
+	IS_GONE, /* what is kept is of another place */
+};
+#define IS_THERE (1ULL << 63)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -32,25 +41,27 @@ static __always_inline struct directory *directory_at(__u64 place)
 	return bpf_map_lookup_elem(&directories, &slot);
 }
 
-/* content_of hashes what is kept of a directory. */
+/* content_of hashes what is kept of a directory, but for its chain. */
 static __always_inline __u64 content_of(const struct directory *kept)
 {
 	__u64 hash = add_word(kept->place, kept->path);
 
 	hash = add_word(hash, kept->file);
+	hash = add_word(hash, kept->mounts);
 	return add_word(hash, (__u64)kept->flags << 32 | kept->components);
+}
+
+/* chain_of_directory hashes the chain of a directory with what is kept of it. */
+static __always_inline __u64 chain_of_directory(__u64 content, __u64 chain)
+{
+	return add_word(add_word(content, chain), hash_key[0]) | IS_THERE;
 }
 
 /* stamp_of_directory returns what says that a directory was at its place when the counts of
  * renames and mounts were these. */
-static __always_inline __u64 stamp_of_directory(__u64 content, __u64 counts)
+static __always_inline __u64 stamp_of_directory(__u64 content, __u64 chain, __u64 counts)
 {
-	return add_word(add_word(content, counts), hash_key[1]);
-}
-
-static __always_inline __u64 chain_of_directory(__u64 content, __u64 chain)
-{
-	return add_word(add_word(content, chain), hash_key[0]);
+	return add_word(add_word(add_word(content, chain), counts), hash_key[1]);
 }
 
 /* is_for_all reports whether nothing below a directory is refused to anybody, whatever it
@@ -61,22 +72,25 @@ static __always_inline bool is_for_all(const struct directory *kept)
 	       !(kept->flags & ~(CHAIN_NO_PATH | CHAIN_NOWHERE));
 }
 
-/* What is_there returns. */
-enum there {
-	NOT_THERE = 0, /* nothing is kept of it */
-	IS_THERE,
-	IS_FOR_ANYBODY,
-	IS_GONE, /* what is kept is of another place */
-};
+/* is_since_mounts reports whether nothing but mounts have been counted since the stamp was
+ * made. */
+static __always_inline bool is_since_mounts(const struct directory *kept, __u64 content,
+					    __u64 counts)
+{
+	return kept->counts >> 32 == counts >> 32 && kept->mounts &&
+	       kept->stamp == stamp_of_directory(content, kept->chain, kept->counts);
+}
 
 /*
- * is_there reports whether a directory that something is kept of is where it was, and makes
- * its stamp anew when it has to. Where nothing in it is refused to anybody, it gets its word,
- * if the operation `id` is such that anybody's words are asked for.
+ * is_there reports whether a directory that something is kept of was where it had been when
+ * renames and mounts had been counted so, and makes its stamp anew when it has to. Where
+ * nothing in it is refused to anybody, it gets its word, if anybody's words are asked for.
+ * Otherwise what it returns has the bit IS_THERE and stays the same for as long as the
+ * directory is there.
  */
-__noinline int is_there(__u64 place, __u64 dentry, __u64 mnt, __u32 id)
+__noinline __u64 is_there(__u64 place, __u64 dentry, __u64 mnt, __u64 counts, __u32 anybody)
 {
-	__u64 counts = sequences(), content, stamp, chain, word;
+	__u64 content, chain, mounts, word;
 	struct directory *slot = directory_at(place), kept;
 	struct words *all = all_words();
 
@@ -87,21 +101,44 @@ __noinline int is_there(__u64 place, __u64 dentry, __u64 mnt, __u32 id)
 	kept = *slot;
 	barrier(); /* what was checked is what counts */
 	content = content_of(&kept);
-	stamp = stamp_of_directory(content, counts);
-	if (kept.stamp != stamp) {
+	anybody = anybody && is_for_all(&kept);
+	barrier_var(anybody); /* now: the stack has no room to do it later */
+	if (kept.stamp != stamp_of_directory(content, kept.chain, counts)) {
+		mounts = is_since_mounts(&kept, content, counts) ? kept.mounts : 0;
+		barrier_var(mounts);
 		if (mnt == ANY_MOUNT)
 			mnt = any_mount(address_of(all, READ((struct dentry *)dentry, d_sb)));
-		chain = chain_of(dentry, mnt);
-		if (!chain || kept.chain != chain_of_directory(content, chain) ||
-		    sequences() != counts)
+		if (!mounts || mounts != mounts_of(mnt)) {
+			chain = chain_of(dentry, mnt);
+			if (!chain || kept.chain != chain_of_directory(content, chain))
+				return IS_GONE;
+		}
+		if (!is_still(all, counts))
 			return IS_GONE;
-		slot->stamp = stamp;
+		slot->counts = counts;
+		slot->stamp = stamp_of_directory(content, kept.chain, counts);
 	}
-	if (!id || !is_for_all(&kept))
-		return IS_THERE;
+	if (!anybody)
+		return kept.chain;
 	word = word_for(place, counts, 0);
 	*word_at_hash(all, word) = word;
 	return IS_FOR_ANYBODY;
+}
+
+/* kept_chain returns what is_there() would for a directory that was looked at when the counts were
+ * these; 0 for another. */
+__noinline __u64 kept_chain(__u64 place, __u64 counts)
+{
+	struct directory *slot = directory_at(place), kept;
+
+	if (!slot)
+		return 0;
+	kept = *slot;
+	barrier(); /* what was checked is what counts */
+	if (kept.place != place ||
+	    kept.stamp != stamp_of_directory(content_of(&kept), kept.chain, counts))
+		return 0;
+	return kept.chain;
 }
 
 /* identify_directory tells a directory by numbers. */
@@ -148,14 +185,16 @@ __noinline int enter_directory(__u32 id)
 	scratch->above_dentry = scratch->dentry;
 	identify_directory(&identity, all, scratch->above_dentry, scratch->told_mount);
 	scratch->place = place_of_directory(&identity, scratch->now, id);
-	if (is_there(scratch->place, scratch->above_dentry, scratch->told_mount, 0) != IS_THERE)
+	if (!(is_there(scratch->place, scratch->above_dentry, scratch->told_mount, scratch->counts,
+		       0) &
+	      IS_THERE))
 		return NOT_KEPT;
 	slot = directory_at(scratch->place);
 	if (!slot)
 		return NOT_KEPT;
 	kept = *slot;
 	barrier(); /* what was checked is what counts */
-	if (kept.stamp != stamp_of_directory(content_of(&kept), scratch->sequences) ||
+	if (kept.stamp != stamp_of_directory(content_of(&kept), kept.chain, scratch->counts) ||
 	    kept.place != scratch->place || kept.components >= MAX_COMPONENTS)
 		return NOT_KEPT;
 	scratch->path = state_of(kept.path);
@@ -175,6 +214,7 @@ __noinline int enter_directory(__u32 id)
 __noinline int keep_directory(__u32 flags)
 {
 	struct scratch *scratch = current_scratch();
+	struct words *all = all_words();
 	struct directory *slot, kept;
 	__u64 chain, content;
 
@@ -186,19 +226,21 @@ __noinline int keep_directory(__u32 flags)
 	if (!kept.place || !slot)
 		return 0;
 	slot->place = kept.place; /* or learn() would try again and again */
-	if (flags & CHAIN_UNKNOWN || scratch->count < 2 || !scratch->components ||
-	    is_odd(scratch->sequences))
+	if (flags & CHAIN_UNKNOWN || scratch->count < 2 || !scratch->components || !all)
 		return 0;
 	chain = chain_of(scratch->above_dentry, scratch->object.mnt);
-	if (!chain || sequences() != scratch->sequences || active_word() != scratch->now)
+	kept.mounts = mounts_of(scratch->object.mnt);
+	if (!chain || sequences() != scratch->sequences || !is_still(all, scratch->counts) ||
+	    active_word() != scratch->now)
 		return 0;
 	kept.path = scratch->directory.path;
 	kept.file = scratch->directory.file;
+	kept.counts = scratch->counts;
 	kept.flags = flags & ~CHAIN_DELETED;
 	kept.components = scratch->components - 1;
 	content = content_of(&kept);
-	kept.stamp = stamp_of_directory(content, scratch->sequences);
 	kept.chain = chain_of_directory(content, chain);
+	kept.stamp = stamp_of_directory(content, kept.chain, scratch->counts);
 	*slot = kept;
 	scratch->place = kept.place;
 	return 0;

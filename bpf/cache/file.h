@@ -7,7 +7,8 @@
  * A record is valid for the same revision and while the file has the same stamp
  * (stamp.h). Both are hashed into the record's check, together with what is kept, so
  * that neither a stale record nor one that is being written by another task can
- * be taken for valid.
+ * be taken for valid. When the counts in the stamp have moved (moves.h), but neither the file nor
+ * its directory has (is_there), the check is made anew.
  */
 #ifndef EBPFGUARD_CACHE_FILE_H
 #define EBPFGUARD_CACHE_FILE_H
@@ -29,17 +30,76 @@ struct {
 	__type(value, struct record);
 } programs SEC(".maps");
 
-/* check_of hashes what is kept for an open file, and what that depends on. */
-static __always_inline __u64 check_of(const struct record *kept, const struct record *record,
-				      struct file *file, __u64 sequences)
+/* seal hashes what is kept together with where that holds. */
+static __always_inline __u64 seal(const struct record *kept, __u64 hash)
 {
-	__u64 hash = stamp_of(record, file, sequences);
-
 	hash = mix(hash, kept->classes);
 	hash = mix(hash, kept->key);
 	hash = mix(hash, (__u64)kept->verdicts[1] << 32 | kept->verdicts[0]);
 	hash = mix(hash, (__u64)kept->number << 32 | kept->verdicts[2]);
 	return mix(hash, hash_key[1]);
+}
+
+/* check_of hashes what is kept for an open file, and what that depends on. */
+static __always_inline __u64 check_of(const struct record *kept, const struct record *record,
+				      struct file *file, __u64 counts)
+{
+	return seal(kept, stamp_of(record, file, counts));
+}
+
+/* lasting_place returns where a file was when renames and mounts had been counted so, as a hash
+ * that those elsewhere leave alone; 0 where nothing is kept of its directory. */
+__noinline __u64 lasting_place(__u32 id, __u64 dentry, __u64 mnt, __u64 number, __u64 counts)
+{
+	struct dentry *itself = (void *)dentry;
+	struct inode *inode = (void *)number;
+	struct directory_identity identity;
+	__u64 now = active_word(), there, place, parent;
+	struct words *all = all_words();
+
+	if (!all || !all->at || !now || is_unhashed(itself) || READ(itself, d_inode) != inode)
+		return 0;
+	parent = address_of(all, READ(itself, d_parent));
+	identify_directory(&identity, all, parent, mnt);
+	place = place_of_directory(&identity, now, id);
+	there = is_there(place, parent, mnt, counts, false);
+	if (!(there & IS_THERE))
+		return 0;
+	place = place_of_file(place, dentry - all->at, READ(itself, d_name.hash),
+			      sequence_of(itself), READ(inode, i_ino), READ(inode, i_generation));
+	return lasting_word(place, there, 0);
+}
+
+/* lasting_check_of is check_of for a place that outlives renames and mounts elsewhere; 0 for
+ * none. */
+static __always_inline __u64 lasting_check_of(const struct record *kept, enum operation_id id,
+					      struct file *file, __u64 counts)
+{
+	struct words *all = all_words();
+	__u64 place;
+
+	if (!all)
+		return 0;
+	place = lasting_place(id, distance(all, file->f_path.dentry) + all->at,
+			      distance(all, file->f_path.mnt) + all->at,
+			      distance(all, file->f_inode) + all->at, counts);
+	return place ? seal(kept, place) | 1 : 0;
+}
+
+/* is_valid reports whether what was read of a file's record holds, and makes its check anew when
+ * that has to be. */
+static __always_inline bool is_valid(const struct record *kept, struct record *record,
+				     enum operation_id id, struct file *file, __u64 counts)
+{
+	__u64 check = check_of(kept, record, file, counts);
+
+	if (kept->check == check)
+		return true;
+	if (!kept->lasting_check || is_odd(counts) ||
+	    kept->lasting_check != lasting_check_of(kept, id, file, counts))
+		return false;
+	record->check = check;
+	return true;
 }
 
 /* kept_answer returns the verdict on uses of an open file by what is kept with its inode;
@@ -50,8 +110,9 @@ static __always_inline __u64 kept_answer(void *map, enum operation_id id, struct
 	struct subject *subject;
 	__u64 begun = begin_by(id, &subject);
 	struct record *record, kept;
+	struct words *all = all_words();
 
-	if (is_final(begun) || !can_keep() || !subject)
+	if (is_final(begun) || !can_keep() || !subject || !all)
 		return RETRY;
 	record = bpf_inode_storage_get(map, file->f_inode, NULL, 0);
 	if (!record)
@@ -59,7 +120,7 @@ static __always_inline __u64 kept_answer(void *map, enum operation_id id, struct
 	kept = *record;
 	barrier(); /* what was checked is what counts */
 	if (kept.number != begun >> 32 || kept.key != subject_key(begun, subject, id) ||
-	    kept.check != check_of(&kept, record, file, sequences()))
+	    !is_valid(&kept, record, id, file, counts_now(all)))
 		return RETRY;
 	return begun >> 32 << 32 | strictest_of(&kept, uses);
 }
@@ -71,33 +132,34 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 {
 	__u64 begun = begin(id), answer = RETRY, now;
 	struct record *record, kept;
+	struct words *all = all_words();
 
 	scratch->kept.key = 0;
-	if (can_keep() && !is_final(begun)) {
+	if (can_keep() && !is_final(begun) && all) {
 		record = bpf_inode_storage_get(map, file->f_inode, NULL, 0);
-		now = sequences();
+		now = counts_now(all);
 		if (record) {
 			kept = *record;
 			barrier();
 			/* Kept for other subjects. */
-			if (kept.number == begun >> 32 &&
-			    kept.check == check_of(&kept, record, file, now)) {
-				scratch->sequences = now;
+			if (kept.number == begun >> 32 && is_valid(&kept, record, id, file, now)) {
+				scratch->counts = now;
 				answer = uses_verdict(id, begun, kept.classes, uses);
 			}
 		}
 	}
 	if ((__u32)answer == RETRY)
 		answer = judge_file(id, uses);
-	if (!can_keep() || (__u32)answer == RETRY || !scratch->kept.key ||
+	if (!can_keep() || (__u32)answer == RETRY || !scratch->kept.key || !all ||
 	    scratch->kept.classes & (CLASSES_UNKNOWN | CLASSES_RETRY))
 		return answer;
-	if (remember(id))
+	if (remember(id) || !is_still(all, scratch->counts))
 		return answer;
 	record = bpf_inode_storage_get(map, file->f_inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (record) { /* without memory the next use walks again */
 		kept = scratch->kept;
-		kept.check = check_of(&kept, record, file, scratch->sequences);
+		kept.check = check_of(&kept, record, file, scratch->counts);
+		kept.lasting_check = lasting_check_of(&kept, id, file, scratch->counts);
 		*record = kept;
 	}
 	return answer;

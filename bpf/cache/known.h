@@ -76,21 +76,35 @@ enum known {
 	KNOWN_LEARN,
 };
 
+/* make_word makes the word for the counts from one that has outlived them, if there is one. */
+static __always_inline bool make_word(struct words *all, __u64 place, __u64 there, __u64 counts,
+				      __u64 subject)
+{
+	__u64 word = word_for(place, counts, subject);
+
+	if (!has_word(all, lasting_word(place, there, subject)))
+		return false;
+	*word_at_hash(all, word) = word;
+	return true;
+}
+
 /* know_further is the part of is_known that most uses of files do not come to: a function of
  * its own, which the verifier checks once. A chain of calls has no room for learn() here. */
 __noinline enum known know_further(__u32 id, __u64 directory, __u64 file, __u64 dentry, __u64 mnt)
 {
-	__u64 now = active_word(), begun, counts, key;
+	__u64 now = active_word(), begun, counts, key, there = IS_GONE, above;
 	struct dentry *itself = (void *)dentry;
 	struct words *all = all_words();
 	struct subject *subject;
-	int there = IS_THERE;
 
 	if (!all)
 		return UNKNOWN;
+	counts = counts_now(all);
+	above = address_of(all, READ(itself, d_parent));
 	if (allows_others(now, id)) {
-		there = is_there(directory, address_of(all, READ(itself, d_parent)), mnt, id);
-		if (there == IS_FOR_ANYBODY)
+		there = is_there(directory, above, mnt, counts, true);
+		if (there == IS_FOR_ANYBODY ||
+		    (there & IS_THERE && make_word(all, file, there, counts, 0)))
 			return KNOWN;
 	}
 	begun = begin_by(id, &subject);
@@ -99,10 +113,14 @@ __noinline enum known know_further(__u32 id, __u64 directory, __u64 file, __u64 
 	/* The places are of what was active when they were made. */
 	if (is_final(begun) || active_word() != now)
 		return UNKNOWN;
-	counts = sequences();
 	key = subject_key(begun, subject, id);
 	if (has_word(all, word_for(directory, counts, key)) ||
 	    has_word(all, word_for(file, counts, key)))
+		return KNOWN;
+	if (!allows_others(now, id))
+		there = is_there(directory, above, mnt, counts, false);
+	if (there & IS_THERE && (make_word(all, directory, there, counts, key) ||
+				 make_word(all, file, there, counts, key)))
 		return KNOWN;
 	return UNKNOWN;
 }
@@ -124,12 +142,12 @@ static __always_inline bool is_known(__u32 id, struct dentry *dentry, struct vfs
 		begin_words();
 	if (!all->at || !is_plain(all, now, dentry, inode))
 		return begin_known(id) & ROW_ALLOWED;
-	counts = sequences();
+	counts = counts_now(all);
 	directory = find_directory(all, now, id, dentry->d_parent, mnt);
 	if (has_word(all, word_for(directory, counts, 0)))
 		return true;
-	file = place_of_file(directory, distance(all, dentry), dentry->d_name.hash, inode->i_ino,
-			     inode->i_generation);
+	file = place_of_file(directory, distance(all, dentry), dentry->d_name.hash,
+			     sequence_of(dentry), inode->i_ino, inode->i_generation);
 	if (has_word(all, word_for(file, counts, 0)))
 		return true;
 	mnt_at = mnt ? distance(all, mnt) + all->at : ANY_MOUNT;
@@ -148,16 +166,17 @@ __noinline int remember(__u32 id)
 	struct scratch *scratch = current_scratch();
 	struct words *all = all_words();
 	const struct record *found;
-	__u64 place, key = 0, counts, word, now;
+	__u64 place, key = 0, counts, word, now, there;
 	struct subject *subject;
 	struct dentry *dentry;
+	bool whole;
 	struct inode *inode;
 
 	if (!scratch || !all || !scratch->place)
 		return false;
 	found = &scratch->kept;
 	place = scratch->place;
-	counts = scratch->sequences;
+	counts = scratch->counts;
 	now = scratch->now;
 	if (now >> 32 != found->number || is_odd(counts) ||
 	    found->classes & (CLASSES_UNKNOWN | CLASSES_RETRY) ||
@@ -171,10 +190,12 @@ __noinline int remember(__u32 id)
 	    (READ(inode, i_mode) & MODE_TYPE & ~MODE_DIRECTORY) == MODE_CHARACTER ||
 	    (is_unhashed(dentry) && inode) || is_named(all, now, READ(inode, i_ino)))
 		return false;
-	if (!(scratch->directory.path & scratch->directory.file & (__u64)STATE_ABSORBING << 32))
+	there = kept_chain(place, counts);
+	whole = scratch->directory.path & scratch->directory.file & (__u64)STATE_ABSORBING << 32;
+	if (!whole)
 		place = place_of_file(place, scratch->object.dentry - all->at,
-				      READ(dentry, d_name.hash), READ(inode, i_ino),
-				      READ(inode, i_generation));
+				      READ(dentry, d_name.hash), sequence_of(dentry),
+				      READ(inode, i_ino), READ(inode, i_generation));
 	if (!allows_others(now, id) || found->classes & ~CLASSES_UNDERNEATH) {
 		if (is_final(begin_by(id, &subject)))
 			return false;
@@ -182,10 +203,15 @@ __noinline int remember(__u32 id)
 		if (key != subject_key(now, subject, id))
 			return false;
 	}
-	if (sequences() != counts)
+	if (!is_still(all, counts))
 		return false;
 	word = word_for(place, counts, key);
 	*word_at_hash(all, word) = word;
+	/* What is everybody's of a whole directory, is_there() knows. */
+	if (there && (key || !whole)) {
+		word = lasting_word(place, there, key);
+		*word_at_hash(all, word) = word;
+	}
 	return true;
 }
 

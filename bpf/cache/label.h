@@ -9,7 +9,7 @@
 #define EBPFGUARD_CACHE_LABEL_H
 
 #include "../judge.h"
-#include "stamp.h"
+#include "moves.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_INODE_STORAGE);
@@ -21,12 +21,13 @@ struct {
 /* label_of returns the label of a file if its names are those that it is started by. */
 static __always_inline struct label *label_of(struct file *file)
 {
+	struct words *all = all_words();
 	struct label *found;
 
-	if (!can_keep())
+	if (!can_keep() || !all)
 		return NULL;
 	found = bpf_inode_storage_get(&labels, file->f_inode, NULL, 0);
-	return found && found->stamp == stamp_of(found, file, sequences()) ? found : NULL;
+	return found && found->stamp == stamp_of(found, file, counts_now(all)) ? found : NULL;
 }
 
 /* is_named_so reports whether a label is what identity->label is to be. */
@@ -45,15 +46,17 @@ static __always_inline bool is_named_so(struct identity *identity, const struct 
  * identity->subject. It returns the file's label if that can be used from now on. */
 static __always_inline struct label *walk_program(struct identity *identity, struct file *file)
 {
-	__u64 before = sequences();
+	__u64 before = sequences(), counts;
+	struct words *all = all_words();
 	struct label *found;
 	__u32 length;
 
+	counts = all ? counts_now(all) : 0;
 	begin_subject(&identity->subject);
 	add_program(identity, file);
 	length = identity->subject.program_length;
 	if (identity->subject.flags || length > MAX_LABEL || !can_keep() || is_odd(before) ||
-	    sequences() != before)
+	    sequences() != before || !all || !is_still(all, counts))
 		return NULL;
 	__builtin_memset(&identity->label, 0, sizeof(identity->label));
 	identity->label.key = identity->subject.program;
@@ -65,7 +68,7 @@ static __always_inline struct label *walk_program(struct identity *identity, str
 				      BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!found || !is_named_so(identity, found))
 		return NULL;
-	found->stamp = stamp_of(found, file, before);
+	found->stamp = stamp_of(found, file, counts);
 	return found;
 }
 

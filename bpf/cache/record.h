@@ -15,14 +15,17 @@ struct record {
 	 * program. */
 	__u32 verdicts[3];
 	__u32 number; /* of the revision */
-	__u64 check;
+	/* Hashes of all that, and of where the file is: as the counts of renames and mounts
+	 * tell it, and as its directory's chain does, which outlives those elsewhere. */
+	__u64 check, lasting_check;
 };
 
 /* What is kept of a directory (directory.h). */
 struct directory {
-	/* Which it is, and a hash of that and all else for the counts of renames and mounts
-	 * that it holds for, and for what lies above it. */
-	__u64 place, stamp, chain;
+	/* Which it is, and a hash of that and all else for the counts of moved directories and
+	 * mounts that it holds for; and for what lies above it, and for the mounts of that. */
+	__u64 place, stamp, chain, mounts;
+	__u64 counts;
 	/* The states of both runs below it. */
 	__u64 path, file;
 	__u32 flags; /* enum chain_flags of the files in it */

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Where an open file lies, as one number: it is the same for the same dentry below
- * the same parent with the same name and the same mount, as long as nothing has
- * been renamed or mounted anywhere. What was found out about a file's place can be
- * kept together with its stamp, and holds while the stamp is the same. The kernel
- * counts renames and mounts itself (fs/dcache.c, rename_lock; fs/namespace.c,
- * mount_lock); a walk has to read the counts before and after.
+ * the same parent with the same name and the same mount, as long as neither it nor
+ * any directory has been renamed and nothing mounted anywhere. What was found out about a
+ * file's place can be kept together with its stamp, and holds while the stamp is the
+ * same. The kernel counts renames and mounts itself (fs/dcache.c, rename_lock;
+ * fs/namespace.c, mount_lock); a walk has to read the counts before and after.
  */
 #ifndef EBPFGUARD_CACHE_STAMP_H
 #define EBPFGUARD_CACHE_STAMP_H
@@ -24,6 +24,12 @@ static __always_inline __u32 count_at(__u64 lock)
 	/* Not every kernel that lacks the cast has a type of this name. */
 	bpf_probe_read_kernel(&count, sizeof(count), (void *)lock);
 	return count;
+}
+
+/* sequence_of returns how often a dentry has been renamed; odd while it is. */
+static __always_inline __u32 sequence_of(struct dentry *dentry)
+{
+	return count_at((__u64)dentry + bpf_core_field_offset(struct dentry, d_seq));
 }
 
 /* sequences returns the counts of renames and mounts; an odd count says that
@@ -53,7 +59,7 @@ static __always_inline __u64 mix(__u64 hash, __u64 word)
 
 /* stamp_of returns the stamp of an open file. Pointers count as distances from where
  * the stamp is kept, which stays where it is. */
-static __always_inline __u64 stamp_of(const void *kept, struct file *file, __u64 sequences)
+static __always_inline __u64 stamp_of(const void *kept, struct file *file, __u64 counts)
 {
 	struct dentry *dentry = file->f_path.dentry;
 	__u64 parent = distance(kept, dentry->d_parent);
@@ -67,7 +73,8 @@ static __always_inline __u64 stamp_of(const void *kept, struct file *file, __u64
 	/* Hash, salted with the parent's address, and length of the name: another
 	 * name of the same file may get the memory of a dentry that was dropped. */
 	hash = mix(hash, (__u64)dentry->d_name.len << 32 | dentry->d_name.hash);
-	return mix(hash, sequences);
+	hash = mix(hash, sequence_of(dentry));
+	return mix(hash, counts);
 }
 
 #endif

@@ -6,10 +6,13 @@
  * A word is a hash of everything that the answer depends on:
  *
  *  - where the file's directory is: its dentry, mount and inode (place_of_directory), and
- *    the kernel's counts of renames and mounts, which stand for all that lies above;
+ *    the counts of moved directories and mounts, which stand for all that lies above
+ *    (moves.h); in a second word its chain in their place (directory.h), for when the counts
+ *    have moved;
  *  - what is in force: the revision and the operation;
  *  - who asks, unless the answer is anybody's;
- *  - for an answer that is not that of the whole directory, the file itself.
+ *  - for an answer that is not that of the whole directory, the file itself, and how often
+ *    it was renamed.
  *
  * It lies where the hash says. A word is read and written at once, so there is no lock and
  * nothing to tear; a directory or file that needs the place of another takes it.
@@ -22,7 +25,7 @@
 
 #include "../run.h"
 
-enum { WORD_BITS = 16 };
+enum { WORD_BITS = 18, MOVE_SLOTS = 16 };
 
 struct words {
 	/* Inode numbers that policies know, by their remainder: a bit of each. The loader sets
@@ -31,6 +34,9 @@ struct words {
 	__u64 named[NAMED_BITS / 64];
 	/* The address of this struct: what pointers are counted from. 0 while nothing is kept. */
 	__u64 at;
+	/* How many moves have begun and ended that are of no directory; whose are going on, the
+	 * task's number << 32 | when; and the kernel's count when they began (moves.h). */
+	__u64 moves_ended, moves_begun, moving[MOVE_SLOTS], moving_from[MOVE_SLOTS];
 	__u64 words[1 << WORD_BITS];
 };
 
@@ -91,6 +97,16 @@ static __always_inline __u64 word_for(__u64 place, __u64 counts, __u64 subject)
 	return add_word(add_word(place, counts), subject);
 }
 
+/*
+ * lasting_word returns the word that renames and mounts elsewhere leave alone: in place of
+ * their counts it has where the directory is (is_there). The word for the counts is made
+ * anew from it.
+ */
+static __always_inline __u64 lasting_word(__u64 place, __u64 there, __u64 subject)
+{
+	return add_word(add_word(place, ~there), subject);
+}
+
 /* What tells a directory from others: which it is, and as what it was found. A dentry that
  * was dropped leaves its memory to another one; an inode's number may be used again, with
  * another generation. The name's hash is salted with the address of what is above. */
@@ -117,14 +133,16 @@ static __always_inline __u64 place_of_directory(const struct directory_identity 
 	return hash ^ hash_key[1];
 }
 
-/* place_of_file hashes a file in a directory. */
-static __always_inline __u64 place_of_file(__u64 directory, __u64 dentry, __u32 name, __u64 number,
-					   __u32 generation)
+/* place_of_file hashes a file in a directory: which it is, under which name, and how often it
+ * was renamed. */
+static __always_inline __u64 place_of_file(__u64 directory, __u64 dentry, __u32 name, __u32 renamed,
+					   __u64 number, __u32 generation)
 {
 	__u64 hash = add_word(directory, dentry);
 
 	hash = add_word(hash, number);
-	return add_word(hash, (__u64)generation << 32 | name);
+	hash = add_word(hash, (__u64)generation << 32 | name);
+	return add_word(hash, renamed);
 }
 
 /* is_in_tables reports whether policies may know a file with an inode number, also when the

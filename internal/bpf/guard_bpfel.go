@@ -46,6 +46,8 @@ const (
 	GuardProgDetachUnlink       = "detach_unlink"
 	GuardProgFileIoctl          = "file_ioctl"
 	GuardProgFileIoctlCompat    = "file_ioctl_compat"
+	GuardProgFileMoveBegins     = "file_move_begins"
+	GuardProgFileMoveEnds       = "file_move_ends"
 	GuardProgFileMprotect       = "file_mprotect"
 	GuardProgFileOpen           = "file_open"
 	GuardProgFilePermission     = "file_permission"
@@ -62,6 +64,8 @@ const (
 	GuardProgMarkTasks          = "mark_tasks"
 	GuardProgMmapBackingFile    = "mmap_backing_file"
 	GuardProgMmapFile           = "mmap_file"
+	GuardProgMountBegins        = "mount_begins"
+	GuardProgMountEnds          = "mount_ends"
 	GuardProgMountNamespace     = "mount_namespace"
 	GuardProgMoveMount          = "move_mount"
 	GuardProgPathChmod          = "path_chmod"
@@ -173,6 +177,8 @@ type GuardProgramSpecs struct {
 	DetachUnlink       *ebpf.ProgramSpec `ebpf:"detach_unlink"`
 	FileIoctl          *ebpf.ProgramSpec `ebpf:"file_ioctl"`
 	FileIoctlCompat    *ebpf.ProgramSpec `ebpf:"file_ioctl_compat"`
+	FileMoveBegins     *ebpf.ProgramSpec `ebpf:"file_move_begins"`
+	FileMoveEnds       *ebpf.ProgramSpec `ebpf:"file_move_ends"`
 	FileMprotect       *ebpf.ProgramSpec `ebpf:"file_mprotect"`
 	FileOpen           *ebpf.ProgramSpec `ebpf:"file_open"`
 	FilePermission     *ebpf.ProgramSpec `ebpf:"file_permission"`
@@ -189,6 +195,8 @@ type GuardProgramSpecs struct {
 	MarkTasks          *ebpf.ProgramSpec `ebpf:"mark_tasks"`
 	MmapBackingFile    *ebpf.ProgramSpec `ebpf:"mmap_backing_file"`
 	MmapFile           *ebpf.ProgramSpec `ebpf:"mmap_file"`
+	MountBegins        *ebpf.ProgramSpec `ebpf:"mount_begins"`
+	MountEnds          *ebpf.ProgramSpec `ebpf:"mount_ends"`
 	MountNamespace     *ebpf.ProgramSpec `ebpf:"mount_namespace"`
 	MoveMount          *ebpf.ProgramSpec `ebpf:"move_mount"`
 	PathChmod          *ebpf.ProgramSpec `ebpf:"path_chmod"`
@@ -381,6 +389,8 @@ type GuardPrograms struct {
 	DetachUnlink       *ebpf.Program `ebpf:"detach_unlink"`
 	FileIoctl          *ebpf.Program `ebpf:"file_ioctl"`
 	FileIoctlCompat    *ebpf.Program `ebpf:"file_ioctl_compat"`
+	FileMoveBegins     *ebpf.Program `ebpf:"file_move_begins"`
+	FileMoveEnds       *ebpf.Program `ebpf:"file_move_ends"`
 	FileMprotect       *ebpf.Program `ebpf:"file_mprotect"`
 	FileOpen           *ebpf.Program `ebpf:"file_open"`
 	FilePermission     *ebpf.Program `ebpf:"file_permission"`
@@ -397,6 +407,8 @@ type GuardPrograms struct {
 	MarkTasks          *ebpf.Program `ebpf:"mark_tasks"`
 	MmapBackingFile    *ebpf.Program `ebpf:"mmap_backing_file"`
 	MmapFile           *ebpf.Program `ebpf:"mmap_file"`
+	MountBegins        *ebpf.Program `ebpf:"mount_begins"`
+	MountEnds          *ebpf.Program `ebpf:"mount_ends"`
 	MountNamespace     *ebpf.Program `ebpf:"mount_namespace"`
 	MoveMount          *ebpf.Program `ebpf:"move_mount"`
 	PathChmod          *ebpf.Program `ebpf:"path_chmod"`
@@ -451,6 +463,8 @@ func (p *GuardPrograms) Close() error {
 		p.DetachUnlink,
 		p.FileIoctl,
 		p.FileIoctlCompat,
+		p.FileMoveBegins,
+		p.FileMoveEnds,
 		p.FileMprotect,
 		p.FileOpen,
 		p.FilePermission,
@@ -467,6 +481,8 @@ func (p *GuardPrograms) Close() error {
 		p.MarkTasks,
 		p.MmapBackingFile,
 		p.MmapFile,
+		p.MountBegins,
+		p.MountEnds,
 		p.MountNamespace,
 		p.MoveMount,
 		p.PathChmod,

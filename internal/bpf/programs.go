@@ -105,13 +105,29 @@ func closePrograms(programs map[string]*ebpf.Program) {
 	}
 }
 
-// tracking returns the programs that label tasks at fork and exec.
+// tracking returns the programs that label tasks at fork and exec, and those that count moves of files.
 func (o *Object) tracking() []string {
 	names := []string{GuardProgTaskAlloc, GuardProgBprmCredsForExec, GuardProgBprmCommittedCreds}
 	if o.hash { // first, so that no label outlives its task
-		names = append([]string{GuardProgTaskFree}, names...)
+		return append([]string{GuardProgTaskFree}, names...)
+	}
+	if countsMoves {
+		names = append(names, moveCounters...)
 	}
 	return names
+}
+
+// moveCounters are the programs that count moves of files.
+var moveCounters = []string{GuardProgFileMoveBegins, GuardProgFileMoveEnds, GuardProgMountBegins, GuardProgMountEnds}
+
+// countsMoves reports whether moves of files can be told from those of directories (bpf/cache/moves.h). Other
+// processors load what was stored in an order of their own.
+const countsMoves = runtime.GOARCH == "amd64"
+
+// CountsMoves reports whether what is kept of a file's path outlives moves of other files.
+func CountsMoves() (bool, error) {
+	hash, err := UsesHash()
+	return !hash && countsMoves, err
 }
 
 // TrackTasks attaches the programs that label tasks at fork and exec, then
@@ -228,7 +244,11 @@ func (o *Object) attach(names []string) (_ []link.Link, err error) {
 }
 
 func (o *Object) attachOne(name string, program *ebpf.Program) (link.Link, error) {
-	l, err := attachLSM(program)
+	attach := attachLSM
+	if program.Type() == ebpf.Tracing {
+		attach = attachTracing
+	}
+	l, err := attach(program)
 	if err != nil {
 		return nil, fmt.Errorf("attaching %s: %w", name, err)
 	}

@@ -23,7 +23,8 @@ var mutations = []mutation{
 	{name: "word: which file of the directory", file: "bpf/cache/words.h", texts: []string{`	__u64 hash = add_word(directory, dentry);
 
 	hash = add_word(hash, number);
-	return add_word(hash, (__u64)generation << 32 | name);`, "	return directory;"}, test: "TestFiles/cache", packages: files},
+	hash = add_word(hash, (__u64)generation << 32 | name);
+	return add_word(hash, renamed);`, "	return directory;"}, test: "TestFiles/cache", packages: files},
 	{name: "word: files that policies know", file: "bpf/cache/words.h", texts: []string{"return all->named[index] >> number % 64 & 1 && is_in_tables(now, number);", "return false;"}, test: "TestFiles/cache", packages: files},
 	{name: "word: devices", file: "bpf/cache/known.h", texts: []string{`	if ((mode & MODE_TYPE & ~MODE_DIRECTORY) == MODE_CHARACTER)
 		return false;
@@ -33,8 +34,13 @@ var mutations = []mutation{
 `, ""}, test: "TestFiles/(cache|kinds)", packages: files},
 
 	// What is kept of directories (bpf/cache/directory.h, bpf/cache/chain.h).
-	{name: "directory: the counts", file: "bpf/cache/directory.h", texts: []string{"add_word(add_word(content, counts), hash_key[1])", "add_word(content, hash_key[1])"}, test: "TestFiles/cache", packages: files},
-	{name: "directory: its chain", file: "bpf/cache/directory.h", texts: []string{"if (!chain || kept.chain != chain_of_directory(content, chain) ||", "if (!chain ||"}, test: "TestFiles/cache", packages: files},
+	{name: "directory: the counts", file: "bpf/cache/directory.h", texts: []string{"add_word(add_word(add_word(content, chain), counts), hash_key[1])", "add_word(add_word(content, chain), hash_key[1])"}, test: "TestFiles/cache", packages: files},
+	{name: "directory: its chain", file: "bpf/cache/directory.h", texts: []string{"if (!chain || kept.chain != chain_of_directory(content, chain))", "if (!chain)"}, test: "TestFiles/cache", packages: files},
+	{name: "lasting word: where the directory is", file: "bpf/cache/words.h", texts: []string{"add_word(add_word(place, ~there), subject)", "add_word(add_word(place, 1), subject)"}, test: "TestFiles/cache", packages: files},
+	{name: "lasting word: who asks", file: "bpf/cache/words.h", texts: []string{"add_word(add_word(place, ~there), subject)", "add_word(add_word(place, ~there), 0)"}, test: "TestFiles/cache", packages: files},
+	{name: "record: where the directory is", file: "bpf/cache/file.h", texts: []string{"	return lasting_word(place, there, 0);", "	return lasting_word(place, 1, 0);"}, test: "TestFiles/cache", packages: files},
+	{name: "directory: its mounts", file: "bpf/cache/directory.h", texts: []string{"if (!mounts || mounts != mounts_of(mnt)) {", "if (!mounts) {"}, test: "TestFiles/cache", packages: files},
+	{name: "moves: not of directories", file: "bpf/cache/moves.h", texts: []string{"	return inode && (inode->i_mode & MODE_TYPE) != MODE_DIRECTORY;", "	return inode;"}, test: "TestFiles/cache", packages: files},
 	{name: "chain: dentries, their names and inodes", file: "bpf/cache/chain.h", texts: []string{`	hash = mix(hash, dentry);
 	hash = mix(hash, (__u64)READ(itself, d_name.hash) << 32 | sequence_of(itself));
 	return mix(hash, READ(inode, i_ino));`, "	return hash;"}, test: "TestFiles/cache", packages: files},

@@ -3,9 +3,12 @@
 package files
 
 import (
+	"errors"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/ebpfguard/ebpfguard"
@@ -147,6 +150,32 @@ func testCache(t *testing.T, g *guardtest.FileGuard) {
 			other := file("shut/brief/same")
 			g.Refused(t, d, "open", other, "r")
 			guardtest.Check(t, os.RemoveAll(p("shut/brief")))
+		}
+	})
+	t.Run("a directory is renamed while files are", func(t *testing.T) {
+		// Moves of files are not counted as those of directories, however they fall together.
+		var ending atomic.Bool
+		var group sync.WaitGroup
+		for i := range 3 {
+			from := guardtest.WriteFile(t, p("elsewhere/"+strconv.Itoa(i)), "")
+			group.Go(func() {
+				for !ending.Load() && !t.Failed() {
+					if err := errors.Join(os.Rename(from, from+"moved"), os.Rename(from+"moved", from)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		defer group.Wait()
+		defer ending.Store(true)
+		d := guardtest.StartDoer(t, f.Program)
+		d.Passed(t, "hold", "sub", p("open/dir/sub"), "path")
+		for range 50 {
+			d.Passed(t, "openat", "sub", "file", "r")
+			d.Passed(t, "openat", "sub", "file", "r")
+			rename(t, "open/dir", "shut/dir")
+			g.Refused(t, d, "openat", "sub", "file", "r")
+			rename(t, "shut/dir", "open/dir")
 		}
 	})
 	t.Run("a directory is exchanged", func(t *testing.T) {
