@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ebpfguard/ebpfguard/internal/policytest"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -420,6 +421,16 @@ func TestIn(t *testing.T) {
 		}
 		if !slices.Equal(names, c.want) || unidentified != c.unidentified {
 			t.Errorf("%s: %v, unidentified %v", c.cgroup, names, unidentified)
+		}
+	}
+}
+
+// TestGroupNames compares the names that the sweep takes for containers with those that the kernel does.
+func TestGroupNames(t *testing.T) {
+	t.Parallel()
+	for name, contained := range policytest.GroupNames {
+		if root := containerRoot("/" + name); (root != "") != contained {
+			t.Errorf("%s: the sweep finds %q, to the kernel it is a container: %v", name, root, contained)
 		}
 	}
 }

@@ -11,12 +11,10 @@ import (
 	"time"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/policytest"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
-
-// hexID is an id as runtimes give them.
-const hexID = "4f2a91c03b7d5e6f4f2a91c03b7d5e6f4f2a91c03b7d5e6f4f2a91c03b7d5e6f"
 
 // groupOf returns the id of a control group.
 func groupOf(t *testing.T, path string) uint64 {
@@ -186,7 +184,7 @@ func testContainers(t *testing.T, g *guardtest.FileGuard) {
 	})
 	t.Run("unidentified", func(t *testing.T) {
 		other := guardtest.WriteFile(t, dir+"/other", "")
-		scope := "/docker-" + hexID + ".scope"
+		scope := "/docker-" + policytest.ContainerID + ".scope"
 		makeCgroup(t, scope)
 		d := startInCgroup(t, scope, self)
 		g.Enforce(t, deny(named("web")), guardtest.DenyFiles("all", ebpfguard.Everyone(), other),
@@ -239,15 +237,7 @@ func testContainers(t *testing.T, g *guardtest.FileGuard) {
 	})
 	t.Run("names of groups", func(t *testing.T) {
 		g.Enforce(t, deny(ebpfguard.Containers()))
-		for name, contained := range map[string]bool{
-			"docker-" + hexID + ".scope": true, "cri-containerd-" + hexID + ".scope": true, "crio-" + hexID + ".scope": true, "libpod-" + hexID + ".scope": true,
-			hexID: true, "libpod-" + hexID: true, "kubepods": true, "kubepods.slice": true, "kubepods-besteffort.slice": true,
-			"lxc.payload.web": true, "machine-web.scope": true, "payload": true,
-			"crio-conmon-" + hexID + ".scope": false, "libpod-conmon-" + hexID + ".scope": false, "machine-qemu-1.scope": false,
-			"machine-libpod_pod_" + hexID + ".slice": false,
-			"docker.service":                         false, "docker-compose-of-a-service-with-a-name-of-more-than-sixty-four-letters.scope": false, "payloads": false, "machine.slice": false,
-			strings.Repeat("a", 32): false, hexID[:63] + "x": false,
-		} {
+		for name, contained := range policytest.GroupNames {
 			makeCgroup(t, "/"+name)
 			d := startInCgroup(t, "/"+name, self)
 			t.Run(name, func(t *testing.T) {
