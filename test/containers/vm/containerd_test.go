@@ -188,7 +188,13 @@ func (c *containerd) await(what string, is func() bool) {
 
 func await(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) {
+	awaitEach(t, 20*time.Millisecond, what, is)
+}
+
+// awaitEach asks less often, where to ask costs the guest a lot.
+func awaitEach(t testing.TB, pause time.Duration, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !is(); time.Sleep(pause) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited %v in vain for %s", patience, what)
 		}
@@ -380,7 +386,7 @@ func (c *containerd) execInside(id, script string) string {
 func (c *containerd) exit(id string) int {
 	c.t.Helper()
 	var status *cri.ContainerStatus
-	c.await("the container's end", func() bool {
+	awaitEach(c.t, 200*time.Millisecond, "the container's end", func() bool {
 		r, err := c.runtime.ContainerStatus(c.ctx(), &cri.ContainerStatusRequest{ContainerId: id})
 		if err != nil {
 			c.t.Fatal(err)
