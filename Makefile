@@ -89,8 +89,8 @@ CONTAINERS_SHORT = ^Test(Told|RuntimeRestarts|FirstAction)$$
 CONTAINER_SHORT = ^Test(Daemon|Gaps|Group)$$
 
 .PHONY: test-containers-short
-test-containers-short: ## the short part of test-containers and of test-container, side by side: what make test runs of them (KERNEL=6.12)
-	@$(MAKE) --no-print-directory -j2 --output-sync=target test-containers test-container SHORT=1 KERNELS='$(KERNEL)'
+test-containers-short: ## the short part of test-containers and of test-container, side by side: what make test runs of them (KERNEL=6.12 JOBS=1)
+	@$(MAKE) --no-print-directory -j'$(or $(JOBS),$(shell nproc))' --output-sync=target test-containers test-container SHORT=1 KERNELS='$(KERNEL)'
 
 .PHONY: test-containers
 test-containers: bin/amd64/ebpfguard bin/amd64/probe ## containers of containerd and runc, without and with the guard (KERNEL=6.12 RUN=NoWayOut); SHORT=1: some of it, EBPFGUARD_TEST_FULL=1: many times
