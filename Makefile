@@ -51,10 +51,15 @@ demo-containers: ## see containers of containerd and of Podman refused what a po
 	@GO='$(GO)' KERNEL='$(KERNEL)' demo/containers
 
 .PHONY: test
-test: ## unit tests, then the kernel tests on every kernel (KERNELS=6.1,6.12 RUN=Bind ARCH=arm64)
+test: ## unit tests, the kernel tests on every kernel, and some with containers on one (KERNELS=6.1,6.12 RUN=Bind ARCH=arm64)
 	@scripts/install-tools $(VM_TOOLS) check
 	$(GO) test work
 	@$(MAKE) --no-print-directory test-vm
+	$(if $(WITH_CONTAINERS),@$(MAKE) --no-print-directory test-containers-short)
+
+comma = ,
+# Tests that were chosen by name, and other kernels, need no containers.
+WITH_CONTAINERS = $(if $(RUN),,$(and $(filter amd64,$(ARCH)),$(filter all $(KERNEL),$(subst $(comma), ,$(KERNELS)))))
 
 VM_TOOLS = vm $(filter arm64,$(ARCH))
 
@@ -75,16 +80,25 @@ vm: bin/$(ARCH)/ebpfguard bin/$(ARCH)/programs ## one kernel test on one kernel 
 	@scripts/install-tools $(VM_TOOLS)
 	@$(SUITE) -kernels '$(KERNEL)' -test '$(TEST)' $(VM_TESTS)
 
-# What make test runs of them, as SHORT=1 does.
-CONTAINERS_SHORT = ^Test(Told|RuntimeRestarts|FirstAction|NoWayOut|GuardStopped)$$
+# The guest's programs beside those that are built from their modules.
+CONTAINERS_PACKAGES = runc,busybox-static
+
+# What SHORT=1 runs of test-containers and of test-container: together at most six minutes, on two processors and with
+# the runtimes to be built.
+CONTAINERS_SHORT = ^Test(Told|RuntimeRestarts|FirstAction)$$
+CONTAINER_SHORT = ^Test(Daemon|Gaps|Group)$$
+
+.PHONY: test-containers-short
+test-containers-short: ## the short part of test-containers and of test-container, side by side: what make test runs of them (KERNEL=6.12 JOBS=1)
+	@$(MAKE) --no-print-directory -j'$(or $(JOBS),$(shell nproc))' --output-sync=target test-containers test-container SHORT=1 KERNELS='$(KERNEL)'
 
 .PHONY: test-containers
 test-containers: bin/amd64/ebpfguard bin/amd64/probe ## containers of containerd and runc, without and with the guard (KERNEL=6.12 RUN=NoWayOut); SHORT=1: some of it, EBPFGUARD_TEST_FULL=1: many times
 	@scripts/install-tools vm
 	runtimes=$$($(GO) run ./internal/vmtest/tools test/containers/runtimes) && \
-	$(GO) run ./internal/vmtest/suite -tags vm -kernels '$(KERNEL)' -run '$(or $(RUN),$(if $(SHORT),$(CONTAINERS_SHORT)))' -packages runc,busybox-static -modules overlay \
+	$(GO) run ./internal/vmtest/suite -tags vm -kernels '$(KERNEL)' -run '$(or $(RUN),$(if $(SHORT),$(CONTAINERS_SHORT)))' -packages '$(CONTAINERS_PACKAGES)' -modules overlay \
 		-add "$$runtimes:/usr/local/bin" -add bin/amd64/ebpfguard:/usr/bin/ebpfguard -add bin/amd64/probe:/usr/local/libexec/probe \
-		$(if $(EBPFGUARD_TEST_FULL),-env EBPFGUARD_TEST_FULL=1) $(VM_ENV) ./test/containers/vm
+		$(if $(EBPFGUARD_TEST_FULL),-env EBPFGUARD_TEST_FULL=1 -timeout 2h) $(VM_ENV) ./test/containers/vm
 
 .PHONY: test-containers-systemd
 test-containers-systemd: bin/amd64/ebpfguard bin/amd64/probe ## those of them that differ where systemd makes the control groups
@@ -92,11 +106,11 @@ test-containers-systemd: bin/amd64/ebpfguard bin/amd64/probe ## those of them th
 	@$(GO) build -o bin/vmrun ./internal/vmtest/vmrun
 	runtimes=$$($(GO) run ./internal/vmtest/tools test/containers/runtimes) && \
 	CGO_ENABLED=0 $(GO) test -count=1 -v -timeout 20m -tags vm -run '$(or $(RUN),^Test(Told|RunningAlready|FirstAction)$$)' \
-		-exec "$(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -packages runc,busybox-static -modules overlay -add $$runtimes:/usr/local/bin \
+		-exec "$(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -packages $(CONTAINERS_PACKAGES) -modules overlay -add $$runtimes:/usr/local/bin \
 		-add $(CURDIR)/bin/amd64/ebpfguard:/usr/bin/ebpfguard -add $(CURDIR)/bin/amd64/probe:/usr/local/libexec/probe" ./test/containers/vm
 
 .PHONY: test-full
-test-full: ## make test, with all random comparisons and repetitions on every kernel: an hour more
+test-full: ## make test, with all random comparisons and repetitions on every kernel: an hour and a half more
 	@EBPFGUARD_TEST_FULL=1 $(MAKE) --no-print-directory test VM_ENV='-env EBPFGUARD_TEST_FULL=1'
 
 .PHONY: test-toy
@@ -158,7 +172,7 @@ test-container: ## run the image as a container on a kernel, with and without ea
 	@scripts/install-tools $(VM_TOOLS)
 	$(GO) run ./internal/tools/image -arch $(ARCH) -out bin/$(ARCH)/image -rootfs bin/$(ARCH)/rootfs
 	$(GO) run ./internal/vmtest/suite -tags vm -arch '$(ARCH)' -kernels '$(if $(filter all,$(KERNELS)),$(CONTAINER_KERNELS),$(KERNELS))' \
-		-packages '$(CONTAINER_PACKAGES)' -add bin/$(ARCH)/rootfs:/src/image $(VM_ENV) -run '$(RUN)' ./test/container
+		-packages '$(CONTAINER_PACKAGES)' -add bin/$(ARCH)/rootfs:/src/image $(VM_ENV) -run '$(or $(RUN),$(if $(SHORT),$(CONTAINER_SHORT)))' ./test/container
 
 .PHONY: test-image
 test-image: ## follow docs/containers.md with the image, Podman and Docker on a Debian with systemd; ten minutes

@@ -68,7 +68,7 @@ func (d *daemon) kill() {
 
 // TestGuard has the first program of containers try what is forbidden to them, with a real daemon: each is refused.
 func TestGuard(t *testing.T) {
-	disk(t, "/var/lib/containers")
+	podmanDisk(t)
 	for _, dir := range []string{"/etc/ebpfguard/policies.d", filepath.Dir(alerts), filepath.Dir(ready), "/var/lib/ebpfguard"} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)

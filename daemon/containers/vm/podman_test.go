@@ -13,7 +13,7 @@ const box = "localhost/box:1"
 // TestPodman starts containers by Podman with crun and with runc: the hook tells of each before its first program,
 // the sources of what it cannot tell, and of what runs already.
 func TestPodman(t *testing.T) {
-	disk(t, "/var/lib/containers")
+	podmanDisk(t)
 	run(t, "podman", "import", "--change", "LABEL from=image", image(t), box)
 	digest := run(t, "podman", "image", "inspect", "--format", "{{.Digest}}", box)
 	if !strings.HasPrefix(digest, "sha256:") {

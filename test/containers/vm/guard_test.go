@@ -214,7 +214,7 @@ func (g *guard) alerts() []alert {
 	return all
 }
 
-// runOnce starts a container, waits for its end and returns the status of its program; -1 if it did not start.
+// runOnce starts a container, waits for its end, removes it and returns the status of its program; -1 if it did not start.
 func (c *containerd) runOnce(podID string, config *podConfig, k container) int {
 	c.t.Helper()
 	id, err := c.create(podID, config, k)
@@ -225,12 +225,14 @@ func (c *containerd) runOnce(podID string, config *podConfig, k container) int {
 		c.t.Logf("the container %s does not start: %v", k.name, err)
 		return -1
 	}
-	return c.exit(id)
+	status := c.exit(id)
+	c.removeContainer(id)
+	return status
 }
 
 const eperm = int(unix.EPERM)
 
-// TestFirstAction has containers whose very first action is forbidden, while others start and stop.
+// TestFirstAction has containers whose very first action is forbidden, three at a time, while others start and stop.
 func TestFirstAction(t *testing.T) {
 	c := useContainerd(t, false)
 	g := useGuard(t, c)
@@ -240,9 +242,9 @@ func TestFirstAction(t *testing.T) {
 	otherPod := c.mustRunPod(other)
 
 	var done atomic.Bool
-	var group sync.WaitGroup
+	var others, forbidden sync.WaitGroup
 	neighbours := 0
-	group.Go(func() {
+	others.Go(func() {
 		for !done.Load() {
 			neighbours++
 			if status := c.runOnce(otherPod, other, container{name: fmt.Sprint("other-", neighbours), args: []string{"open", "/srv/secret", "exit"}}); status != 0 {
@@ -250,20 +252,28 @@ func TestFirstAction(t *testing.T) {
 			}
 		}
 	})
-	passed := 0
-	for i := range times(10) {
-		k := container{name: fmt.Sprint("web-", i), args: []string{"open", "/srv/secret", "write", "/out/passed", "x"}}
-		if i%2 == 1 { // a host's file by a mount
-			k.mounts, k.args[1] = map[string]string{"/mnt/file": secret}, "/mnt/file"
-		}
-		if status := c.runOnce(webPod, web, k); status != eperm {
-			passed++
-			t.Errorf("the container %s ended with %d, want %d", k.name, status, eperm)
-		}
+	var began, passed atomic.Int64
+	for range 3 {
+		forbidden.Go(func() {
+			for i := began.Add(1); i <= int64(times(10)); i = began.Add(1) {
+				k := container{name: fmt.Sprint("web-", i), args: []string{"open", "/srv/secret", "write", "/out/passed", "x"}}
+				if i%2 == 1 { // a host's file by a mount
+					k.mounts, k.args[1] = map[string]string{"/mnt/file": secret}, "/mnt/file"
+				}
+				if status := c.runOnce(webPod, web, k); status != eperm {
+					passed.Add(1)
+					t.Errorf("the container %s ended with %d, want %d", k.name, status, eperm)
+				}
+			}
+		})
 	}
+	forbidden.Wait()
 	done.Store(true)
-	group.Wait()
-	t.Logf("%d forbidden first actions, %d passed; %d neighbours", times(10), passed, neighbours)
+	others.Wait()
+	t.Logf("%d forbidden first actions, %d passed; %d neighbours", times(10), passed.Load(), neighbours)
+	if c.stamped("passed") {
+		t.Error("a container went on after its first action")
+	}
 	if _, err := os.ReadFile(secret); err != nil {
 		t.Errorf("the host cannot read the file: %v", err)
 	}
