@@ -188,6 +188,9 @@ func ResolveUnknown(candidates []Candidate) Decision {
 		}
 	}
 	decision := Resolve(certain)
+	if len(uncertain) == 0 {
+		return decision
+	}
 	certain = distinct(undominated(certain, certain, Candidate.object))
 	if !slices.ContainsFunc(uncertain, func(c Candidate) bool { return !c.surpassed(certain) }) {
 		return decision // whatever applies, the same wins

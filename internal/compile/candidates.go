@@ -100,6 +100,9 @@ func (d *diagrams) choose(options []option, tail root) root {
 		return tail
 	}
 	d.work += len(options)
+	if len(options) == 1 {
+		return d.decideBy(&options[0], tail)
+	}
 	c := chooser{diagrams: d, options: order(options), tail: tail, memo: map[string]root{}}
 	return c.chain()
 }
@@ -187,15 +190,18 @@ func (c *chooser) chain() root {
 	}
 	at := c.tail
 	for i := len(c.options) - 1; i >= 0; i-- {
-		o := &c.options[i]
-		decided := c.decide([]*option{o})
-		if o.atom == always {
-			at = decided
-		} else {
-			at = c.test(o.atom, decided, at)
-		}
+		at = c.decideBy(&c.options[i], at)
 	}
 	return at
+}
+
+// decideBy leads to what an option decides by itself, if it is true, and else to otherwise.
+func (d *diagrams) decideBy(o *option, otherwise root) root {
+	decided := d.leaf(policy.ResolveUnknown([]policy.Candidate{o.Candidate}))
+	if o.atom == always {
+		return decided
+	}
+	return d.test(o.atom, decided, otherwise)
 }
 
 // decideAlone reports whether none of the options can change what an earlier one decides.

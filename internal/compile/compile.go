@@ -193,11 +193,18 @@ func (c *compiler) appendDictionary(header *abi.Revision) error {
 // appendCounters makes room for what the kernel counts of each rule, with the
 // limit of its alerts.
 func (c *compiler) appendCounters(rules []Rule) {
-	words := make([]uint32, 0, len(rules)*abi.LineWords)
+	of := map[uint32][]uint32{} // by the limit of alerts
+	c.tables.words = slices.Grow(c.tables.words, len(rules)*abi.LineWords)
+	c.header.Rules = uint32(len(c.tables.words))
 	for _, r := range rules {
-		words = append(words, encode(abi.RuleCounters{AlertLimit: c.set[r.Policy].Rules[r.Rule].AlertLimit})...)
+		limit := c.set[r.Policy].Rules[r.Rule].AlertLimit
+		words, ok := of[limit]
+		if !ok {
+			words = encode(abi.RuleCounters{AlertLimit: limit})
+			of[limit] = words
+		}
+		c.tables.append(words)
 	}
-	c.header.Rules = c.tables.append(words)
 }
 
 // index lists the rules of the set, and the index of each policy's first one.

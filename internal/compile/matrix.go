@@ -458,12 +458,13 @@ func (m *matrix) sizes() [4]uint32 {
 
 // word returns a decision as the kernel reads it. anyPort says that the ports that
 // the kernel may choose for port 0 count as well.
-func word(d policy.Decision, first []int, anyPort bool) uint32 {
+func word(d decision, first []int, anyPort bool) uint32 {
+	of := d.rule()
 	rule := -1
-	if d.Rule >= 0 {
-		rule = first[d.Policy] + d.Rule
+	if of.Rule >= 0 {
+		rule = first[of.Policy] + of.Rule
 	}
-	return uint32(abi.NewVerdict(uint8(d.Verdict), rule, abi.VerdictFlags{
-		AnyPort: anyPort, Undecided: d.Undecided, NamesObject: d.NamesObject, Revoke: d.Revoke,
+	return uint32(abi.NewVerdict(uint8(d.verdict()), rule, abi.VerdictFlags{
+		AnyPort: anyPort, Undecided: d.has(flagUndecided), NamesObject: d.has(flagNamesObject), Revoke: d.has(flagRevoke),
 	}))
 }

@@ -48,9 +48,9 @@ func (m *matrix) firstDenial(denials []option, after root) root {
 	return at
 }
 
-// anyOf leads to one of two roots by whether any of the atoms is true.
+// anyOf leads to one of two roots by whether any of the atoms is true. It sorts the atoms.
 func (m *matrix) anyOf(atoms []int32, then, otherwise root) root {
-	atoms = slices.Compact(slices.Sorted(slices.Values(atoms)))
+	atoms = sortedSet(atoms)
 	if len(atoms) > 0 && atoms[0] == always {
 		return then
 	}

@@ -56,6 +56,7 @@ func (m *matrix) withUnidentified(known root, own, rest, base []candidate) root 
 	others, ok := m.denials[key]
 	if !ok {
 		others = m.denialsOf(slices.Concat(rest, base))
+		others.may = sortedSet(others.may)
 		others.first = m.firstDenial(others.options, m.leaf(policy.NoRule()))
 		m.denials[key] = others
 	}

@@ -75,7 +75,7 @@ func (c *compiler) verdicts(id int, o *operation) error {
 
 // untouched reports whether no rule is about something.
 func untouched(words []uint32) bool {
-	none := word(policy.NoRule(), nil, false)
+	none := word(newDecision(policy.NoRule()), nil, false)
 	return !slices.ContainsFunc(words, func(w uint32) bool { return w != none })
 }
 

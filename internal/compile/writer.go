@@ -39,7 +39,7 @@ func (w *writer) add(v verdict, anyPort bool) {
 
 func (w *writer) word(r root, anyPort bool) uint32 {
 	d := w.matrix.decision(r)
-	return word(d, w.first, anyPort && !d.NamesPort)
+	return word(d, w.first, anyPort && !d.has(flagNamesPort))
 }
 
 // node appends nodes and returns the number of the first; number 0 is none.
@@ -120,14 +120,14 @@ func (w *writer) unknown(r root, anyPort bool) uint32 {
 
 // allows reports whether nothing that a cell leads to refuses or reports anything.
 func (m *matrix) allows(v verdict) bool {
-	if m.bound(v.known).Verdict != policy.Allow {
+	if m.bound(v.known).verdict() != policy.Allow {
 		return false
 	}
 	if v.unknown < 0 {
-		return m.decision(v.unknown).Verdict == policy.Allow
+		return m.decision(v.unknown).verdict() == policy.Allow
 	}
 	for _, r := range m.diagrams.lists[v.unknown] {
-		if m.decision(r).Verdict != policy.Allow {
+		if m.decision(r).verdict() != policy.Allow {
 			return false
 		}
 	}
