@@ -179,6 +179,9 @@ func ResolveUnknown(candidates []Candidate) Decision {
 		decision, _ := strictestDenial(candidates)
 		return decision
 	}
+	if len(candidates) == 1 && !candidates[0].Uncertain {
+		return merge(candidates)
+	}
 	var certain, uncertain []Candidate
 	for _, c := range candidates {
 		if c.Uncertain {

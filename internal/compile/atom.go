@@ -44,7 +44,8 @@ type ranked struct {
 // for one after the other mostly lie together (writer.place).
 func (s *subjects) addAtoms() error {
 	everyone := atom{rank: policy.SubjectEveryone, binaries: -1, cgroups: -1, users: -1, containers: -1, chosen: -1}
-	number := map[atom]int32{everyone: always}
+	number := make(map[atom]int32, len(s.set)+1)
+	number[everyone] = always
 	list := []atom{everyone}
 	ofPolicy, ifUnidentified := make([][]atom, len(s.set)), make([][]atom, len(s.set))
 	enter := func(atoms ...atom) {
@@ -69,28 +70,33 @@ func (s *subjects) addAtoms() error {
 		return fmt.Errorf("%w: the policies have %d different subjects, where a list of binaries counts once for exact names, once for patterns and once with descendants; %d are possible, put several subjects into one policy", ErrTooLarge, n-1, 64*abi.AtomWords-1)
 	}
 	s.atoms = list
-	same := map[string]int32{}
+	same := make(map[string]int32, len(s.set))
 	var key []int32
-	for i := range s.set {
-		var of []ranked
-		key = key[:0]
-		for _, a := range ofPolicy[i] {
+	var buffer []byte
+	rankedOf := func(atoms []atom) []ranked {
+		if len(atoms) == 0 {
+			return nil
+		}
+		of := make([]ranked, 0, len(atoms))
+		for _, a := range atoms {
 			of = append(of, ranked{number[a], a.rank})
-			key = append(key, number[a])
 		}
-		s.of = append(s.of, of)
-		var may []ranked
-		for _, a := range ifUnidentified[i] {
-			may = append(may, ranked{number[a], a.rank})
+		return of
+	}
+	s.of, s.may, s.same = make([][]ranked, len(s.set)), make([][]ranked, len(s.set)), make([]int32, len(s.set))
+	for i := range s.set {
+		s.of[i], s.may[i] = rankedOf(ofPolicy[i]), rankedOf(ifUnidentified[i])
+		key = key[:0]
+		for _, a := range s.of[i] {
+			key = append(key, a.atom)
 		}
-		s.may = append(s.may, may)
-		text := setKey(key)
-		id, ok := same[text]
+		buffer = appendKey(buffer[:0], key)
+		id, ok := same[string(buffer)]
 		if !ok {
 			id = int32(len(same))
-			same[text] = id
+			same[string(buffer)] = id
 		}
-		s.same = append(s.same, id)
+		s.same[i] = id
 	}
 	return nil
 }
@@ -104,7 +110,7 @@ func (s *subjects) maySelectUnidentified(i int) bool {
 
 // atomsOf returns the atoms of a policy with a selector of containers.
 func (s *subjects) atomsOf(i int, containers int32) []atom {
-	p := s.set[i]
+	p := &s.set[i]
 	if !s.selects(i) {
 		return nil
 	}
@@ -184,23 +190,27 @@ func (s *subjects) where(holds func(a *atom) bool) atomSet {
 // atomLists are the lists of the classes of one kind of selector.
 type atomLists struct {
 	// of has the atoms of each list of values, by how they ask for it.
-	of    map[int32][3][]int32
+	of    [][3][]int32
 	lists []uint32 // struct atom_word
 	index []uint32 // struct table
 	ids   map[string]abi.Table
 }
 
 // listsOf collects the atoms that ask for the values of a kind of selector.
-func (s *subjects) listsOf(selector func(a *atom) (id int32, by byte)) *atomLists {
-	l := &atomLists{of: map[int32][3][]int32{}, ids: map[string]abi.Table{}}
+func (s *subjects) listsOf(of *selectors, selector func(a *atom) (id int32, by byte)) *atomLists {
+	l := &atomLists{of: make([][3][]int32, of.count()), ids: map[string]abi.Table{}}
+	one := make([]int32, len(s.atoms)) // room for a list of one, of each atom
 	for i := range s.atoms {
 		id, by := selector(&s.atoms[i])
 		if id < 0 {
 			continue
 		}
-		of := l.of[id]
-		of[by] = append(of[by], int32(i))
-		l.of[id] = of
+		one[i] = int32(i)
+		if list := &l.of[id][by]; *list == nil {
+			*list = one[i : i+1 : i+1]
+		} else {
+			*list = append(*list, int32(i))
+		}
 	}
 	return l
 }
@@ -236,8 +246,9 @@ func (l *atomLists) appendTo(t *tables) uint32 {
 
 // addColumns adds the lists of classes that are columns.
 func (l *atomLists) addColumns(c *columns, classes []int32) {
+	var atoms []int32
 	for _, column := range classes {
-		var atoms []int32
+		atoms = atoms[:0]
 		for _, t := range c.terms[column] {
 			of := l.of[t.pattern]
 			atoms = append(atoms, of[byPattern]...)
@@ -251,20 +262,21 @@ func (l *atomLists) addColumns(c *columns, classes []int32) {
 
 // appendTo writes the tables.
 func (s *subjects) appendTo(t *tables, operations map[int]*operation) uint32 {
-	byProgram := s.listsOf(func(a *atom) (int32, byte) {
+	byProgram := s.listsOf(&s.binaries, func(a *atom) (int32, byte) {
 		if a.by == byDescent {
 			return -1, 0
 		}
 		return a.binaries, a.by
 	})
-	byCgroup := s.listsOf(func(a *atom) (int32, byte) { return a.cgroups, byPattern })
-	byUser := s.listsOf(func(a *atom) (int32, byte) { return a.users, byPattern })
+	byCgroup := s.listsOf(&s.cgroups, func(a *atom) (int32, byte) { return a.cgroups, byPattern })
+	byUser := s.listsOf(&s.users, func(a *atom) (int32, byte) { return a.users, byPattern })
 	byProgram.addColumns(s.programColumns, s.programs)
 	byCgroup.addColumns(s.cgroupColumns, s.cgroupClasses)
 	byUser.addColumns(s.userColumns, s.userClasses)
 	var marks []uint32
 	for _, column := range s.programs {
-		marks = append(marks, encode(t.appendMarks(s.marks.of(s.programColumns.terms[column])))...)
+		list := t.appendMarks(s.marks.of(s.programColumns.terms[column]))
+		marks = append(marks, list.At, list.Count)
 	}
 	header := abi.Subjects{
 		Programs: s.programStart, Cgroups: s.cgroupStart,
@@ -288,7 +300,7 @@ func (s *subjects) appendTo(t *tables, operations map[int]*operation) uint32 {
 // containerAtoms returns the lists of atoms by enum container_list: of the host, of what is in an
 // unidentified container, and by selector.
 func (s *subjects) containerAtoms() *atomLists {
-	l := s.listsOf(func(a *atom) (int32, byte) {
+	l := s.listsOf(&s.containers, func(a *atom) (int32, byte) {
 		if a.containers < 0 {
 			return -1, 0
 		}
@@ -319,14 +331,14 @@ func (s *subjects) containerAtoms() *atomLists {
 // marksLists returns the lists of atoms by mark, first those for descendants, then those for
 // processes.
 func (s *subjects) marksLists() *atomLists {
-	descent := s.listsOf(func(a *atom) (int32, byte) {
+	descent := s.listsOf(&s.binaries, func(a *atom) (int32, byte) {
 		if a.by != byDescent {
 			return -1, 0
 		}
 		return a.binaries, 0
 	})
-	chosen := s.listsOf(func(a *atom) (int32, byte) { return a.chosen, 0 })
-	list := func(of map[int32][3][]int32, bits map[int32]uint, bit uint) {
+	chosen := s.listsOf(&s.chosen, func(a *atom) (int32, byte) { return a.chosen, 0 })
+	list := func(of [][3][]int32, bits map[int32]uint, bit uint) {
 		var atoms []int32
 		for selector, b := range bits {
 			if b == bit {

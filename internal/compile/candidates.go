@@ -28,15 +28,19 @@ func (o *option) earlier(other *option) bool {
 // overrides another comes before it, and else the more specific subject, the more specific
 // kind, the stricter verdict, the earlier rule.
 func order(options []option) []option {
-	groups := map[policy.Specificity][]option{}
-	for _, o := range options {
-		groups[o.Object] = append(groups[o.Object], o)
-	}
 	first := func(a, b option) int {
 		return cmp.Or(
 			cmp.Compare(b.Subject, a.Subject), slices.Compare(b.Kind[:], a.Kind[:]), cmp.Compare(b.Verdict, a.Verdict),
 			cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.atom, b.atom),
 		)
+	}
+	if !slices.ContainsFunc(options, func(o option) bool { return o.Object != options[0].Object }) { // mostly
+		slices.SortFunc(options, first)
+		return options
+	}
+	groups := map[policy.Specificity][]option{}
+	for _, o := range options {
+		groups[o.Object] = append(groups[o.Object], o)
 	}
 	var left []policy.Specificity
 	for object, group := range groups {
@@ -44,9 +48,6 @@ func order(options []option) []option {
 		left = append(left, object)
 	}
 	slices.SortFunc(left, func(a, b policy.Specificity) int { return slices.Compare(b[:], a[:]) })
-	if len(left) == 1 {
-		return groups[left[0]]
-	}
 	sorted := make([]option, 0, len(options))
 	for len(left) > 0 {
 		best := -1

@@ -209,9 +209,10 @@ func (c *compiler) appendCounters(rules []Rule) {
 
 // index lists the rules of the set, and the index of each policy's first one.
 func index(set []policy.Policy) (rules []Rule, first []int) {
-	for i, p := range set {
+	first = make([]int, 0, len(set))
+	for i := range set {
 		first = append(first, len(rules))
-		for j := range p.Rules {
+		for j := range set[i].Rules {
 			rules = append(rules, Rule{i, j})
 		}
 	}

@@ -240,8 +240,14 @@ func (d *diagrams) combineAll(blocks [][]verdict) []verdict {
 	result := make([]verdict, len(blocks[0]))
 	known, unknown := make([]root, len(blocks)), make([]root, len(blocks))
 	for i := range result {
+		same := i > 0
 		for n, block := range blocks {
 			known[n], unknown[n] = block[i].known, block[i].unknown
+			same = same && block[i] == block[i-1]
+		}
+		if same {
+			result[i] = result[i-1]
+			continue
 		}
 		result[i] = verdict{d.combineKnown(known), d.combineUnknown(unknown)}
 	}

@@ -18,7 +18,18 @@ type entry struct {
 
 // entriesOf returns the patterns of all rules for an operation.
 func entriesOf(set []policy.Policy, operation policy.Operation) []entry {
-	var entries []entry
+	count := 0
+	for i := range set {
+		for j := range set[i].Rules {
+			if r := &set[i].Rules[j]; r.Operation == operation {
+				count += len(r.Deny) + len(r.Allow)
+			}
+		}
+	}
+	if count == 0 {
+		return nil
+	}
+	entries := make([]entry, 0, count)
 	add := func(e entry, patterns []policy.Pattern) {
 		for _, pattern := range patterns {
 			if pattern != nil {
@@ -27,12 +38,13 @@ func entriesOf(set []policy.Policy, operation policy.Operation) []entry {
 			}
 		}
 	}
-	for i, p := range set {
-		for j, r := range p.Rules {
+	for i := range set {
+		for j := range set[i].Rules {
+			r := &set[i].Rules[j]
 			if r.Operation != operation {
 				continue
 			}
-			add(entry{verdict: denial(p, r), policy: i, rule: j, revoke: r.Revoke}, r.Deny)
+			add(entry{verdict: denial(&set[i], r), policy: i, rule: j, revoke: r.Revoke}, r.Deny)
 			add(entry{verdict: policy.Allow, policy: i, rule: j}, r.Allow)
 		}
 	}
@@ -40,7 +52,7 @@ func entriesOf(set []policy.Policy, operation policy.Operation) []entry {
 }
 
 // denial returns the verdict of a rule's deny patterns.
-func denial(p policy.Policy, r policy.Rule) policy.Verdict {
+func denial(p *policy.Policy, r *policy.Rule) policy.Verdict {
 	switch {
 	case p.Mode == policy.ModeAudit:
 		return policy.Audit

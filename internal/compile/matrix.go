@@ -42,8 +42,10 @@ type matrix struct {
 	rests map[string]root
 	// denials are those that name no object, for unidentified containers.
 	denials map[string]unidentifiedDenials
-	// unknown are the candidates of base for an unknown process.
-	unknown []condition
+	// unknown are the candidates of base for an unknown process; unknownRestricts says that one
+	// of them restricts by naming nothing.
+	unknown          []condition
+	unknownRestricts bool
 }
 
 // candidate is a pattern that matches in the keys so far.
@@ -79,6 +81,7 @@ func (s *subjects) newMatrix(o *operation) *matrix {
 	m.work += len(m.entries)
 	m.base = m.reduce(m.base)
 	m.unknown = m.conditions(m.base)
+	m.unknownRestricts = restricts(m.unknown)
 	return m
 }
 
@@ -137,6 +140,10 @@ func (m *matrix) block(class int) []verdict {
 	if d.own > 0 && class >= d.own {
 		return m.ownBlock(columns[0])
 	}
+	if len(columns) == 1 {
+		block := m.columnBlock(columns[0], class == d.uncertain)
+		return slices.Clone(block)
+	}
 	blocks := make([][]verdict, 0, len(columns))
 	for _, column := range columns {
 		blocks = append(blocks, slices.Clone(m.columnBlock(column, class == d.uncertain)))
@@ -153,7 +160,16 @@ func (m *matrix) columnBlock(column int32, uncertain bool) []verdict {
 		}
 		return m.empty
 	}
-	return m.fill(nil, 1, first.done, first.open)
+	return m.fill(make([]verdict, 0, m.blockSize()), 1, first.done, first.open)
+}
+
+// blockSize is how many cells a block has.
+func (m *matrix) blockSize() int {
+	size := 1
+	for _, d := range m.dimensions[1:] {
+		size *= len(d.classes)
+	}
+	return size
 }
 
 // ownBlock is block for a class in which only patterns count that name the first key.
@@ -196,7 +212,7 @@ func (m *matrix) fill(to []verdict, key int, done, open []candidate) []verdict {
 		var narrowed list
 		m.narrow(&narrowed, open, key, column, uncertain)
 		if len(fresh.done)+len(fresh.open)+len(narrowed.done)+len(narrowed.open) > 0 {
-			to = m.fill(to, key+1, slices.Concat(done, fresh.done, m.reduce(narrowed.done)), slices.Concat(fresh.open, narrowed.open))
+			to = m.fill(to, key+1, concat(done, fresh.done, m.reduce(narrowed.done)), concat(fresh.open, narrowed.open))
 			continue
 		}
 		if plain < 0 {
@@ -208,6 +224,20 @@ func (m *matrix) fill(to []verdict, key int, done, open []candidate) []verdict {
 		to = append(to, to[plain:plain+size]...)
 	}
 	return to
+}
+
+// concat is [slices.Concat], which copies a list that is the only one too.
+func concat(lists ...[]candidate) []candidate {
+	var only []candidate
+	for _, l := range lists {
+		if len(l) > 0 && len(only) > 0 {
+			return slices.Concat(lists...)
+		}
+		if len(l) > 0 {
+			only = l
+		}
+	}
+	return only
 }
 
 // reduce drops candidates that never matter, because another one differs from
@@ -292,6 +322,7 @@ func (m *matrix) key(candidates []candidate) []byte {
 
 // options returns the candidates for a process that is known.
 func (m *matrix) options(to []option, candidates []candidate) []option {
+	to = slices.Grow(to, len(candidates))
 	for _, c := range candidates {
 		one := m.candidate(c)
 		for _, a := range m.subjects.of[m.entries[c.pattern].policy] {
@@ -357,15 +388,22 @@ func (m *matrix) conditions(candidates []candidate) []condition {
 		condition int
 		policy.Candidate
 	}
+	if len(candidates) == 0 {
+		return nil
+	}
 	var conditions []condition
-	index := map[condition3]int{}
-	first := map[kind]int{}
+	index := make(map[condition3]int, 1)
+	first := make(map[kind]int, 1)
 	for _, c := range candidates {
 		p := m.entries[c.pattern].policy
 		one := m.candidate(c)
 		one.Subject = m.subjects.unknownRank(p)
 		one.Uncertain = one.Uncertain || m.subjects.hidden(p)
-		when := condition3{m.subjects.users.of[p], m.subjects.set[p].From, m.subjects.set[p].Until}
+		of := &m.subjects.set[p]
+		when := condition3{m.subjects.users.of[p], of.From, of.Until}
+		if len(candidates) == 1 {
+			return []condition{{when.users, when.from, when.until, []policy.Candidate{one}}}
+		}
 		at, ok := index[when]
 		if !ok {
 			at = len(conditions)
@@ -389,17 +427,18 @@ type condition3 struct {
 	from, until uint64
 }
 
-// restricts reports whether any of the candidates refuses or reports something.
-func restricts(conditions []condition, counts func(policy.Candidate) bool) bool {
+// restricts reports whether any of the candidates that name no object refuses or reports something.
+func restricts(conditions []condition) bool {
 	return slices.ContainsFunc(conditions, func(c condition) bool {
-		return slices.ContainsFunc(c.candidates, func(one policy.Candidate) bool { return one.Verdict != policy.Allow && counts(one) })
+		return slices.ContainsFunc(c.candidates, func(one policy.Candidate) bool {
+			return one.Verdict != policy.Allow && one.Object == policy.Specificity{}
+		})
 	})
 }
 
 func (m *matrix) resolveUnknown(done []candidate) root {
 	all := m.conditions(done)
-	namesNothing := func(c policy.Candidate) bool { return c.Object == policy.Specificity{} }
-	if !m.apart && (restricts(m.unknown, namesNothing) || restricts(all, namesNothing)) {
+	if !m.apart && (m.unknownRestricts || restricts(all)) {
 		all = slices.Concat(m.unknown, all)
 	} // else what names nothing allows, and there is nothing of the kind that it could lift
 	m.work += len(all)

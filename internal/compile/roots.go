@@ -13,17 +13,22 @@ type roots struct {
 }
 
 type rootSlot struct {
-	key  rootKey
-	used bool
+	key  rootKey // with slotUsed
 	root root
 }
 
+// slotUsed marks a slot in the first number of its key, which is an atom or a combination.
+const slotUsed = 1 << 31
+
+func (s *rootSlot) used() bool { return s.key[0]&slotUsed != 0 }
+
 // slot returns the place of a key, or where it belongs.
 func (r *roots) slot(key rootKey) *rootSlot {
+	key[0] |= slotUsed
 	high, low := bits.Mul64(uint64(key[0])<<32^uint64(key[1])^0x9e3779b97f4a7c15, uint64(key[2])^uint64(key[1])<<32^0xd6e8feb86659fd93)
 	mask := uint64(len(r.slots) - 1)
 	for at := (high ^ low) & mask; ; at = (at + 1) & mask {
-		if s := &r.slots[at]; !s.used || s.key == key {
+		if s := &r.slots[at]; !s.used() || s.key == key {
 			return s
 		}
 	}
@@ -34,7 +39,7 @@ func (r *roots) find(key rootKey) (root, bool) {
 		return 0, false
 	}
 	s := r.slot(key)
-	return s.root, s.used
+	return s.root, s.used()
 }
 
 func (r *roots) add(key rootKey, to root) {
@@ -42,13 +47,14 @@ func (r *roots) add(key rootKey, to root) {
 		former := r.slots
 		r.slots = make([]rootSlot, max(64, 2*len(former)))
 		for i := range former {
-			if former[i].used {
+			if former[i].used() {
 				*r.slot(former[i].key) = former[i]
 			}
 		}
 	}
-	if s := r.slot(key); !s.used {
-		*s = rootSlot{key, true, to}
+	if s := r.slot(key); !s.used() {
+		key[0] |= slotUsed
+		*s = rootSlot{key, to}
 		r.count++
 	}
 }

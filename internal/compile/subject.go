@@ -61,6 +61,9 @@ type selectors struct {
 	of []int32
 }
 
+// count is how many different lists there are.
+func (s *selectors) count() int { return len(s.ids) }
+
 func (s *selectors) add(values []string) (id int32, fresh bool) {
 	if len(values) == 0 {
 		s.of = append(s.of, -1)
@@ -81,6 +84,9 @@ func (s *selectors) add(values []string) (id int32, fresh bool) {
 
 // selectorKey returns a text that stands for a set of values.
 func selectorKey(values []string) string {
+	if len(values) == 1 {
+		return values[0]
+	}
 	values = slices.Clone(values)
 	slices.Sort(values)
 	return strings.Join(slices.Compact(values), "\x00")
@@ -124,7 +130,8 @@ func newSubjects(set []policy.Policy, options Options, globs *globs, places *pla
 	if s.deadlines, err = deadlinesOf(set); err != nil {
 		return nil, err
 	}
-	for i, p := range set {
+	for i := range set {
+		p := &set[i]
 		if id, fresh := s.binaries.add(p.Subject.Binaries); fresh {
 			for _, text := range p.Subject.Binaries {
 				pattern, err := policy.ParsePathPattern(text)

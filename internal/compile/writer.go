@@ -13,27 +13,31 @@ type writer struct {
 	first  []int
 	words  []uint32
 	nodes  []uint32
-	// places are the words of roots that were written already; deepest is the most nodes that
-	// a verdict takes.
-	places  map[place3]placed
+	// places are the words of tests that were written already, lists those of lists; deepest is
+	// the most nodes that a verdict takes.
+	places  [][2][2]placed // by anyPort and within
+	lists   [][2]uint32
 	deepest int
 }
 
-type place3 struct {
-	root            root
-	anyPort, within bool
-}
-
+// placed is where something is; the depth of what is not is 0.
 type placed struct {
 	word  uint32
-	depth int
+	depth int32
+}
+
+func indexOf(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // add appends a cell. anyPort says that the ports that the kernel may choose for port 0
 // count as well, unless the decision names that.
 func (w *writer) add(v verdict, anyPort bool) {
 	known := w.place(v.known, anyPort, false)
-	w.deepest = max(w.deepest, known.depth)
+	w.deepest = max(w.deepest, int(known.depth))
 	w.words = append(w.words, known.word, w.unknown(v.unknown, anyPort))
 }
 
@@ -61,12 +65,11 @@ func (w *writer) place(r root, anyPort, within bool) placed {
 	if r < 0 {
 		return placed{word: w.word(r, anyPort)}
 	}
-	key := place3{r, anyPort, within}
-	if p, ok := w.places[key]; ok {
-		return p
+	if len(w.places) <= int(r) { // tests are added until everything is written
+		w.places = append(w.places, make([][2][2]placed, len(w.matrix.tests)-len(w.places))...)
 	}
-	if w.places == nil {
-		w.places = map[place3]placed{}
+	if p := w.places[r][indexOf(anyPort)][indexOf(within)]; p.depth > 0 {
+		return p
 	}
 	var p placed
 	t := w.matrix.tests[r]
@@ -82,7 +85,7 @@ func (w *writer) place(r root, anyPort, within bool) placed {
 		p.word = w.node(abi.NodeAtom|uint32(t.atom), then.word, otherwise.word, 0)
 		p.depth = 1 + max(then.depth, otherwise.depth)
 	}
-	w.places[key] = p
+	w.places[r][indexOf(anyPort)][indexOf(within)] = p
 	return p
 }
 
@@ -102,20 +105,19 @@ func (w *writer) unknown(r root, anyPort bool) uint32 {
 	if r < 0 {
 		return w.word(r, anyPort)
 	}
-	key := place3{^r, anyPort, true} // no other place has such a key
-	if p, ok := w.places[key]; ok {
-		return p.word
+	if len(w.lists) <= int(r) {
+		w.lists = append(w.lists, make([][2]uint32, len(w.matrix.diagrams.lists)-len(w.lists))...)
 	}
-	if w.places == nil {
-		w.places = map[place3]placed{}
+	at := &w.lists[r][indexOf(anyPort)]
+	if *at != 0 { // the word of a node
+		return *at
 	}
-	var words []uint32
+	words := make([]uint32, 0, len(w.matrix.diagrams.lists[r]))
 	for _, one := range w.matrix.diagrams.lists[r] {
 		words = append(words, w.word(one, anyPort))
 	}
-	p := placed{word: w.node(abi.NodeUnknown, w.tables.append(words), 0, 0)}
-	w.places[key] = p
-	return p.word
+	*at = w.node(abi.NodeUnknown, w.tables.append(words), 0, 0)
+	return *at
 }
 
 // allows reports whether nothing that a cell leads to refuses or reports anything.
