@@ -194,6 +194,7 @@ type atomLists struct {
 	lists []uint32 // struct atom_word
 	index []uint32 // struct table
 	ids   map[string]abi.Table
+	key   []byte
 }
 
 // listsOf collects the atoms that ask for the values of a kind of selector.
@@ -218,8 +219,8 @@ func (s *subjects) listsOf(of *selectors, selector func(a *atom) (id int32, by b
 // add appends the list of a class, to which these atoms belong. Classes share lists.
 func (l *atomLists) add(atoms []int32) {
 	slices.Sort(atoms)
-	key := setKey(atoms)
-	table, ok := l.ids[key]
+	l.key = appendKey(l.key[:0], atoms)
+	table, ok := l.ids[string(l.key)]
 	if !ok {
 		table.At = uint32(len(l.lists))
 		for i := 0; i < len(atoms); {
@@ -230,7 +231,7 @@ func (l *atomLists) add(atoms []int32) {
 			l.lists = append(l.lists, uint32(word), 0, uint32(mask), uint32(mask>>32))
 			table.Count++
 		}
-		l.ids[key] = table
+		l.ids[string(l.key)] = table
 	}
 	l.index = append(l.index, table.At, table.Count)
 }

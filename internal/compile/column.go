@@ -30,8 +30,9 @@ type columns struct {
 	buffer   []byte
 }
 
-func newColumns() *columns {
-	return &columns{terms: [][]term{nil}, ids: map[string]int32{}, single: map[term]int32{}, merged: map[[2]int32]int32{}}
+// newColumns returns the empty column, with room for so many.
+func newColumns(room int) *columns {
+	return &columns{terms: append(make([][]term, 0, room+1), nil), ids: map[string]int32{}, single: make(map[term]int32, room), merged: map[[2]int32]int32{}}
 }
 
 // key returns the text that stands for a column, valid until the next call.

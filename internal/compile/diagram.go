@@ -41,10 +41,14 @@ type diagrams struct {
 	work      int
 }
 
-func newDiagrams() *diagrams {
-	return &diagrams{
-		leaves: map[decision]root{}, listIDs: map[string]int32{}, undecided: map[root]root{},
+// newDiagrams returns none, with room for those of so many patterns.
+func newDiagrams(patterns int) *diagrams {
+	d := &diagrams{
+		decisions: make([]decision, 0, patterns), tests: make([]test, 0, 4*patterns), bounds: make([]bounds, 0, 4*patterns),
+		leaves: make(map[decision]root, patterns), listIDs: map[string]int32{}, undecided: map[root]root{},
 	}
+	d.ids.reserve(2 * patterns)
+	return d
 }
 
 // bounds are the strictest and the laxest of some decisions. first is the laxest without what is

@@ -87,7 +87,7 @@ type dimension struct {
 
 // newDimension returns a key without classes yet.
 func newDimension(kinds string) dimension {
-	return dimension{columns: newColumns(), uncertain: -1, kinds: kinds}
+	return dimension{columns: newColumns(0), uncertain: -1, kinds: kinds}
 }
 
 // addUnknown makes the class of a value that nobody knows: each pattern that

@@ -3,6 +3,7 @@ package compile
 import (
 	"cmp"
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"slices"
 
@@ -31,10 +32,12 @@ type matrix struct {
 	// count.
 	base  []candidate
 	apart bool
-	// empty is the block of a column without patterns.
-	empty []verdict
+	// empty is the block of a column without patterns, blocks are those of others, where blocks
+	// are small.
+	empty  []verdict
+	blocks map[int32][]verdict
 	// finish, if set, completes the decisions' candidates. What it depends on is part.
-	finish func(*policy.Candidate)
+	finish func(policy.Candidate) policy.Candidate
 	part   uint32
 	// cells and rests remember what was decided: for candidates, and for those that name no
 	// object.
@@ -64,7 +67,7 @@ type list struct {
 
 func (s *subjects) newMatrix(o *operation) *matrix {
 	m := &matrix{
-		diagrams: newDiagrams(), subjects: s, entries: o.entries, names: o.name.NameKeys(), dimensions: o.dimensions,
+		diagrams: newDiagrams(len(o.entries)), subjects: s, entries: o.entries, names: o.name.NameKeys(), dimensions: o.dimensions,
 		lists: make([][]*list, len(o.dimensions)), cells: map[string]verdict{}, rests: map[string]root{}, denials: map[string]unidentifiedDenials{},
 	}
 	m.foremost = s.unidentified
@@ -88,7 +91,11 @@ func (s *subjects) newMatrix(o *operation) *matrix {
 // list returns the patterns of a column whose first key this is.
 func (m *matrix) list(key int, column int32, uncertain bool) *list {
 	l := &list{}
-	for _, t := range m.dimensions[key].terms[column] {
+	terms := m.dimensions[key].terms[column]
+	if len(terms) > 0 {
+		l.done = make([]candidate, 0, len(terms))
+	}
+	for _, t := range terms {
 		e := &m.entries[t.pattern]
 		if bits.TrailingZeros8(e.named) != key || !m.subjects.selects(e.policy) {
 			continue
@@ -101,7 +108,7 @@ func (m *matrix) list(key int, column int32, uncertain bool) *list {
 			l.open = append(l.open, c)
 		}
 	}
-	m.work += len(m.dimensions[key].terms[column])
+	m.work += len(terms)
 	l.done = m.reduce(l.done)
 	return l
 }
@@ -140,19 +147,36 @@ func (m *matrix) block(class int) []verdict {
 	if d.own > 0 && class >= d.own {
 		return m.ownBlock(columns[0])
 	}
-	if len(columns) == 1 {
-		block := m.columnBlock(columns[0], class == d.uncertain)
-		return slices.Clone(block)
-	}
 	blocks := make([][]verdict, 0, len(columns))
 	for _, column := range columns {
-		blocks = append(blocks, slices.Clone(m.columnBlock(column, class == d.uncertain)))
+		blocks = append(blocks, m.columnBlock(column, class == d.uncertain))
 	}
-	return m.combineAll(blocks)
+	return slices.Clone(m.combineAll(blocks))
 }
 
-// columnBlock is block for one name; the result is valid until the next call.
+// keptBlock is how many cells a block has at most that is kept for another class with the same name.
+const keptBlock = 16
+
+// forget drops what depends on [matrix.finish].
+func (m *matrix) forget() { m.empty, m.blocks = nil, nil }
+
+// columnBlock is block for one name.
 func (m *matrix) columnBlock(column int32, uncertain bool) []verdict {
+	if uncertain || m.blockSize() > keptBlock {
+		return m.makeBlock(column, uncertain)
+	}
+	block, ok := m.blocks[column]
+	if !ok {
+		block = m.makeBlock(column, false)
+		if m.blocks == nil {
+			m.blocks = make(map[int32][]verdict, len(m.dimensions[0].terms))
+		}
+		m.blocks[column] = block
+	}
+	return block
+}
+
+func (m *matrix) makeBlock(column int32, uncertain bool) []verdict {
 	first := m.list(0, column, uncertain)
 	if len(first.done) == 0 && len(first.open) == 0 {
 		if m.empty == nil {
@@ -281,7 +305,7 @@ func (m *matrix) candidate(c candidate) policy.Candidate {
 		one.Policy, one.Rule = -1, -1
 	}
 	if m.finish != nil {
-		m.finish(&one)
+		one = m.finish(one)
 	}
 	return one
 }
@@ -446,26 +470,47 @@ func (m *matrix) resolveUnknown(done []candidate) root {
 		return m.decideAll(all)
 	}
 	s := m.subjects
+	n := len(s.userClasses)
 	byConditions := map[string]root{}
-	roots := make([]root, 0, len(s.deadlines)*len(s.userClasses))
+	roots := make([]root, 0, len(s.deadlines)*n)
 	holding := make([]condition, 0, len(all))
 	key := make([]byte, len(all))
+	decide := func(time uint64, column []term) root {
+		holding = holding[:0]
+		for i, c := range all {
+			key[i] = 0
+			if c.from <= time && (c.until == 0 || c.until > time) && (c.users < 0 || hasTerm(column, c.users)) {
+				key[i] = 1
+				holding = append(holding, c)
+			}
+		}
+		at, ok := byConditions[string(key)]
+		if !ok {
+			at = m.decideAll(holding)
+			byConditions[string(key)] = at
+		}
+		return at
+	}
+	const undecided = math.MaxInt32
 	for _, time := range s.deadlines {
-		for _, column := range s.userClasses {
-			holding = holding[:0]
-			for i, c := range all {
-				key[i] = 0
-				if c.from <= time && (c.until == 0 || c.until > time) && (c.users < 0 || hasTerm(s.userColumns.terms[column], c.users)) {
-					key[i] = 1
-					holding = append(holding, c)
+		of := roots[len(roots) : len(roots)+n]
+		roots = roots[:len(roots)+n]
+		// Mostly the users are none of these.
+		other := decide(time, nil)
+		for i := range of {
+			of[i] = other
+		}
+		for _, c := range all {
+			if c.users >= 0 {
+				for _, class := range s.classesOf[c.users] {
+					of[class] = undecided
 				}
 			}
-			at, ok := byConditions[string(key)]
-			if !ok {
-				at = m.decideAll(holding)
-				byConditions[string(key)] = at
+		}
+		for class, at := range of {
+			if at == undecided {
+				of[class] = decide(time, s.userColumns.terms[s.userClasses[class]])
 			}
-			roots = append(roots, at)
 		}
 	}
 	m.work += len(roots) * len(all)
@@ -473,6 +518,9 @@ func (m *matrix) resolveUnknown(done []candidate) root {
 }
 
 func hasTerm(column []term, pattern int32) bool {
+	if len(column) == 0 {
+		return false
+	}
 	_, found := slices.BinarySearchFunc(column, pattern, func(t term, p int32) int { return int(t.pattern - p) })
 	return found
 }

@@ -42,6 +42,9 @@ func (r *roots) find(key rootKey) (root, bool) {
 	return s.root, s.used()
 }
 
+// reserve makes room for so many.
+func (r *roots) reserve(count int) { r.slots = make([]rootSlot, 1<<bits.Len(uint(2*count))) }
+
 func (r *roots) add(key rootKey, to root) {
 	if 2*r.count >= len(r.slots) {
 		former := r.slots

@@ -52,8 +52,9 @@ type nodeGlob struct{ glob, to int32 }
 // manyNames is from how many names on a node has an index.
 const manyNames = 8
 
-func newTrie(globs *globs, places *places) *trie {
-	t := &trie{columns: newColumns(), globs: globs, places: places}
+// newTrie returns an empty trie, with room for so many patterns.
+func newTrie(globs *globs, places *places, patterns int) *trie {
+	t := &trie{columns: newColumns(patterns), globs: globs, places: places, nodes: make([]node, 0, patterns+patterns/8+8)}
 	t.node()
 	if places != nil {
 		places.find(places.root)

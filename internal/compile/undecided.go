@@ -12,8 +12,8 @@ import (
 // denials and of what the others decide (policy.ResolveUnknown): a row of tests, however many subjects
 // there are.
 func (m *matrix) chooseUndecided(options []option) root {
-	var certain, denials []option
-	var may []int32 // the atoms of all that are uncertain
+	certain, denials := make([]option, 0, len(options)), make([]option, 0, len(options))
+	may := make([]int32, 0, len(options)) // the atoms of all that are uncertain
 	for _, o := range options {
 		if !o.Uncertain {
 			certain = append(certain, o)

@@ -17,7 +17,7 @@ type unidentifiedDenials struct {
 
 // denialsOf collects the denials of candidates. None of them is decided yet.
 func (m *matrix) denialsOf(candidates []candidate) unidentifiedDenials {
-	var d unidentifiedDenials
+	d := unidentifiedDenials{options: make([]option, 0, m.denialCount(candidates))}
 	s := m.subjects
 	for _, c := range candidates {
 		p := m.entries[c.pattern].policy
@@ -39,6 +39,17 @@ func (m *matrix) denialsOf(candidates []candidate) unidentifiedDenials {
 	}
 	m.work += len(candidates) + len(d.options)
 	return d
+}
+
+// denialCount is how many of the candidates deny.
+func (m *matrix) denialCount(candidates []candidate) int {
+	count := 0
+	for _, c := range candidates {
+		if m.entries[c.pattern].verdict != policy.Allow {
+			count++
+		}
+	}
+	return count
 }
 
 // ofUnidentified returns the atom where it is known already that the container is unidentified.

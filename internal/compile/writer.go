@@ -15,7 +15,7 @@ type writer struct {
 	nodes  []uint32
 	// places are the words of tests that were written already, lists those of lists; deepest is
 	// the most nodes that a verdict takes.
-	places  [][2][2]placed // by anyPort and within
+	places  [2][][2]placed // by anyPort and within
 	lists   [][2]uint32
 	deepest int
 }
@@ -65,10 +65,11 @@ func (w *writer) place(r root, anyPort, within bool) placed {
 	if r < 0 {
 		return placed{word: w.word(r, anyPort)}
 	}
-	if len(w.places) <= int(r) { // tests are added until everything is written
-		w.places = append(w.places, make([][2][2]placed, len(w.matrix.tests)-len(w.places))...)
+	places := &w.places[indexOf(anyPort)]
+	if len(*places) <= int(r) { // tests are added until everything is written
+		*places = append(*places, make([][2]placed, len(w.matrix.tests)-len(*places))...)
 	}
-	if p := w.places[r][indexOf(anyPort)][indexOf(within)]; p.depth > 0 {
+	if p := (*places)[r][indexOf(within)]; p.depth > 0 {
 		return p
 	}
 	var p placed
@@ -85,7 +86,7 @@ func (w *writer) place(r root, anyPort, within bool) placed {
 		p.word = w.node(abi.NodeAtom|uint32(t.atom), then.word, otherwise.word, 0)
 		p.depth = 1 + max(then.depth, otherwise.depth)
 	}
-	w.places[r][indexOf(anyPort)][indexOf(within)] = p
+	(*places)[r][indexOf(within)] = p
 	return p
 }
 
