@@ -179,7 +179,11 @@ func ResolveUnknown(candidates []Candidate) Decision {
 		decision, _ := strictestDenial(candidates)
 		return decision
 	}
-	if len(candidates) == 1 && !candidates[0].Uncertain {
+	if len(candidates) == 1 { // what follows comes to the same
+		if candidates[0].Uncertain {
+			decision, _ := strictestDenial(candidates)
+			return decision
+		}
 		return merge(candidates)
 	}
 	var certain, uncertain []Candidate

@@ -47,21 +47,31 @@ func (s *subjects) addAtoms() error {
 	number := make(map[atom]int32, len(s.set)+1)
 	number[everyone] = always
 	list := []atom{everyone}
-	ofPolicy, ifUnidentified := make([][]atom, len(s.set)), make([][]atom, len(s.set))
-	enter := func(atoms ...atom) {
+	var room []ranked // for the lists of some policies
+	enter := func(atoms ...atom) []ranked {
+		if cap(room)-len(room) < len(atoms) {
+			room = make([]ranked, 0, 1024)
+		}
+		from := len(room)
 		for _, a := range atoms {
-			if _, ok := number[a]; !ok {
-				number[a] = int32(len(list))
+			n, ok := number[a]
+			if !ok {
+				n = int32(len(list))
+				number[a] = n
 				list = append(list, a)
 			}
+			room = append(room, ranked{n, a.rank})
 		}
+		return room[from:len(room):len(room)]
 	}
+	s.of, s.may, s.same = make([][]ranked, len(s.set)), make([][]ranked, len(s.set)), make([]int32, len(s.set))
+	var buffer []atom
 	for i := range s.set {
-		ofPolicy[i] = s.atomsOf(i, s.containers.of[i])
-		enter(ofPolicy[i]...)
+		buffer = s.appendAtoms(buffer[:0], i, s.containers.of[i])
+		s.of[i] = enter(buffer...)
 		if s.maySelectUnidentified(i) {
-			ifUnidentified[i] = s.atomsOf(i, unidentified)
-			enter(ifUnidentified[i]...)
+			buffer = s.appendAtoms(buffer[:0], i, unidentified)
+			s.may[i] = enter(buffer...)
 			enter(inUnidentified)
 		}
 	}
@@ -71,30 +81,18 @@ func (s *subjects) addAtoms() error {
 	}
 	s.atoms = list
 	same := make(map[string]int32, len(s.set))
-	var key []int32
-	var buffer []byte
-	rankedOf := func(atoms []atom) []ranked {
-		if len(atoms) == 0 {
-			return nil
-		}
-		of := make([]ranked, 0, len(atoms))
-		for _, a := range atoms {
-			of = append(of, ranked{number[a], a.rank})
-		}
-		return of
-	}
-	s.of, s.may, s.same = make([][]ranked, len(s.set)), make([][]ranked, len(s.set)), make([]int32, len(s.set))
+	var numbers []int32
+	var key []byte
 	for i := range s.set {
-		s.of[i], s.may[i] = rankedOf(ofPolicy[i]), rankedOf(ifUnidentified[i])
-		key = key[:0]
+		numbers = numbers[:0]
 		for _, a := range s.of[i] {
-			key = append(key, a.atom)
+			numbers = append(numbers, a.atom)
 		}
-		buffer = appendKey(buffer[:0], key)
-		id, ok := same[string(buffer)]
+		key = appendKey(key[:0], numbers)
+		id, ok := same[string(key)]
 		if !ok {
 			id = int32(len(same))
-			same[string(buffer)] = id
+			same[string(key)] = id
 		}
 		s.same[i] = id
 	}
@@ -108,11 +106,11 @@ func (s *subjects) maySelectUnidentified(i int) bool {
 	return id >= 0 && s.containerLists[id] != nil && !slices.ContainsFunc(s.containerLists[id], policy.ContainerSelector.IsAny)
 }
 
-// atomsOf returns the atoms of a policy with a selector of containers.
-func (s *subjects) atomsOf(i int, containers int32) []atom {
+// appendAtoms appends the atoms of a policy with a selector of containers.
+func (s *subjects) appendAtoms(to []atom, i int, containers int32) []atom {
 	p := &s.set[i]
 	if !s.selects(i) {
-		return nil
+		return to
 	}
 	a := atom{
 		rank: policy.SubjectEveryone, binaries: s.binaries.of[i], cgroups: s.cgroups.of[i], users: s.users.of[i], containers: containers, chosen: s.chosen.of[i],
@@ -131,13 +129,12 @@ func (s *subjects) atomsOf(i int, containers int32) []atom {
 		a.rank += policy.SubjectProcess
 	}
 	if a.binaries < 0 {
-		return []atom{a}
+		return append(to, a)
 	}
-	var atoms []atom
 	add := func(by byte, rank policy.SubjectRank) {
 		one := a
 		one.by, one.rank = by, a.rank+rank
-		atoms = append(atoms, one)
+		to = append(to, one)
 	}
 	if s.best[i]&byName != 0 {
 		add(byName, policy.SubjectBinary)
@@ -148,7 +145,7 @@ func (s *subjects) atomsOf(i int, containers int32) []atom {
 	if p.Subject.Descendants {
 		add(byDescent, policy.SubjectDescendant)
 	}
-	return atoms
+	return to
 }
 
 // selects reports whether a policy has a subject at all.

@@ -148,9 +148,10 @@ func (c *compiler) compile(options Options) (err error) {
 		return err
 	}
 	finishes := map[int]finish{}
+	all := entriesOf(c.set)
 	for id := range abi.Operations {
 		name := policy.Operation(abi.OperationNames[uint32(id)])
-		entries := entriesOf(c.set, name)
+		entries := all[name]
 		if len(entries) == 0 {
 			continue
 		}

@@ -16,36 +16,33 @@ type entry struct {
 	named uint8
 }
 
-// entriesOf returns the patterns of all rules for an operation.
-func entriesOf(set []policy.Policy, operation policy.Operation) []entry {
-	count := 0
+// entriesOf returns the patterns of all rules by their operation.
+func entriesOf(set []policy.Policy) map[policy.Operation][]entry {
+	counts, entries := map[policy.Operation]int{}, map[policy.Operation][]entry{}
 	for i := range set {
 		for j := range set[i].Rules {
-			if r := &set[i].Rules[j]; r.Operation == operation {
-				count += len(r.Deny) + len(r.Allow)
-			}
+			r := &set[i].Rules[j]
+			counts[r.Operation] += len(r.Deny) + len(r.Allow)
 		}
 	}
-	if count == 0 {
-		return nil
-	}
-	entries := make([]entry, 0, count)
-	add := func(e entry, patterns []policy.Pattern) {
-		for _, pattern := range patterns {
-			if pattern != nil {
-				e.pattern, e.namesObject = pattern, policy.NamesObject(pattern)
-				entries = append(entries, e)
-			}
-		}
+	for operation, count := range counts {
+		entries[operation] = make([]entry, 0, count)
 	}
 	for i := range set {
 		for j := range set[i].Rules {
 			r := &set[i].Rules[j]
-			if r.Operation != operation {
-				continue
+			of := entries[r.Operation]
+			add := func(e entry, patterns []policy.Pattern) {
+				for _, pattern := range patterns {
+					if pattern != nil {
+						e.pattern, e.namesObject = pattern, policy.NamesObject(pattern)
+						of = append(of, e)
+					}
+				}
 			}
 			add(entry{verdict: denial(&set[i], r), policy: i, rule: j, revoke: r.Revoke}, r.Deny)
 			add(entry{verdict: policy.Allow, policy: i, rule: j}, r.Allow)
+			entries[r.Operation] = of
 		}
 	}
 	return entries

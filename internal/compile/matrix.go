@@ -29,13 +29,17 @@ type matrix struct {
 	// lists are the candidates of the keys after the first, by key and class.
 	lists [][]*list
 	// base are the candidates of the patterns that name nothing; apart says that they do not
-	// count.
-	base  []candidate
-	apart bool
+	// count, baseAllows that none of them denies.
+	base              []candidate
+	apart, baseAllows bool
 	// empty is the block of a column without patterns, blocks are those of others, where blocks
 	// are small.
 	empty  []verdict
 	blocks map[int32][]verdict
+	// scratch and scratchKey are used for each cell again.
+	own        []candidate
+	scratch    []option
+	scratchKey []byte
 	// finish, if set, completes the decisions' candidates. What it depends on is part.
 	finish func(policy.Candidate) policy.Candidate
 	part   uint32
@@ -68,7 +72,7 @@ type list struct {
 func (s *subjects) newMatrix(o *operation) *matrix {
 	m := &matrix{
 		diagrams: newDiagrams(len(o.entries)), subjects: s, entries: o.entries, names: o.name.NameKeys(), dimensions: o.dimensions,
-		lists: make([][]*list, len(o.dimensions)), cells: map[string]verdict{}, rests: map[string]root{}, denials: map[string]unidentifiedDenials{},
+		lists: make([][]*list, len(o.dimensions)), cells: make(map[string]verdict, len(o.entries)), rests: map[string]root{}, denials: map[string]unidentifiedDenials{},
 	}
 	m.foremost = s.unidentified
 	for i, d := range m.dimensions {
@@ -83,6 +87,7 @@ func (s *subjects) newMatrix(o *operation) *matrix {
 	}
 	m.work += len(m.entries)
 	m.base = m.reduce(m.base)
+	m.baseAllows = m.denialCount(m.base) == 0
 	m.unknown = m.conditions(m.base)
 	m.unknownRestricts = restricts(m.unknown)
 	return m
@@ -277,7 +282,7 @@ func (m *matrix) reduce(candidates []candidate) []candidate {
 		subject                        int32
 		uncertain, revoke, namesObject bool
 	}
-	first := make(map[kind]int, min(len(candidates), 16))
+	first := make(map[kind]int, min(len(candidates), 1<<13))
 	kept := candidates[:0:0]
 	for _, c := range candidates {
 		e := &m.entries[c.pattern]
@@ -312,19 +317,18 @@ func (m *matrix) candidate(c candidate) policy.Candidate {
 
 // resolve decides between candidates and those of the patterns that name nothing.
 func (m *matrix) resolve(done []candidate) verdict {
-	key := m.key(done)
-	v, ok := m.cells[string(key)]
+	v, ok := m.cells[string(m.key(done))]
 	if !ok {
 		m.work += len(done) + 1
 		v = verdict{m.resolveKnown(done), m.resolveUnknown(done)}
-		m.cells[string(key)] = v
+		m.cells[string(m.key(done))] = v
 	}
 	return v
 }
 
-// key returns a text that stands for candidates.
+// key returns a text that stands for candidates, valid until the next call.
 func (m *matrix) key(candidates []candidate) []byte {
-	key := make([]byte, 0, 6+21*len(candidates))
+	key := m.scratchKey[:0]
 	key = binary.NativeEndian.AppendUint32(key, m.part)
 	flag := func(is bool) {
 		b := byte(0)
@@ -341,6 +345,7 @@ func (m *matrix) key(candidates []candidate) []byte {
 		}
 		flag(c.uncertain)
 	}
+	m.scratchKey = key
 	return key
 }
 
@@ -366,7 +371,7 @@ func (m *matrix) resolveKnown(done []candidate) root {
 	}
 	// Those that name no object are overridden by any that does, and the same for many
 	// objects.
-	var own, rest []candidate
+	own, rest := m.own[:0], []candidate(nil)
 	for _, c := range done {
 		if object, _ := c.specificity.Split(m.names); object != (policy.Specificity{}) {
 			own = append(own, c)
@@ -374,6 +379,7 @@ func (m *matrix) resolveKnown(done []candidate) root {
 			rest = append(rest, c)
 		}
 	}
+	m.own = own
 	known := m.resolveIdentified(done, own, rest, base)
 	if m.subjects.unidentified == 0 {
 		return known
@@ -382,6 +388,9 @@ func (m *matrix) resolveKnown(done []candidate) root {
 }
 
 func (m *matrix) resolveIdentified(done, own, rest, base []candidate) root {
+	if len(rest) == 0 && m.baseAllows && m.names == 1 {
+		base = nil // whichever of them decides, the decision is that of no rule
+	}
 	if slices.ContainsFunc(done, func(c candidate) bool { return c.uncertain }) {
 		options := m.options(m.options(nil, done), base)
 		if m.names == 1 {
@@ -389,13 +398,13 @@ func (m *matrix) resolveIdentified(done, own, rest, base []candidate) root {
 		}
 		return m.chooseUncertain(options)
 	}
-	key := m.key(rest)
-	tail, ok := m.rests[string(key)]
+	tail, ok := m.rests[string(m.key(rest))]
 	if !ok {
 		tail = m.choose(m.options(m.options(nil, rest), base), m.leaf(policy.NoRule()))
-		m.rests[string(key)] = tail
+		m.rests[string(m.key(rest))] = tail
 	}
-	return m.choose(m.options(nil, own), tail)
+	m.scratch = m.options(m.scratch[:0], own)
+	return m.choose(m.scratch, tail)
 }
 
 // condition is what a user must be and when, for candidates to count where a process could not

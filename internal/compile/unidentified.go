@@ -63,13 +63,12 @@ func (m *matrix) ofUnidentified(atom int32) int32 {
 // withUnidentified returns what is decided about a known process, of which the container may be
 // unidentified: of candidates that name the object, and of others.
 func (m *matrix) withUnidentified(known root, own, rest, base []candidate) root {
-	key := string(m.key(rest))
-	others, ok := m.denials[key]
+	others, ok := m.denials[string(m.key(rest))]
 	if !ok {
 		others = m.denialsOf(slices.Concat(rest, base))
 		others.may = sortedSet(others.may)
 		others.first = m.firstDenial(others.options, m.leaf(policy.NoRule()))
-		m.denials[key] = others
+		m.denials[string(m.key(rest))] = others
 	}
 	mine := m.denialsOf(own)
 	if len(mine.may)+len(others.may) == 0 {
