@@ -120,7 +120,7 @@ func Compile(set []policy.Policy, options Options) (*Revision, error) {
 		header: abi.Revision{Number: options.Number},
 	}
 	// Line 0 describes the revision, lines 2n and 2n+1 operation n.
-	c.tables.words = make([]uint32, 2*abi.Operations*abi.LineWords, 2*abi.Operations*abi.LineWords+2*abi.LineWords*len(rules))
+	c.tables.words = make([]uint32, 2*abi.Operations*abi.LineWords, (2*abi.Operations+4*len(rules))*abi.LineWords)
 	if err := c.compile(options); err != nil {
 		return nil, err
 	}

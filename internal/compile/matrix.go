@@ -283,7 +283,7 @@ func (m *matrix) reduce(candidates []candidate) []candidate {
 		uncertain, revoke, namesObject bool
 	}
 	first := make(map[kind]int, min(len(candidates), 1<<13))
-	kept := candidates[:0:0]
+	kept := make([]candidate, 0, min(len(candidates), 1<<13))
 	for _, c := range candidates {
 		e := &m.entries[c.pattern]
 		k := kind{c.specificity, e.verdict, m.subjects.same[e.policy], c.uncertain, e.revoke, e.namesObject}

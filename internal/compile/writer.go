@@ -67,6 +67,9 @@ func (w *writer) place(r root, anyPort, within bool) placed {
 	}
 	places := &w.places[indexOf(anyPort)]
 	if len(*places) <= int(r) { // tests are added until everything is written
+		if *places == nil {
+			*places = make([][2]placed, 0, cap(w.matrix.tests))
+		}
 		*places = append(*places, make([][2]placed, len(w.matrix.tests)-len(*places))...)
 	}
 	if p := (*places)[r][indexOf(within)]; p.depth > 0 {
