@@ -192,11 +192,13 @@ type atomLists struct {
 	index []uint32 // struct table
 	ids   map[string]abi.Table
 	key   []byte
+	// single are those of one atom.
+	single []abi.Table
 }
 
 // listsOf collects the atoms that ask for the values of a kind of selector.
 func (s *subjects) listsOf(of *selectors, selector func(a *atom) (id int32, by byte)) *atomLists {
-	l := &atomLists{of: make([][3][]int32, of.count()), ids: map[string]abi.Table{}}
+	l := &atomLists{of: make([][3][]int32, of.count()), ids: map[string]abi.Table{}, single: make([]abi.Table, len(s.atoms))}
 	one := make([]int32, len(s.atoms)) // room for a list of one, of each atom
 	for i := range s.atoms {
 		id, by := selector(&s.atoms[i])
@@ -215,6 +217,11 @@ func (s *subjects) listsOf(of *selectors, selector func(a *atom) (id int32, by b
 
 // add appends the list of a class, to which these atoms belong. Classes share lists.
 func (l *atomLists) add(atoms []int32) {
+	if len(atoms) == 1 && l.single[atoms[0]].Count > 0 {
+		table := l.single[atoms[0]]
+		l.index = append(l.index, table.At, table.Count)
+		return
+	}
 	slices.Sort(atoms)
 	l.key = appendKey(l.key[:0], atoms)
 	table, ok := l.ids[string(l.key)]
@@ -228,7 +235,11 @@ func (l *atomLists) add(atoms []int32) {
 			l.lists = append(l.lists, uint32(word), 0, uint32(mask), uint32(mask>>32))
 			table.Count++
 		}
-		l.ids[string(l.key)] = table
+		if len(atoms) == 1 {
+			l.single[atoms[0]] = table
+		} else {
+			l.ids[string(l.key)] = table
+		}
 	}
 	l.index = append(l.index, table.At, table.Count)
 }

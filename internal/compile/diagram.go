@@ -87,13 +87,11 @@ func (d *diagrams) test(atom int32, then, otherwise root) root {
 		return then
 	}
 	key := rootKey{uint32(atom), uint32(then), uint32(otherwise)}
-	id, ok := d.ids.find(key)
-	if !ok {
-		id = root(len(d.tests))
+	id, fresh := d.ids.add(key, root(len(d.tests)))
+	if fresh {
 		d.tests = append(d.tests, test{atom, then, otherwise})
 		a, b := d.boundsOf(then), d.boundsOf(otherwise)
 		d.bounds = append(d.bounds, bounds{a.strictest.stricter(b.strictest), a.laxest.laxer(b.laxest), a.laxest.laxer(b.first)})
-		d.ids.add(key, id)
 	}
 	return id
 }

@@ -45,7 +45,8 @@ func (r *roots) find(key rootKey) (root, bool) {
 // reserve makes room for so many.
 func (r *roots) reserve(count int) { r.slots = make([]rootSlot, 1<<bits.Len(uint(2*count))) }
 
-func (r *roots) add(key rootKey, to root) {
+// add enters a root, unless the key has one, and returns the one it has.
+func (r *roots) add(key rootKey, to root) (_ root, fresh bool) {
 	if 2*r.count >= len(r.slots) {
 		former := r.slots
 		r.slots = make([]rootSlot, max(64, 2*len(former)))
@@ -55,9 +56,12 @@ func (r *roots) add(key rootKey, to root) {
 			}
 		}
 	}
-	if s := r.slot(key); !s.used() {
-		key[0] |= slotUsed
-		*s = rootSlot{key, to}
-		r.count++
+	s := r.slot(key)
+	if s.used() {
+		return s.root, false
 	}
+	key[0] |= slotUsed
+	*s = rootSlot{key, to}
+	r.count++
+	return to, true
 }
