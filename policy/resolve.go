@@ -179,6 +179,13 @@ func ResolveUnknown(candidates []Candidate) Decision {
 		decision, _ := strictestDenial(candidates)
 		return decision
 	}
+	if len(candidates) == 1 { // what follows comes to the same
+		if candidates[0].Uncertain {
+			decision, _ := strictestDenial(candidates)
+			return decision
+		}
+		return merge(candidates)
+	}
 	var certain, uncertain []Candidate
 	for _, c := range candidates {
 		if c.Uncertain {
@@ -188,6 +195,9 @@ func ResolveUnknown(candidates []Candidate) Decision {
 		}
 	}
 	decision := Resolve(certain)
+	if len(uncertain) == 0 {
+		return decision
+	}
 	certain = distinct(undominated(certain, certain, Candidate.object))
 	if !slices.ContainsFunc(uncertain, func(c Candidate) bool { return !c.surpassed(certain) }) {
 		return decision // whatever applies, the same wins

@@ -44,23 +44,34 @@ type ranked struct {
 // for one after the other mostly lie together (writer.place).
 func (s *subjects) addAtoms() error {
 	everyone := atom{rank: policy.SubjectEveryone, binaries: -1, cgroups: -1, users: -1, containers: -1, chosen: -1}
-	number := map[atom]int32{everyone: always}
+	number := make(map[atom]int32, len(s.set)+1)
+	number[everyone] = always
 	list := []atom{everyone}
-	ofPolicy, ifUnidentified := make([][]atom, len(s.set)), make([][]atom, len(s.set))
-	enter := func(atoms ...atom) {
+	var room []ranked // for the lists of some policies
+	enter := func(atoms ...atom) []ranked {
+		if cap(room)-len(room) < len(atoms) {
+			room = make([]ranked, 0, 1024)
+		}
+		from := len(room)
 		for _, a := range atoms {
-			if _, ok := number[a]; !ok {
-				number[a] = int32(len(list))
+			n, ok := number[a]
+			if !ok {
+				n = int32(len(list))
+				number[a] = n
 				list = append(list, a)
 			}
+			room = append(room, ranked{n, a.rank})
 		}
+		return room[from:len(room):len(room)]
 	}
+	s.of, s.may, s.same = make([][]ranked, len(s.set)), make([][]ranked, len(s.set)), make([]int32, len(s.set))
+	var buffer []atom
 	for i := range s.set {
-		ofPolicy[i] = s.atomsOf(i, s.containers.of[i])
-		enter(ofPolicy[i]...)
+		buffer = s.appendAtoms(buffer[:0], i, s.containers.of[i])
+		s.of[i] = enter(buffer...)
 		if s.maySelectUnidentified(i) {
-			ifUnidentified[i] = s.atomsOf(i, unidentified)
-			enter(ifUnidentified[i]...)
+			buffer = s.appendAtoms(buffer[:0], i, unidentified)
+			s.may[i] = enter(buffer...)
 			enter(inUnidentified)
 		}
 	}
@@ -69,28 +80,21 @@ func (s *subjects) addAtoms() error {
 		return fmt.Errorf("%w: the policies have %d different subjects, where a list of binaries counts once for exact names, once for patterns and once with descendants; %d are possible, put several subjects into one policy", ErrTooLarge, n-1, 64*abi.AtomWords-1)
 	}
 	s.atoms = list
-	same := map[string]int32{}
-	var key []int32
+	same := make(map[string]int32, len(s.set))
+	var numbers []int32
+	var key []byte
 	for i := range s.set {
-		var of []ranked
-		key = key[:0]
-		for _, a := range ofPolicy[i] {
-			of = append(of, ranked{number[a], a.rank})
-			key = append(key, number[a])
+		numbers = numbers[:0]
+		for _, a := range s.of[i] {
+			numbers = append(numbers, a.atom)
 		}
-		s.of = append(s.of, of)
-		var may []ranked
-		for _, a := range ifUnidentified[i] {
-			may = append(may, ranked{number[a], a.rank})
-		}
-		s.may = append(s.may, may)
-		text := setKey(key)
-		id, ok := same[text]
+		key = appendKey(key[:0], numbers)
+		id, ok := same[string(key)]
 		if !ok {
 			id = int32(len(same))
-			same[text] = id
+			same[string(key)] = id
 		}
-		s.same = append(s.same, id)
+		s.same[i] = id
 	}
 	return nil
 }
@@ -102,11 +106,11 @@ func (s *subjects) maySelectUnidentified(i int) bool {
 	return id >= 0 && s.containerLists[id] != nil && !slices.ContainsFunc(s.containerLists[id], policy.ContainerSelector.IsAny)
 }
 
-// atomsOf returns the atoms of a policy with a selector of containers.
-func (s *subjects) atomsOf(i int, containers int32) []atom {
-	p := s.set[i]
+// appendAtoms appends the atoms of a policy with a selector of containers.
+func (s *subjects) appendAtoms(to []atom, i int, containers int32) []atom {
+	p := &s.set[i]
 	if !s.selects(i) {
-		return nil
+		return to
 	}
 	a := atom{
 		rank: policy.SubjectEveryone, binaries: s.binaries.of[i], cgroups: s.cgroups.of[i], users: s.users.of[i], containers: containers, chosen: s.chosen.of[i],
@@ -125,13 +129,12 @@ func (s *subjects) atomsOf(i int, containers int32) []atom {
 		a.rank += policy.SubjectProcess
 	}
 	if a.binaries < 0 {
-		return []atom{a}
+		return append(to, a)
 	}
-	var atoms []atom
 	add := func(by byte, rank policy.SubjectRank) {
 		one := a
 		one.by, one.rank = by, a.rank+rank
-		atoms = append(atoms, one)
+		to = append(to, one)
 	}
 	if s.best[i]&byName != 0 {
 		add(byName, policy.SubjectBinary)
@@ -142,7 +145,7 @@ func (s *subjects) atomsOf(i int, containers int32) []atom {
 	if p.Subject.Descendants {
 		add(byDescent, policy.SubjectDescendant)
 	}
-	return atoms
+	return to
 }
 
 // selects reports whether a policy has a subject at all.
@@ -184,32 +187,44 @@ func (s *subjects) where(holds func(a *atom) bool) atomSet {
 // atomLists are the lists of the classes of one kind of selector.
 type atomLists struct {
 	// of has the atoms of each list of values, by how they ask for it.
-	of    map[int32][3][]int32
+	of    [][3][]int32
 	lists []uint32 // struct atom_word
 	index []uint32 // struct table
 	ids   map[string]abi.Table
+	key   []byte
+	// single are those of one atom.
+	single []abi.Table
 }
 
 // listsOf collects the atoms that ask for the values of a kind of selector.
-func (s *subjects) listsOf(selector func(a *atom) (id int32, by byte)) *atomLists {
-	l := &atomLists{of: map[int32][3][]int32{}, ids: map[string]abi.Table{}}
+func (s *subjects) listsOf(of *selectors, selector func(a *atom) (id int32, by byte)) *atomLists {
+	l := &atomLists{of: make([][3][]int32, of.count()), ids: map[string]abi.Table{}, single: make([]abi.Table, len(s.atoms))}
+	one := make([]int32, len(s.atoms)) // room for a list of one, of each atom
 	for i := range s.atoms {
 		id, by := selector(&s.atoms[i])
 		if id < 0 {
 			continue
 		}
-		of := l.of[id]
-		of[by] = append(of[by], int32(i))
-		l.of[id] = of
+		one[i] = int32(i)
+		if list := &l.of[id][by]; *list == nil {
+			*list = one[i : i+1 : i+1]
+		} else {
+			*list = append(*list, int32(i))
+		}
 	}
 	return l
 }
 
 // add appends the list of a class, to which these atoms belong. Classes share lists.
 func (l *atomLists) add(atoms []int32) {
+	if len(atoms) == 1 && l.single[atoms[0]].Count > 0 {
+		table := l.single[atoms[0]]
+		l.index = append(l.index, table.At, table.Count)
+		return
+	}
 	slices.Sort(atoms)
-	key := setKey(atoms)
-	table, ok := l.ids[key]
+	l.key = appendKey(l.key[:0], atoms)
+	table, ok := l.ids[string(l.key)]
 	if !ok {
 		table.At = uint32(len(l.lists))
 		for i := 0; i < len(atoms); {
@@ -220,7 +235,11 @@ func (l *atomLists) add(atoms []int32) {
 			l.lists = append(l.lists, uint32(word), 0, uint32(mask), uint32(mask>>32))
 			table.Count++
 		}
-		l.ids[key] = table
+		if len(atoms) == 1 {
+			l.single[atoms[0]] = table
+		} else {
+			l.ids[string(l.key)] = table
+		}
 	}
 	l.index = append(l.index, table.At, table.Count)
 }
@@ -236,8 +255,9 @@ func (l *atomLists) appendTo(t *tables) uint32 {
 
 // addColumns adds the lists of classes that are columns.
 func (l *atomLists) addColumns(c *columns, classes []int32) {
+	var atoms []int32
 	for _, column := range classes {
-		var atoms []int32
+		atoms = atoms[:0]
 		for _, t := range c.terms[column] {
 			of := l.of[t.pattern]
 			atoms = append(atoms, of[byPattern]...)
@@ -251,20 +271,21 @@ func (l *atomLists) addColumns(c *columns, classes []int32) {
 
 // appendTo writes the tables.
 func (s *subjects) appendTo(t *tables, operations map[int]*operation) uint32 {
-	byProgram := s.listsOf(func(a *atom) (int32, byte) {
+	byProgram := s.listsOf(&s.binaries, func(a *atom) (int32, byte) {
 		if a.by == byDescent {
 			return -1, 0
 		}
 		return a.binaries, a.by
 	})
-	byCgroup := s.listsOf(func(a *atom) (int32, byte) { return a.cgroups, byPattern })
-	byUser := s.listsOf(func(a *atom) (int32, byte) { return a.users, byPattern })
+	byCgroup := s.listsOf(&s.cgroups, func(a *atom) (int32, byte) { return a.cgroups, byPattern })
+	byUser := s.listsOf(&s.users, func(a *atom) (int32, byte) { return a.users, byPattern })
 	byProgram.addColumns(s.programColumns, s.programs)
 	byCgroup.addColumns(s.cgroupColumns, s.cgroupClasses)
 	byUser.addColumns(s.userColumns, s.userClasses)
 	var marks []uint32
 	for _, column := range s.programs {
-		marks = append(marks, encode(t.appendMarks(s.marks.of(s.programColumns.terms[column])))...)
+		list := t.appendMarks(s.marks.of(s.programColumns.terms[column]))
+		marks = append(marks, list.At, list.Count)
 	}
 	header := abi.Subjects{
 		Programs: s.programStart, Cgroups: s.cgroupStart,
@@ -288,7 +309,7 @@ func (s *subjects) appendTo(t *tables, operations map[int]*operation) uint32 {
 // containerAtoms returns the lists of atoms by enum container_list: of the host, of what is in an
 // unidentified container, and by selector.
 func (s *subjects) containerAtoms() *atomLists {
-	l := s.listsOf(func(a *atom) (int32, byte) {
+	l := s.listsOf(&s.containers, func(a *atom) (int32, byte) {
 		if a.containers < 0 {
 			return -1, 0
 		}
@@ -319,14 +340,14 @@ func (s *subjects) containerAtoms() *atomLists {
 // marksLists returns the lists of atoms by mark, first those for descendants, then those for
 // processes.
 func (s *subjects) marksLists() *atomLists {
-	descent := s.listsOf(func(a *atom) (int32, byte) {
+	descent := s.listsOf(&s.binaries, func(a *atom) (int32, byte) {
 		if a.by != byDescent {
 			return -1, 0
 		}
 		return a.binaries, 0
 	})
-	chosen := s.listsOf(func(a *atom) (int32, byte) { return a.chosen, 0 })
-	list := func(of map[int32][3][]int32, bits map[int32]uint, bit uint) {
+	chosen := s.listsOf(&s.chosen, func(a *atom) (int32, byte) { return a.chosen, 0 })
+	list := func(of [][3][]int32, bits map[int32]uint, bit uint) {
 		var atoms []int32
 		for selector, b := range bits {
 			if b == bit {

@@ -29,6 +29,9 @@ type automaton struct {
 	// classes are the columns of the names, by class; class 0 has none.
 	classes  [][]int32
 	classIDs map[string]uint32
+	// classOf has the classes of one column.
+	classOf map[int32]uint32
+	buffer  []byte // for keys of maps
 	// edgesOf has the edges of each state, for addBelow; nil where it is not asked.
 	edgesOf map[uint32][]abi.State
 	// byGlobs remembers which glob classes concern a set of globs.
@@ -84,23 +87,27 @@ func newAutomaton(name string, t *trie, s *space) *automaton {
 	t.seal()
 	return &automaton{
 		trie: t, space: s, name: name,
-		lives: []live{{}}, liveIDs: map[string]int32{setKey([]int32{0, 0}): 0},
+		lives: []live{{}}, liveIDs: map[string]int32{},
 		numbers: map[string]numbered{},
-		classes: [][]int32{nil}, classIDs: map[string]uint32{"": 0},
+		classes: [][]int32{nil}, classIDs: map[string]uint32{"": 0}, classOf: map[int32]uint32{},
 		byGlobs: map[string][]globChoice{},
 	}
 }
 
 func (a *automaton) live(l live) int32 {
+	if l.below == 0 && !l.shm && len(l.nodes) == 0 {
+		return 0
+	}
 	shm := int32(0)
 	if l.shm {
 		shm = 1
 	}
-	key := setKey(append([]int32{l.below, shm}, l.nodes...))
-	id, ok := a.liveIDs[key]
+	a.buffer = appendKey(append(a.buffer[:0], byte(shm)), []int32{l.below})
+	a.buffer = appendKey(a.buffer, l.nodes)
+	id, ok := a.liveIDs[string(a.buffer)]
 	if !ok {
 		id = int32(len(a.lives))
-		a.liveIDs[key] = id
+		a.liveIDs[string(a.buffer)] = id
 		a.lives = append(a.lives, l)
 	}
 	return id
@@ -243,26 +250,38 @@ func (a *automaton) state(configs ...config) abi.State {
 
 // numberOf returns the number of a state. Its edges are needed unless it is absorbing.
 func (a *automaton) numberOf(lives []int32, edges bool) uint32 {
-	key := setKey(lives)
-	n, ok := a.numbers[key]
+	a.buffer = appendKey(a.buffer[:0], lives)
+	n, ok := a.numbers[string(a.buffer)]
+	if ok && (n.edges || !edges) {
+		return n.number
+	}
 	if !ok {
 		n.number = a.space.number()
 	}
-	if edges && !n.edges {
+	if edges {
 		n.edges = true
 		a.queue = append(a.queue, pending{n.number, lives})
 	}
-	a.numbers[key] = n
+	a.numbers[string(a.buffer)] = n
 	return n.number
 }
 
 // class returns the class of a file whose names have these columns.
 func (a *automaton) class(columns []int32) uint32 {
-	key := setKey(columns)
-	id, ok := a.classIDs[key]
+	if len(columns) == 1 { // mostly
+		id, ok := a.classOf[columns[0]]
+		if !ok {
+			id = uint32(len(a.classes))
+			a.classOf[columns[0]] = id
+			a.classes = append(a.classes, columns)
+		}
+		return id
+	}
+	a.buffer = appendKey(a.buffer[:0], columns)
+	id, ok := a.classIDs[string(a.buffer)]
 	if !ok {
 		id = uint32(len(a.classes))
-		a.classIDs[key] = id
+		a.classIDs[string(a.buffer)] = id
 		a.classes = append(a.classes, columns)
 	}
 	return id

@@ -28,15 +28,19 @@ func (o *option) earlier(other *option) bool {
 // overrides another comes before it, and else the more specific subject, the more specific
 // kind, the stricter verdict, the earlier rule.
 func order(options []option) []option {
-	groups := map[policy.Specificity][]option{}
-	for _, o := range options {
-		groups[o.Object] = append(groups[o.Object], o)
-	}
 	first := func(a, b option) int {
 		return cmp.Or(
 			cmp.Compare(b.Subject, a.Subject), slices.Compare(b.Kind[:], a.Kind[:]), cmp.Compare(b.Verdict, a.Verdict),
 			cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.atom, b.atom),
 		)
+	}
+	if !slices.ContainsFunc(options, func(o option) bool { return o.Object != options[0].Object }) { // mostly
+		slices.SortFunc(options, first)
+		return options
+	}
+	groups := map[policy.Specificity][]option{}
+	for _, o := range options {
+		groups[o.Object] = append(groups[o.Object], o)
 	}
 	var left []policy.Specificity
 	for object, group := range groups {
@@ -44,9 +48,6 @@ func order(options []option) []option {
 		left = append(left, object)
 	}
 	slices.SortFunc(left, func(a, b policy.Specificity) int { return slices.Compare(b[:], a[:]) })
-	if len(left) == 1 {
-		return groups[left[0]]
-	}
 	sorted := make([]option, 0, len(options))
 	for len(left) > 0 {
 		best := -1
@@ -100,6 +101,9 @@ func (d *diagrams) choose(options []option, tail root) root {
 		return tail
 	}
 	d.work += len(options)
+	if len(options) == 1 {
+		return d.decideBy(&options[0], tail)
+	}
 	c := chooser{diagrams: d, options: order(options), tail: tail, memo: map[string]root{}}
 	return c.chain()
 }
@@ -187,15 +191,18 @@ func (c *chooser) chain() root {
 	}
 	at := c.tail
 	for i := len(c.options) - 1; i >= 0; i-- {
-		o := &c.options[i]
-		decided := c.decide([]*option{o})
-		if o.atom == always {
-			at = decided
-		} else {
-			at = c.test(o.atom, decided, at)
-		}
+		at = c.decideBy(&c.options[i], at)
 	}
 	return at
+}
+
+// decideBy leads to what an option decides by itself, if it is true, and else to otherwise.
+func (d *diagrams) decideBy(o *option, otherwise root) root {
+	decided := d.leaf(policy.ResolveUnknown([]policy.Candidate{o.Candidate}))
+	if o.atom == always {
+		return decided
+	}
+	return d.test(o.atom, decided, otherwise)
 }
 
 // decideAlone reports whether none of the options can change what an earlier one decides.

@@ -19,7 +19,9 @@ const maxTerms = 1 << 25
 // value. Column 0 is the empty one.
 type columns struct {
 	terms [][]term
-	ids   map[string]int32
+	// ids finds columns, single those of one term.
+	ids    map[string]int32
+	single map[term]int32
 	// merged remembers columns that were merged.
 	merged map[[2]int32]int32
 	count  int
@@ -28,8 +30,9 @@ type columns struct {
 	buffer   []byte
 }
 
-func newColumns() *columns {
-	return &columns{terms: [][]term{nil}, ids: map[string]int32{"": 0}, merged: map[[2]int32]int32{}}
+// newColumns returns the empty column, with room for so many.
+func newColumns(room int) *columns {
+	return &columns{terms: append(make([][]term, 0, room+1), nil), ids: map[string]int32{}, single: make(map[term]int32, room), merged: map[[2]int32]int32{}}
 }
 
 // key returns the text that stands for a column, valid until the next call.
@@ -45,6 +48,13 @@ func (c *columns) key(terms []term) []byte {
 
 // find returns the number of a column, which is sorted by pattern, if it has one.
 func (c *columns) find(terms []term) (int32, bool) {
+	switch len(terms) {
+	case 0:
+		return 0, true
+	case 1:
+		id, ok := c.single[terms[0]]
+		return id, ok
+	}
 	id, ok := c.ids[string(c.key(terms))]
 	return id, ok
 }
@@ -60,7 +70,11 @@ func (c *columns) add(terms []term) int32 {
 		return 0
 	}
 	id := int32(len(c.terms))
-	c.ids[string(c.buffer)] = id
+	if len(terms) == 1 {
+		c.single[terms[0]] = id
+	} else {
+		c.ids[string(c.buffer)] = id
+	}
 	c.terms = append(c.terms, append([]term(nil), terms...))
 	return id
 }

@@ -120,7 +120,7 @@ func Compile(set []policy.Policy, options Options) (*Revision, error) {
 		header: abi.Revision{Number: options.Number},
 	}
 	// Line 0 describes the revision, lines 2n and 2n+1 operation n.
-	c.tables.words = make([]uint32, 2*abi.Operations*abi.LineWords)
+	c.tables.words = make([]uint32, 2*abi.Operations*abi.LineWords, (2*abi.Operations+4*len(rules))*abi.LineWords)
 	if err := c.compile(options); err != nil {
 		return nil, err
 	}
@@ -148,9 +148,10 @@ func (c *compiler) compile(options Options) (err error) {
 		return err
 	}
 	finishes := map[int]finish{}
+	all := entriesOf(c.set)
 	for id := range abi.Operations {
 		name := policy.Operation(abi.OperationNames[uint32(id)])
-		entries := entriesOf(c.set, name)
+		entries := all[name]
 		if len(entries) == 0 {
 			continue
 		}
@@ -193,18 +194,26 @@ func (c *compiler) appendDictionary(header *abi.Revision) error {
 // appendCounters makes room for what the kernel counts of each rule, with the
 // limit of its alerts.
 func (c *compiler) appendCounters(rules []Rule) {
-	words := make([]uint32, 0, len(rules)*abi.LineWords)
+	of := map[uint32][]uint32{} // by the limit of alerts
+	c.tables.words = slices.Grow(c.tables.words, len(rules)*abi.LineWords)
+	c.header.Rules = uint32(len(c.tables.words))
 	for _, r := range rules {
-		words = append(words, encode(abi.RuleCounters{AlertLimit: c.set[r.Policy].Rules[r.Rule].AlertLimit})...)
+		limit := c.set[r.Policy].Rules[r.Rule].AlertLimit
+		words, ok := of[limit]
+		if !ok {
+			words = encode(abi.RuleCounters{AlertLimit: limit})
+			of[limit] = words
+		}
+		c.tables.append(words)
 	}
-	c.header.Rules = c.tables.append(words)
 }
 
 // index lists the rules of the set, and the index of each policy's first one.
 func index(set []policy.Policy) (rules []Rule, first []int) {
-	for i, p := range set {
+	first = make([]int, 0, len(set))
+	for i := range set {
 		first = append(first, len(rules))
-		for j := range p.Rules {
+		for j := range set[i].Rules {
 			rules = append(rules, Rule{i, j})
 		}
 	}

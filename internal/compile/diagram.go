@@ -1,7 +1,9 @@
 package compile
 
 import (
+	"cmp"
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"github.com/ebpfguard/ebpfguard/policy"
@@ -20,12 +22,12 @@ type test struct {
 // diagrams are how verdicts depend on who asks, for all objects of an operation. What is the
 // same is there once.
 type diagrams struct {
-	decisions []policy.Decision
-	leaves    map[policy.Decision]root
+	decisions []decision
+	leaves    map[decision]root
 	tests     []test
-	ids       map[test]root
-	// strictest is that of all decisions that can be reached from a test, laxest the least strict.
-	strictest, laxest []policy.Decision
+	ids       roots
+	// bounds are the strictest and the laxest of all decisions that can be reached from a test.
+	bounds []bounds
 	// names says that decisions differ in whether they name what the kernel may choose.
 	names bool
 	// lists are decisions about unknown processes: one for each time and kind of user.
@@ -33,64 +35,63 @@ type diagrams struct {
 	// foremost is an atom that is asked for before all others, where it is; 0 for none.
 	foremost int32
 	listIDs  map[string]int32
-	combined map[combined]root
+	combined roots
 	// undecided are roots of the same decisions, but that these are not certain.
 	undecided map[root]root
 	work      int
 }
 
-func newDiagrams() *diagrams {
-	return &diagrams{
-		leaves: map[policy.Decision]root{}, ids: map[test]root{},
-		listIDs: map[string]int32{}, combined: map[combined]root{}, undecided: map[root]root{},
+// newDiagrams returns none, with room for those of so many patterns.
+func newDiagrams(patterns int) *diagrams {
+	d := &diagrams{
+		decisions: make([]decision, 0, patterns), tests: make([]test, 0, 4*patterns), bounds: make([]bounds, 0, 4*patterns),
+		leaves: make(map[decision]root, patterns), listIDs: map[string]int32{}, undecided: map[root]root{},
 	}
+	d.ids.reserve(2 * patterns)
+	return d
 }
 
-func (d *diagrams) leaf(decision policy.Decision) root {
-	id, ok := d.leaves[decision]
+// bounds are the strictest and the laxest of some decisions. first is the laxest without what is
+// decided where no atom is true.
+type bounds struct{ strictest, laxest, first decision }
+
+func (d *diagrams) leaf(decided policy.Decision) root { return d.leafOf(newDecision(decided)) }
+
+func (d *diagrams) leafOf(decided decision) root {
+	id, ok := d.leaves[decided]
 	if !ok {
 		id = ^root(len(d.decisions))
-		d.decisions = append(d.decisions, decision)
-		d.leaves[decision] = id
-		d.names = d.names || decision.NamesPort || decision.NamesAddress
+		d.decisions = append(d.decisions, decided)
+		d.leaves[decided] = id
+		d.names = d.names || decided.has(flagNamesPort|flagNamesAddress)
 	}
 	return id
 }
 
-func (d *diagrams) decision(r root) policy.Decision { return d.decisions[^r] }
+func (d *diagrams) decision(r root) decision { return d.decisions[^r] }
+
+// bounds returns those of the decisions to which a root can lead.
+func (d *diagrams) boundsOf(r root) bounds {
+	if r < 0 {
+		decided := d.decision(r)
+		return bounds{decided, decided, math.MaxUint64}
+	}
+	return d.bounds[r]
+}
 
 // bound is the strictest of the decisions to which a root can lead.
-func (d *diagrams) bound(r root) policy.Decision {
-	if r < 0 {
-		return d.decision(r)
-	}
-	return d.strictest[r]
-}
-
-// lower is the laxest of the decisions to which a root can lead.
-func (d *diagrams) lower(r root) policy.Decision {
-	if r < 0 {
-		return d.decision(r)
-	}
-	return d.laxest[r]
-}
+func (d *diagrams) bound(r root) decision { return d.boundsOf(r).strictest }
 
 func (d *diagrams) test(atom int32, then, otherwise root) root {
 	if then == otherwise {
 		return then
 	}
-	t := test{atom, then, otherwise}
-	id, ok := d.ids[t]
-	if !ok {
-		id = root(len(d.tests))
-		d.tests = append(d.tests, t)
-		d.strictest = append(d.strictest, policy.Stricter(d.bound(then), d.bound(otherwise)))
-		laxest := d.lower(then)
-		if other := d.lower(otherwise); policy.CompareStrictness(other, laxest) < 0 {
-			laxest = other
-		}
-		d.laxest = append(d.laxest, laxest)
-		d.ids[t] = id
+	key := rootKey{uint32(atom), uint32(then), uint32(otherwise)}
+	id, fresh := d.ids.add(key, root(len(d.tests)))
+	if fresh {
+		d.tests = append(d.tests, test{atom, then, otherwise})
+		a, b := d.boundsOf(then), d.boundsOf(otherwise)
+		d.bounds = append(d.bounds, bounds{a.strictest.stricter(b.strictest), a.laxest.laxer(b.laxest), a.laxest.laxer(b.first)})
 	}
 	return id
 }
@@ -108,24 +109,18 @@ const (
 	denialFirst
 )
 
-func (c combination) of(a, b policy.Decision) policy.Decision {
+func (c combination) of(a, b decision) decision {
 	if c == denialFirst {
-		revokes := func(d policy.Decision) bool { return d.Revoke && d.Verdict >= policy.Deny }
-		if b.Verdict > a.Verdict || b.Verdict == a.Verdict && revokes(b) && !revokes(a) {
+		revokes := func(d decision) bool { return d.has(flagRevoke) && d.verdict() >= policy.Deny }
+		if b.verdict() > a.verdict() || b.verdict() == a.verdict() && revokes(b) && !revokes(a) {
 			a, b = b, a
 		}
-		a.Revoke = revokes(a) || revokes(b)
+		return a&^flagRevoke | flagIf(revokes(a) || revokes(b), flagRevoke)
+	}
+	if c == stricterUnlessNamed && a.has(flagNamesAddress) {
 		return a
 	}
-	if c == stricterUnlessNamed && a.NamesAddress {
-		return a
-	}
-	return policy.Stricter(a, b)
-}
-
-type combined struct {
-	how  combination
-	a, b root
+	return a.stricter(b)
 }
 
 // combineRoots returns the root that leads to a combination of two decisions.
@@ -140,7 +135,7 @@ func (d *diagrams) combineRoots(how combination, a, b root) root {
 		case d.decision(b):
 			return b
 		default:
-			return d.leaf(result)
+			return d.leafOf(result)
 		}
 	}
 	if a < 0 { // what is stricter than all of the other's decisions stands
@@ -149,14 +144,15 @@ func (d *diagrams) combineRoots(how combination, a, b root) root {
 			return a
 		}
 		// ... and what is laxer than all of them changes none.
-		if how == stricter && !d.names && !one.Revoke && policy.CompareStrictness(one, d.lower(b)) < 0 {
+		if how == stricter && !d.names && !one.has(flagRevoke) && one.strictness() < d.bounds[b].laxest.strictness() {
 			return b
 		}
 	}
 	if b < 0 && how == stricter {
 		return d.combineRoots(how, b, a)
 	}
-	result, ok := d.combined[combined{how, a, b}]
+	key := rootKey{uint32(how), uint32(a), uint32(b)}
+	result, ok := d.combined.find(key)
 	if ok || d.work > maxWork {
 		return result
 	}
@@ -167,14 +163,14 @@ func (d *diagrams) combineRoots(how combination, a, b root) root {
 	case a < 0:
 		first = b
 	case b < 0 || d.tests[a].atom == d.foremost && d.foremost != always:
-	case d.tests[b].atom == d.foremost && d.foremost != always || policy.CompareStrictness(d.bound(a), d.bound(b)) < 0:
+	case d.tests[b].atom == d.foremost && d.foremost != always || d.bounds[a].strictest.strictness() < d.bounds[b].strictest.strictness():
 		first = b
 	}
 	atom := d.tests[first].atom
 	thenA, otherwiseA := d.branches(a, atom)
 	thenB, otherwiseB := d.branches(b, atom)
 	result = d.test(atom, d.combineRoots(how, thenA, thenB), d.combineRoots(how, otherwiseA, otherwiseB))
-	d.combined[combined{how, a, b}] = result
+	d.combined.add(key, result)
 	return result
 }
 
@@ -243,13 +239,110 @@ func (d *diagrams) combineAll(blocks [][]verdict) []verdict {
 	if len(blocks) == 1 {
 		return blocks[0]
 	}
-	// Halves, so that what is combined is small for as long as possible.
-	a, b := d.combineAll(blocks[:len(blocks)/2]), d.combineAll(blocks[len(blocks)/2:])
-	result := make([]verdict, len(a))
-	for i := range a {
-		result[i] = d.combine(stricter, a[i], b[i])
+	result := make([]verdict, len(blocks[0]))
+	known, unknown := make([]root, len(blocks)), make([]root, len(blocks))
+	for i := range result {
+		same := i > 0
+		for n, block := range blocks {
+			known[n], unknown[n] = block[i].known, block[i].unknown
+			same = same && block[i] == block[i-1]
+		}
+		if same {
+			result[i] = result[i-1]
+			continue
+		}
+		result[i] = verdict{d.combineKnown(known), d.combineUnknown(unknown)}
 	}
 	return result
+}
+
+// combineKnown combines roots to the strictest.
+func (d *diagrams) combineKnown(all []root) root {
+	if len(all) == 1 {
+		return all[0]
+	}
+	if d.foremost != always && slices.ContainsFunc(all, func(r root) bool { return r >= 0 && d.tests[r].atom == d.foremost }) {
+		then, otherwise := make([]root, len(all)), make([]root, len(all))
+		for i, r := range all {
+			then[i], otherwise[i] = d.branches(r, d.foremost)
+		}
+		return d.test(d.foremost, d.combineSorted(then), d.combineSorted(otherwise))
+	}
+	return d.combineSorted(slices.Clone(all))
+}
+
+// combineSorted combines roots, which it sorts. What decides more strictly than all that comes
+// after it is put before that, which takes no look at the rest.
+func (d *diagrams) combineSorted(all []root) root {
+	d.work += len(all)
+	slices.SortStableFunc(all, func(a, b root) int { return cmp.Compare(d.boundsOf(b).first, d.boundsOf(a).first) })
+	all = slices.Compact(all)
+	at := all[len(all)-1]
+	if all[0] < 0 { // what is the same for everybody
+		decided := d.decision(all[0])
+		for len(all) > 0 && all[0] < 0 {
+			decided = decided.stricter(d.decision(all[0]))
+			all = all[1:]
+		}
+		at = d.leafOf(decided)
+	} else {
+		all = all[:len(all)-1]
+	}
+	var rows []root
+	for _, r := range slices.Backward(all) {
+		if after := d.bound(at); d.names || after.has(flagRevoke) || d.bounds[r].first.strictness() <= after.strictness() {
+			rows = append(rows, at)
+			at = r
+			continue
+		}
+		at = d.combineRoots(stricter, r, at)
+	}
+	rows = append(rows, at)
+	slices.Reverse(rows)
+	return d.combineHalves(rows)
+}
+
+// combineHalves combines roots in halves, so that they are small for as long as possible.
+func (d *diagrams) combineHalves(all []root) root {
+	if len(all) == 1 {
+		return all[0]
+	}
+	return d.combineRoots(stricter, d.combineHalves(all[:len(all)/2]), d.combineHalves(all[len(all)/2:]))
+}
+
+// combineUnknown combines decisions, or lists of them, to the strictest.
+func (d *diagrams) combineUnknown(all []root) root {
+	var one decision
+	var list []decision
+	for _, r := range all {
+		switch {
+		case r < 0 && one == 0: // no decision is 0
+			one = d.decision(r)
+		case r < 0:
+			one = one.stricter(d.decision(r))
+		case list == nil:
+			for _, of := range d.lists[r] {
+				list = append(list, d.decision(of))
+			}
+			d.work += len(list)
+		default:
+			for i, of := range d.lists[r] {
+				list[i] = list[i].stricter(d.decision(of))
+			}
+			d.work += len(list)
+		}
+	}
+	if list == nil {
+		return d.leafOf(one)
+	}
+	roots := make([]root, len(list))
+	for i, of := range list {
+		if one != 0 {
+			of = of.stricter(one)
+		}
+		roots[i] = d.leafOf(of)
+	}
+	return d.list(roots)
 }
 
 // markUndecided returns the root that leads to the same decisions, but that denials are not certain.
@@ -259,9 +352,8 @@ func (d *diagrams) markUndecided(r root) root {
 	}
 	var marked root
 	if r < 0 {
-		decision := d.decision(r)
-		decision.Undecided = decision.Undecided || decision.Verdict != policy.Allow
-		marked = d.leaf(decision)
+		decided := d.decision(r)
+		marked = d.leafOf(decided | flagIf(decided.verdict() != policy.Allow, flagUndecided))
 	} else {
 		t := d.tests[r]
 		marked = d.test(t.atom, d.markUndecided(t.then), d.markUndecided(t.otherwise))

@@ -16,31 +16,40 @@ type entry struct {
 	named uint8
 }
 
-// entriesOf returns the patterns of all rules for an operation.
-func entriesOf(set []policy.Policy, operation policy.Operation) []entry {
-	var entries []entry
-	add := func(e entry, patterns []policy.Pattern) {
-		for _, pattern := range patterns {
-			if pattern != nil {
-				e.pattern, e.namesObject = pattern, policy.NamesObject(pattern)
-				entries = append(entries, e)
-			}
+// entriesOf returns the patterns of all rules by their operation.
+func entriesOf(set []policy.Policy) map[policy.Operation][]entry {
+	counts, entries := map[policy.Operation]int{}, map[policy.Operation][]entry{}
+	for i := range set {
+		for j := range set[i].Rules {
+			r := &set[i].Rules[j]
+			counts[r.Operation] += len(r.Deny) + len(r.Allow)
 		}
 	}
-	for i, p := range set {
-		for j, r := range p.Rules {
-			if r.Operation != operation {
-				continue
+	for operation, count := range counts {
+		entries[operation] = make([]entry, 0, count)
+	}
+	for i := range set {
+		for j := range set[i].Rules {
+			r := &set[i].Rules[j]
+			of := entries[r.Operation]
+			add := func(e entry, patterns []policy.Pattern) {
+				for _, pattern := range patterns {
+					if pattern != nil {
+						e.pattern, e.namesObject = pattern, policy.NamesObject(pattern)
+						of = append(of, e)
+					}
+				}
 			}
-			add(entry{verdict: denial(p, r), policy: i, rule: j, revoke: r.Revoke}, r.Deny)
+			add(entry{verdict: denial(&set[i], r), policy: i, rule: j, revoke: r.Revoke}, r.Deny)
 			add(entry{verdict: policy.Allow, policy: i, rule: j}, r.Allow)
+			entries[r.Operation] = of
 		}
 	}
 	return entries
 }
 
 // denial returns the verdict of a rule's deny patterns.
-func denial(p policy.Policy, r policy.Rule) policy.Verdict {
+func denial(p *policy.Policy, r *policy.Rule) policy.Verdict {
 	switch {
 	case p.Mode == policy.ModeAudit:
 		return policy.Audit
@@ -75,7 +84,7 @@ type dimension struct {
 
 // newDimension returns a key without classes yet.
 func newDimension(kinds string) dimension {
-	return dimension{columns: newColumns(), uncertain: -1, kinds: kinds}
+	return dimension{columns: newColumns(0), uncertain: -1, kinds: kinds}
 }
 
 // addUnknown makes the class of a value that nobody knows: each pattern that

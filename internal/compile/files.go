@@ -10,7 +10,7 @@ var accesses = []policy.Access{policy.Read, policy.Write, policy.Exec}
 
 // prepareFiles is for file_open: path and access.
 func (c *compiler) prepareFiles(name policy.Operation, entries []entry) (finish, error) {
-	paths := c.newPaths()
+	paths := c.newPaths(len(entries))
 	for i := range entries {
 		e := &entries[i]
 		p := e.pattern.(policy.FilePattern)

@@ -1,6 +1,7 @@
 package compile
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -252,10 +253,12 @@ func (g *globs) appendTo(t *tables, to *abi.Revision) {
 }
 
 // setKey returns a text that stands for a sorted set of numbers.
-func setKey(set []int32) string {
-	b := make([]byte, 0, 4*len(set))
+func setKey(set []int32) string { return string(appendKey(nil, set)) }
+
+// appendKey appends the text of setKey.
+func appendKey(b []byte, set []int32) []byte {
 	for _, n := range set {
-		b = append(b, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
+		b = binary.LittleEndian.AppendUint32(b, uint32(n))
 	}
-	return string(b)
+	return b
 }

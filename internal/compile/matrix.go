@@ -3,6 +3,7 @@ package compile
 import (
 	"cmp"
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"slices"
 
@@ -28,13 +29,19 @@ type matrix struct {
 	// lists are the candidates of the keys after the first, by key and class.
 	lists [][]*list
 	// base are the candidates of the patterns that name nothing; apart says that they do not
-	// count.
-	base  []candidate
-	apart bool
-	// empty is the block of a column without patterns.
-	empty []verdict
+	// count, baseAllows that none of them denies.
+	base              []candidate
+	apart, baseAllows bool
+	// empty is the block of a column without patterns, blocks are those of others, where blocks
+	// are small.
+	empty  []verdict
+	blocks map[int32][]verdict
+	// scratch and scratchKey are used for each cell again.
+	own        []candidate
+	scratch    []option
+	scratchKey []byte
 	// finish, if set, completes the decisions' candidates. What it depends on is part.
-	finish func(*policy.Candidate)
+	finish func(policy.Candidate) policy.Candidate
 	part   uint32
 	// cells and rests remember what was decided: for candidates, and for those that name no
 	// object.
@@ -42,8 +49,10 @@ type matrix struct {
 	rests map[string]root
 	// denials are those that name no object, for unidentified containers.
 	denials map[string]unidentifiedDenials
-	// unknown are the candidates of base for an unknown process.
-	unknown []condition
+	// unknown are the candidates of base for an unknown process; unknownRestricts says that one
+	// of them restricts by naming nothing.
+	unknown          []condition
+	unknownRestricts bool
 }
 
 // candidate is a pattern that matches in the keys so far.
@@ -62,8 +71,8 @@ type list struct {
 
 func (s *subjects) newMatrix(o *operation) *matrix {
 	m := &matrix{
-		diagrams: newDiagrams(), subjects: s, entries: o.entries, names: o.name.NameKeys(), dimensions: o.dimensions,
-		lists: make([][]*list, len(o.dimensions)), cells: map[string]verdict{}, rests: map[string]root{}, denials: map[string]unidentifiedDenials{},
+		diagrams: newDiagrams(len(o.entries)), subjects: s, entries: o.entries, names: o.name.NameKeys(), dimensions: o.dimensions,
+		lists: make([][]*list, len(o.dimensions)), cells: make(map[string]verdict, len(o.entries)), rests: map[string]root{}, denials: map[string]unidentifiedDenials{},
 	}
 	m.foremost = s.unidentified
 	for i, d := range m.dimensions {
@@ -78,14 +87,20 @@ func (s *subjects) newMatrix(o *operation) *matrix {
 	}
 	m.work += len(m.entries)
 	m.base = m.reduce(m.base)
+	m.baseAllows = m.denialCount(m.base) == 0
 	m.unknown = m.conditions(m.base)
+	m.unknownRestricts = restricts(m.unknown)
 	return m
 }
 
 // list returns the patterns of a column whose first key this is.
 func (m *matrix) list(key int, column int32, uncertain bool) *list {
 	l := &list{}
-	for _, t := range m.dimensions[key].terms[column] {
+	terms := m.dimensions[key].terms[column]
+	if len(terms) > 0 {
+		l.done = make([]candidate, 0, len(terms))
+	}
+	for _, t := range terms {
 		e := &m.entries[t.pattern]
 		if bits.TrailingZeros8(e.named) != key || !m.subjects.selects(e.policy) {
 			continue
@@ -98,7 +113,7 @@ func (m *matrix) list(key int, column int32, uncertain bool) *list {
 			l.open = append(l.open, c)
 		}
 	}
-	m.work += len(m.dimensions[key].terms[column])
+	m.work += len(terms)
 	l.done = m.reduce(l.done)
 	return l
 }
@@ -139,13 +154,34 @@ func (m *matrix) block(class int) []verdict {
 	}
 	blocks := make([][]verdict, 0, len(columns))
 	for _, column := range columns {
-		blocks = append(blocks, slices.Clone(m.columnBlock(column, class == d.uncertain)))
+		blocks = append(blocks, m.columnBlock(column, class == d.uncertain))
 	}
-	return m.combineAll(blocks)
+	return slices.Clone(m.combineAll(blocks))
 }
 
-// columnBlock is block for one name; the result is valid until the next call.
+// keptBlock is how many cells a block has at most that is kept for another class with the same name.
+const keptBlock = 16
+
+// forget drops what depends on [matrix.finish].
+func (m *matrix) forget() { m.empty, m.blocks = nil, nil }
+
+// columnBlock is block for one name.
 func (m *matrix) columnBlock(column int32, uncertain bool) []verdict {
+	if uncertain || m.blockSize() > keptBlock {
+		return m.makeBlock(column, uncertain)
+	}
+	block, ok := m.blocks[column]
+	if !ok {
+		block = m.makeBlock(column, false)
+		if m.blocks == nil {
+			m.blocks = make(map[int32][]verdict, len(m.dimensions[0].terms))
+		}
+		m.blocks[column] = block
+	}
+	return block
+}
+
+func (m *matrix) makeBlock(column int32, uncertain bool) []verdict {
 	first := m.list(0, column, uncertain)
 	if len(first.done) == 0 && len(first.open) == 0 {
 		if m.empty == nil {
@@ -153,7 +189,16 @@ func (m *matrix) columnBlock(column int32, uncertain bool) []verdict {
 		}
 		return m.empty
 	}
-	return m.fill(nil, 1, first.done, first.open)
+	return m.fill(make([]verdict, 0, m.blockSize()), 1, first.done, first.open)
+}
+
+// blockSize is how many cells a block has.
+func (m *matrix) blockSize() int {
+	size := 1
+	for _, d := range m.dimensions[1:] {
+		size *= len(d.classes)
+	}
+	return size
 }
 
 // ownBlock is block for a class in which only patterns count that name the first key.
@@ -196,7 +241,7 @@ func (m *matrix) fill(to []verdict, key int, done, open []candidate) []verdict {
 		var narrowed list
 		m.narrow(&narrowed, open, key, column, uncertain)
 		if len(fresh.done)+len(fresh.open)+len(narrowed.done)+len(narrowed.open) > 0 {
-			to = m.fill(to, key+1, slices.Concat(done, fresh.done, m.reduce(narrowed.done)), slices.Concat(fresh.open, narrowed.open))
+			to = m.fill(to, key+1, concat(done, fresh.done, m.reduce(narrowed.done)), concat(fresh.open, narrowed.open))
 			continue
 		}
 		if plain < 0 {
@@ -208,6 +253,20 @@ func (m *matrix) fill(to []verdict, key int, done, open []candidate) []verdict {
 		to = append(to, to[plain:plain+size]...)
 	}
 	return to
+}
+
+// concat is [slices.Concat], which copies a list that is the only one too.
+func concat(lists ...[]candidate) []candidate {
+	var only []candidate
+	for _, l := range lists {
+		if len(l) > 0 && len(only) > 0 {
+			return slices.Concat(lists...)
+		}
+		if len(l) > 0 {
+			only = l
+		}
+	}
+	return only
 }
 
 // reduce drops candidates that never matter, because another one differs from
@@ -223,8 +282,8 @@ func (m *matrix) reduce(candidates []candidate) []candidate {
 		subject                        int32
 		uncertain, revoke, namesObject bool
 	}
-	first := make(map[kind]int, min(len(candidates), 16))
-	kept := candidates[:0:0]
+	first := make(map[kind]int, min(len(candidates), 1<<13))
+	kept := make([]candidate, 0, min(len(candidates), 1<<13))
 	for _, c := range candidates {
 		e := &m.entries[c.pattern]
 		k := kind{c.specificity, e.verdict, m.subjects.same[e.policy], c.uncertain, e.revoke, e.namesObject}
@@ -251,26 +310,25 @@ func (m *matrix) candidate(c candidate) policy.Candidate {
 		one.Policy, one.Rule = -1, -1
 	}
 	if m.finish != nil {
-		m.finish(&one)
+		one = m.finish(one)
 	}
 	return one
 }
 
 // resolve decides between candidates and those of the patterns that name nothing.
 func (m *matrix) resolve(done []candidate) verdict {
-	key := m.key(done)
-	v, ok := m.cells[string(key)]
+	v, ok := m.cells[string(m.key(done))]
 	if !ok {
 		m.work += len(done) + 1
 		v = verdict{m.resolveKnown(done), m.resolveUnknown(done)}
-		m.cells[string(key)] = v
+		m.cells[string(m.key(done))] = v
 	}
 	return v
 }
 
-// key returns a text that stands for candidates.
+// key returns a text that stands for candidates, valid until the next call.
 func (m *matrix) key(candidates []candidate) []byte {
-	key := make([]byte, 0, 6+21*len(candidates))
+	key := m.scratchKey[:0]
 	key = binary.NativeEndian.AppendUint32(key, m.part)
 	flag := func(is bool) {
 		b := byte(0)
@@ -287,11 +345,13 @@ func (m *matrix) key(candidates []candidate) []byte {
 		}
 		flag(c.uncertain)
 	}
+	m.scratchKey = key
 	return key
 }
 
 // options returns the candidates for a process that is known.
 func (m *matrix) options(to []option, candidates []candidate) []option {
+	to = slices.Grow(to, len(candidates))
 	for _, c := range candidates {
 		one := m.candidate(c)
 		for _, a := range m.subjects.of[m.entries[c.pattern].policy] {
@@ -311,7 +371,7 @@ func (m *matrix) resolveKnown(done []candidate) root {
 	}
 	// Those that name no object are overridden by any that does, and the same for many
 	// objects.
-	var own, rest []candidate
+	own, rest := m.own[:0], []candidate(nil)
 	for _, c := range done {
 		if object, _ := c.specificity.Split(m.names); object != (policy.Specificity{}) {
 			own = append(own, c)
@@ -319,6 +379,7 @@ func (m *matrix) resolveKnown(done []candidate) root {
 			rest = append(rest, c)
 		}
 	}
+	m.own = own
 	known := m.resolveIdentified(done, own, rest, base)
 	if m.subjects.unidentified == 0 {
 		return known
@@ -327,6 +388,9 @@ func (m *matrix) resolveKnown(done []candidate) root {
 }
 
 func (m *matrix) resolveIdentified(done, own, rest, base []candidate) root {
+	if len(rest) == 0 && m.baseAllows && m.names == 1 {
+		base = nil // whichever of them decides, the decision is that of no rule
+	}
 	if slices.ContainsFunc(done, func(c candidate) bool { return c.uncertain }) {
 		options := m.options(m.options(nil, done), base)
 		if m.names == 1 {
@@ -334,13 +398,13 @@ func (m *matrix) resolveIdentified(done, own, rest, base []candidate) root {
 		}
 		return m.chooseUncertain(options)
 	}
-	key := m.key(rest)
-	tail, ok := m.rests[string(key)]
+	tail, ok := m.rests[string(m.key(rest))]
 	if !ok {
 		tail = m.choose(m.options(m.options(nil, rest), base), m.leaf(policy.NoRule()))
-		m.rests[string(key)] = tail
+		m.rests[string(m.key(rest))] = tail
 	}
-	return m.choose(m.options(nil, own), tail)
+	m.scratch = m.options(m.scratch[:0], own)
+	return m.choose(m.scratch, tail)
 }
 
 // condition is what a user must be and when, for candidates to count where a process could not
@@ -357,15 +421,22 @@ func (m *matrix) conditions(candidates []candidate) []condition {
 		condition int
 		policy.Candidate
 	}
+	if len(candidates) == 0 {
+		return nil
+	}
 	var conditions []condition
-	index := map[condition3]int{}
-	first := map[kind]int{}
+	index := make(map[condition3]int, 1)
+	first := make(map[kind]int, 1)
 	for _, c := range candidates {
 		p := m.entries[c.pattern].policy
 		one := m.candidate(c)
 		one.Subject = m.subjects.unknownRank(p)
 		one.Uncertain = one.Uncertain || m.subjects.hidden(p)
-		when := condition3{m.subjects.users.of[p], m.subjects.set[p].From, m.subjects.set[p].Until}
+		of := &m.subjects.set[p]
+		when := condition3{m.subjects.users.of[p], of.From, of.Until}
+		if len(candidates) == 1 {
+			return []condition{{when.users, when.from, when.until, []policy.Candidate{one}}}
+		}
 		at, ok := index[when]
 		if !ok {
 			at = len(conditions)
@@ -389,17 +460,18 @@ type condition3 struct {
 	from, until uint64
 }
 
-// restricts reports whether any of the candidates refuses or reports something.
-func restricts(conditions []condition, counts func(policy.Candidate) bool) bool {
+// restricts reports whether any of the candidates that name no object refuses or reports something.
+func restricts(conditions []condition) bool {
 	return slices.ContainsFunc(conditions, func(c condition) bool {
-		return slices.ContainsFunc(c.candidates, func(one policy.Candidate) bool { return one.Verdict != policy.Allow && counts(one) })
+		return slices.ContainsFunc(c.candidates, func(one policy.Candidate) bool {
+			return one.Verdict != policy.Allow && one.Object == policy.Specificity{}
+		})
 	})
 }
 
 func (m *matrix) resolveUnknown(done []candidate) root {
 	all := m.conditions(done)
-	namesNothing := func(c policy.Candidate) bool { return c.Object == policy.Specificity{} }
-	if !m.apart && (restricts(m.unknown, namesNothing) || restricts(all, namesNothing)) {
+	if !m.apart && (m.unknownRestricts || restricts(all)) {
 		all = slices.Concat(m.unknown, all)
 	} // else what names nothing allows, and there is nothing of the kind that it could lift
 	m.work += len(all)
@@ -407,26 +479,47 @@ func (m *matrix) resolveUnknown(done []candidate) root {
 		return m.decideAll(all)
 	}
 	s := m.subjects
+	n := len(s.userClasses)
 	byConditions := map[string]root{}
-	roots := make([]root, 0, len(s.deadlines)*len(s.userClasses))
+	roots := make([]root, 0, len(s.deadlines)*n)
 	holding := make([]condition, 0, len(all))
 	key := make([]byte, len(all))
+	decide := func(time uint64, column []term) root {
+		holding = holding[:0]
+		for i, c := range all {
+			key[i] = 0
+			if c.from <= time && (c.until == 0 || c.until > time) && (c.users < 0 || hasTerm(column, c.users)) {
+				key[i] = 1
+				holding = append(holding, c)
+			}
+		}
+		at, ok := byConditions[string(key)]
+		if !ok {
+			at = m.decideAll(holding)
+			byConditions[string(key)] = at
+		}
+		return at
+	}
+	const undecided = math.MaxInt32
 	for _, time := range s.deadlines {
-		for _, column := range s.userClasses {
-			holding = holding[:0]
-			for i, c := range all {
-				key[i] = 0
-				if c.from <= time && (c.until == 0 || c.until > time) && (c.users < 0 || hasTerm(s.userColumns.terms[column], c.users)) {
-					key[i] = 1
-					holding = append(holding, c)
+		of := roots[len(roots) : len(roots)+n]
+		roots = roots[:len(roots)+n]
+		// Mostly the users are none of these.
+		other := decide(time, nil)
+		for i := range of {
+			of[i] = other
+		}
+		for _, c := range all {
+			if c.users >= 0 {
+				for _, class := range s.classesOf[c.users] {
+					of[class] = undecided
 				}
 			}
-			at, ok := byConditions[string(key)]
-			if !ok {
-				at = m.decideAll(holding)
-				byConditions[string(key)] = at
+		}
+		for class, at := range of {
+			if at == undecided {
+				of[class] = decide(time, s.userColumns.terms[s.userClasses[class]])
 			}
-			roots = append(roots, at)
 		}
 	}
 	m.work += len(roots) * len(all)
@@ -434,6 +527,9 @@ func (m *matrix) resolveUnknown(done []candidate) root {
 }
 
 func hasTerm(column []term, pattern int32) bool {
+	if len(column) == 0 {
+		return false
+	}
 	_, found := slices.BinarySearchFunc(column, pattern, func(t term, p int32) int { return int(t.pattern - p) })
 	return found
 }
@@ -458,12 +554,13 @@ func (m *matrix) sizes() [4]uint32 {
 
 // word returns a decision as the kernel reads it. anyPort says that the ports that
 // the kernel may choose for port 0 count as well.
-func word(d policy.Decision, first []int, anyPort bool) uint32 {
+func word(d decision, first []int, anyPort bool) uint32 {
+	of := d.rule()
 	rule := -1
-	if d.Rule >= 0 {
-		rule = first[d.Policy] + d.Rule
+	if of.Rule >= 0 {
+		rule = first[of.Policy] + of.Rule
 	}
-	return uint32(abi.NewVerdict(uint8(d.Verdict), rule, abi.VerdictFlags{
-		AnyPort: anyPort, Undecided: d.Undecided, NamesObject: d.NamesObject, Revoke: d.Revoke,
+	return uint32(abi.NewVerdict(uint8(d.verdict()), rule, abi.VerdictFlags{
+		AnyPort: anyPort, Undecided: d.has(flagUndecided), NamesObject: d.has(flagNamesObject), Revoke: d.has(flagRevoke),
 	}))
 }

@@ -12,8 +12,8 @@ import (
 // prepareMounts is for sb_mount, sb_remount and sb_umount: target, source, type
 // and flags. Source and type are one name each, whatever bytes it has.
 func (c *compiler) prepareMounts(name policy.Operation, entries []entry) (finish, error) {
-	targets := c.newPaths()
-	sources, types := newTrie(c.globs, nil), newTrie(c.globs, nil)
+	targets := c.newPaths(len(entries))
+	sources, types := newTrie(c.globs, nil, 0), newTrie(c.globs, nil, 0)
 	var allSources []term
 	var masks []uint32
 	for i := range entries {

@@ -13,7 +13,8 @@ type paths struct {
 	all []term
 }
 
-func (c *compiler) newPaths() *paths { return &paths{trie: newTrie(c.globs, c.places)} }
+// newPaths returns no patterns, with room for so many.
+func (c *compiler) newPaths(room int) *paths { return &paths{trie: newTrie(c.globs, c.places, room)} }
 
 // addPaths adds the paths of a pattern.
 func (p *paths) addPaths(pattern int, texts []string) error {

@@ -7,7 +7,7 @@ import (
 
 // preparePrograms is for bprm_check_security: path and traits.
 func (c *compiler) preparePrograms(name policy.Operation, entries []entry) (finish, error) {
-	paths := c.newPaths()
+	paths := c.newPaths(len(entries))
 	for i := range entries {
 		e := &entries[i]
 		p := e.pattern.(policy.ProgramPattern)

@@ -74,7 +74,7 @@ func (w *world) options() Options {
 // itself or by a directory above it.
 func (w *world) aliases(set []policy.Policy, operation policy.Operation, name string) []string {
 	known := map[string]bool{w.mountPoint(): true, "/": true}
-	for _, e := range entriesOf(set, operation) {
+	for _, e := range entriesOf(set)[operation] {
 		for _, text := range policy.PathsOf(e.pattern) {
 			p, _ := policy.ParsePathPattern(text)
 			at := "/"
@@ -304,7 +304,7 @@ func (w *world) own(set []policy.Policy, name string) []string {
 		}
 	}
 	add(w.mountPoint())
-	for _, e := range entriesOf(set, policy.FileOpen) {
+	for _, e := range entriesOf(set)[policy.FileOpen] {
 		for _, text := range policy.PathsOf(e.pattern) {
 			p, _ := policy.ParsePathPattern(text)
 			at := "/"

@@ -29,6 +29,8 @@ type places struct {
 	resolve func(path string) Resolved
 	mounts  []Mount
 	devices []Mount
+	// way are the places to which the names led that were followed last, but for links.
+	way []*place
 }
 
 type place struct {
@@ -142,8 +144,10 @@ func (p *places) find(at *place) {
 func (p *places) follow(names []string) (at *place, straight int) {
 	at, straight = p.root, -1
 	p.find(at)
+	p.way = p.way[:0]
 	for i, name := range names {
 		if len(name) == 0 {
+			p.way = append(p.way, at)
 			continue
 		}
 		next := at.child(name)
@@ -155,6 +159,7 @@ func (p *places) follow(names []string) (at *place, straight int) {
 			}
 		}
 		at = next
+		p.way = append(p.way, at)
 	}
 	if straight < 0 {
 		straight = len(names)

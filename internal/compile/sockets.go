@@ -163,18 +163,21 @@ func (s *sockets) addProtocols() {
 // address stands for every address of its family, as [policy.Decide] has it.
 func (s *sockets) judgeBind(w *writer, m *matrix) {
 	named := uint32(0)
-	m.finish = func(c *policy.Candidate) {
+	m.finish = func(c policy.Candidate) policy.Candidate {
 		// Of what is not port 0 or the unspecified address nobody reads these.
 		c.NamesPort = c.Object[portKey] == policy.PortSpecificity(policy.PortRange{})
 		c.NamesAddress = named != 0 && c.Object[addressKey] == named
+		return c
 	}
 	blocks := map[int][]verdict{}
 	for _, class := range slices.Sorted(maps.Keys(s.every)) {
 		named = s.every[class].named
-		m.empty, m.part = nil, named // they depend on named
+		m.forget()
+		m.part = named
 		blocks[class] = m.block(class)
 	}
-	named, m.empty, m.part = 0, nil, 0
+	m.forget()
+	named, m.part = 0, 0
 	all := make([][]verdict, len(s.addresses.classes))
 	for class := range s.addresses.classes {
 		if blocks[class] == nil {
@@ -184,9 +187,9 @@ func (s *sockets) judgeBind(w *writer, m *matrix) {
 			return
 		}
 	}
-	for own, every := range s.every {
+	for _, own := range slices.Sorted(maps.Keys(s.every)) {
 		var family [][]verdict
-		for class, is := range every.family {
+		for class, is := range s.every[own].family {
 			if is && all[class] != nil {
 				family = append(family, all[class])
 			}

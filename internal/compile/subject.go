@@ -47,6 +47,8 @@ type subjects struct {
 	programTrie, cgroupTrie *trie
 	userColumns             *columns
 	userIntervals           intervals
+	// classesOf are the classes of each selector of users.
+	classesOf [][]int32
 	// programs, userClasses and cgroupClasses are the columns by class.
 	programs, userClasses, cgroupClasses []int32
 	programColumns, cgroupColumns        *columns
@@ -60,6 +62,9 @@ type selectors struct {
 	// of has the selector of each policy, -1 for none.
 	of []int32
 }
+
+// count is how many different lists there are.
+func (s *selectors) count() int { return len(s.ids) }
 
 func (s *selectors) add(values []string) (id int32, fresh bool) {
 	if len(values) == 0 {
@@ -81,6 +86,9 @@ func (s *selectors) add(values []string) (id int32, fresh bool) {
 
 // selectorKey returns a text that stands for a set of values.
 func selectorKey(values []string) string {
+	if len(values) == 1 {
+		return values[0]
+	}
 	values = slices.Clone(values)
 	slices.Sort(values)
 	return strings.Join(slices.Compact(values), "\x00")
@@ -116,15 +124,17 @@ func containerTexts(s policy.Subject) []string {
 
 // newSubjects collects the selectors of the set.
 func newSubjects(set []policy.Policy, options Options, globs *globs, places *places) (*subjects, error) {
-	s := &subjects{set: set}
-	s.programTrie, s.cgroupTrie = newTrie(globs, places), newTrie(globs, nil)
+	s := &subjects{set: set, best: make([]byte, 0, len(set))}
+	s.binaries = selectors{make(map[string]int32, len(set)), make([]int32, 0, len(set))}
+	s.programTrie, s.cgroupTrie = newTrie(globs, places, len(set)), newTrie(globs, nil, 0)
 	users := spans{greatest: small(math.MaxUint32)}
 	best := map[int32]byte{}
 	var err error
 	if s.deadlines, err = deadlinesOf(set); err != nil {
 		return nil, err
 	}
-	for i, p := range set {
+	for i := range set {
+		p := &set[i]
 		if id, fresh := s.binaries.add(p.Subject.Binaries); fresh {
 			for _, text := range p.Subject.Binaries {
 				pattern, err := policy.ParsePathPattern(text)
@@ -176,6 +186,12 @@ func newSubjects(set []policy.Policy, options Options, globs *globs, places *pla
 		return nil, fmt.Errorf("%w: the subjects' users overlap too much; put several subjects into one policy", ErrTooLarge)
 	}
 	s.userClasses = singles(byUser.classes)
+	s.classesOf = make([][]int32, s.users.count())
+	for class, column := range s.userClasses {
+		for _, t := range s.userColumns.terms[column] {
+			s.classesOf[t.pattern] = append(s.classesOf[t.pattern], int32(class))
+		}
+	}
 	return s, s.addAtoms()
 }
 

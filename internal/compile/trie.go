@@ -52,8 +52,9 @@ type nodeGlob struct{ glob, to int32 }
 // manyNames is from how many names on a node has an index.
 const manyNames = 8
 
-func newTrie(globs *globs, places *places) *trie {
-	t := &trie{columns: newColumns(), globs: globs, places: places}
+// newTrie returns an empty trie, with room for so many patterns.
+func newTrie(globs *globs, places *places, patterns int) *trie {
+	t := &trie{columns: newColumns(patterns), globs: globs, places: places, nodes: make([]node, 0, patterns+patterns/8+8)}
 	t.node()
 	if places != nil {
 		places.find(places.root)
@@ -170,7 +171,7 @@ func (t *trie) add(at int32, components []string, below bool) (int32, bool) {
 func (t *trie) addPath(p policy.PathPattern, end func(at int32, below bool)) {
 	literal := p.Literal()
 	place, straight := t.places.follow(literal)
-	end(t.add(t.addPlaces(literal[:straight]), p.Components[straight:], p.Tree))
+	end(t.add(t.addWay(literal[:straight]), p.Components[straight:], p.Tree))
 	if straight < len(literal) {
 		end(t.add(t.addPlaces(place.names()), p.Components[len(literal):], p.Tree))
 	}
@@ -179,6 +180,16 @@ func (t *trie) addPath(p policy.PathPattern, end func(at int32, below bool)) {
 // addPattern adds a pattern of paths that matches with the term.
 func (t *trie) addPattern(p policy.PathPattern, term term) {
 	t.addPath(p, func(at int32, below bool) { t.accept(at, term, below) })
+}
+
+// addWay is addPlaces for the first names that were followed last.
+func (t *trie) addWay(names []string) int32 {
+	at := int32(0)
+	for i, name := range names {
+		at = t.name(at, name)
+		t.nodes[at].place = t.places.way[i]
+	}
+	return at
 }
 
 // addPlaces adds the nodes of a path without links and returns the last.

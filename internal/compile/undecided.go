@@ -12,8 +12,8 @@ import (
 // denials and of what the others decide (policy.ResolveUnknown): a row of tests, however many subjects
 // there are.
 func (m *matrix) chooseUndecided(options []option) root {
-	var certain, denials []option
-	var may []int32 // the atoms of all that are uncertain
+	certain, denials := make([]option, 0, len(options)), make([]option, 0, len(options))
+	may := make([]int32, 0, len(options)) // the atoms of all that are uncertain
 	for _, o := range options {
 		if !o.Uncertain {
 			certain = append(certain, o)
@@ -48,9 +48,9 @@ func (m *matrix) firstDenial(denials []option, after root) root {
 	return at
 }
 
-// anyOf leads to one of two roots by whether any of the atoms is true.
+// anyOf leads to one of two roots by whether any of the atoms is true. It sorts the atoms.
 func (m *matrix) anyOf(atoms []int32, then, otherwise root) root {
-	atoms = slices.Compact(slices.Sorted(slices.Values(atoms)))
+	atoms = sortedSet(atoms)
 	if len(atoms) > 0 && atoms[0] == always {
 		return then
 	}

@@ -17,7 +17,7 @@ type unidentifiedDenials struct {
 
 // denialsOf collects the denials of candidates. None of them is decided yet.
 func (m *matrix) denialsOf(candidates []candidate) unidentifiedDenials {
-	var d unidentifiedDenials
+	d := unidentifiedDenials{options: make([]option, 0, m.denialCount(candidates))}
 	s := m.subjects
 	for _, c := range candidates {
 		p := m.entries[c.pattern].policy
@@ -41,6 +41,17 @@ func (m *matrix) denialsOf(candidates []candidate) unidentifiedDenials {
 	return d
 }
 
+// denialCount is how many of the candidates deny.
+func (m *matrix) denialCount(candidates []candidate) int {
+	count := 0
+	for _, c := range candidates {
+		if m.entries[c.pattern].verdict != policy.Allow {
+			count++
+		}
+	}
+	return count
+}
+
 // ofUnidentified returns the atom where it is known already that the container is unidentified.
 func (m *matrix) ofUnidentified(atom int32) int32 {
 	if atom == m.subjects.unidentified {
@@ -52,12 +63,12 @@ func (m *matrix) ofUnidentified(atom int32) int32 {
 // withUnidentified returns what is decided about a known process, of which the container may be
 // unidentified: of candidates that name the object, and of others.
 func (m *matrix) withUnidentified(known root, own, rest, base []candidate) root {
-	key := string(m.key(rest))
-	others, ok := m.denials[key]
+	others, ok := m.denials[string(m.key(rest))]
 	if !ok {
 		others = m.denialsOf(slices.Concat(rest, base))
+		others.may = sortedSet(others.may)
 		others.first = m.firstDenial(others.options, m.leaf(policy.NoRule()))
-		m.denials[key] = others
+		m.denials[string(m.key(rest))] = others
 	}
 	mine := m.denialsOf(own)
 	if len(mine.may)+len(others.may) == 0 {

@@ -49,7 +49,8 @@ func (c *compiler) decide(operations map[int]*operation) error {
 // verdicts makes the verdict table of an operation.
 func (c *compiler) verdicts(id int, o *operation) error {
 	m := c.subjects.newMatrix(o)
-	w := &writer{matrix: m, tables: &c.tables, first: c.first}
+	w := &writer{matrix: m, tables: &c.tables, first: c.first, nodes: make([]uint32, 0, 16*len(o.entries))}
+	w.words = make([]uint32, 0, 2*m.blockSize()*len(o.dimensions[0].classes))
 	judge := o.judge
 	if judge == nil {
 		judge = judgeAll
@@ -75,7 +76,7 @@ func (c *compiler) verdicts(id int, o *operation) error {
 
 // untouched reports whether no rule is about something.
 func untouched(words []uint32) bool {
-	none := word(policy.NoRule(), nil, false)
+	none := word(newDecision(policy.NoRule()), nil, false)
 	return !slices.ContainsFunc(words, func(w uint32) bool { return w != none })
 }
 

@@ -13,33 +13,37 @@ type writer struct {
 	first  []int
 	words  []uint32
 	nodes  []uint32
-	// places are the words of roots that were written already; deepest is the most nodes that
-	// a verdict takes.
-	places  map[place3]placed
+	// places are the words of tests that were written already, lists those of lists; deepest is
+	// the most nodes that a verdict takes.
+	places  [2][][2]placed // by anyPort and within
+	lists   [][2]uint32
 	deepest int
 }
 
-type place3 struct {
-	root            root
-	anyPort, within bool
-}
-
+// placed is where something is; the depth of what is not is 0.
 type placed struct {
 	word  uint32
-	depth int
+	depth int32
+}
+
+func indexOf(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
 }
 
 // add appends a cell. anyPort says that the ports that the kernel may choose for port 0
 // count as well, unless the decision names that.
 func (w *writer) add(v verdict, anyPort bool) {
 	known := w.place(v.known, anyPort, false)
-	w.deepest = max(w.deepest, known.depth)
+	w.deepest = max(w.deepest, int(known.depth))
 	w.words = append(w.words, known.word, w.unknown(v.unknown, anyPort))
 }
 
 func (w *writer) word(r root, anyPort bool) uint32 {
 	d := w.matrix.decision(r)
-	return word(d, w.first, anyPort && !d.NamesPort)
+	return word(d, w.first, anyPort && !d.has(flagNamesPort))
 }
 
 // node appends nodes and returns the number of the first; number 0 is none.
@@ -61,12 +65,15 @@ func (w *writer) place(r root, anyPort, within bool) placed {
 	if r < 0 {
 		return placed{word: w.word(r, anyPort)}
 	}
-	key := place3{r, anyPort, within}
-	if p, ok := w.places[key]; ok {
-		return p
+	places := &w.places[indexOf(anyPort)]
+	if len(*places) <= int(r) { // tests are added until everything is written
+		if *places == nil {
+			*places = make([][2]placed, 0, cap(w.matrix.tests))
+		}
+		*places = append(*places, make([][2]placed, len(w.matrix.tests)-len(*places))...)
 	}
-	if w.places == nil {
-		w.places = map[place3]placed{}
+	if p := (*places)[r][indexOf(within)]; p.depth > 0 {
+		return p
 	}
 	var p placed
 	t := w.matrix.tests[r]
@@ -82,7 +89,7 @@ func (w *writer) place(r root, anyPort, within bool) placed {
 		p.word = w.node(abi.NodeAtom|uint32(t.atom), then.word, otherwise.word, 0)
 		p.depth = 1 + max(then.depth, otherwise.depth)
 	}
-	w.places[key] = p
+	(*places)[r][indexOf(within)] = p
 	return p
 }
 
@@ -102,32 +109,31 @@ func (w *writer) unknown(r root, anyPort bool) uint32 {
 	if r < 0 {
 		return w.word(r, anyPort)
 	}
-	key := place3{^r, anyPort, true} // no other place has such a key
-	if p, ok := w.places[key]; ok {
-		return p.word
+	if len(w.lists) <= int(r) {
+		w.lists = append(w.lists, make([][2]uint32, len(w.matrix.diagrams.lists)-len(w.lists))...)
 	}
-	if w.places == nil {
-		w.places = map[place3]placed{}
+	at := &w.lists[r][indexOf(anyPort)]
+	if *at != 0 { // the word of a node
+		return *at
 	}
-	var words []uint32
+	words := make([]uint32, 0, len(w.matrix.diagrams.lists[r]))
 	for _, one := range w.matrix.diagrams.lists[r] {
 		words = append(words, w.word(one, anyPort))
 	}
-	p := placed{word: w.node(abi.NodeUnknown, w.tables.append(words), 0, 0)}
-	w.places[key] = p
-	return p.word
+	*at = w.node(abi.NodeUnknown, w.tables.append(words), 0, 0)
+	return *at
 }
 
 // allows reports whether nothing that a cell leads to refuses or reports anything.
 func (m *matrix) allows(v verdict) bool {
-	if m.bound(v.known).Verdict != policy.Allow {
+	if m.bound(v.known).verdict() != policy.Allow {
 		return false
 	}
 	if v.unknown < 0 {
-		return m.decision(v.unknown).Verdict == policy.Allow
+		return m.decision(v.unknown).verdict() == policy.Allow
 	}
 	for _, r := range m.diagrams.lists[v.unknown] {
-		if m.decision(r).Verdict != policy.Allow {
+		if m.decision(r).verdict() != policy.Allow {
 			return false
 		}
 	}
