@@ -14,12 +14,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cilium/ebpf/ringbuf"
-
 	"github.com/ebpfguard/ebpfguard/internal/bpf"
 	"github.com/ebpfguard/ebpfguard/internal/compile"
 	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 	"github.com/ebpfguard/ebpfguard/internal/procfs"
+	"github.com/ebpfguard/ebpfguard/internal/ring"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -261,7 +260,7 @@ func (m *Manager) read() error {
 			return err
 		}
 	}
-	reader, err := ringbuf.NewReader(m.object.Alerts())
+	reader, err := ring.NewReader(m.object.Alerts())
 	if err != nil {
 		return fmt.Errorf("opening the buffer of alerts: %w", err)
 	}

@@ -8,9 +8,8 @@ import (
 	"os"
 	"sync"
 
-	"github.com/cilium/ebpf/ringbuf"
-
 	"github.com/ebpfguard/ebpfguard/internal/lossy"
+	"github.com/ebpfguard/ebpfguard/internal/ring"
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
@@ -22,7 +21,7 @@ const queueLength = 1 << 14
 // some before there is a buffer.
 type stream struct {
 	decode func([]byte) (Alert, error)
-	reader *ringbuf.Reader // nil until start
+	reader *ring.Reader // nil until start
 
 	mu            sync.Mutex
 	changed       *sync.Cond // subscriptions or closed changed
@@ -50,7 +49,7 @@ func newStream(decode func([]byte) (Alert, error)) *stream {
 }
 
 // start begins to read a buffer, which is the stream's to close.
-func (s *stream) start(reader *ringbuf.Reader) {
+func (s *stream) start(reader *ring.Reader) {
 	s.reader = reader
 	go s.run()
 }
@@ -59,16 +58,17 @@ func (s *stream) start(reader *ringbuf.Reader) {
 // kernel's buffer.
 func (s *stream) run() {
 	defer close(s.done)
-	var record ringbuf.Record
+	var record []byte
 	for s.wait() {
-		if err := s.reader.ReadInto(&record); err != nil {
+		var err error
+		if record, err = s.reader.Read(record); err != nil {
 			if errors.Is(err, os.ErrClosed) {
 				err = nil
 			}
 			s.fail(err)
 			return
 		}
-		alert, err := s.decode(record.RawSample)
+		alert, err := s.decode(record)
 		if !s.wait() {
 			return
 		}

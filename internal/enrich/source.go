@@ -6,17 +6,17 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/ringbuf"
 
 	"github.com/ebpfguard/ebpfguard/internal/abi"
+	"github.com/ebpfguard/ebpfguard/internal/ring"
 )
 
 // source is the kernel's buffer of executions. What is in it is read when an alert
 // asks, so that the alert finds all that was started before it, and every period, so
 // that the buffer does not fill up.
 type source struct {
-	reader *ringbuf.Reader
-	record ringbuf.Record
+	reader *ring.Reader
+	record []byte
 	done   chan struct{}
 	ended  chan struct{}
 }
@@ -25,11 +25,10 @@ const period = 100 * time.Millisecond
 
 // Follow adds what is told through a ring buffer of [abi.Execution], until [Cache.Close].
 func (c *Cache) Follow(executions *ebpf.Map) error {
-	reader, err := ringbuf.NewReader(executions)
+	reader, err := ring.NewReader(executions)
 	if err != nil {
 		return fmt.Errorf("opening the buffer of executions: %w", err)
 	}
-	reader.SetDeadline(time.Unix(1, 0)) // never wait
 	s := &source{reader: reader, done: make(chan struct{}), ended: make(chan struct{})}
 	c.mu.Lock()
 	c.source = s
@@ -55,11 +54,16 @@ func (c *Cache) Follow(executions *ebpf.Map) error {
 // catchUp adds what is in the buffer. A record that cannot be read is a defect, and
 // its process is a miss.
 func (c *Cache) catchUp() {
-	if c.source == nil || c.source.reader.AvailableBytes() == 0 {
+	if c.source == nil {
 		return
 	}
-	for c.source.reader.ReadInto(&c.source.record) == nil {
-		if e, err := decode(c.source.record.RawSample); err == nil {
+	for {
+		record, err := c.source.reader.TryRead(c.source.record)
+		if err != nil || record == nil {
+			return
+		}
+		c.source.record = record
+		if e, err := decode(record); err == nil {
 			c.add(e)
 		}
 	}

@@ -80,11 +80,11 @@ func shell(command string) string {
 	return fmt.Sprintf("%s%v", out, err)
 }
 
-// The resident memory that an agent with one policy may take at rest and at the most. Of both 19 MiB are the buffers
-// that it shares with the kernel, which count twice since they are mapped twice in a row.
+// The resident memory that an agent with one policy may take at rest and at the most. Of both 9 MiB are the buffers
+// that it shares with the kernel.
 const (
-	maxAgent  = 40 << 20
-	mostAgent = 80 << 20
+	maxAgent  = 30 << 20
+	mostAgent = 64 << 20
 )
 
 func TestAgent(t *testing.T) {
