@@ -83,8 +83,8 @@ vm: bin/$(ARCH)/ebpfguard bin/$(ARCH)/programs ## one kernel test on one kernel 
 # The guest's programs beside those that are built from their modules.
 CONTAINERS_PACKAGES = runc,busybox-static
 
-# What SHORT=1 runs of test-containers and of test-container: together at most six minutes, on two processors and with
-# the runtimes to be built.
+# What SHORT=1 runs of test-containers and of test-container: five minutes one after the other. To build the runtimes
+# takes four minutes of a processor, once.
 CONTAINERS_SHORT = ^Test(Told|RuntimeRestarts|FirstAction)$$
 CONTAINER_SHORT = ^Test(Daemon|Gaps|Group)$$
 
