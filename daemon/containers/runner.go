@@ -18,6 +18,8 @@ const (
 	// and for some that nobody tells of.
 	lookTime  = time.Second
 	sweepTime = 30 * time.Second
+	// createTime is how long a runtime usually takes at most to tell of a container that it creates.
+	createTime = 2 * time.Second
 	// againTime is how long a source rests that ended.
 	againTime = 30 * time.Second
 	// lateTime is how long a source has to tell of all containers before that is a problem.
@@ -37,9 +39,10 @@ type Runner struct {
 
 	mu      sync.Mutex
 	sources []*running
-	// unidentified containers, as of the last look.
-	unidentified int
-	some         []string
+	// unidentified are the control groups of unidentified containers, as of the last look, if there
+	// was one.
+	unidentified []string
+	swept        bool
 }
 
 // running is a source that runs.
@@ -182,24 +185,38 @@ func (v *view) Start(_ string, c Container) error           { return v.Table.Sta
 func (v *view) Stop(_, id string)                           { v.Table.Stop(v.name, id) }
 func (v *view) Sync(_ string, containers []Container) error { return v.Table.Sync(v.name, containers) }
 
-// Sweep looks for containers that have ended, and for some that nobody tells of.
+// Sweep looks for containers that have ended, and for some that nobody tells of. A runtime tells of a container
+// after its first process is in its control group, so from the second time on one counts that is still there a
+// moment later.
 func (r *Runner) Sweep() {
 	r.table.Sweep()
-	count, some := r.table.Unidentified()
+	r.mu.Lock()
+	former, again := r.unidentified, r.swept
+	r.mu.Unlock()
+	found := r.table.Unidentified()
+	isNew := func(group string) bool { return !slices.Contains(former, group) }
+	if again && slices.ContainsFunc(found, isNew) {
+		time.Sleep(createTime)
+		still := r.table.Unidentified()
+		found = slices.DeleteFunc(found, func(group string) bool { return !slices.Contains(still, group) })
+	}
+	if slices.ContainsFunc(found, isNew) {
+		r.log.Warn("containers run that nobody tells of", "count", len(found), "cgroups", some(found))
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if count > r.unidentified {
-		r.log.Warn("containers run that nobody tells of", "count", count, "cgroups", some)
-	}
-	r.unidentified, r.some = count, some
+	r.unidentified, r.swept = found, true
 }
+
+// some returns the first of the control groups: who reads them wants an example.
+func some(groups []string) []string { return slices.Clone(groups[:min(len(groups), 8)]) }
 
 // Unidentified returns how many containers ran that nobody told of when it was last looked, and the paths
 // of some.
-func (r *Runner) Unidentified() (count int, some []string) {
+func (r *Runner) Unidentified() (int, []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.unidentified, r.some
+	return len(r.unidentified), some(r.unidentified)
 }
 
 // Status returns how it goes with each source.

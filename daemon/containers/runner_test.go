@@ -231,6 +231,32 @@ func TestRunningAlready(t *testing.T) {
 	want(t, count, 0)
 }
 
+// TestSweep has a container that is being created while it is looked, of which nobody may say that it is
+// unidentified, and one of which nobody tells.
+func TestSweep(t *testing.T) {
+	t.Parallel()
+	table, _, h := newTable(t)
+	r := NewRunner(table, nil, slog.New(slog.DiscardHandler))
+	group := func(n string) string { return "/docker-" + strings.Repeat(n, 64) + ".scope" }
+	unidentified := func() []string {
+		r.Sweep()
+		_, some := r.Unidentified()
+		return some
+	}
+	h.populate(group("1"), "1\n")
+	want(t, unidentified(), []string{group("1")}) // the first time at once
+	h.populate(group("2"), "2\n")
+	go func() {
+		time.Sleep(createTime / 4)
+		if err := table.Start("x", container(strings.Repeat("2", 64), "two", group("2"))); err != nil {
+			t.Error(err)
+		}
+	}()
+	want(t, unidentified(), []string{group("1")})
+	h.populate(group("3"), "3\n")
+	want(t, unidentified(), []string{group("1"), group("3")})
+}
+
 func TestSpec(t *testing.T) {
 	kinds := []Kind{{Name: "docker", Usage: "of Docker", Key: "socket", Places: []string{"/run/docker.sock"}}, {Name: "machines", Key: "directory", Places: []string{"/a", "/b"}}}
 	for text, s := range map[string]Spec{

@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	// maxVisited bounds how many control groups are looked at, and maxPaths how many are named.
+	// maxVisited bounds how many control groups are looked at.
 	maxVisited = 100_000
-	maxPaths   = 8
 	// formerSource is what the containers come from that a former daemon was told of.
 	formerSource = "former daemon"
 )
@@ -104,9 +103,9 @@ func idOf(name string, of map[string]policy.Container) string {
 	return ""
 }
 
-// Unidentified returns how many containers run that nobody told of, as far as the names of control
-// groups show it, and the paths of some.
-func (t *Table) Unidentified() (count int, some []string) {
+// Unidentified returns the control groups of the containers that run and nobody told of, as far as the
+// names of control groups show it.
+func (t *Table) Unidentified() (groups []string) {
 	seen := map[string]bool{}
 	t.walk(func(name string) bool {
 		root := containerRoot(name)
@@ -117,12 +116,10 @@ func (t *Table) Unidentified() (count int, some []string) {
 			return true
 		}
 		seen[root] = true
-		if len(some) < maxPaths {
-			some = append(some, root)
-		}
+		groups = append(groups, root)
 		return true
 	})
-	return len(seen), some
+	return groups
 }
 
 // walk visits control groups from the root down, below each as long as that returns true.
