@@ -122,7 +122,13 @@ func TestDocker(t *testing.T) {
 		r.gone(t, known.ID)
 	})
 	t.Run("uninstall", func(t *testing.T) {
+		start(t, "runs")
+		r.hooked(t, "runs")
+		r.await(t, "it", named("runs", "docker"))
 		t.Log(run(t, "ebpfguard", "runtime", "install-hook", "--docker", "--uninstall", "--yes"))
+		// What runs goes on by the runtime that it was made with.
+		run(t, "docker", "exec", "runs", "true")
+		run(t, "docker", "rm", "--force", "runs")
 		// The container asks for the runtime by its name still.
 		run(t, "docker", "start", "web-2")
 		r.silent(t)

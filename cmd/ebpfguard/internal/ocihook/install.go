@@ -183,7 +183,7 @@ func (m Machine) UninstallDocker() (*Plan, error) {
 	program := ours.program()
 	if n := m.madeWith(oci.DockerRuntime); n > 0 && len(program) > 0 {
 		p.Notes = append(p.Notes, fmt.Sprintf("%d containers were made with the runtime %q, so it stays, without the hook; run this again when they are removed", n, oci.DockerRuntime))
-		err = runtimes.set(oci.DockerRuntime, dockerRuntime{program[0], program[1:]})
+		err = runtimes.set(oci.DockerRuntime, withArguments(program))
 	} else {
 		runtimes.delete(oci.DockerRuntime)
 	}
@@ -199,6 +199,16 @@ func (m Machine) UninstallDocker() (*Plan, error) {
 		return p, p.remove(m, oci.DockerConfig)
 	}
 	return p, p.putConfig(m, config)
+}
+
+// withArguments returns a runtime that calls a program, and has arguments. Docker makes a script for one that has, by
+// which containers that run are stopped, and which a reload removes when there are none (moby 20.10,
+// daemon/runtime_unix.go, initRuntimes).
+func withArguments(program []string) dockerRuntime {
+	if len(program) == 1 {
+		return dockerRuntime{"/usr/bin/env", program}
+	}
+	return dockerRuntime{program[0], program[1:]}
 }
 
 // former returns the default runtime that the guard's took the place of; empty for Docker's own.

@@ -164,6 +164,10 @@ func TestDocker(t *testing.T) {
 		if got := get(t, m, "/etc/docker/daemon.json"); len(p.Notes) != 1 || !strings.Contains(got, `"ebpfguard": {`) || strings.Contains(got, "wrap") || strings.Contains(got, `"default-runtime": "ebpfguard"`) {
 			t.Errorf("%s, with a container: %v\n%s", test.before, p.Notes, got)
 		}
+		// Docker keeps the script, by which it stops what runs, of a runtime with arguments only.
+		if got := get(t, m, "/etc/docker/daemon.json"); strings.Count(got, "runtimeArgs") != 1+strings.Count(test.before, "runtimeArgs") {
+			t.Errorf("%s, with a container, the runtime has no arguments:\n%s", test.before, got)
+		}
 		if err := os.RemoveAll(m.path("/var/lib/docker")); err != nil {
 			t.Fatal(err)
 		}
