@@ -27,6 +27,8 @@ var (
 		{
 			"open+close, depth 40",
 			"open+close after a rename, depth 3", "open+close after a rename, depth 10", "open+close after a rename, depth 40",
+			"open+close after a directory is renamed, depth 3", "open+close after a directory is renamed, depth 10",
+			"open+close after a directory is renamed, depth 40",
 			"open+close after a mount, depth 3", "open+close after a mount, depth 10", "open+close after a mount, depth 40",
 			"open+close after a lazy umount", "open+close after a change of the user", "open+close, the first of a process",
 			"open+close in a directory never seen before", "open+close, never seen before, in 8,000 directories",

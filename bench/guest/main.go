@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -78,6 +79,13 @@ func main() {
 		detach := attachEmpty()
 		measure("empty programs", workload.always)
 		detach()
+	}
+	for _, p := range parts {
+		if *setups != "" && wanted(p.name) { // only when they are asked for
+			detach := attachPart(p)
+			measure(p.name, func(w workload) bool { return strings.HasPrefix(w.name, p.work) })
+			detach()
+		}
 	}
 	if wanted(landlockSetup) && haveLandlock() {
 		measure(landlockSetup, func(w workload) bool { return !w.mounts }, "/proc/self/exe", "-landlock", "--")

@@ -125,7 +125,7 @@ static long now(void)
 static char file[256], victim[256], name[256], program[256], cold[256], dirs[256];
 static char *cold_number, *dirs_number;
 /* What is changed between is elsewhere. */
-static char other[2][256], place[256], place_file[256];
+static char other[2][256], place[256], place_moved[256], place_file[256];
 static struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {0x0100007f}};
 static struct {
 	char bytes[128];
@@ -320,6 +320,11 @@ static void rename_other(long i)
 	if (call(__NR_rename, (long)other[0], (long)other[1], 0, 0, 0, 0))
 		done(call(__NR_rename, (long)other[1], (long)other[0], 0, 0, 0, 0));
 }
+static void rename_directory(long i)
+{
+	done(call(__NR_rename, (long)place, (long)place_moved, 0, 0, 0, 0));
+	done(call(__NR_rename, (long)place_moved, (long)place, 0, 0, 0, 0));
+}
 static void mount_other(long i)
 {
 	done(call(__NR_mount, (long)"tmpfs", (long)place, (long)"tmpfs", 0, 0, 0));
@@ -356,6 +361,9 @@ static const struct {
 	{"open3_rename", open_file, rename_other},
 	{"open10_rename", open_file, rename_other, .depth = 10},
 	{"open40_rename", open_file, rename_other, .depth = 40},
+	{"open3_dir", open_file, rename_directory},
+	{"open10_dir", open_file, rename_directory, .depth = 10},
+	{"open40_dir", open_file, rename_directory, .depth = 40},
 	{"open3_mount", open_file, mount_other},
 	{"open10_mount", open_file, mount_other, .depth = 10},
 	{"open40_mount", open_file, mount_other, .depth = 40},
@@ -444,6 +452,7 @@ static int run(int count, char **argument)
 	append(append(other[0], argument[4]), "/other");
 	append(append(other[1], argument[4]), "/another");
 	append(append(place, argument[4]), "/mount");
+	append(append(place_moved, argument[4]), "/moved");
 	append(append(place_file, place), "/file");
 	end = out;
 	arguments[0] = program;
