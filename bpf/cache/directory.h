@@ -90,7 +90,7 @@ static __always_inline bool is_since_mounts(const struct directory *kept, __u64 
  */
 __noinline __u64 is_there(__u64 place, __u64 dentry, __u64 mnt, __u64 counts, __u32 anybody)
 {
-	__u64 content, chain, mounts, word;
+	__u64 before = sequences(), content, chain, mounts, word;
 	struct directory *slot = directory_at(place), kept;
 	struct words *all = all_words();
 
@@ -113,7 +113,7 @@ __noinline __u64 is_there(__u64 place, __u64 dentry, __u64 mnt, __u64 counts, __
 			if (!chain || kept.chain != chain_of_directory(content, chain))
 				return IS_GONE;
 		}
-		if (!is_still(all, counts))
+		if (counts_to_keep(all, before) != counts)
 			return IS_GONE;
 		slot->counts = counts;
 		slot->stamp = stamp_of_directory(content, kept.chain, counts);
@@ -230,17 +230,16 @@ __noinline int keep_directory(__u32 flags)
 		return 0;
 	chain = chain_of(scratch->above_dentry, scratch->object.mnt);
 	kept.mounts = mounts_of(scratch->object.mnt);
-	if (!chain || sequences() != scratch->sequences || !is_still(all, scratch->counts) ||
-	    active_word() != scratch->now)
+	kept.counts = counts_to_keep(all, scratch->sequences);
+	if (!chain || kept.counts == NOT_SETTLED || active_word() != scratch->now)
 		return 0;
 	kept.path = scratch->directory.path;
 	kept.file = scratch->directory.file;
-	kept.counts = scratch->counts;
 	kept.flags = flags & ~CHAIN_DELETED;
 	kept.components = scratch->components - 1;
 	content = content_of(&kept);
 	kept.chain = chain_of_directory(content, chain);
-	kept.stamp = stamp_of_directory(content, kept.chain, scratch->counts);
+	kept.stamp = stamp_of_directory(content, kept.chain, kept.counts);
 	*slot = kept;
 	scratch->place = kept.place;
 	return 0;

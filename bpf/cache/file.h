@@ -137,13 +137,13 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 	scratch->kept.key = 0;
 	if (can_keep() && !is_final(begun) && all) {
 		record = bpf_inode_storage_get(map, file->f_inode, NULL, 0);
+		scratch->sequences = sequences();
 		now = counts_now(all);
 		if (record) {
 			kept = *record;
 			barrier();
 			/* Kept for other subjects. */
 			if (kept.number == begun >> 32 && is_valid(&kept, record, id, file, now)) {
-				scratch->counts = now;
 				answer = uses_verdict(id, begun, kept.classes, uses);
 			}
 		}
@@ -153,14 +153,18 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 	if (!can_keep() || (__u32)answer == RETRY || !scratch->kept.key || !all ||
 	    scratch->kept.classes & (CLASSES_UNKNOWN | CLASSES_RETRY))
 		return answer;
-	if (remember(id) || !is_still(all, scratch->counts))
+	if (remember(id))
+		return answer;
+	now = counts_to_keep(all, scratch->sequences);
+	if (now == NOT_SETTLED)
 		return answer;
 	record = bpf_inode_storage_get(map, file->f_inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (record) { /* without memory the next use walks again */
 		kept = scratch->kept;
-		kept.check = check_of(&kept, record, file, scratch->counts);
-		kept.lasting_check = lasting_check_of(&kept, id, file, scratch->counts);
-		*record = kept;
+		kept.check = check_of(&kept, record, file, now);
+		kept.lasting_check = lasting_check_of(&kept, id, file, now);
+		if (sequences() == scratch->sequences)
+			*record = kept;
 	}
 	return answer;
 }

@@ -176,9 +176,9 @@ __noinline int remember(__u32 id)
 		return false;
 	found = &scratch->kept;
 	place = scratch->place;
-	counts = scratch->counts;
+	counts = counts_to_keep(all, scratch->sequences);
 	now = scratch->now;
-	if (now >> 32 != found->number || is_odd(counts) ||
+	if (now >> 32 != found->number || counts == NOT_SETTLED ||
 	    found->classes & (CLASSES_UNKNOWN | CLASSES_RETRY) ||
 	    found->verdicts[0] != NO_RULE_ALLOW || found->verdicts[1] != NO_RULE_ALLOW ||
 	    found->verdicts[2] != NO_RULE_ALLOW)
@@ -203,7 +203,7 @@ __noinline int remember(__u32 id)
 		if (key != subject_key(now, subject, id))
 			return false;
 	}
-	if (!is_still(all, counts))
+	if (sequences() != scratch->sequences)
 		return false;
 	word = word_for(place, counts, key);
 	*word_at_hash(all, word) = word;

@@ -46,17 +46,18 @@ static __always_inline bool is_named_so(struct identity *identity, const struct 
  * identity->subject. It returns the file's label if that can be used from now on. */
 static __always_inline struct label *walk_program(struct identity *identity, struct file *file)
 {
-	__u64 before = sequences(), counts;
+	__u64 before = sequences(), counts, stamp;
 	struct words *all = all_words();
 	struct label *found;
 	__u32 length;
 
-	counts = all ? counts_now(all) : 0;
 	begin_subject(&identity->subject);
 	add_program(identity, file);
 	length = identity->subject.program_length;
-	if (identity->subject.flags || length > MAX_LABEL || !can_keep() || is_odd(before) ||
-	    sequences() != before || !all || !is_still(all, counts))
+	if (identity->subject.flags || length > MAX_LABEL || !can_keep() || !all)
+		return NULL;
+	counts = counts_to_keep(all, before);
+	if (counts == NOT_SETTLED)
 		return NULL;
 	__builtin_memset(&identity->label, 0, sizeof(identity->label));
 	identity->label.key = identity->subject.program;
@@ -68,7 +69,10 @@ static __always_inline struct label *walk_program(struct identity *identity, str
 				      BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (!found || !is_named_so(identity, found))
 		return NULL;
-	found->stamp = stamp_of(found, file, counts);
+	stamp = stamp_of(found, file, counts);
+	if (sequences() != before)
+		return NULL;
+	found->stamp = stamp;
 	return found;
 }
 

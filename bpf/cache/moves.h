@@ -9,7 +9,7 @@
  * What is left must never be the same before and after a directory moved. It is twice the
  * number of moved directories, and twice the number of files whose move the kernel has
  * counted and we have not yet: it may be too high, never too low. Nothing is kept while it may
- * be too high, which is while more moves have begun than ended (is_still).
+ * be too high, which is while more moves have begun than ended (counts_to_keep).
  *
  * Neither program need run each time: on a preemptible kernel, one that interrupts itself on
  * its processor is left out. So a move counts only if its task has a slot, which the first
@@ -138,9 +138,17 @@ static __always_inline int settle(void)
 }
 #endif
 
-/* is_still reports whether the counts are those, and something may be kept that holds while
- * they are. */
-static __always_inline bool is_still(const struct words *all, __u64 counts)
+/* Odd, so that nothing is found by it. */
+#define NOT_SETTLED (~0ULL)
+
+/*
+ * counts_to_keep returns the counts that what was found out since the kernel's counts were
+ * `before` may be kept with, if nothing at all was renamed or mounted meanwhile: a move of
+ * a file leaves the counts alone, but may have been that of the file in question. Else, or
+ * while the counts may be too high, NOT_SETTLED. Who reads a name after that has to compare
+ * the kernel's counts once more.
+ */
+static __always_inline __u64 counts_to_keep(const struct words *all, __u64 before)
 {
 	__u64 ended = *(const volatile __u64 *)&all->moves_ended; /* in this order */
 	__u64 now = sequences();
@@ -148,9 +156,9 @@ static __always_inline bool is_still(const struct words *all, __u64 counts)
 
 	if (begun != ended) {
 		settle();
-		return false;
+		return NOT_SETTLED;
 	}
-	return counts_without(now, ended) == counts && !is_odd(counts);
+	return now == before && !is_odd(now) ? counts_without(now, ended) : NOT_SETTLED;
 }
 
 #endif
