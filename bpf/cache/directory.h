@@ -72,13 +72,11 @@ static __always_inline bool is_for_all(const struct directory *kept)
 	       !(kept->flags & ~(CHAIN_NO_PATH | CHAIN_NOWHERE));
 }
 
-/* is_since_mounts reports whether nothing but mounts have been counted since the stamp was
- * made. */
-static __always_inline bool is_since_mounts(const struct directory *kept, __u64 content,
+/* is_since_mounts reports whether nothing but mounts have been counted since a stamp was made. */
+static __always_inline bool is_since_mounts(__u64 stamp, __u64 content, __u64 chain, __u64 former,
 					    __u64 counts)
 {
-	return kept->counts >> 32 == counts >> 32 && kept->mounts &&
-	       kept->stamp == stamp_of_directory(content, kept->chain, kept->counts);
+	return former >> 32 == counts >> 32 && stamp == stamp_of_directory(content, chain, former);
 }
 
 /*
@@ -90,37 +88,49 @@ static __always_inline bool is_since_mounts(const struct directory *kept, __u64 
  */
 __noinline __u64 is_there(__u64 place, __u64 dentry, __u64 mnt, __u64 counts, __u32 anybody)
 {
-	__u64 before = sequences(), content, chain, mounts, word;
-	struct directory *slot = directory_at(place), kept;
+	volatile struct directory *slot = directory_at(place);
+	__u64 content, chain, found, mounts, before, word = 0;
 	struct words *all = all_words();
+	struct directory kept;
 
 	if (!slot || !all || slot->place != place)
 		return NOT_THERE;
 	if (is_odd(counts))
 		return IS_GONE;
-	kept = *slot;
-	barrier(); /* what was checked is what counts */
+	/* Each is read once: what is checked is what counts. */
+	kept.place = place;
+	kept.path = slot->path;
+	kept.file = slot->file;
+	kept.mounts = slot->mounts;
+	kept.flags = slot->flags;
+	kept.components = slot->components;
+	mounts = kept.mounts;
 	content = content_of(&kept);
-	anybody = anybody && is_for_all(&kept);
-	barrier_var(anybody); /* now: the stack has no room to do it later */
-	if (kept.stamp != stamp_of_directory(content, kept.chain, counts)) {
-		mounts = is_since_mounts(&kept, content, counts) ? kept.mounts : 0;
+	if (anybody && is_for_all(&kept))
+		word = word_for(place, counts, 0);
+	barrier_var(word); /* now: the stack has no room to do it later */
+	barrier_var(content);
+	chain = slot->chain;
+	found = slot->stamp;
+	if (found != stamp_of_directory(content, chain, counts)) {
+		if (!is_since_mounts(found, content, chain, slot->counts, counts))
+			mounts = 0;
 		barrier_var(mounts);
+		before = sequences();
 		if (mnt == ANY_MOUNT)
 			mnt = any_mount(address_of(all, READ((struct dentry *)dentry, d_sb)));
 		if (!mounts || mounts != mounts_of(mnt)) {
-			chain = chain_of(dentry, mnt);
-			if (!chain || kept.chain != chain_of_directory(content, chain))
+			found = chain_of(dentry, mnt);
+			if (!found || chain != chain_of_directory(content, found))
 				return IS_GONE;
 		}
 		if (counts_to_keep(all, before) != counts)
 			return IS_GONE;
 		slot->counts = counts;
-		slot->stamp = stamp_of_directory(content, kept.chain, counts);
+		slot->stamp = stamp_of_directory(content, chain, counts);
 	}
-	if (!anybody)
-		return kept.chain;
-	word = word_for(place, counts, 0);
+	if (!word)
+		return chain;
 	*word_at_hash(all, word) = word;
 	return IS_FOR_ANYBODY;
 }

@@ -131,7 +131,7 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 					    struct scratch *scratch, __u32 uses)
 {
 	__u64 begun = begin(id), answer = RETRY, now;
-	struct record *record, kept;
+	struct record *record, *found, kept;
 	struct words *all = all_words();
 
 	scratch->kept.key = 0;
@@ -160,11 +160,11 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 		return answer;
 	record = bpf_inode_storage_get(map, file->f_inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (record) { /* without memory the next use walks again */
-		kept = scratch->kept;
-		kept.check = check_of(&kept, record, file, now);
-		kept.lasting_check = lasting_check_of(&kept, id, file, now);
+		found = &scratch->kept;
+		found->check = check_of(found, record, file, now);
+		found->lasting_check = lasting_check_of(found, id, file, now);
 		if (sequences() == scratch->sequences)
-			*record = kept;
+			*record = *found;
 	}
 	return answer;
 }

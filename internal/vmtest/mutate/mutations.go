@@ -35,7 +35,7 @@ var mutations = []mutation{
 
 	// What is kept of directories (bpf/cache/directory.h, bpf/cache/chain.h).
 	{name: "directory: the counts", file: "bpf/cache/directory.h", texts: []string{"add_word(add_word(add_word(content, chain), counts), hash_key[1])", "add_word(add_word(content, chain), hash_key[1])"}, test: "TestFiles/cache", packages: files},
-	{name: "directory: its chain", file: "bpf/cache/directory.h", texts: []string{"if (!chain || kept.chain != chain_of_directory(content, chain))", "if (!chain)"}, test: "TestFiles/cache", packages: files},
+	{name: "directory: its chain", file: "bpf/cache/directory.h", texts: []string{"if (!found || chain != chain_of_directory(content, found))", "if (!found)"}, test: "TestFiles/cache", packages: files},
 	{name: "lasting word: where the directory is", file: "bpf/cache/words.h", texts: []string{"add_word(add_word(place, ~there), subject)", "add_word(add_word(place, 1), subject)"}, test: "TestFiles/cache", packages: files},
 	{name: "lasting word: who asks", file: "bpf/cache/words.h", texts: []string{"add_word(add_word(place, ~there), subject)", "add_word(add_word(place, ~there), 0)"}, test: "TestFiles/cache", packages: files},
 	{name: "record: where the directory is", file: "bpf/cache/file.h", texts: []string{"	return lasting_word(place, there, 0);", "	return lasting_word(place, 1, 0);"}, test: "TestFiles/cache", packages: files},
