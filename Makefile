@@ -85,7 +85,7 @@ CONTAINERS_PACKAGES = runc,busybox-static
 
 # What SHORT=1 runs of test-containers and of test-container: five minutes one after the other. To build the runtimes
 # takes four minutes of a processor, once.
-CONTAINERS_SHORT = ^Test(Told|RuntimeRestarts|FirstAction)$$
+CONTAINERS_SHORT = ^Test(Told|RuntimeRestarts)$$
 CONTAINER_SHORT = ^Test(Daemon|Gaps|Group)$$
 
 .PHONY: test-containers-short

@@ -39,7 +39,7 @@ func TestMoves(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if o.hash {
+	if o.hash || !countsMoves {
 		if err := o.TrackTasks(); err != nil {
 			t.Fatal(err)
 		}
