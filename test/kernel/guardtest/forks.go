@@ -3,6 +3,8 @@
 package guardtest
 
 import (
+	"runtime"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -20,6 +22,7 @@ const (
 // forks makes children, and when all of them are there has each bind a port. They start no
 // program.
 func forks(o *Outcome, count, port int) error {
+	spare.Do(spareThreads)
 	var start [2]int
 	if err := unix.Pipe2(start[:], unix.O_CLOEXEC); err != nil {
 		return err
@@ -55,6 +58,31 @@ func forks(o *Outcome, count, port int) error {
 		}
 	}
 	return nil
+}
+
+var spare sync.Once
+
+// spareThreads has the runtime make threads while they can be made, and it keeps what it made.
+// Who asks for forks may take the memory of the guard before it asks again. Then no task is
+// made, and a runtime that wants a thread ends the process.
+func spareThreads() {
+	const threads = 16
+	var made, released sync.WaitGroup
+	made.Add(threads)
+	released.Add(threads)
+	release := make(chan struct{})
+	for range threads {
+		go func() {
+			defer released.Done()
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			made.Done()
+			<-release
+		}()
+	}
+	made.Wait()
+	close(release)
+	released.Wait()
 }
 
 // forkBindExit forks. The child waits until nothing holds the pipe open for writing, and exits
