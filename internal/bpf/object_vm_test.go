@@ -63,7 +63,13 @@ func TestVerifier(t *testing.T) {
 	if err := o.Close(); err != nil {
 		t.Error(err)
 	}
-	if os.Getenv(verifier.NewEnv) != "" || t.Failed() {
+	if t.Failed() {
+		return
+	}
+	if err := (verifier.Result{Kernel: k.Name, Programs: len(now)}).Print(os.Stdout); err != nil {
+		t.Error(err)
+	}
+	if os.Getenv(verifier.NewEnv) != "" {
 		return
 	}
 	recorded, err := verifier.Read(verifier.File)

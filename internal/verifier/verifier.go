@@ -56,8 +56,10 @@ func Read(file string) (Recorded, error) {
 // Result is a line of the test's output.
 type Result struct {
 	Kernel  string `json:"kernel"`
-	Program string `json:"program"`
+	Program string `json:"program,omitempty"`
 	Figures
+	// Programs is in the last line alone, which has no program: how many came before it.
+	Programs int `json:"programs,omitempty"`
 }
 
 // Prefix starts each line of output that carries a Result in JSON.

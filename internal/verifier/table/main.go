@@ -54,13 +54,13 @@ func renew(file, table string, outputs []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	now := verifier.Recorded{}
+	now, programs := verifier.Recorded{}, map[string]int{}
 	for _, name := range outputs {
 		in, err := os.Open(name)
 		if err != nil {
 			return err
 		}
-		err = parseOutput(in, now)
+		err = parseOutput(in, now, programs)
 		in.Close()
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -68,6 +68,12 @@ func renew(file, table string, outputs []string, stdout io.Writer) error {
 	}
 	if len(now) == 0 {
 		return errors.New("the output has no figures; did TestVerifier run?")
+	}
+	for kernel, of := range now {
+		if len(of) != programs[kernel] {
+			return fmt.Errorf("the output has figures of %d programs on kernel %s, and says of %d that these are all; did TestVerifier end well there?",
+				len(of), kernel, programs[kernel])
+		}
 	}
 	maps.Copy(figures, now)
 	maps.DeleteFunc(figures, func(kernel string, _ map[string]verifier.Figures) bool {
@@ -94,8 +100,8 @@ func put(file string, content []byte) error {
 	return os.WriteFile(file, content, 0o644)
 }
 
-// parseOutput adds the figures in the output of tests.
-func parseOutput(in io.Reader, figures verifier.Recorded) error {
+// parseOutput adds the figures in the output of tests, and how many programs each kernel has.
+func parseOutput(in io.Reader, figures verifier.Recorded, programs map[string]int) error {
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadString('\n')
@@ -107,7 +113,11 @@ func parseOutput(in io.Reader, figures verifier.Recorded) error {
 			if figures[r.Kernel] == nil {
 				figures[r.Kernel] = map[string]verifier.Figures{}
 			}
-			figures[r.Kernel][r.Program] = r.Figures
+			if r.Program == "" {
+				programs[r.Kernel] = r.Programs
+			} else {
+				figures[r.Kernel][r.Program] = r.Figures
+			}
 		}
 		if errors.Is(err, io.EOF) {
 			return nil

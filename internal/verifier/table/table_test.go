@@ -37,18 +37,26 @@ func TestRenew(t *testing.T) {
 	of := func(kernel, program string, f verifier.Figures) verifier.Result {
 		return verifier.Result{Kernel: kernel, Program: program, Figures: f}
 	}
+	end := func(kernel string, programs int) verifier.Result {
+		return verifier.Result{Kernel: kernel, Programs: programs}
+	}
 	log()
 	if got := renew(); !strings.Contains(got, "no figures") {
 		t.Errorf("output without figures: %q", got)
 	}
 	open, bind := verifier.Figures{Processed: 50_000, PeakStates: 90, Stack: 480, Instructions: 70, MachineCode: 400, LoadMS: 800}, verifier.Figures{Processed: 7}
-	log(of("5.10", "file_open", open), of("5.10", "socket_bind", bind), of("6.12", "file_open", open))
+	all := []verifier.Result{of("5.10", "file_open", open), of("5.10", "socket_bind", bind), end("5.10", 2), of("6.12", "file_open", open)}
+	log(all...)
+	if got := renew(); !strings.Contains(got, "figures of 1 programs on kernel 6.12") {
+		t.Errorf("output of a test that did not end: %q", got)
+	}
+	log(append(all, end("6.12", 1))...)
 	if got := renew(); got != "" {
 		t.Fatal(got)
 	}
 	// Another run, of one kernel, where a program is gone.
 	open.Processed = 60_000
-	log(of("5.10", "file_open", open))
+	log(of("5.10", "file_open", open), end("5.10", 1))
 	if got := renew(); got != "" {
 		t.Fatal(got)
 	}
