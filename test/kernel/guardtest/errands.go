@@ -280,8 +280,8 @@ func MapPlace(path string) (*atomic.Uint64, func(), error) {
 	return (*atomic.Uint64)(unsafe.Pointer(&m[0])), func() { unix.Munmap(m) }, nil
 }
 
-// watchPlaces opens a file below a directory that is kept, whose place the test changes
-// meanwhile, by several threads until the test ends it. The word at place counts
+// watchPlaces opens a file below a directory that is kept, or without a name what is kept
+// itself, whose place the test changes meanwhile, by several threads until the test ends it. The word at place counts
 // up when a change begins and when it has returned; so an open that sees the same even number
 // before and after was all the while in one place, and is told its answer.
 // Counts: wrongly passed, wrongly refused, rightly passed, rightly refused,
@@ -292,6 +292,9 @@ func watchPlaces(o *Outcome, threads int, place string, dir int, name string) er
 		return err
 	}
 	defer unmap()
+	if name == "" {
+		name = fmt.Sprintf("/proc/self/fd/%d", dir)
+	}
 	var counts [5]atomic.Int64
 	var group sync.WaitGroup
 	for range threads {

@@ -19,37 +19,53 @@ import (
 )
 
 // TestCacheUnderRenames opens a file by several threads while a directory above
-// is renamed in and out of a protected one. No answer may be that of another
-// place than the one where the file was during the whole open.
+// is renamed in and out of a protected one, or while the file itself gets and loses a
+// protected name. No answer may be that of another place or name than the one that the
+// file had during the whole open.
 func TestCacheUnderRenames(t *testing.T) {
 	vmtest.Processors(t)
 	g := guardtest.NewFileGuard(t)
 	f := guardtest.NewPair(t)
 	p := func(name string) string { return f.Dir + "/" + name }
 	guardtest.WriteFile(t, p("open/dir/sub/file"), "")
+	guardtest.WriteFile(t, p("names/open"), "")
+	guardtest.WriteFile(t, p("globs/a.open"), "")
 	guardtest.Check(t, os.Mkdir(p("shut"), 0o755))
 	place, unmap, err := guardtest.MapPlace(p("place"))
 	guardtest.Check(t, err)
 	defer unmap()
-	g.Enforce(t, f.Deny("shut/"))
+	g.Enforce(t, f.Deny("shut/", "names/shut", "globs/*.shut"))
 	random := rand.New(rand.NewPCG(1, 2))
+	type names struct {
+		open, shut string
+		held, file string // what is opened: a file below what is held, or that itself
+	}
+	above := names{open: "open/dir", shut: "shut/dir", held: "open/dir/sub", file: "file"}
+	name := names{open: "names/open", shut: "names/shut", held: "names/open"}
+	glob := names{open: "globs/a.open", shut: "globs/a.shut", held: "globs/a.open"}
 	for _, test := range []struct {
-		name    string
+		name string
+		names
 		slow    bool
 		renamed int // files that are renamed all the time
-	}{{"slow", true, 0}, {"fast", false, 0}, {"slow, and others all the time", true, 2}} {
+	}{
+		{"slow", above, true, 0}, {"fast", above, false, 0}, {"slow, and others all the time", above, true, 2},
+		{"the file itself, slow", name, true, 0}, {"the file itself, fast", name, false, 0},
+		{"the file itself, slow, and others all the time", name, true, 2},
+		{"the file itself, globs, slow", glob, true, 0}, {"the file itself, globs, fast", glob, false, 0},
+	} {
 		t.Run(test.name, func(t *testing.T) {
 			noise := renameAllTheTime(t, p("noise"), test.renamed)
 			place.Store(0)
 			d, bystander := guardtest.StartDoer(t, f.Program), guardtest.StartDoer(t, "/proc/self/exe")
 			bystanderDone, done := make(chan guardtest.Outcome), make(chan guardtest.Outcome)
-			d.Passed(t, "hold", "sub", p("open/dir/sub"), "path")
-			bystander.Passed(t, "hold", "sub", p("open/dir/sub"), "path")
-			go func() { done <- d.Do("watch", "4", p("place"), "sub", "file") }()
-			go func() { bystanderDone <- bystander.Do("watch", "1", p("place"), "sub", "file") }()
+			d.Passed(t, "hold", "it", p(test.held), "path")
+			bystander.Passed(t, "hold", "it", p(test.held), "path")
+			go func() { done <- d.Do("watch", "4", p("place"), "it", test.file) }()
+			go func() { bystanderDone <- bystander.Do("watch", "1", p("place"), "it", test.file) }()
 			alerts := 0
 			for range 400 {
-				for _, move := range [][2]string{{"open/dir", "shut/dir"}, {"shut/dir", "open/dir"}} {
+				for _, move := range [][2]string{{test.open, test.shut}, {test.shut, test.open}} {
 					place.Add(1)
 					err := os.Rename(p(move[0]), p(move[1]))
 					place.Add(1)
