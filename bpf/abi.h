@@ -247,6 +247,8 @@ enum active_flags {
 	ACTIVE_MARKS = 1 << 30,
 	/* Policies end: what a task is holds until a time. */
 	ACTIVE_TIMED = 1 << 29,
+	/* Some subject names users: what a task is holds for its user only. */
+	ACTIVE_USERS = 1 << 28,
 	/* From this bit on, one for each operation: no process is refused anything, and nothing
 	 * is counted, where the object is none that policies name. */
 	ACTIVE_OTHERS_SHIFT = 16,

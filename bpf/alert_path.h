@@ -29,9 +29,9 @@ _Static_assert(MAX_CHAIN % COPIED_AT_ONCE == 0, "all are passed");
 
 /* copy_next appends the next names of scratch->chain to buffer->paths, up to a length of
  * the paths. */
-__noinline __u32 copy_next(__u32 at, __u32 limit)
+__noinline __u32 copy_next(scratch_arg given, __u32 at, __u32 limit)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	int i;
 
 	if (!scratch)
@@ -64,14 +64,14 @@ __noinline __u32 copy_path(__u32 at, __u64 mnt, __u64 dentry)
 	if (!scratch || !mnt)
 		return at;
 	/* Untrusted paths are reported as well: a person can judge them. */
-	collect(mnt, dentry);
+	collect(hand(scratch), mnt, dentry);
 	if (!scratch->count)
 		return at;
 	scratch->left = scratch->count;
 	for (i = 0; i < MAX_CHAIN / COPIED_AT_ONCE; i++) {
 		if (!scratch->left || at > limit)
 			break;
-		at = copy_next(at, limit);
+		at = copy_next(hand(scratch), at, limit);
 	}
 	end = at;
 	barrier_var(end);

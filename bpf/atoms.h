@@ -34,10 +34,10 @@ static __always_inline __u64 *line_of(__u64 *atoms, __u32 line)
 }
 
 /* plane_line copies a line of atoms to identity->plane. */
-__noinline int plane_line(__u32 at, __u32 line)
+__noinline int plane_line(identity_arg given_identity, __u32 at, __u32 line)
 {
 	void *tables = tables_in(SLOT_ACTIVE);
-	struct identity *identity = current_identity();
+	struct identity *identity = identity_of(given_identity);
 	const __u64 *words;
 	__u64 *plane;
 	int i;
@@ -56,7 +56,7 @@ __noinline int plane_line(__u32 at, __u32 line)
 }
 
 /* begin_plane makes identity->plane one of the active revision's sets of atoms (enum plane). */
-__noinline int begin_plane(__u32 number)
+__noinline int begin_plane(identity_arg given_identity, __u32 number)
 {
 	const struct subjects *subjects = subjects_of(tables_in(SLOT_ACTIVE));
 	__u32 at, lines, i;
@@ -66,7 +66,7 @@ __noinline int begin_plane(__u32 number)
 	lines = subjects->lines;
 	at = subjects->planes + number * lines * LINE_WORDS;
 	for (i = 0; i < ATOM_LINES && i < lines; i++)
-		plane_line(at, i);
+		plane_line(given_identity, at, i);
 	return 0;
 }
 
@@ -76,10 +76,10 @@ __noinline int begin_plane(__u32 number)
 _Static_assert(ATOM_WORDS % ADDED_AT_ONCE == 0, "all are added");
 
 /* add_next adds some of a list of atoms to identity->plane, and reports whether there may be more. */
-__noinline int add_next(__u32 at, __u32 count)
+__noinline int add_next(identity_arg given_identity, __u32 at, __u32 count)
 {
 	void *tables = tables_in(SLOT_ACTIVE);
-	struct identity *identity = current_identity();
+	struct identity *identity = identity_of(given_identity);
 	int i;
 
 	if (!tables || !identity)
@@ -102,7 +102,7 @@ __noinline int add_next(__u32 at, __u32 count)
 }
 
 /* add_atoms adds the atoms of a class to identity->plane, by the index of the classes' lists. */
-__noinline int add_atoms(__u32 index, __u32 class)
+__noinline int add_atoms(identity_arg given_identity, __u32 index, __u32 class)
 {
 	void *tables = tables_in(SLOT_ACTIVE);
 	const struct table *list;
@@ -117,7 +117,8 @@ __noinline int add_atoms(__u32 index, __u32 class)
 	at = list->at;
 	count = list->count;
 	for (i = 0; i < ATOM_WORDS / ADDED_AT_ONCE && count > i * ADDED_AT_ONCE; i++)
-		if (!add_next(at + i * ADDED_AT_ONCE * ENTRY_WORDS(struct atom_word),
+		if (!add_next(given_identity,
+			      at + i * ADDED_AT_ONCE * ENTRY_WORDS(struct atom_word),
 			      count - i * ADDED_AT_ONCE))
 			break;
 	return 0;
@@ -125,10 +126,10 @@ __noinline int add_atoms(__u32 index, __u32 class)
 
 /* take_line leaves of a line of the class's atoms those that are in identity->plane, if it is not
  * the first plane. */
-__noinline int take_line(bool first, __u32 line)
+__noinline int take_line(scratch_arg given, identity_arg given_identity, bool first, __u32 line)
 {
-	struct identity *identity = current_identity();
-	struct scratch *scratch = current_scratch();
+	struct identity *identity = identity_of(given_identity);
+	struct scratch *scratch = scratch_of(given);
 	__u64 keep = first ? 0 : -1ULL, *atoms, *plane;
 	int i;
 
@@ -144,7 +145,7 @@ __noinline int take_line(bool first, __u32 line)
 }
 
 /* take_plane leaves of the class's atoms those that are in identity->plane. */
-__noinline int take_plane(bool first)
+__noinline int take_plane(scratch_arg given, identity_arg given_identity, bool first)
 {
 	const struct subjects *subjects = subjects_of(tables_in(SLOT_ACTIVE));
 	__u32 i;
@@ -152,7 +153,7 @@ __noinline int take_plane(bool first)
 	if (!subjects)
 		return 0;
 	for (i = 0; i < ATOM_LINES && i < subjects->lines; i++)
-		take_line(first, i);
+		take_line(given, given_identity, first, i);
 	return 0;
 }
 
@@ -162,7 +163,7 @@ _Static_assert(64 % MARKS_AT_ONCE == 0, "all are added");
 
 /* add_some_marked adds the atoms of some marks, of which `mark` is the first, from the lists
  * that begin at `base`. Those that the revision does not know have none. */
-__noinline int add_some_marked(__u32 base, __u32 mark, __u64 marks)
+__noinline int add_some_marked(identity_arg given_identity, __u32 base, __u32 mark, __u64 marks)
 {
 	const struct subjects *subjects = subjects_of(tables_in(SLOT_ACTIVE));
 	int i;
@@ -171,29 +172,30 @@ __noinline int add_some_marked(__u32 base, __u32 mark, __u64 marks)
 		return 0;
 	for (i = 0; i < MARKS_AT_ONCE; i++, marks >>= 1)
 		if (marks & 1 && mark + i < subjects->marks)
-			add_atoms(subjects->mark_atoms, base + mark + i);
+			add_atoms(given_identity, subjects->mark_atoms, base + mark + i);
 	return 0;
 }
 
 /* add_word_marked adds the atoms of a word of marks. */
-__noinline int add_word_marked(__u32 base, __u32 mark, __u64 marks)
+__noinline int add_word_marked(identity_arg given_identity, __u32 base, __u32 mark, __u64 marks)
 {
 	int i;
 
 	for (i = 0; i < 64 && marks; i += MARKS_AT_ONCE, marks >>= MARKS_AT_ONCE)
-		add_some_marked(base, mark + i, marks);
+		add_some_marked(given_identity, base, mark + i, marks);
 	return 0;
 }
 
 /* add_marked adds the atoms of the marks of identity->subject to identity->plane, from the
  * lists that begin at `base`. A chain of calls has no room for a function more. */
-static __always_inline void add_marked(const struct identity *identity, __u32 base)
+static __always_inline void add_marked(struct identity *identity, __u32 base)
 {
 	int i;
 
 	for (i = 0; i < MARK_WORDS; i++)
 		if (identity->subject.marks[i])
-			add_word_marked(base, 64 * i, identity->subject.marks[i]);
+			add_word_marked(hand_identity(identity), base, 64 * i,
+					identity->subject.marks[i]);
 }
 
 /* Lists of selectors that are added at once. */
@@ -213,7 +215,8 @@ static __always_inline const struct container_class *class_of_container(__u32 co
 }
 
 /* add_some_selectors adds the atoms of the lists of selectors from one on that select a container. */
-__noinline int add_some_selectors(__u32 index, __u32 container, __u32 from)
+__noinline int add_some_selectors(identity_arg given_identity, __u32 index, __u32 container,
+				  __u32 from)
 {
 	const struct container_class *class = class_of_container(container);
 	__u32 i;
@@ -228,40 +231,40 @@ __noinline int add_some_selectors(__u32 index, __u32 container, __u32 from)
 		barrier_var(at); /* the verifier has to see one register */
 		if (at >= MAX_CONTAINER_SELECTORS)
 			break;
-		add_atoms(index, CONTAINER_LIST_SELECTORS + class->selectors[at]);
+		add_atoms(given_identity, index, CONTAINER_LIST_SELECTORS + class->selectors[at]);
 	}
 	return 0;
 }
 
 /* add_container adds the atoms of a container to identity->plane: those of an unidentified one if it
  * has no class. */
-__noinline int add_container(__u32 index, __u32 container)
+__noinline int add_container(identity_arg given_identity, __u32 index, __u32 container)
 {
 	const struct container_class *class;
 	__u32 i, count;
 
 	if (container == CONTAINER_HOST)
-		return add_atoms(index, CONTAINER_LIST_HOST);
+		return add_atoms(given_identity, index, CONTAINER_LIST_HOST);
 	class = class_of_container(container);
 	if (!class)
-		return add_atoms(index, CONTAINER_LIST_UNIDENTIFIED);
+		return add_atoms(given_identity, index, CONTAINER_LIST_UNIDENTIFIED);
 	count = class->count;
 	for (i = 0; i <= MAX_CONTAINER_SELECTORS && i < count; i += SELECTORS_AT_ONCE)
-		add_some_selectors(index, container, i);
+		add_some_selectors(given_identity, index, container, i);
 	return 0;
 }
 
 /* add_containers adds the atoms of the containers of identity->subject. */
-static __always_inline void add_containers(const struct identity *identity)
+static __always_inline void add_containers(struct identity *identity)
 {
 	const struct subjects *subjects = subjects_of(tables_in(SLOT_ACTIVE));
 	__u32 first = identity->subject.first_container, last = identity->subject.last_container;
 
 	if (!subjects)
 		return;
-	add_container(subjects->container_atoms, last);
+	add_container(hand_identity(identity), subjects->container_atoms, last);
 	if (first != CONTAINER_HOST && first != last)
-		add_container(subjects->container_atoms, first);
+		add_container(hand_identity(identity), subjects->container_atoms, first);
 }
 
 /* In place of a set of atoms: all. */
@@ -269,10 +272,10 @@ static __always_inline void add_containers(const struct identity *identity)
 
 /* hash_line continues scratch->sip by those of a line of the class's atoms that are in a set at
  * `at`, or by all. Words without any count nothing, so that what is empty costs little. */
-__noinline int hash_line(__u32 at, __u32 line)
+__noinline int hash_line(scratch_arg given, __u32 at, __u32 line)
 {
 	void *tables = tables_in(SLOT_ACTIVE);
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	__u64 all = at == ALL_ATOMS ? -1ULL : 0;
 	const __u64 *words, *atoms;
 	struct sip sip;
@@ -301,9 +304,9 @@ __noinline int hash_line(__u32 at, __u32 line)
 }
 
 /* hash_atoms returns a hash of the class's atoms that are in a set as well. */
-__noinline __u64 hash_atoms(__u64 seed, __u32 number)
+__noinline __u64 hash_atoms(scratch_arg given, __u64 seed, __u32 number)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	const struct subjects *subjects = subjects_of(tables_in(SLOT_ACTIVE));
 	__u32 at = ALL_ATOMS, lines, i;
 
@@ -315,15 +318,15 @@ __noinline __u64 hash_atoms(__u64 seed, __u32 number)
 	sip_start(&scratch->sip);
 	sip_word(&scratch->sip, seed);
 	for (i = 0; i < ATOM_LINES && i < lines; i++)
-		hash_line(at, i);
+		hash_line(hand(scratch), at, i);
 	return sip_finish(&scratch->sip);
 }
 
 /* has_line reports whether any of a line of the class's atoms is in a set at `at`. */
-__noinline int has_line(__u32 at, __u32 line)
+__noinline int has_line(scratch_arg given, __u32 at, __u32 line)
 {
 	void *tables = tables_in(SLOT_ACTIVE);
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	const __u64 *words, *atoms;
 	__u64 found = 0;
 	int i;
@@ -342,7 +345,7 @@ __noinline int has_line(__u32 at, __u32 line)
 }
 
 /* has_atoms reports whether any of the class's atoms is in a set. */
-__noinline int has_atoms(__u32 number)
+__noinline int has_atoms(scratch_arg given, __u32 number)
 {
 	const struct subjects *subjects = subjects_of(tables_in(SLOT_ACTIVE));
 	__u32 at, lines, i;
@@ -353,7 +356,7 @@ __noinline int has_atoms(__u32 number)
 	lines = subjects->lines;
 	at = subjects->planes + number * lines * LINE_WORDS;
 	for (i = 0; i < ATOM_LINES && i < lines && !found; i++)
-		found = has_line(at, i);
+		found = has_line(given, at, i);
 	return found;
 }
 

@@ -25,9 +25,9 @@ static __always_inline __u64 number_of(struct state state)
 
 /* glob_bytes leaves a state of the automaton over bytes by those of scratch->name that
  * follow. Global, so that the verifier checks it once. */
-__noinline __u32 glob_bytes(__u32 slot, __u32 state, __u64 at)
+__noinline __u32 glob_bytes(scratch_arg given, __u32 slot, __u32 state, __u64 at)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	void *tables = tables_in(slot);
 	const struct revision *revision;
 	__u64 bytes, left;
@@ -59,7 +59,7 @@ static __always_inline __u32 glob_class(struct scratch *scratch, __u32 slot)
 	void *tables;
 
 	for (i = 0; i < MAX_NAME + 1 && i < length; i += GLOB_BYTES)
-		state = glob_bytes(slot, state, i);
+		state = glob_bytes(hand(scratch), slot, state, i);
 	tables = tables_in(slot);
 	revision = tables ? revision_of(tables) : NULL;
 	return revision ? word_at(tables, revision->glob_accept + state) : 0;
@@ -97,9 +97,9 @@ static __always_inline __u64 step_of(struct scratch *scratch, __u32 slot, __u64 
 	return to == NO_STATE ? DEAD : to;
 }
 
-__noinline __u64 step(__u32 slot, __u64 from)
+__noinline __u64 step(scratch_arg given, __u32 slot, __u64 from)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 
 	return scratch ? step_of(scratch, slot, from) : DEAD;
 }

@@ -50,10 +50,10 @@ static __always_inline __u32 class_of_file(__u32 slot, __u64 key)
 
 /* time_now returns how many of the active revision's deadlines are over, and makes the
  * next one when identity->subject ends. Where the tables are damaged none is over. */
-__noinline __u32 time_now(void)
+__noinline __u32 time_now(identity_arg given_identity)
 {
 	void *tables = tables_in(SLOT_ACTIVE);
-	struct identity *identity = current_identity();
+	struct identity *identity = identity_of(given_identity);
 	const struct revision *revision;
 	const struct subjects *subjects;
 	const struct deadline *next;
@@ -88,9 +88,9 @@ __noinline __u32 time_now(void)
 }
 
 /* add_mark_words adds a list of marks to those of identity->subject. */
-__noinline int add_mark_words(__u32 slot, __u32 at, __u32 count)
+__noinline int add_mark_words(identity_arg given_identity, __u32 slot, __u32 at, __u32 count)
 {
-	struct identity *identity = current_identity();
+	struct identity *identity = identity_of(given_identity);
 	void *tables = tables_in(slot);
 	const struct atom_word *marks;
 	int i;
@@ -109,11 +109,11 @@ __noinline int add_mark_words(__u32 slot, __u32 at, __u32 count)
 
 /* classify_names finds the classes of the names and files of identity->subject in a revision
  * and adds to its marks. A file has a class by its names and one by what it is. */
-__noinline int classify_names(__u32 slot)
+__noinline int classify_names(scratch_arg given, identity_arg given_identity, __u32 slot)
 {
 	void *tables = tables_in(slot);
-	struct identity *identity = current_identity();
-	struct scratch *scratch = current_scratch();
+	struct identity *identity = identity_of(given_identity);
+	struct scratch *scratch = scratch_of(given);
 	const struct subjects *subjects = subjects_of(tables);
 	const struct table *list;
 	__u32 cgroup_end, script_end;
@@ -125,40 +125,40 @@ __noinline int classify_names(__u32 slot)
 	script_end = cgroup_end + identity->subject.script_length;
 	identity->found.programs[0] = class_of_file(slot, identity->subject.program);
 	identity->found.programs[1] =
-		run_text(scratch, slot, number_of(subjects->programs), script_end,
+		run_text(scratch, identity, slot, number_of(subjects->programs), script_end,
 			 script_end + identity->subject.program_length);
 	identity->found.programs[2] = class_of_file(slot, identity->subject.script);
-	identity->found.programs[3] =
-		run_text(scratch, slot, number_of(subjects->programs), cgroup_end, script_end);
+	identity->found.programs[3] = run_text(
+		scratch, identity, slot, number_of(subjects->programs), cgroup_end, script_end);
 	identity->found.cgroup =
-		run_text(scratch, slot, number_of(subjects->cgroups), 0, cgroup_end);
+		run_text(scratch, identity, slot, number_of(subjects->cgroups), 0, cgroup_end);
 	if (!(subjects->flags & SUBJECTS_MARKS))
 		return 0;
 	for (i = 0; i < 4; i++) {
 		list = entry_at(tables, subjects->program_marks, identity->found.programs[i],
 				ENTRY_WORDS(struct table));
 		if (list)
-			add_mark_words(slot, list->at, list->count);
+			add_mark_words(hand_identity(identity), slot, list->at, list->count);
 	}
 	return 0;
 }
 
 /* row_of returns what an operation's rules see of scratch->class. */
-__noinline __u64 row_of(__u32 id, __u64 class)
+__noinline __u64 row_of(scratch_arg given, __u32 id, __u64 class)
 {
 	void *tables = tables_in(SLOT_ACTIVE);
 	__u32 plane = PLANE_OPERATIONS + 2 * id;
 	const struct operation *operation;
 	__u64 row;
 
-	if (!has_atoms(plane + 1))
+	if (!has_atoms(given, plane + 1))
 		return 0;
 	if (!tables)
 		return 1 << 2;
 	operation = operation_of(tables, id);
 	if (!operation)
 		return 1 << 2;
-	row = hash_atoms(class, plane) | 1 << 2;
+	row = hash_atoms(given, class, plane) | 1 << 2;
 	row &= ~(__u64)(ROW_UNKNOWN | ROW_DEPENDS);
 	if (operation->nodes)
 		row |= ROW_DEPENDS;
@@ -177,10 +177,10 @@ static __always_inline __u64 check_rows(__u64 check, const __u64 *rows)
 }
 
 /* finish_class completes scratch->class, and shares it. */
-__noinline int finish_class(__u64 class)
+__noinline int finish_class(scratch_arg given, __u64 class)
 {
 	const struct revision *revision;
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	void *tables = tables_in(SLOT_ACTIVE);
 	__u32 concerned, id;
 	struct class *slot;
@@ -193,8 +193,9 @@ __noinline int finish_class(__u64 class)
 	concerned = revision->concerned;
 	scratch->class.class = class;
 	for (id = 0; id < OPERATIONS; id++)
-		scratch->class.rows[id] = concerned >> id & 1 ? row_of(id, class) : 0;
-	scratch->class.check = hash_atoms(class, ALL_ATOMS);
+		scratch->class.rows[id] =
+			concerned >> id & 1 ? row_of(hand(scratch), id, class) : 0;
+	scratch->class.check = hash_atoms(hand(scratch), class, ALL_ATOMS);
 	scratch->class.rows_check = check_rows(scratch->class.check, scratch->class.rows);
 	slot = class_at(scratch->class.check);
 	if (slot)
@@ -208,11 +209,11 @@ __noinline int finish_class(__u64 class)
  * when there are no tables. It is called when a task's class is of another revision, so
  * once a program and policy set.
  */
-__noinline __u64 classify_active(__u32 uid)
+__noinline __u64 classify_active(scratch_arg given, identity_arg given_identity, __u32 uid)
 {
 	void *tables = tables_in(SLOT_ACTIVE);
-	struct identity *identity = current_identity();
-	struct scratch *scratch = current_scratch();
+	struct identity *identity = identity_of(given_identity);
+	struct scratch *scratch = scratch_of(given);
 	const struct revision *revision;
 	const struct subjects *subjects;
 	__u32 user, time;
@@ -227,40 +228,40 @@ __noinline __u64 classify_active(__u32 uid)
 	scratch->class.check = 0; /* it is none until it is whole */
 	class = (__u64)revision->number << 32;
 	user = class_in_intervals(tables, subjects->users.at, subjects->users.count, uid);
-	time = time_now();
-	begin_plane(PLANE_TIMES + time);
-	take_plane(true);
-	begin_plane(PLANE_USER);
-	add_atoms(subjects->user_atoms, user);
-	take_plane(false);
+	time = time_now(hand_identity(identity));
+	begin_plane(hand_identity(identity), PLANE_TIMES + time);
+	take_plane(hand(scratch), hand_identity(identity), true);
+	begin_plane(hand_identity(identity), PLANE_USER);
+	add_atoms(hand_identity(identity), subjects->user_atoms, user);
+	take_plane(hand(scratch), hand_identity(identity), false);
 	if (identity->subject.flags & SUBJECT_UNKNOWN) {
 		class |= (time * subjects->user_classes + user) << 1 | ROW_UNKNOWN;
-		finish_class(class);
+		finish_class(hand(scratch), class);
 		return class;
 	}
-	begin_plane(PLANE_PROGRAM);
-	add_atoms(subjects->program_atoms, identity->found.programs[0]);
-	add_atoms(subjects->program_atoms, identity->found.programs[1]);
-	add_atoms(subjects->program_atoms, identity->found.programs[2]);
-	add_atoms(subjects->program_atoms, identity->found.programs[3]);
-	take_plane(false);
-	begin_plane(PLANE_CGROUP);
-	add_atoms(subjects->cgroup_atoms, identity->found.cgroup);
-	take_plane(false);
+	begin_plane(hand_identity(identity), PLANE_PROGRAM);
+	add_atoms(hand_identity(identity), subjects->program_atoms, identity->found.programs[0]);
+	add_atoms(hand_identity(identity), subjects->program_atoms, identity->found.programs[1]);
+	add_atoms(hand_identity(identity), subjects->program_atoms, identity->found.programs[2]);
+	add_atoms(hand_identity(identity), subjects->program_atoms, identity->found.programs[3]);
+	take_plane(hand(scratch), hand_identity(identity), false);
+	begin_plane(hand_identity(identity), PLANE_CGROUP);
+	add_atoms(hand_identity(identity), subjects->cgroup_atoms, identity->found.cgroup);
+	take_plane(hand(scratch), hand_identity(identity), false);
 	if (subjects->flags & SUBJECTS_CONTAINERS) {
-		begin_plane(PLANE_CONTAINER);
+		begin_plane(hand_identity(identity), PLANE_CONTAINER);
 		add_containers(identity);
-		take_plane(false);
+		take_plane(hand(scratch), hand_identity(identity), false);
 	}
 	if (subjects->flags & SUBJECTS_MARKS) {
-		begin_plane(PLANE_DESCENT);
+		begin_plane(hand_identity(identity), PLANE_DESCENT);
 		add_marked(identity, 0);
-		take_plane(false);
-		begin_plane(PLANE_PROCESS);
+		take_plane(hand(scratch), hand_identity(identity), false);
+		begin_plane(hand_identity(identity), PLANE_PROCESS);
 		add_marked(identity, subjects->marks);
-		take_plane(false);
+		take_plane(hand(scratch), hand_identity(identity), false);
 	}
-	finish_class(class);
+	finish_class(hand(scratch), class);
 	return class;
 }
 
@@ -308,34 +309,25 @@ static __always_inline void find_names(struct subject *subject, struct identity 
 {
 	bpf_probe_read_kernel(&identity->subject, sizeof(identity->subject), subject);
 	if (!(identity->subject.flags & SUBJECT_UNKNOWN))
-		classify_names(slot);
+		classify_names(hand(current_scratch()), hand_identity(identity), slot);
 }
 
 /* classify looks a subject up in the active revision, and keeps its marks and its class. */
 static __always_inline void classify(struct subject *subject, struct identity *identity, __u32 uid)
 {
-	struct scratch *scratch;
+	struct scratch *scratch = current_scratch();
 	__u64 class;
 
 	find_names(subject, identity, SLOT_ACTIVE);
 	keep_marks(subject, identity);
-	class = classify_active(uid);
-	scratch = current_scratch();
+	class = classify_active(hand(scratch), hand_identity(identity), uid);
 	if (class && scratch)
 		set_class(subject, &scratch->class, class, identity->subject.until, uid);
 }
 
-/* uid_of returns the user of the current task, where that has to be fast. */
-static __always_inline __u32 uid_of(struct task_struct *current)
-{
-	if (SINCE_6_2)
-		return current->cred->uid.val;
-	return bpf_get_current_uid_gid();
-}
-
-/* current_uid is uid_of where it need not be: each pointer of a trusted one that is
- * followed has the verifier search all of the kernel's types (kernel/bpf/btf.c,
- * btf_nested_type_is_trusted). */
+/* current_uid returns the user of the current task, by a helper: each pointer of a trusted one
+ * that is followed has the verifier search all of the kernel's types four times
+ * (kernel/bpf/btf.c, btf_nested_type_is_trusted). */
 static __always_inline __u32 current_uid(void)
 {
 	return bpf_get_current_uid_gid();

@@ -110,9 +110,9 @@ static __always_inline bool is_id_at(struct scratch *scratch, __u64 at)
 /* is_container_name reports whether scratch->name is what runtimes call the control group of a
  * container: kubepods…, lxc.payload…, machine-….scope or payload (systemd-nspawn), or
  * [RUNTIME-]ID[.scope]. A monitor (libpod-conmon-ID.scope) runs outside. */
-__noinline int is_container_name(void)
+__noinline int is_container_name(scratch_arg given)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	__u64 word, length, monitor = 0;
 
 	if (!scratch)

@@ -58,13 +58,13 @@ static __always_inline __u32 verdict_of_kind(struct judgement *judgement, __u64 
  * program, keeps them in scratch and returns the strictest of those that are
  * asked about: revision << 32 | verdict, or RETRY.
  */
-__noinline __u64 uses_verdict(__u32 id, __u64 begun, __u64 classes, __u32 uses)
+__noinline __u64 uses_verdict(scratch_arg given, __u32 id, __u64 begun, __u64 classes, __u32 uses)
 {
 	/* Rules for all files concern the file above, and allow-lists name that one. */
 	__u64 named = classes & CLASSES_UNDERNEATH ? REST_NAMED : 0;
 	__u64 rests[3] = {rest_of(0, 0, 0) | named, rest_of(1, 0, 0) | named,
 			  rest_of(2, 0, 0) | named};
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	struct judgement judgement;
 	__u32 traits = 0;
 
@@ -119,10 +119,10 @@ __noinline __u64 judge_once(__u32 id, __u64 begun, __u32 uses)
 		return early_answer(begun);
 	if (!scratch)
 		return begun >> 32 << 32 | UNDECIDED_DENY;
-	classes = object_classes(id);
+	classes = object_classes(hand(scratch), id);
 	if (classes & CLASSES_RETRY && !(uses & LAST))
 		return RETRY;
-	return uses_verdict(id, begun, classes, uses);
+	return uses_verdict(hand(scratch), id, begun, classes, uses);
 }
 
 /* judge_any_once judges uses of a file that could be any, once. */
@@ -130,7 +130,7 @@ __noinline __u64 judge_any_once(__u32 id, __u64 begun, __u32 uses)
 {
 	if (is_final(begun))
 		return early_answer(begun);
-	return uses_verdict(id, begun, CLASSES_UNKNOWN, uses);
+	return uses_verdict(hand(current_scratch()), id, begun, CLASSES_UNKNOWN, uses);
 }
 
 /* decide_any judges uses of a file that could be any, and concludes. */

@@ -157,10 +157,10 @@ static __always_inline __u64 atoms_in(struct scratch *scratch, __u32 word, __u64
 
 /* follow_next goes on from a node for scratch->class, to a verdict or a node. What is
  * damaged becomes a verdict that conclude() takes for that. */
-__noinline __u64 follow_next(__u32 nodes, __u64 at)
+__noinline __u64 follow_next(scratch_arg given, __u32 nodes, __u64 at)
 {
 	void *tables = tables_in(SLOT_ACTIVE);
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	int i;
 
 	if (!tables || !scratch)
@@ -206,7 +206,7 @@ __noinline __u64 follow_more(__u64 begun, __u32 nodes, __u64 at)
 	    scratch->class.class >> 32 != begun >> 32)
 		return NOT_FOUND;
 	for (i = 0; i < NODES_IN_TURN && !is_verdict(at); i++)
-		at = follow_next(nodes, at);
+		at = follow_next(hand(scratch), nodes, at);
 	return at;
 }
 

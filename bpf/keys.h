@@ -45,9 +45,9 @@ enum { SOURCE = 1, TYPE = 2 };
 
 /* read_string reads the object's source or type into scratch->name; false
  * when it is longer than a name or cannot be read. */
-__noinline int read_string(__u32 automaton)
+__noinline int read_string(scratch_arg given, __u32 automaton)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	const void *string;
 	long length;
 
@@ -80,11 +80,11 @@ __noinline __u64 class_of_string(__u32 id, __u32 automaton)
 	if (!operation)
 		return NOT_FOUND;
 	start = number_of(automaton == SOURCE ? operation->automata[1] : operation->automata[2]);
-	if (!read_string(automaton))
+	if (!read_string(hand(scratch), automaton))
 		return automaton == SOURCE ? operation->unknown_source : NOT_FOUND;
 	if (!scratch->name_length)
 		return 0;
-	return step(SLOT_ACTIVE, start) >> 32 & CLASS_MASK;
+	return step(hand(scratch), SLOT_ACTIVE, start) >> 32 & CLASS_MASK;
 }
 
 /* class_of_flags returns which of the operation's sets of flags the flags have any

@@ -31,19 +31,31 @@ struct {
  * Two more words are about containers (container.h).
  */
 #define ACTIVE_OPERATIONS ((1 << OPERATIONS) - 1)
+struct active {
+	__u64 words[ACTIVE_WORDS];
+};
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, ACTIVE_WORDS);
+	__uint(max_entries, 1);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct active);
 } active SEC(".maps");
+
+/* VALUE_OF(map) is the address of an array's only value, which takes one instruction and no
+ * look-up: the loader makes it that of the value (internal/bpf/compiled.go, pointAtValues). */
+#define VALUE_OF(map)                                                 \
+	({                                                            \
+		void *value_ = &(map);                                \
+		barrier_var(value_); /* clang takes it for the map */ \
+		value_;                                               \
+	})
 
 static __always_inline __u64 word_of_active(__u32 key)
 {
-	volatile __u64 *word = bpf_map_lookup_elem(&active, &key);
+	struct active *all = VALUE_OF(active);
 
-	return word ? *word : 0;
+	return *(volatile __u64 *)&all->words[key];
 }
 
 static __always_inline __u64 active_word(void)

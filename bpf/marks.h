@@ -24,7 +24,7 @@ static __always_inline bool has_marks(const struct subject *subject)
 
 /* add_chosen adds the marks of a task's process in the staged revision to those of
  * identity->subject. A function of its own, or refresh_marks would take more of the stack. */
-__noinline int add_chosen(__u64 number)
+__noinline int add_chosen(identity_arg given_identity, __u64 number)
 {
 	struct task_struct *task = (void *)number;
 	__u64 start = BPF_CORE_READ(task, group_leader, start_boottime);
@@ -35,7 +35,7 @@ __noinline int add_chosen(__u64 number)
 	sip_word(&sip, (__u64)TAG_PROCESS << 32 | (__u32)BPF_CORE_READ(task, tgid));
 	sip_word(&sip, start / TICK);
 	list = find(SLOT_STAGED, sip_finish(&sip));
-	return add_mark_words(SLOT_STAGED, list, list >> 32);
+	return add_mark_words(given_identity, SLOT_STAGED, list, list >> 32);
 }
 
 /* classify_staged finds the marks of a subject in the staged revision, which are then in
@@ -44,7 +44,7 @@ static __always_inline void classify_staged(struct subject *subject, struct iden
 					    __u64 task)
 {
 	find_names(subject, identity, SLOT_STAGED);
-	add_chosen(task);
+	add_chosen(hand_identity(identity), task);
 }
 
 /* refresh_marks adds the marks of the current task's program and process, before the

@@ -139,7 +139,7 @@ __noinline __u64 judge_mount_once(__u32 id, __u64 begun, __u32 last)
 		return early_answer(begun);
 	if (!scratch)
 		return begun >> 32 << 32 | UNDECIDED_DENY;
-	classes = object_classes(id);
+	classes = object_classes(hand(scratch), id);
 	if (classes & CLASSES_RETRY && !last)
 		return RETRY;
 	rest = rest_of_keys(id, (struct key[]){AUTOMATON(SOURCE), AUTOMATON(TYPE), {}});
@@ -176,7 +176,7 @@ static __always_inline bool set_mount(struct scratch *scratch, __u64 mnt, __u64 
 /* add_data makes scratch->object, a mount by mount(2), one with that data, too. */
 static __always_inline void add_data(struct scratch *scratch, const void *data)
 {
-	__u32 told = options_of_data(as_number(data));
+	__u32 told = options_of_data(hand(scratch), as_number(data));
 
 	scratch->object.either = either_of(scratch->object.flags, told);
 	scratch->object.flags |= scratch->object.either;

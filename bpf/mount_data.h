@@ -100,9 +100,9 @@ static __always_inline bool pass_byte(struct scratch *scratch, __u8 byte)
 }
 
 /* read_data_bytes passes bytes of what was read of the data; false at its end. */
-__noinline int read_data_bytes(__u64 at)
+__noinline int read_data_bytes(scratch_arg given, __u64 at)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	int i;
 
 	if (!scratch || at > DATA_CHUNK - DATA_BYTES)
@@ -114,9 +114,9 @@ __noinline int read_data_bytes(__u64 at)
 }
 
 /* read_data_chunk reads the next bytes of the data and passes them; false at its end. */
-__noinline int read_data_chunk(void)
+__noinline int read_data_chunk(scratch_arg given)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	long length;
 	int i;
 
@@ -129,7 +129,7 @@ __noinline int read_data_chunk(void)
 		return false;
 	}
 	for (i = 0; i < DATA_CHUNK; i += DATA_BYTES)
-		if (!read_data_bytes(i))
+		if (!read_data_bytes(hand(scratch), i))
 			return false;
 	scratch->data.next += DATA_CHUNK;
 	return true;
@@ -137,9 +137,9 @@ __noinline int read_data_chunk(void)
 
 /* options_of_data returns the options that a data string names, all if it cannot be
  * read. */
-__noinline __u32 options_of_data(__u64 data)
+__noinline __u32 options_of_data(scratch_arg given, __u64 data)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	char start[8] = {};
 	int i;
 
@@ -153,7 +153,7 @@ __noinline __u32 options_of_data(__u64 data)
 	scratch->data.next = data;
 	scratch->data.word = scratch->data.letters = scratch->data.told = 0;
 	for (i = 0; i < DATA_CHUNKS; i++)
-		if (!read_data_chunk())
+		if (!read_data_chunk(hand(scratch)))
 			return scratch->data.told;
 	return ALL_OPTIONS;
 }

@@ -60,9 +60,9 @@ static __always_inline __u32 verdict_below(struct judgement *judgement, __u32 he
 }
 
 /* leaves judges what goes away with the name in one of the runs. */
-__noinline __u64 leaves(__u32 id, __u64 begun, __u32 run, __u32 uses)
+__noinline __u64 leaves(scratch_arg given, __u32 id, __u64 begun, __u32 run, __u32 uses)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	__u32 here, under = 0, verdict = NO_RULE_ALLOW, one, there, access;
 	struct judgement judgement;
 	__u64 state;
@@ -95,9 +95,9 @@ __noinline __u64 leaves(__u32 id, __u64 begun, __u32 run, __u32 uses)
 }
 
 /* comes judges what comes with a directory to its new name in one of the runs. */
-__noinline __u64 comes(__u32 id, __u64 begun, __u32 run)
+__noinline __u64 comes(scratch_arg given, __u32 id, __u64 begun, __u32 run)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	struct judgement judgement;
 	__u32 under, verdict;
 	__u64 state;
@@ -132,7 +132,7 @@ static __always_inline __u64 look_at(struct scratch *scratch, __u32 id, __u64 mn
 
 	set_object(scratch, mnt, dentry, 0, 0);
 	scratch->object.bare = true;
-	classes = object_classes(id);
+	classes = object_classes(hand(scratch), id);
 	states[0] = number_of(scratch->path);
 	states[1] = number_of(scratch->file);
 	return classes;
@@ -157,13 +157,15 @@ __noinline __u64 judge_move_once(__u32 id, __u64 begun, __u32 uses)
 	/* Wherever it may be: all that may be is judged. */
 	if ((move->to_classes | move->from_classes) & CLASSES_UNKNOWN) {
 		scratch->object.flags = ACCESS_READ | ACCESS_WRITE | ACCESS_EXEC;
-		return uses_verdict(id, begun, CLASSES_UNKNOWN, scratch->object.flags);
+		return uses_verdict(hand(scratch), id, begun, CLASSES_UNKNOWN,
+				    scratch->object.flags);
 	}
 	move->known = named_file(id, inode_of(scratch, (void *)move->dentry));
-	answer = stricter_answer(leaves(id, begun, 0, uses), leaves(id, begun, 1, uses));
+	answer = stricter_answer(leaves(hand(scratch), id, begun, 0, uses),
+				 leaves(hand(scratch), id, begun, 1, uses));
 	if (uses & MOVES_DIRECTORY) {
-		answer = stricter_answer(answer, comes(id, begun, 0));
-		answer = stricter_answer(answer, comes(id, begun, 1));
+		answer = stricter_answer(answer, comes(hand(scratch), id, begun, 0));
+		answer = stricter_answer(answer, comes(hand(scratch), id, begun, 1));
 	}
 	return answer;
 }

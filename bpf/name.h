@@ -42,9 +42,9 @@ static __always_inline __u32 read_name_of(struct scratch *scratch, struct dentry
 	return length;
 }
 
-__noinline __u32 read_name(__u64 dentry)
+__noinline __u32 read_name(scratch_arg given, __u64 dentry)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 
 	return scratch ? read_name_of(scratch, (void *)dentry) : 0;
 }
@@ -54,9 +54,9 @@ __noinline __u32 read_name(__u64 dentry)
 
 /* hash_rest continues scratch->sip by the words of scratch->name that hash_name leaves: a
  * function of its own, which the verifier checks once. */
-__noinline int hash_rest(void)
+__noinline int hash_rest(scratch_arg given)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	__u32 i, length;
 	struct sip sip;
 
@@ -88,7 +88,7 @@ static __always_inline __u64 hash_name(struct scratch *scratch, __u64 tag)
 	}
 	if (length > NAME_WORDS * 8) {
 		scratch->sip = sip;
-		hash_rest();
+		hash_rest(hand(scratch));
 		sip = scratch->sip;
 	}
 	sip_word(&sip, length);

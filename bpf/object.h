@@ -39,9 +39,9 @@ static __always_inline bool collect_alias(struct scratch *scratch, struct inode 
 }
 
 /* object_classes finds the classes of the names of scratch->object. */
-__noinline __u64 object_classes(__u32 id)
+__noinline __u64 object_classes(scratch_arg given, __u32 id)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	struct words *all = all_words();
 	struct dentry *dentry;
 	__u64 classes;
@@ -60,17 +60,18 @@ __noinline __u64 object_classes(__u32 id)
 	if (!scratch->object.mnt)
 		scratch->object.mnt = any_mount((__u64)BPF_CORE_READ(dentry, d_sb));
 	is_alias = scratch->object.inode && scratch->object.inode != inode_of(scratch, dentry);
-	flags = is_alias ? NOT_KEPT : enter_directory(id);
+	flags = is_alias ? NOT_KEPT : enter_directory(hand(scratch), id);
 	if (flags != NOT_KEPT) {
-		pass(id);
+		pass(hand(scratch), id);
 		classes = classes_of(scratch, flags);
 	} else {
-		flags = collect(scratch->object.mnt, (__u64)dentry);
+		flags = collect(hand(scratch), scratch->object.mnt, (__u64)dentry);
 		if (is_alias && !collect_alias(scratch, (void *)scratch->object.inode))
 			flags |= CHAIN_UNKNOWN;
-		run_above(id);
-		classes = run_chain(id, flags);
-		keep_directory(flags | (classes & CLASSES_UNKNOWN ? CHAIN_UNKNOWN : 0));
+		run_above(hand(scratch), id);
+		classes = run_chain(hand(scratch), id, flags);
+		keep_directory(hand(scratch),
+			       flags | (classes & CLASSES_UNKNOWN ? CHAIN_UNKNOWN : 0));
 	}
 	if (is_odd(scratch->sequences) || sequences() != scratch->sequences)
 		classes |= CLASSES_RETRY;

@@ -135,9 +135,9 @@ static __always_inline void add_above(struct scratch *scratch, __u64 index, __u6
 
 /* above_next collects some of the dentries above one, and returns the next; 0 when that was
  * the last, or there is no room for more. */
-__noinline __u64 above_next(__u64 number)
+__noinline __u64 above_next(scratch_arg given, __u64 number)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	struct dentry *dentry = (void *)number;
 	int i;
 
@@ -173,7 +173,7 @@ static __always_inline int collect_above(struct scratch *scratch, __u64 dentry)
 
 	scratch->above_count = 0;
 	for (i = 0; i <= MAX_COMPONENTS / ABOVE_AT_ONCE && dentry; i++)
-		dentry = above_next(dentry);
+		dentry = above_next(hand(scratch), dentry);
 	return !scratch->above_count || above_at(scratch, scratch->above_count - 1) & CHAIN_ROOT;
 }
 
@@ -260,14 +260,13 @@ static __always_inline int collect_one(struct scratch *scratch)
 	return COLLECTED_MORE;
 }
 
-/* Components and mounts that are collected at once: to find the scratch space again takes as
- * long as three of them. */
+/* Components and mounts that are collected at once. */
 #define COLLECTED_AT_ONCE 8
 
 /* collect_next passes some components and mounts on the way up. */
-__noinline int collect_next(void)
+__noinline int collect_next(scratch_arg given)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	int collected, i;
 
 	if (!scratch)
@@ -287,20 +286,20 @@ __noinline int collect_next(void)
 _Static_assert(MAX_WALK % (COLLECTED_AT_ONCE * COLLECTED_IN_TURN) == 0, "all that is allowed");
 
 /* collect_more passes many: a loop within a loop costs the verifier less than a long one. */
-__noinline int collect_more(void)
+__noinline int collect_more(scratch_arg given)
 {
 	int collected = COLLECTED_MORE, i;
 
 	for (i = 0; i < COLLECTED_IN_TURN && collected == COLLECTED_MORE; i++)
-		collected = collect_next();
+		collected = collect_next(given);
 	return collected;
 }
 
 /* collect finds the dentries of a path and puts them into the current task's
  * chain, the file itself first. It returns enum chain_flags. */
-__noinline int collect(__u64 mnt, __u64 file)
+__noinline int collect(scratch_arg given, __u64 mnt, __u64 file)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	struct dentry *dentry = (void *)file;
 	int flags = 0, collected = COLLECTED_MORE, i;
 
@@ -316,7 +315,7 @@ __noinline int collect(__u64 mnt, __u64 file)
 	if (is_deleted(dentry))
 		flags = CHAIN_DELETED;
 	for (i = 0; i <= MAX_WALK / (COLLECTED_AT_ONCE * COLLECTED_IN_TURN); i++) {
-		collected = collect_more();
+		collected = collect_more(hand(scratch));
 		if (collected != COLLECTED_MORE)
 			break;
 	}

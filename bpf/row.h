@@ -44,7 +44,7 @@ __noinline int load_class(void)
 					   slot->atoms)) {
 			scratch->class.class = slot->class;
 			/* What another task is just writing is not taken. */
-			if (hash_atoms(scratch->class.class, ALL_ATOMS) == check) {
+			if (hash_atoms(hand(scratch), scratch->class.class, ALL_ATOMS) == check) {
 				scratch->class.check = check;
 				return true;
 			}
@@ -86,7 +86,9 @@ static __always_inline __u64 begin_by(__u32 id, struct subject **subject)
 		return number | ROW_ALLOWED;
 	task = current_task();
 	*subject = task_get(&tasks, task);
-	if (!*subject || (*subject)->class >> 32 != now >> 32 || (*subject)->uid != uid_of(task))
+	if (!*subject || (*subject)->class >> 32 != now >> 32)
+		return ROW_RETRY;
+	if (now & ACTIVE_USERS && (*subject)->uid != current_uid())
 		return ROW_RETRY;
 	if (now & ACTIVE_TIMED && bpf_ktime_get_boot_ns() >= (*subject)->until)
 		return ROW_RETRY;

@@ -87,9 +87,9 @@ __noinline int covers(__u64 all, __u64 some)
 
 /* join_third finds out which of the runs' states and another have the names of
  * one of the others, so that it need not be followed. */
-__noinline int join_third(__u64 other)
+__noinline int join_third(scratch_arg given, __u64 other)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	__u64 path, file;
 
 	if (!scratch)
@@ -122,7 +122,7 @@ static __always_inline void join(struct scratch *scratch, struct state other)
 		scratch->path = file;
 		scratch->file = other;
 	} else if (!is_same(other, scratch->path)) {
-		join_third(number_of(other));
+		join_third(hand(scratch), number_of(other));
 	}
 }
 
@@ -135,7 +135,7 @@ static __always_inline void pass_name(struct scratch *scratch)
 	if (file == path)
 		file = next;
 	else if (!(scratch->file.accept & STATE_ABSORBING))
-		file = step(SLOT_ACTIVE, file);
+		file = step(hand(scratch), SLOT_ACTIVE, file);
 	scratch->path = state_of(next);
 	scratch->file = state_of(file);
 }
@@ -150,9 +150,9 @@ static __always_inline __u64 inode_of(struct scratch *scratch, struct dentry *de
 
 /* pass_above passes the next dentry above the file's mount and reports whether there was one:
  * by identity only, so that both runs have room for its names. */
-__noinline int pass_above(__u32 dimension)
+__noinline int pass_above(scratch_arg given, __u32 dimension)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	struct dentry *dentry;
 	__u64 left, link;
 
@@ -168,20 +168,21 @@ __noinline int pass_above(__u32 dimension)
 	if (!(link & CHAIN_ROOT) && !(is_dead(scratch->path) && is_dead(scratch->file))) {
 		__u64 path = number_of(scratch->path), file = number_of(scratch->file);
 
-		if (!read_name(link))
+		if (!read_name(hand(scratch), link))
 			scratch->flags |= RUN_FAILED;
 		/* pass_name() is faster, and costs the verifier more. */
-		scratch->path = state_of(step(SLOT_ACTIVE, path));
-		scratch->file = file == path ? scratch->path : state_of(step(SLOT_ACTIVE, file));
+		scratch->path = state_of(step(hand(scratch), SLOT_ACTIVE, path));
+		scratch->file = file == path ? scratch->path
+					     : state_of(step(hand(scratch), SLOT_ACTIVE, file));
 	}
 	join(scratch, state_of(named_file(dimension, inode_of(scratch, dentry))));
 	return true;
 }
 
 /* pass passes the next dentry of the chain and reports whether there was one. */
-__noinline int pass(__u32 dimension)
+__noinline int pass(scratch_arg given, __u32 dimension)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	struct dentry *dentry;
 	__u64 left, link, inode;
 
@@ -222,9 +223,9 @@ __noinline int pass(__u32 dimension)
 
 /* run_above runs over what lies above the file's mount, before run_chain; the
  * states are kept in above_path and above_file. */
-__noinline int run_above(__u32 dimension)
+__noinline int run_above(scratch_arg given, __u32 dimension)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	int i;
 
 	if (!scratch)
@@ -233,7 +234,7 @@ __noinline int run_above(__u32 dimension)
 	scratch->file = scratch->path = state_of(DEAD);
 	scratch->left = scratch->above_count;
 	for (i = 0; i < MAX_COMPONENTS; i++)
-		if (!pass_above(dimension))
+		if (!pass_above(hand(scratch), dimension))
 			break;
 	scratch->above_path = scratch->path;
 	scratch->above_file = scratch->file;
@@ -286,9 +287,9 @@ static __always_inline __u64 classes_of(struct scratch *scratch, __u32 flags)
  * have come to what holds for everything below: neither a name nor the identity of a
  * file that was left out can change it.
  */
-__noinline int is_settled(__u32 id)
+__noinline int is_settled(scratch_arg given, __u32 id)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	__u32 dropped, i;
 
 	if (!scratch)
@@ -313,11 +314,11 @@ __noinline int is_settled(__u32 id)
 
 /* run_chain runs the automaton of an operation over scratch->chain and returns the
  * classes. */
-__noinline __u64 run_chain(__u32 id, __u32 flags)
+__noinline __u64 run_chain(scratch_arg given, __u32 id, __u32 flags)
 {
 	void *tables = tables_in(SLOT_ACTIVE);
 	const struct operation *operation;
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	int i;
 
 	if (!tables || !scratch)
@@ -330,9 +331,9 @@ __noinline __u64 run_chain(__u32 id, __u32 flags)
 		scratch->path = operation->automata[0];
 	scratch->left = scratch->count | scratch->deep; /* one of them is 0 */
 	for (i = 0; i < MAX_CHAIN; i++)
-		if (!pass(id))
+		if (!pass(hand(scratch), id))
 			break;
-	if (flags & CHAIN_DEEP && !is_settled(id))
+	if (flags & CHAIN_DEEP && !is_settled(hand(scratch), id))
 		flags |= CHAIN_UNKNOWN;
 	return classes_of(scratch, flags);
 }

@@ -116,7 +116,8 @@ struct scratch {
 	__u64 place;
 	/* What the last judgement of a file found, and what that holds for. */
 	struct record kept;
-	/* The kernel's counts when that began, and what is kept holds for (cache/moves.h). */
+	/* The kernel's counts when that began, and those by which it looks for what is kept
+	 * (cache/moves.h). */
 	__u64 sequences, counts;
 	/* The name of the component being passed, or the addresses of
 	 * sctp_bindx(3); whatever starts within the first MAX_NAME bytes may be a
@@ -250,6 +251,35 @@ static __always_inline struct identity *current_identity(void)
 {
 	return current_get_or_make(&identities);
 }
+
+/*
+ * How a function that the verifier checks by itself gets at what its caller looked up: to look it
+ * up again takes a hundred instructions. Since 5.12 such a function takes pointers, NULL too
+ * (kernel/bpf/btf.c, btf_prepare_func_args); where it takes nothing but numbers, it looks.
+ */
+#ifdef BEFORE_6_2
+typedef __u64 scratch_arg, identity_arg;
+#define hand(scratch) ((void)(scratch), 0)
+#define hand_identity(identity) ((void)(identity), 0)
+/* An argument that is never used would not be passed: clang leaves any value in its register. */
+#define scratch_of(given)           \
+	({                          \
+		barrier_var(given); \
+		current_scratch();  \
+	})
+#define identity_of(given)          \
+	({                          \
+		barrier_var(given); \
+		current_identity(); \
+	})
+#else
+typedef struct scratch *scratch_arg;
+typedef struct identity *identity_arg;
+#define hand(scratch) (scratch)
+#define hand_identity(identity) (identity)
+#define scratch_of(given) (given)
+#define identity_of(given) (given)
+#endif
 
 static __always_inline struct alert_buffer *current_alert_buffer(void)
 {

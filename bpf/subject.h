@@ -46,14 +46,17 @@ static __always_inline void begin_subject(struct subject *next)
 __noinline __u32 store_file(__u32 at, __u64 mnt, __u64 dentry)
 {
 	struct identity *identity = current_identity();
-	int flags = collect(mnt, dentry);
+	struct scratch *scratch = current_scratch();
+	int flags = collect(hand(scratch), mnt, dentry);
 	__u32 end;
 
 	if (!identity)
 		return 0;
 	if (flags & CHAIN_NO_PATH)
 		return 0;
-	end = flags & (CHAIN_UNKNOWN | CHAIN_DEEP) ? TEXT_FAILED : store_path(at);
+	end = flags & (CHAIN_UNKNOWN | CHAIN_DEEP)
+		      ? TEXT_FAILED
+		      : store_path(hand(scratch), hand_identity(identity), at);
 	if (end == TEXT_FAILED) {
 		identity->subject.flags |= SUBJECT_UNKNOWN;
 		return 0;
@@ -64,8 +67,8 @@ __noinline __u32 store_file(__u32 at, __u64 mnt, __u64 dentry)
 /* add_cgroup puts the names of a task's control group first, and adds its container. */
 static __always_inline void add_cgroup(struct identity *identity, __u64 task)
 {
-	__u32 end = store_cgroup(0, task);
 	struct scratch *scratch = current_scratch();
+	__u32 end = store_cgroup(hand(scratch), hand_identity(identity), 0, task);
 
 	if (scratch) /* or it failed */
 		enter_container(&identity->subject, found_container(scratch));

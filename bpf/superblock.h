@@ -26,6 +26,39 @@ __noinline int is_whole(__u64 number)
 	       BPF_CORE_READ(mount, mnt.mnt_root) == BPF_CORE_READ(mount, mnt.mnt_sb, s_root);
 }
 
+#define SEARCHED_AT_ONCE 8
+
+/* whole_among returns the last of the next few mounts of a superblock that is_whole(); 0 for none.
+ * Two short loops, each in a function, cost the verifier less than a long one. */
+__noinline __u64 whole_among(__u64 number)
+{
+	struct mount___since_6_18 *mount = (void *)number;
+	__u64 found = 0;
+	int i;
+
+	if (!bpf_core_field_exists(mount->mnt_next_for_sb))
+		return 0;
+	for (i = 0; i < SEARCHED_AT_ONCE && mount; i++) {
+		if (is_whole((__u64)mount))
+			found = (__u64)mount;
+		mount = BPF_CORE_READ(mount, mnt_next_for_sb);
+	}
+	return found;
+}
+
+/* mount_behind returns the mount after those. */
+__noinline __u64 mount_behind(__u64 number)
+{
+	struct mount___since_6_18 *mount = (void *)number;
+	int i;
+
+	if (!bpf_core_field_exists(mount->mnt_next_for_sb))
+		return 0;
+	for (i = 0; i < SEARCHED_AT_ONCE && mount; i++)
+		mount = BPF_CORE_READ(mount, mnt_next_for_sb);
+	return (__u64)mount;
+}
+
 /* any_mount returns a mount of a superblock, for hooks that tell none: the
  * first, which in most cases is the only one. */
 __noinline __u64 any_mount(__u64 number)
@@ -33,8 +66,8 @@ __noinline __u64 any_mount(__u64 number)
 	struct super_block *sb = (void *)number;
 	struct super_block___since_6_18 *newer = (void *)sb;
 	struct mount___since_6_18 *mount = NULL;
-	struct mount___since_6_18 *best;
 	struct list_head *first;
+	__u64 next, whole;
 	int i;
 
 	if (bpf_core_field_exists(mount->mnt_next_for_sb)) {
@@ -43,13 +76,13 @@ __noinline __u64 any_mount(__u64 number)
 			return 0;
 		/* The newest comes first: rather the oldest of those that have a place
 		 * and show the whole filesystem. */
-		best = mount;
-		for (i = 0; i < MAX_SEARCHED && mount; i++) {
-			if (is_whole((__u64)mount))
-				best = mount;
-			mount = BPF_CORE_READ(mount, mnt_next_for_sb);
+		next = (__u64)mount;
+		for (i = 0; i < MAX_SEARCHED / SEARCHED_AT_ONCE && next; i++) {
+			whole = whole_among(next);
+			if (whole)
+				mount = (void *)whole;
+			next = mount_behind(next);
 		}
-		mount = best;
 	} else {
 		first = BPF_CORE_READ(sb, s_mounts.next);
 		if (!first ||

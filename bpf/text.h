@@ -21,10 +21,10 @@ _Static_assert(MAX_CHAIN % NAMES_AT_ONCE == 0 && MAX_COMPONENTS % NAMES_AT_ONCE 
 
 /* store_name appends scratch->name to the text of identity->subject
  * and returns the new length of the text. */
-__noinline __u32 store_name(__u32 at)
+__noinline __u32 store_name(scratch_arg given, identity_arg given_identity, __u32 at)
 {
-	struct identity *identity = current_identity();
-	struct scratch *scratch = current_scratch();
+	struct identity *identity = identity_of(given_identity);
+	struct scratch *scratch = scratch_of(given);
 	__u32 length;
 	__u64 to;
 
@@ -44,9 +44,9 @@ __noinline __u32 store_name(__u32 at)
 }
 
 /* store_next appends the next names of scratch->chain, NAMES_AT_ONCE at most. */
-__noinline __u32 store_next(__u32 at)
+__noinline __u32 store_next(scratch_arg given, identity_arg given_identity, __u32 at)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	int i;
 
 	if (!scratch)
@@ -63,9 +63,9 @@ __noinline __u32 store_next(__u32 at)
 		link = link_at(scratch, left);
 		if (link & CHAIN_ROOT)
 			continue;
-		if (!read_name(link))
+		if (!read_name(hand(scratch), link))
 			return TEXT_FAILED;
-		at = store_name(at);
+		at = store_name(hand(scratch), given_identity, at);
 		if (at == TEXT_FAILED)
 			break;
 	}
@@ -73,9 +73,9 @@ __noinline __u32 store_next(__u32 at)
 }
 
 /* store_path appends the names of scratch->chain. */
-__noinline __u32 store_path(__u32 at)
+__noinline __u32 store_path(scratch_arg given, identity_arg given_identity, __u32 at)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	int i;
 
 	if (!scratch)
@@ -84,7 +84,7 @@ __noinline __u32 store_path(__u32 at)
 	for (i = 0; i < MAX_CHAIN / NAMES_AT_ONCE; i++) {
 		if (!scratch->left || at == TEXT_FAILED)
 			break;
-		at = store_next(at);
+		at = store_next(hand(scratch), given_identity, at);
 	}
 	return at;
 }
@@ -114,9 +114,9 @@ static __always_inline struct kernfs_node *parent_of(struct kernfs_node *node)
 
 /* collect_cgroup puts directories of a control group into the chain, from one upwards, and
  * returns the next one; 0 when those were all. */
-__noinline __u64 collect_cgroup(__u64 number)
+__noinline __u64 collect_cgroup(scratch_arg given, __u64 number)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	struct kernfs_node *node = (void *)number;
 	int i;
 
@@ -138,9 +138,9 @@ __noinline __u64 collect_cgroup(__u64 number)
 }
 
 /* store_group appends the next directories of a control group, NAMES_AT_ONCE at most. */
-__noinline __u32 store_group(__u32 at)
+__noinline __u32 store_group(scratch_arg given, identity_arg given_identity, __u32 at)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	int i;
 
 	if (!scratch)
@@ -158,9 +158,9 @@ __noinline __u32 store_group(__u32 at)
 		if (length <= 1)
 			return TEXT_FAILED;
 		scratch->name_length = length - 1;
-		if (is_container_name())
+		if (is_container_name(hand(scratch)))
 			scratch->is_contained = true;
-		at = store_name(at);
+		at = store_name(hand(scratch), given_identity, at);
 		if (at == TEXT_FAILED)
 			break;
 	}
@@ -202,11 +202,11 @@ static __always_inline __u32 known_container(__u64 task)
 /* store_cgroup appends the path of a task's control group, which becomes that of
  * identity->subject, and makes found_container() its container. It fails when there are more
  * directories than there is room for: the end of a path is no path. */
-__noinline __u32 store_cgroup(__u32 at, __u64 task)
+__noinline __u32 store_cgroup(scratch_arg given, identity_arg given_identity, __u32 at, __u64 task)
 {
 	struct kernfs_node *node = node_of_cgroup(task);
-	struct identity *identity = current_identity();
-	struct scratch *scratch = current_scratch();
+	struct identity *identity = identity_of(given_identity);
+	struct scratch *scratch = scratch_of(given);
 	__u64 next = (__u64)node;
 	int i;
 
@@ -217,24 +217,24 @@ __noinline __u32 store_cgroup(__u32 at, __u64 task)
 	scratch->is_contained = false;
 	scratch->count = 0;
 	for (i = 0; i <= MAX_COMPONENTS / GROUPS_AT_ONCE && next; i++)
-		next = collect_cgroup(next);
+		next = collect_cgroup(hand(scratch), next);
 	if (next || scratch->count > MAX_COMPONENTS)
 		return TEXT_FAILED;
 	scratch->left = scratch->count;
 	for (i = 0; i < MAX_COMPONENTS / NAMES_AT_ONCE; i++) {
 		if (!scratch->left || at == TEXT_FAILED)
 			break;
-		at = store_group(at);
+		at = store_group(hand(scratch), hand_identity(identity), at);
 	}
 	return at;
 }
 
 /* text_next steps over the next names of the text, NAMES_AT_ONCE at most, and reports
  * whether there were so many. */
-__noinline int text_next(__u32 slot)
+__noinline int text_next(scratch_arg given, identity_arg given_identity, __u32 slot)
 {
-	struct identity *identity = current_identity();
-	struct scratch *scratch = current_scratch();
+	struct identity *identity = identity_of(given_identity);
+	struct scratch *scratch = scratch_of(given);
 	int i;
 
 	if (!identity || !scratch)
@@ -253,15 +253,15 @@ __noinline int text_next(__u32 slot)
 					  &identity->subject.text[here] + 1))
 			return false;
 		end_name(scratch, length);
-		scratch->path = state_of(step(slot, number_of(scratch->path)));
+		scratch->path = state_of(step(hand(scratch), slot, number_of(scratch->path)));
 	}
 	return true;
 }
 
 /* run_text runs the automaton that starts in `start` over the bytes from `at`
  * to `end` of the text of identity->subject, and returns the class. */
-static __always_inline __u32 run_text(struct scratch *scratch, __u32 slot, __u64 start, __u32 at,
-				      __u32 end)
+static __always_inline __u32 run_text(struct scratch *scratch, struct identity *identity,
+				      __u32 slot, __u64 start, __u32 at, __u32 end)
 {
 	int i;
 
@@ -269,7 +269,7 @@ static __always_inline __u32 run_text(struct scratch *scratch, __u32 slot, __u64
 	scratch->at = at;
 	scratch->end = end;
 	for (i = 0; i <= MAX_COMPONENTS / NAMES_AT_ONCE; i++)
-		if (!text_next(slot))
+		if (!text_next(hand(scratch), hand_identity(identity), slot))
 			break;
 	return scratch->path.accept & CLASS_MASK;
 }

@@ -14,8 +14,9 @@
 
 #include "moves.h"
 
-/* Components and mounts that a chain is made of at most; files further down are walked to
- * each time. */
+/* Mounts that a chain is made of at most, and components in each; files further down are walked
+ * to each time. */
+#define MAX_KEPT_MOUNTS 8
 #define MAX_KEPT_CHAIN 64
 
 /* address_of returns the address that a pointer has as a number. */
@@ -41,24 +42,28 @@ __noinline __u64 add_dentry(__u64 hash, __u64 dentry)
 	return mix(hash, READ(inode, i_ino));
 }
 
-/* above_of hashes what lies above the root of a mount in its filesystem; 0 for more than
- * there is room for. */
-__noinline __u64 above_of(__u64 dentry)
+/* No dentry: up to the root of the filesystem. */
+#define NO_ROOT 0
+
+/* add_dentries hashes the dentries from one up to the root of a mount, without that; 0 where they
+ * lead elsewhere, or are more than there is room for. A function of its own: the verifier follows
+ * each turn of a loop, and those of a loop within a loop for each turn of that. */
+__noinline __u64 add_dentries(__u64 hash, __u64 dentry, __u64 root)
 {
 	struct words *all = all_words();
-	__u64 hash = hash_key[0], parent;
+	__u64 parent;
 	int i;
 
 	if (!all)
 		return 0;
-	for (i = 0; i < MAX_KEPT_CHAIN; i++) {
+	for (i = 0; i < MAX_KEPT_CHAIN && dentry != root; i++) {
 		parent = dentry_above(all, dentry);
 		if (parent == dentry || !parent)
-			return hash | 1;
+			return root == NO_ROOT ? hash | 1 : 0;
 		hash = add_dentry(hash, dentry);
 		dentry = parent;
 	}
-	return 0;
+	return dentry == root ? hash | 1 : 0;
 }
 
 /* namespace_number returns what tells a mount namespace from one that had its memory. */
@@ -88,9 +93,6 @@ __noinline __u64 hash_top(__u64 hash, __u64 mount)
 		hash = mix(hash, namespace_number(ns));
 	return hash | 1;
 }
-
-/* Mounts above a file's that are compared on their own. */
-#define MAX_KEPT_MOUNTS 8
 
 /* mounts_of hashes a mount and those above it, and where each is mounted: what of a chain changes
  * while no directory moves. 0 for more than there is room for. */
@@ -123,34 +125,29 @@ __noinline __u64 chain_of(__u64 dentry, __u64 mnt)
 {
 	__u64 mount = mnt - bpf_core_field_offset(struct mount, mnt), above, root;
 	struct words *all = all_words();
-	__u64 hash = hash_key[0], upper, parent;
+	__u64 hash = hash_key[0], upper;
 	int i;
 
 	if (!all)
 		return 0;
 	root = address_of(all, READ((struct mount *)mount, mnt.mnt_root));
 	if (dentry_above(all, root) != root) {
-		upper = above_of(root);
+		upper = add_dentries(hash_key[0], root, NO_ROOT);
 		if (!upper)
 			return 0;
 		hash = mix(hash, upper);
 	}
-	for (i = 0; i < MAX_KEPT_CHAIN; i++) {
-		if (dentry == root) {
-			above = address_of(all, READ((struct mount *)mount, mnt_parent));
-			hash = mix(mix(hash, mount), root);
-			if (above == mount)
-				return hash_top(hash, mount);
-			dentry = address_of(all, READ((struct mount *)mount, mnt_mountpoint));
-			mount = above;
-			root = address_of(all, READ((struct mount *)mount, mnt.mnt_root));
-			continue;
-		}
-		parent = dentry_above(all, dentry);
-		if (parent == dentry || !parent)
+	for (i = 0; i < MAX_KEPT_MOUNTS; i++) {
+		hash = add_dentries(hash, dentry, root);
+		if (!hash)
 			return 0;
-		hash = add_dentry(hash, dentry);
-		dentry = parent;
+		above = address_of(all, READ((struct mount *)mount, mnt_parent));
+		hash = mix(mix(hash, mount), root);
+		if (above == mount)
+			return hash_top(hash, mount);
+		dentry = address_of(all, READ((struct mount *)mount, mnt_mountpoint));
+		mount = above;
+		root = address_of(all, READ((struct mount *)mount, mnt.mnt_root));
 	}
 	return 0;
 }

@@ -170,9 +170,9 @@ static __always_inline void identify_directory(struct directory_identity *direct
 
 /* enter_directory prepares a run over the name of scratch->object alone, from what is
  * kept of its directory. It returns enum chain_flags. */
-__noinline int enter_directory(__u32 id)
+__noinline int enter_directory(scratch_arg given, __u32 id)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	struct words *all = all_words();
 	struct directory_identity identity;
 	struct directory *slot, kept;
@@ -221,9 +221,9 @@ __noinline int enter_directory(__u32 id)
 /* keep_directory keeps what the run over scratch->chain found of the directory, unless
  * anything has changed since enter_directory(). Otherwise it forgets which directory
  * that was. */
-__noinline int keep_directory(__u32 flags)
+__noinline int keep_directory(scratch_arg given, __u32 flags)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	struct words *all = all_words();
 	struct directory *slot, kept;
 	__u64 chain, content;

@@ -144,7 +144,7 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 			barrier();
 			/* Kept for other subjects. */
 			if (kept.number == begun >> 32 && is_valid(&kept, record, id, file, now)) {
-				answer = uses_verdict(id, begun, kept.classes, uses);
+				answer = uses_verdict(hand(scratch), id, begun, kept.classes, uses);
 			}
 		}
 	}
@@ -153,7 +153,7 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 	if (!can_keep() || (__u32)answer == RETRY || !scratch->kept.key || !all ||
 	    scratch->kept.classes & (CLASSES_UNKNOWN | CLASSES_RETRY))
 		return answer;
-	if (remember(id))
+	if (remember(hand(scratch), id))
 		return answer;
 	now = counts_to_keep(all, scratch->sequences);
 	if (now == NOT_SETTLED)

@@ -64,7 +64,7 @@ __noinline int learn(__u32 id, __u64 mnt, __u64 dentry, __u64 inode)
 		return 0;
 	scratch = current_scratch();
 	if (set_object(scratch, mnt, dentry, inode, 0))
-		object_classes(id);
+		object_classes(hand(scratch), id);
 	return 0;
 }
 
@@ -161,9 +161,9 @@ static __always_inline bool is_known(__u32 id, struct dentry *dentry, struct vfs
  * remember makes the word of scratch->object, which was judged since it was not known: if all
  * uses of it were allowed, and no rule was needed for it. It reports whether it did.
  */
-__noinline int remember(__u32 id)
+__noinline int remember(scratch_arg given, __u32 id)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch = scratch_of(given);
 	struct words *all = all_words();
 	const struct record *found;
 	__u64 place, key = 0, counts, word, now, there;
@@ -230,7 +230,7 @@ static __always_inline int decide_dentry(enum hook_id hook, struct vfsmount *mnt
 	scratch->kept.key = 0;
 	answer = judge_file(OPERATION_FILE_OPEN, ACCESS_WRITE);
 	if ((__u32)answer == NO_RULE_ALLOW)
-		remember(OPERATION_FILE_OPEN);
+		remember(hand(scratch), OPERATION_FILE_OPEN);
 	return conclude(answer, OPERATION_FILE_OPEN, hook, NULL);
 }
 

@@ -50,9 +50,7 @@ struct {
 
 static __always_inline struct words *all_words(void)
 {
-	__u32 key = 0;
-
-	return bpf_map_lookup_elem(&words, &key);
+	return VALUE_OF(words);
 }
 
 /* begin_words finds out where the words are, if anything can be kept. */

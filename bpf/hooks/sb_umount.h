@@ -68,7 +68,7 @@ __noinline __u64 judge_detached(__u32 id, __u64 begun, __u32 last)
 		return begun >> 32 << 32 | UNDECIDED_DENY;
 	types = operation->classes[TYPE];
 	flags = class_of_flags(id, scratch->object.flags);
-	classes = object_classes(id);
+	classes = object_classes(hand(scratch), id);
 	if (classes & CLASSES_RETRY && !last)
 		return RETRY;
 	answer = names_verdict(id, begun, classes, rest_of(0, 0, flags));

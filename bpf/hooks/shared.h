@@ -89,7 +89,7 @@ static __always_inline int decide_mapped(struct file *file, enum operation_id id
 	scratch->kept.key = 0;
 	answer = judge_file(id, use);
 	if ((__u32)answer == NO_RULE_ALLOW)
-		remember(id);
+		remember(hand(scratch), id);
 	return conclude(answer, id, hook, NULL);
 }
 

@@ -242,6 +242,7 @@ const (
 const (
 	ActiveMarks       = 0x40000000
 	ActiveTimed       = 0x20000000
+	ActiveUsers       = 0x10000000
 	ActiveOthersShift = 16
 )
 

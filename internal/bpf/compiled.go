@@ -80,11 +80,24 @@ func (c compiled) readWith(lines bool, programs ...string) (*ebpf.CollectionSpec
 	for name, program := range spec.Programs { // a section may have several
 		if !slices.Contains(programs, name) {
 			delete(spec.Programs, name)
-		} else if !lines {
+			continue
+		}
+		pointAtValues(program.Instructions)
+		if !lines {
 			nameFunctions(program.Instructions)
 		}
 	}
 	return spec, nil
+}
+
+// pointAtValues makes the addresses of maps with a single value, which programs do not look up, those of the value
+// (bpf/maps.h, VALUE_OF).
+func pointAtValues(instructions asm.Instructions) {
+	for i := range instructions {
+		if name := instructions[i].Reference(); instructions[i].IsLoadFromMap() && (name == GuardMapActive || name == GuardMapWords) {
+			instructions[i].Src = asm.PseudoMapValue
+		}
+	}
 }
 
 // nameFunctions makes the name of each function its line in the source: where the library tells of an instruction

@@ -54,6 +54,7 @@ func TestReadPrograms(t *testing.T) {
 			}
 			for _, p := range some {
 				got, want := read.Programs[p], whole.Programs[p]
+				pointAtValues(want.Instructions)
 				// The kernel wants a line of each function, if there are any.
 				lines, functions := linesOf(lean.Programs[p]), functionsOf(lean.Programs[p])
 				if lines != functions || len(lean.Programs[p].Instructions) != len(want.Instructions) {

@@ -130,6 +130,9 @@ func Compile(set []policy.Policy, options Options) (*Revision, error) {
 	if len(c.subjects.deadlines) > 1 {
 		c.header.Concerned |= abi.ActiveTimed
 	}
+	if c.subjects.users.count() > 0 {
+		c.header.Concerned |= abi.ActiveUsers
+	}
 	c.globs.appendTo(&c.tables, &c.header)
 	if err := c.appendDictionary(&c.header); err != nil {
 		return nil, err

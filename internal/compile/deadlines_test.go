@@ -79,10 +79,11 @@ func TestActiveFlags(t *testing.T) {
 		"timed":       {timed, abi.ActiveTimed},
 		"processes":   {lasting, abi.ActiveMarks},
 		"descendants": {[]policy.Policy{{Name: "p", Subject: policy.Subject{Binaries: []string{"/b"}, Descendants: true}, Rules: timed[0].Rules}}, abi.ActiveMarks},
+		"users":       {[]policy.Policy{{Name: "p", Subject: policy.Subject{Users: policy.IDs{Ranges: []policy.IDRange{{First: 5, Last: 5}}}}, Rules: timed[0].Rules}}, abi.ActiveUsers},
 		"both":        {mitigations(1), abi.ActiveMarks | abi.ActiveTimed},
 	} {
 		m := mustCompile(t, test.set, Options{Number: 1, Key: testKey})
-		if got := uint64(m.revision().Concerned) & (abi.ActiveMarks | abi.ActiveTimed); got != test.want {
+		if got := uint64(m.revision().Concerned) & (abi.ActiveMarks | abi.ActiveTimed | abi.ActiveUsers); got != test.want {
 			t.Errorf("%s: flags %#x, want %#x", name, got, test.want)
 		}
 	}

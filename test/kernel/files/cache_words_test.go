@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
 
@@ -64,6 +65,28 @@ func testCacheOfWords(t *testing.T, g *guardtest.FileGuard) {
 			guardtest.Check(t, os.Link(p("open/"+name+".key"), p("open/"+name)))
 			f.Actor.Passed(t, "open", p("open/"+name), "r")
 			g.Refused(t, f.Actor, "open", p("open/"+name+".key"), "r")
+		}
+	})
+	t.Run("a directory above is renamed, and another file used there first", func(t *testing.T) {
+		// What is kept of the file, which may be read and not written, is of the former place;
+		// what is kept of its directory is of the new one.
+		pattern := func(path string, access policy.Access) policy.Pattern {
+			return policy.FilePattern{Paths: []string{p(path)}, Access: access}
+		}
+		g.Enforce(t, guardtest.FilePolicy("test", f.Subject, policy.Rule{Deny: []policy.Pattern{
+			pattern("*/sub/*.txt", policy.Write), pattern("keep/sub/*.txt", 0),
+		}}))
+		guardtest.WriteFile(t, p("other/sub/a.txt"), "")
+		guardtest.WriteFile(t, p("other/sub/b.txt"), "")
+		for range 3 {
+			warm(t, f.Actor, "open", p("other/sub/a.txt"), "r")
+			warmRefused(t, g, f.Actor, "open", p("other/sub/a.txt"), "w")
+			guardtest.Check(t, os.Rename(p("other"), p("keep")))
+			g.Refused(t, f.Actor, "open", p("keep/sub/b.txt"), "r")
+			g.Refused(t, f.Actor, "open", p("keep/sub/a.txt"), "r")
+			guardtest.Check(t, os.Rename(p("keep"), p("other")))
+			f.Actor.Passed(t, "open", p("other/sub/b.txt"), "r")
+			f.Actor.Passed(t, "open", p("other/sub/a.txt"), "r")
 		}
 	})
 	t.Run("a directory is forgotten by the kernel", func(t *testing.T) {
