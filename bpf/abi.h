@@ -61,7 +61,7 @@ enum abi_sizes {
 	/* Words of 64 bits, eight to a line, that hold the atoms of a set (struct subjects). */
 	ATOM_WORDS = 160,
 	/* Nodes that a verdict may take (struct node). */
-	MAX_NODES = 16384,
+	MAX_NODES = 65536,
 	/* Lists of selectors of one policy set that one container can be in. */
 	MAX_CONTAINER_SELECTORS = 127,
 	/* Containers that there can be, and bytes of a struct container_text. */

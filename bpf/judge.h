@@ -140,7 +140,7 @@ static __always_inline __u64 class_of(struct judgement *judgement, struct key ke
 /* Nodes that follow_next passes, and how often follow_more and verdict_at go on: the verifier
  * follows each turn of a loop, so loops within loops cost it less than a long one. */
 #define NODES_AT_ONCE 16
-#define NODES_IN_TURN 32
+#define NODES_IN_TURN 64
 _Static_assert(MAX_NODES % (NODES_AT_ONCE * NODES_IN_TURN) == 0, "all are passed");
 
 static __always_inline bool is_verdict(__u64 word)

@@ -28,7 +28,7 @@ const (
 	NamedBits             = 16384
 	MaxGroups             = 1024
 	AtomWords             = 160
-	MaxNodes              = 16384
+	MaxNodes              = 0x10000
 	MaxContainerSelectors = 127
 	MaxContainers         = 0x10000
 	ContainerTextBytes    = 240

@@ -3,7 +3,7 @@ package compile
 import (
 	"cmp"
 	"encoding/binary"
-	"math"
+	"maps"
 	"math/bits"
 	"slices"
 
@@ -476,68 +476,81 @@ func (m *matrix) resolveUnknown(done []candidate) root {
 	} // else what names nothing allows, and there is nothing of the kind that it could lift
 	m.work += len(all)
 	if !slices.ContainsFunc(all, func(c condition) bool { return c.users >= 0 || c.from != 0 || c.until != 0 }) {
-		return m.decideAll(all)
+		every := make([]int32, len(all))
+		for i := range every {
+			every[i] = int32(i)
+		}
+		return m.decideAll(all, every)
 	}
 	s := m.subjects
 	n := len(s.userClasses)
-	byConditions := map[string]root{}
-	roots := make([]root, 0, len(s.deadlines)*n)
-	holding := make([]condition, 0, len(all))
-	key := make([]byte, len(all))
-	decide := func(time uint64, column []term) root {
-		holding = holding[:0]
-		for i, c := range all {
-			key[i] = 0
-			if c.from <= time && (c.until == 0 || c.until > time) && (c.users < 0 || hasTerm(column, c.users)) {
-				key[i] = 1
-				holding = append(holding, c)
-			}
+	// Most conditions are about users of whom most others are not: what concerns a class of users is gathered
+	// from the conditions, not asked of each.
+	var anybody []int32
+	of := map[int32][]int32{}
+	for i, c := range all {
+		if c.users < 0 {
+			anybody = append(anybody, int32(i))
+			continue
 		}
-		at, ok := byConditions[string(key)]
-		if !ok {
-			at = m.decideAll(holding)
-			byConditions[string(key)] = at
+		for _, class := range s.classesOf[c.users] {
+			of[class] = append(of[class], int32(i))
 		}
-		return at
 	}
-	const undecided = math.MaxInt32
+	classes := slices.Sorted(maps.Keys(of))
+	roots := make([]root, 0, len(s.deadlines)*n)
+	var holding []int32
+	var key []byte
 	for _, time := range s.deadlines {
-		of := roots[len(roots) : len(roots)+n]
-		roots = roots[:len(roots)+n]
-		// Mostly the users are none of these.
-		other := decide(time, nil)
-		for i := range of {
-			of[i] = other
-		}
-		for _, c := range all {
-			if c.users >= 0 {
-				for _, class := range s.classesOf[c.users] {
-					of[class] = undecided
+		known := map[string]root{}
+		decide := func(own []int32) root {
+			holding, key = holding[:0], key[:0]
+			for _, i := range own {
+				if all[i].holds(time) {
+					holding = append(holding, i)
+					key = binary.NativeEndian.AppendUint32(key, uint32(i))
 				}
 			}
-		}
-		for class, at := range of {
-			if at == undecided {
-				of[class] = decide(time, s.userColumns.terms[s.userClasses[class]])
+			m.work += len(own)
+			at, ok := known[string(key)]
+			if !ok {
+				for _, i := range anybody {
+					if all[i].holds(time) {
+						holding = append(holding, i)
+					}
+				}
+				slices.Sort(holding)
+				m.work += len(holding)
+				at = m.decideAll(all, holding)
+				known[string(key)] = at
 			}
+			return at
+		}
+		// Mostly the users are none of these.
+		other := decide(nil)
+		from := len(roots)
+		roots = roots[:from+n]
+		for i := range n {
+			roots[from+i] = other
+		}
+		for _, class := range classes {
+			roots[from+int(class)] = decide(of[class])
 		}
 	}
-	m.work += len(roots) * len(all)
+	m.work += len(roots)
 	return m.diagrams.list(roots)
 }
 
-func hasTerm(column []term, pattern int32) bool {
-	if len(column) == 0 {
-		return false
-	}
-	_, found := slices.BinarySearchFunc(column, pattern, func(t term, p int32) int { return int(t.pattern - p) })
-	return found
+// holds reports whether candidates count at a time.
+func (c *condition) holds(time uint64) bool {
+	return c.from <= time && (c.until == 0 || c.until > time)
 }
 
-func (m *matrix) decideAll(conditions []condition) root {
+// decideAll decides by the candidates of some of the conditions.
+func (m *matrix) decideAll(all []condition, some []int32) root {
 	var candidates []policy.Candidate
-	for _, c := range conditions {
-		candidates = append(candidates, c.candidates...)
+	for _, i := range some {
+		candidates = append(candidates, all[i].candidates...)
 	}
 	m.work += len(candidates)
 	return m.leaf(policy.ResolveUnknown(candidates))

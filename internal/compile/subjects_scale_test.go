@@ -142,6 +142,63 @@ func TestManySubjects(t *testing.T) {
 	}
 }
 
+// TestManySubjectsOfOneOperation: 10,000 policies whose rules may all match the same, each of a subject of its own.
+func TestManySubjectsOfOneOperation(t *testing.T) {
+	const policies = 10_000
+	file := func(i int) policy.Rule {
+		return policy.Rule{Operation: policy.FileOpen, Allow: []policy.Pattern{ofPaths(manyPath(i))}, Deny: []policy.Pattern{policy.FilePattern{All: true}}}
+	}
+	socket := func(i int) policy.Rule {
+		port := uint16(1 + i)
+		return policy.Rule{
+			Operation: policy.SocketBind, Allow: []policy.Pattern{policy.SocketPattern{Ports: []policy.PortRange{{First: port, Last: port}}}},
+			Deny: []policy.Pattern{policy.SocketPattern{All: true}},
+		}
+	}
+	for name, test := range map[string]struct {
+		subject func(i int) policy.Subject
+		rule    func(i int) policy.Rule
+	}{
+		"binaries": {func(i int) policy.Subject { return policy.Subject{Binaries: []string{fmt.Sprintf("/usr/bin/b%d", i)}} }, file},
+		"containers": {func(i int) policy.Subject {
+			return policy.Subject{Containers: []policy.ContainerSelector{{Names: []string{fmt.Sprintf("n%d", i)}}}}
+		}, file},
+		"cgroups": {func(i int) policy.Subject { return policy.Subject{Cgroups: []string{fmt.Sprintf("/c%d.slice", i)}} }, socket},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if testing.Short() {
+				t.Skip("takes a while")
+			}
+			var set []policy.Policy
+			for i := range policies {
+				set = append(set, policy.Policy{Name: fmt.Sprintf("p%d", i), Subject: test.subject(i), Rules: []policy.Rule{test.rule(i)}})
+			}
+			g, err := Compile(set, Options{Number: 1, Key: testKey})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, random := newMachine(g, testKey), rand.New(rand.NewPCG(1, 2))
+			for range 40 {
+				i := random.IntN(policies + 1)
+				p := policy.Process{
+					Binary: fmt.Sprintf("/usr/bin/b%d", i), Cgroup: fmt.Sprintf("/c%d.slice/x", i), Containers: []policy.Container{{Name: fmt.Sprintf("n%d", i)}},
+					Unknown: random.IntN(8) == 0,
+				}
+				for _, i := range []int{i, random.IntN(policies)} {
+					for _, r := range []policy.Request{
+						{Operation: policy.FileOpen, Object: policy.File{Names: policy.Names{Path: manyPath(i)}, Access: policy.Read}},
+						{Operation: policy.FileOpen, Object: policy.File{Names: policy.Names{Unknown: true}, Access: policy.Write}},
+						{Operation: policy.SocketBind, Object: policy.Socket{Address: netip.IPv4Unspecified(), Port: uint16(1 + i), Protocol: policy.TCP}},
+					} {
+						r.Process = p
+						compare(t, 0, g, set, r, m.judge(abi.OperationID(string(r.Operation)), m.classify(p, 0), r.Object, noIdentity), policy.Decide(set, r))
+					}
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkManyPolicies is what it takes to change one of 10,000 policies.
 func BenchmarkManyPolicies(b *testing.B) {
 	set := manySubjects(8500, 500, 500, 500, 1)
