@@ -17,7 +17,7 @@ static __always_inline struct inode *inode_of_name(struct dentry *dentry)
 }
 
 /* is_plain reports whether a file is what its directory and its name tell. */
-static __always_inline bool is_plain(struct words *all, __u64 now, struct dentry *dentry,
+static __always_inline bool is_plain(struct words *all, __u64 now, __u32 id, struct dentry *dentry,
 				     struct inode *inode)
 {
 	struct backing_file *backing = NULL;
@@ -32,7 +32,8 @@ static __always_inline bool is_plain(struct words *all, __u64 now, struct dentry
 	/* A file that is deleted is of a kind of its own; a name without a file may be nowhere. */
 	if (!dentry->d_hash.pprev && mode)
 		return false;
-	return !is_named(all, now, inode->i_ino);
+	return !may_be_named(all, inode->i_ino) ||
+	       !is_in_tables(now, id, distance(all, inode) + all->at);
 }
 
 /* find_directory returns the place of the directory of a file. */
@@ -140,7 +141,7 @@ static __always_inline bool is_known(__u32 id, struct dentry *dentry, struct vfs
 		return true; /* no rule concerns the operation */
 	if (!all->at)
 		begin_words();
-	if (!all->at || !is_plain(all, now, dentry, inode))
+	if (!all->at || !is_plain(all, now, id, dentry, inode))
 		return begin_known(id) & ROW_ALLOWED;
 	counts = counts_now(all);
 	directory = find_directory(all, now, id, dentry->d_parent, mnt);
@@ -188,7 +189,8 @@ __noinline int remember(scratch_arg given, __u32 id)
 	/* is_plain() once more: it may have been something else why the file is judged. */
 	if ((scratch->object.inode && scratch->object.inode != (__u64)inode) ||
 	    (READ(inode, i_mode) & MODE_TYPE & ~MODE_DIRECTORY) == MODE_CHARACTER ||
-	    (is_unhashed(dentry) && inode) || is_named(all, now, READ(inode, i_ino)))
+	    (is_unhashed(dentry) && inode) ||
+	    (may_be_named(all, READ(inode, i_ino)) && is_in_tables(now, id, scratch->inode)))
 		return false;
 	there = kept_chain(place, counts);
 	whole = scratch->directory.path & scratch->directory.file & (__u64)STATE_ABSORBING << 32;

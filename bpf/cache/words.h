@@ -143,34 +143,30 @@ static __always_inline __u64 place_of_file(__u64 directory, __u64 dentry, __u32 
 	return add_word(hash, renamed);
 }
 
-/* is_in_tables reports whether policies may know a file with an inode number, also when the
- * tables are not those that `now` is about. */
-__noinline int is_in_tables(__u64 now, __u64 number)
+/* is_in_tables reports whether policies know a file by its identity, also when the tables are not
+ * those that `now` is about. Its number alone does not tell: each filesystem counts its own. */
+__noinline int is_in_tables(__u64 now, __u32 id, __u64 inode)
 {
 	void *tables = tables_in(SLOT_ACTIVE);
 	const struct revision *revision;
-	__u32 bits;
 
 	if (!tables)
 		return true;
 	revision = revision_of(tables);
 	if (!revision || revision->number != now >> 32)
 		return true;
-	bits = revision->filter_bits;
-	if (!bits)
-		return false;
-	number &= bits - 1;
-	return word_at(tables, revision->filter + number / 32) >> number % 32 & 1;
+	/* It takes the tables anew. */
+	return named_file(id, inode) != NO_STATE || active_word() != now;
 }
 
-/* is_named reports whether policies may know a file with an inode number. */
-static __always_inline bool is_named(struct words *all, __u64 now, __u64 number)
+/* may_be_named reports whether policies may know a file with an inode number. */
+static __always_inline bool may_be_named(const struct words *all, __u64 number)
 {
 	__u64 index = number / 64 % (NAMED_BITS / 64);
 
 	barrier_var(index);
 	index &= NAMED_BITS / 64 - 1;
-	return all->named[index] >> number % 64 & 1 && is_in_tables(now, number);
+	return all->named[index] >> number % 64 & 1;
 }
 
 #endif

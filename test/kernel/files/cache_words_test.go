@@ -55,6 +55,30 @@ func testCacheOfWords(t *testing.T, g *guardtest.FileGuard) {
 		warmRefused(t, g, f.Actor, "open", p("open/link"), "r")
 		guardtest.Check(t, os.Remove(p("open/link")))
 	})
+	t.Run("a file with the number of one that policies name, on another filesystem", func(t *testing.T) {
+		numbers := map[string]uint64{}
+		for _, dir := range []string{"one", "two"} {
+			guardtest.Check(t, os.Mkdir(p(dir), 0o755))
+			guardtest.Mount(t, dir, p(dir), "tmpfs", 0)
+			var stat unix.Stat_t
+			guardtest.Check(t, unix.Stat(guardtest.WriteFile(t, p(dir+"/file"), ""), &stat))
+			numbers[dir] = stat.Ino
+		}
+		if numbers["one"] != numbers["two"] {
+			t.Fatalf("the files have the numbers %v; nothing is tried", numbers)
+		}
+		g.Enforce(t, f.Deny("one/file"))
+		guardtest.Check(t, os.Link(p("one/file"), p("one/link")))
+		guardtest.Check(t, os.Link(p("two/file"), p("two/link")))
+		for range 3 {
+			for _, name := range []string{"two/file", "two/link"} {
+				warm(t, f.Actor, "open", p(name), "r")
+			}
+			for _, name := range []string{"one/file", "one/link"} {
+				warmRefused(t, g, f.Actor, "open", p(name), "r")
+			}
+		}
+	})
 	t.Run("some names in a directory", func(t *testing.T) {
 		g.Enforce(t, f.Deny("open/*.key"))
 		for i := range 20 {
