@@ -173,10 +173,12 @@ func TestManySubjectsOfOneOperation(t *testing.T) {
 			for i := range policies {
 				set = append(set, policy.Policy{Name: fmt.Sprintf("p%d", i), Subject: test.subject(i), Rules: []policy.Rule{test.rule(i)}})
 			}
+			start := cpu()
 			g, err := Compile(set, Options{Number: 1, Key: testKey})
 			if err != nil {
 				t.Fatal(err)
 			}
+			t.Logf("tables of %d KiB in %v", len(g.Lines)*abi.LineWords*4>>10, (cpu() - start).Round(time.Millisecond))
 			m, random := newMachine(g, testKey), rand.New(rand.NewPCG(1, 2))
 			for range 40 {
 				i := random.IntN(policies + 1)
