@@ -135,8 +135,8 @@ func (d *dictionary) words(placed []uint32) []uint32 {
 // kernel needs no look-up for most of the others.
 type filter struct{ inodes []uint64 }
 
-// words returns the bits; there are at least 64 for each file. A file that shares a bit with one that policies
-// name is looked up again each time it is used, whatever is kept of its directory.
+// words returns the bits; there are at least 64 for each file. Of a file that shares a bit with one that
+// policies name the identity is looked up each time it is used, whatever is kept of its directory.
 func (f *filter) words() []uint32 {
 	size := max(abi.NamedBits, 1<<bits.Len(uint(64*len(f.inodes))))
 	words := make([]uint32, size/32)
