@@ -41,6 +41,10 @@ enum abi_sizes {
 	 * for those of a program that are kept with its file. */
 	MAX_TEXT = 1024,
 	MAX_LABEL = 255,
+	/* Bytes for those that a fork copies, and for those of a program that is being
+	 * started: a pod's control group has some 200, most programs less than 40. */
+	SHORT_TEXT = 320,
+	SHORT_LABEL = 127,
 	TYPE_LENGTH = 32,
 	/* Keys of an object, and sets of flags that an operation's rules name. */
 	MAX_KEYS = 4,
@@ -602,10 +606,11 @@ struct subject {
 	__u64 exec_labelled;
 	/* Bytes of text for each, in this order: names, each a byte of length and
 	 * that many bytes, from the root down. A path that is not to be trusted
-	 * has none. Those of the exec's file follow at MAX_TEXT, or are in identity->long_name
-	 * if they are longer than MAX_LABEL. */
+	 * has none. They are here, or in long_texts if they are longer than SHORT_TEXT. Those of
+	 * the exec's file follow at SHORT_TEXT, or are in identity->long_name if they are longer
+	 * than SHORT_LABEL. */
 	__u16 cgroup_length, script_length, program_length, exec_length;
-	__u8 text[MAX_TEXT + MAX_LABEL + 1];
+	__u8 text[SHORT_TEXT + SHORT_LABEL + 1];
 };
 
 /* What a process is in a revision: its class as in struct subject, and the atoms that are

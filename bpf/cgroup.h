@@ -15,23 +15,11 @@ static __always_inline bool is_same_cgroup(struct subject *subject)
 	return subject->cgroup && subject->cgroup == bpf_get_current_cgroup_id();
 }
 
-/* append_names appends names of a subject to the text of identity->subject. */
+/* append_names appends names of the current task's subject to identity->names. */
 static __always_inline void append_names(struct identity *identity, struct subject *subject,
 					 __u32 to, __u32 from, __u32 length)
 {
-	__u32 size = length;
-
-	if (length >= MAX_TEXT || from + length > MAX_TEXT || to + length > MAX_TEXT) {
-		identity->subject.flags |= SUBJECT_UNKNOWN;
-		return;
-	}
-	barrier_var(to); /* the verifier has to see one register of each */
-	to &= MAX_TEXT - 1;
-	barrier_var(from);
-	from &= MAX_TEXT - 1;
-	barrier_var(size);
-	size &= MAX_TEXT - 1;
-	if (bpf_probe_read_kernel(&identity->subject.text[to], size, &subject->text[from]))
+	if (!copy_names(identity, to, subject, current_task(), from, length))
 		identity->subject.flags |= SUBJECT_UNKNOWN;
 }
 
@@ -67,13 +55,13 @@ __noinline int enter_cgroup(void)
 	}
 	begin_subject(&identity->subject);
 	add_cgroup(identity, bpf_get_current_task());
+	identity->subject.script_length = subject->script_length;
+	identity->subject.program_length = subject->program_length;
 	append_names(identity, subject, identity->subject.cgroup_length, subject->cgroup_length,
 		     subject->script_length + subject->program_length);
 	subject->flags |= identity->subject.flags;
 	enter_container(subject, identity->subject.last_container);
-	subject->cgroup = identity->subject.cgroup;
-	subject->cgroup_length = identity->subject.cgroup_length;
-	bpf_probe_read_kernel(subject->text, MAX_TEXT, identity->subject.text);
+	keep_names(subject, identity);
 	return 0;
 }
 

@@ -303,22 +303,25 @@ static __always_inline bool keep_marks(struct subject *subject, const struct ide
 	return any;
 }
 
-/* find_names copies a subject, and finds what its names and files are in a revision. */
+/* find_names copies a task's subject, and finds what its names and files are in a revision. */
 static __always_inline void find_names(struct subject *subject, struct identity *identity,
-				       __u32 slot)
+				       struct task_struct *task, __u32 slot)
 {
 	bpf_probe_read_kernel(&identity->subject, sizeof(identity->subject), subject);
+	if (!copy_names(identity, 0, subject, task, 0, length_of_names(&identity->subject)))
+		identity->subject.flags |= SUBJECT_UNKNOWN;
 	if (!(identity->subject.flags & SUBJECT_UNKNOWN))
 		classify_names(hand(current_scratch()), hand_identity(identity), slot);
 }
 
-/* classify looks a subject up in the active revision, and keeps its marks and its class. */
+/* classify looks the current task's subject up in the active revision, and keeps its marks and
+ * its class. */
 static __always_inline void classify(struct subject *subject, struct identity *identity, __u32 uid)
 {
 	struct scratch *scratch = current_scratch();
 	__u64 class;
 
-	find_names(subject, identity, SLOT_ACTIVE);
+	find_names(subject, identity, current_task(), SLOT_ACTIVE);
 	keep_marks(subject, identity);
 	class = classify_active(hand(scratch), hand_identity(identity), uid);
 	if (class && scratch)

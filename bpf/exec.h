@@ -51,13 +51,32 @@ int BPF_PROG(task_alloc, struct task_struct *task, unsigned long clone_flags, in
 	subject = current_subject();
 	if (!subject)
 		return needs_marks() ? -ENOMEM : 0;
-	child = label(task, subject, BPF_ANY);
+	child = label(task, subject,
+		      has_long_names(subject) ? task_get(&long_texts, current_task()) : NULL,
+		      BPF_ANY);
 	if (child) {
 		child->exec = 0;
 		child->flags &= ~SUBJECT_ENV; /* what it starts is not what env starts */
 		return 0;
 	}
 	return is_more_than_program(subject) ? -ENOMEM : 0;
+}
+
+/* keep_exec keeps the names of the file that is asked for, whose length is known. */
+static __always_inline void keep_exec(struct subject *subject, struct identity *identity,
+				      const void *names)
+{
+	__u32 size = subject->exec_length;
+
+	if (size > SHORT_LABEL) {
+		barrier_var(size); /* or clang drops the mask; add_script takes no longer ones */
+		size &= MAX_TEXT - 1;
+		if (!identity || bpf_probe_read_kernel(identity->long_name, size, names))
+			subject->exec_length = EXEC_UNKNOWN;
+		return;
+	}
+	if (bpf_probe_read_kernel(&subject->text[SHORT_TEXT], size & SHORT_LABEL, names))
+		subject->exec_length = EXEC_UNKNOWN;
 }
 
 /* begin_exec keeps the names of the file that is asked for with the subject, which may
@@ -78,21 +97,15 @@ static __always_inline void begin_exec(struct subject *subject, struct file *fil
 		subject->exec_length = identity->subject.program_length;
 		if (identity->subject.flags & SUBJECT_UNKNOWN)
 			subject->exec_length = EXEC_UNKNOWN;
-		else if (identity->subject.program_length > MAX_LABEL)
-			bpf_probe_read_kernel(identity->long_name, sizeof(identity->long_name),
-					      identity->subject.text);
-		else if (!found)
-			bpf_probe_read_kernel(&subject->text[MAX_TEXT],
-					      mask_length(identity->subject.program_length),
-					      identity->subject.text);
-	}
-	subject->exec_labelled = found != NULL;
-	if (found) {
+		else
+			keep_exec(subject, identity, identity->names.text);
+	} else {
 		subject->exec_key = found->key;
 		subject->exec_length = found->length;
-		bpf_probe_read_kernel(&subject->text[MAX_TEXT], mask_length(found->length),
-				      found->text);
+		keep_exec(subject, found->length > SHORT_LABEL ? current_identity() : NULL,
+			  found->text);
 	}
+	subject->exec_labelled = found != NULL;
 }
 
 /* The file that is started: a script, or the program itself. */
@@ -128,11 +141,18 @@ static __always_inline bool is_env(struct subject *subject, struct linux_binprm 
 {
 	const char *interpreter = BPF_CORE_READ(bprm, interp);
 	char end[4] = {};
-	long length;
+	long length, part;
 
-	/* Where the exec's names were, which are no longer needed. */
-	length = bpf_probe_read_kernel_str(&subject->text[MAX_TEXT], MAX_LABEL + 1, interpreter);
-	if (length <= (long)sizeof(end) || length > MAX_LABEL)
+	/* Where the exec's names were, which are no longer needed. A string that is as long as
+	 * its room lacks its end. */
+	part = bpf_probe_read_kernel_str(&subject->text[SHORT_TEXT], SHORT_LABEL + 1, interpreter);
+	length = part;
+	if (part == SHORT_LABEL + 1) {
+		part = bpf_probe_read_kernel_str(&subject->text[SHORT_TEXT], SHORT_LABEL + 1,
+						 interpreter + SHORT_LABEL);
+		length += part - 1;
+	}
+	if (part <= 0 || part > SHORT_LABEL || length <= (long)sizeof(end))
 		return false; /* longer than a first line can name */
 	bpf_probe_read_kernel(end, sizeof(end), interpreter + length - 1 - sizeof(end));
 	return end[0] == '/' && end[1] == 'e' && end[2] == 'n' && end[3] == 'v';
@@ -145,12 +165,13 @@ static __always_inline bool start(struct subject *subject, struct file *file, bo
 	__u32 at = subject->cgroup_length;
 	struct label *found;
 
-	if (subject->exec_length > MAX_LABEL || !is_same_cgroup(subject))
+	if (subject->exec_length > SHORT_LABEL || has_long_names(subject) ||
+	    !is_same_cgroup(subject))
 		return false;
 	if (subject->exec_inode == (__u64)file->f_inode) {
 		if (carried)
 			at += subject->script_length;
-		if (!append_text(subject, at, &subject->text[MAX_TEXT], subject->exec_length))
+		if (!append_text(subject, at, &subject->text[SHORT_TEXT], subject->exec_length))
 			return false;
 		if (!carried) {
 			subject->script = 0;
@@ -161,7 +182,7 @@ static __always_inline bool start(struct subject *subject, struct file *file, bo
 		return true;
 	}
 	found = label_of(file);
-	if (!found || !append_text(subject, at, &subject->text[MAX_TEXT], subject->exec_length) ||
+	if (!found || !append_text(subject, at, &subject->text[SHORT_TEXT], subject->exec_length) ||
 	    !append_text(subject, at + subject->exec_length, found->text, found->length))
 		return false;
 	subject->script = subject->exec_key;
@@ -171,8 +192,8 @@ static __always_inline bool start(struct subject *subject, struct file *file, bo
 	return true;
 }
 
-/* add_script appends the names of the file of the exec that is on its way to the text of
- * identity->subject. */
+/* add_script appends the names of the file of the exec that is on its way to
+ * identity->names. */
 static __always_inline void add_script(struct identity *identity, struct subject *subject)
 {
 	__u32 length = subject->exec_length, size = length;
@@ -188,12 +209,12 @@ static __always_inline void add_script(struct identity *identity, struct subject
 	at &= MAX_TEXT - 1;
 	barrier_var(size);
 	size &= MAX_TEXT - 1;
-	if (length <= MAX_LABEL)
-		failed = bpf_probe_read_kernel(&identity->subject.text[at], mask_length(length),
-					       &subject->text[MAX_TEXT]);
+	if (length <= SHORT_LABEL)
+		failed = bpf_probe_read_kernel(&identity->names.text[at], length & SHORT_LABEL,
+					       &subject->text[SHORT_TEXT]);
 	else
-		failed = bpf_probe_read_kernel(&identity->subject.text[at], size,
-					       identity->long_name);
+		failed =
+			bpf_probe_read_kernel(&identity->names.text[at], size, identity->long_name);
 	if (failed)
 		identity->subject.flags |= SUBJECT_UNKNOWN;
 	identity->subject.script_length = length;
@@ -219,13 +240,9 @@ static __always_inline void start_by_walk(struct subject *subject, struct identi
 	add_program(identity, file);
 	subject->flags = identity->subject.flags;
 	enter_container(subject, identity->subject.last_container);
-	subject->cgroup = identity->subject.cgroup;
-	subject->cgroup_length = identity->subject.cgroup_length;
 	subject->script = identity->subject.script;
-	subject->script_length = identity->subject.script_length;
 	subject->program = identity->subject.program;
-	subject->program_length = identity->subject.program_length;
-	bpf_probe_read_kernel(subject->text, MAX_TEXT, identity->subject.text);
+	keep_names(subject, identity);
 }
 
 /* Past the point of no return of exec: the new program is certain. */

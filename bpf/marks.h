@@ -38,13 +38,13 @@ __noinline int add_chosen(identity_arg given_identity, __u64 number)
 	return add_mark_words(given_identity, SLOT_STAGED, list, list >> 32);
 }
 
-/* classify_staged finds the marks of a subject in the staged revision, which are then in
+/* classify_staged finds the marks of a task's subject in the staged revision, which are then in
  * identity->subject. */
 static __always_inline void classify_staged(struct subject *subject, struct identity *identity,
-					    __u64 task)
+					    struct task_struct *task)
 {
-	find_names(subject, identity, SLOT_STAGED);
-	add_chosen(hand_identity(identity), task);
+	find_names(subject, identity, task, SLOT_STAGED);
+	add_chosen(hand_identity(identity), as_number(task));
 }
 
 /* refresh_marks adds the marks of the current task's program and process, before the
@@ -70,7 +70,7 @@ __noinline int refresh_marks(void)
 	if (!identity)
 		return false;
 	if (is_staged) {
-		classify_staged(subject, identity, bpf_get_current_task());
+		classify_staged(subject, identity, current_task());
 		keep_marks(subject, identity);
 	}
 	if (!revision || subject->class >> 32 == revision->number)
@@ -157,7 +157,7 @@ int mark_tasks(struct bpf_iter__task *ctx)
 	if (!subject)
 		return 0;
 	changed = forget_marks(subject);
-	classify_staged(subject, identity, as_number(task));
+	classify_staged(subject, identity, task);
 	inherit_marks(identity, BPF_CORE_READ(task, real_parent, tgid));
 	process = BPF_CORE_READ(task, tgid);
 	inherit_marks(identity, process);

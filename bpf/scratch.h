@@ -148,15 +148,24 @@ struct scratch {
 };
 _Static_assert(sizeof(struct scratch) <= MAX_SCRATCH, "a task's first walk is cheap");
 
+/* The names of a subject that has no room for them. */
+struct long_text {
+	__u8 text[MAX_TEXT];
+};
+
 /* More of it, for who finds out what a task is: the subject and its class. */
 struct identity {
 	/* What a task is found to be; and what is to be classified, a copy. */
 	struct subject subject;
 	union {
-		/* The atoms of one kind of selector, while a class is made. */
+		struct {
+			/* Its names, all of them. */
+			struct long_text names;
+			/* What is to be kept with a program's file. */
+			struct label label;
+		};
+		/* The atoms of one kind of selector, while a class is made of what the names are. */
 		__u64 plane[ATOM_WORDS];
-		/* What is to be kept with a program's file. */
-		struct label label;
 	};
 	/* The classes of what a subject's names and files are. */
 	struct {
@@ -190,6 +199,13 @@ struct {
 	__type(key, int);
 	__type(value, struct subject);
 } tasks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct long_text);
+} long_texts SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);

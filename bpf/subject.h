@@ -37,7 +37,7 @@ static __always_inline void begin_subject(struct subject *next)
 	next->cgroup_length = next->script_length = next->program_length = next->exec_length = 0;
 }
 
-/* store_file appends the path of a file to the text of identity->subject
+/* store_file appends the path of a file to identity->names
  * and returns the bytes added; none for a path that is not to be trusted. What
  * cannot be found out makes the subject unknown: that fails closed.
  *
@@ -62,6 +62,31 @@ __noinline __u32 store_file(__u32 at, __u64 mnt, __u64 dentry)
 		return 0;
 	}
 	return end - at;
+}
+
+/* keep_names gives the current task's subject the names in identity->names, whose lengths are in
+ * identity->subject. Without memory it is unknown, and so is its group at the next exec. */
+static __always_inline void keep_names(struct subject *subject, const struct identity *identity)
+{
+	bool is_long = has_long_names(&identity->subject);
+	struct long_text *names;
+
+	subject->cgroup = identity->subject.cgroup;
+	subject->cgroup_length = identity->subject.cgroup_length;
+	subject->script_length = identity->subject.script_length;
+	subject->program_length = identity->subject.program_length;
+	if (!is_long) {
+		bpf_probe_read_kernel(subject->text, SHORT_TEXT, identity->names.text);
+		return;
+	}
+	names = current_get_or_make(&long_texts);
+	if (names) {
+		bpf_probe_read_kernel(names, sizeof(*names), identity->names.text);
+		return;
+	}
+	subject->flags |= SUBJECT_UNKNOWN;
+	subject->cgroup = 0;
+	subject->cgroup_length = subject->script_length = subject->program_length = 0;
 }
 
 /* add_cgroup puts the names of a task's control group first, and adds its container. */
@@ -104,16 +129,21 @@ __noinline int identify(__u64 number)
 	add_cgroup(identity, number);
 	if (file)
 		add_program(identity, file);
+	bpf_probe_read_kernel(identity->subject.text, SHORT_TEXT, identity->names.text);
 	return 0;
 }
 
-/* label gives a task the subject unless it has one. In a hash, a task that is
- * being made (BPF_ANY) may find what a former task at its address left. */
+/* label gives a task the subject, whose long names are given, unless it has one. In a hash, a task
+ * that is being made (BPF_ANY) may find what a former task at its address left. NULL when
+ * there is no memory. */
 static __always_inline struct subject *label(struct task_struct *task, struct subject *subject,
-					     __u64 flags)
+					     struct long_text *names, __u64 flags)
 {
 	__u64 key = (__u64)task;
 
+	/* The names first: they count as soon as the subject is there. */
+	if (has_long_names(subject) && !give_long_names(task, names, flags))
+		return NULL;
 	if (SINCE_6_2)
 		return bpf_task_storage_get(&tasks, (void *)task, subject,
 					    BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -134,7 +164,7 @@ static __always_inline struct subject *current_subject(void)
 	if (!identity)
 		return NULL;
 	identify(bpf_get_current_task());
-	return label(current_task(), &identity->subject, BPF_NOEXIST);
+	return label(current_task(), &identity->subject, &identity->names, BPF_NOEXIST);
 }
 
 /* Only where the maps are hashes (scratch.h). */
@@ -144,6 +174,7 @@ int BPF_PROG(task_free, struct task_struct *task)
 	__u64 key = (__u64)task;
 
 	bpf_map_delete_elem(&tasks, &key);
+	bpf_map_delete_elem(&long_texts, &key);
 	bpf_map_delete_elem(&scratches, &key);
 	bpf_map_delete_elem(&identities, &key);
 	bpf_map_delete_elem(&alert_buffers, &key);
@@ -159,7 +190,7 @@ int label_tasks(struct bpf_iter__task *ctx)
 	if (!task || !identity)
 		return 0;
 	identify(as_number(task));
-	label(task, &identity->subject, BPF_NOEXIST);
+	label(task, &identity->subject, &identity->names, BPF_NOEXIST);
 	return 0;
 }
 

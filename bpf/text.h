@@ -19,7 +19,59 @@ _Static_assert(MAX_CHAIN % NAMES_AT_ONCE == 0 && MAX_COMPONENTS % NAMES_AT_ONCE 
 /* What store_* return when a text does not fit or cannot be read. */
 #define TEXT_FAILED ((__u32)-1)
 
-/* store_name appends scratch->name to the text of identity->subject
+/* length_of_names returns how long the names of a subject are. */
+static __always_inline __u32 length_of_names(const struct subject *subject)
+{
+	return subject->cgroup_length + subject->script_length + subject->program_length;
+}
+
+/* has_long_names reports whether a subject has no room for its names, so that they are in
+ * long_texts. Each fork copies what it has room for. */
+static __always_inline bool has_long_names(const struct subject *subject)
+{
+	return length_of_names(subject) > SHORT_TEXT;
+}
+
+/* give_long_names makes long_texts hold the names of a task's subject, unless it has any; false
+ * when there is no memory. */
+static __always_inline bool give_long_names(struct task_struct *task, struct long_text *names,
+					    __u64 flags)
+{
+	__u64 key = (__u64)task;
+
+	if (!names)
+		return false;
+	if (SINCE_6_2)
+		return bpf_task_storage_get(&long_texts, (void *)task, names,
+					    BPF_LOCAL_STORAGE_GET_F_CREATE) != NULL;
+	bpf_map_update_elem(&long_texts, &key, names, flags);
+	return bpf_map_lookup_elem(&long_texts, &key) != NULL;
+}
+
+/* copy_names copies some of the names of a task's subject into identity->names. */
+static __always_inline bool copy_names(struct identity *identity, __u32 to,
+				       const struct subject *subject, struct task_struct *task,
+				       __u32 from, __u32 length)
+{
+	struct long_text *names;
+	__u32 size = length;
+
+	if (from + length > MAX_TEXT || to + length > MAX_TEXT || length >= MAX_TEXT)
+		return false;
+	barrier_var(to); /* the verifier has to see one register of each */
+	to &= MAX_TEXT - 1;
+	barrier_var(from);
+	from &= MAX_TEXT - 1;
+	barrier_var(size);
+	size &= MAX_TEXT - 1;
+	if (!has_long_names(subject))
+		return !bpf_probe_read_kernel(&identity->names.text[to], size,
+					      &subject->text[from]);
+	names = task_get(&long_texts, task);
+	return names && !bpf_probe_read_kernel(&identity->names.text[to], size, &names->text[from]);
+}
+
+/* store_name appends scratch->name to the text of identity->names
  * and returns the new length of the text. */
 __noinline __u32 store_name(scratch_arg given, identity_arg given_identity, __u32 at)
 {
@@ -36,8 +88,8 @@ __noinline __u32 store_name(scratch_arg given, identity_arg given_identity, __u3
 	to = at;
 	barrier_var(to); /* the verifier has to see one register */
 	to &= MAX_TEXT - 1;
-	identity->subject.text[to] = length;
-	if (bpf_probe_read_kernel(&identity->subject.text[to + 1], mask_length(length),
+	identity->names.text[to] = length;
+	if (bpf_probe_read_kernel(&identity->names.text[to + 1], mask_length(length),
 				  scratch->name))
 		return TEXT_FAILED;
 	return at + 1 + length;
@@ -247,10 +299,10 @@ __noinline int text_next(scratch_arg given, identity_arg given_identity, __u32 s
 			return false;
 		barrier_var(here); /* the verifier has to see one register */
 		here &= MAX_TEXT - 1;
-		length = identity->subject.text[here];
+		length = identity->names.text[here];
 		scratch->at = here + 1 + length;
 		if (bpf_probe_read_kernel(scratch->name, mask_length(length),
-					  &identity->subject.text[here] + 1))
+					  &identity->names.text[here] + 1))
 			return false;
 		end_name(scratch, length);
 		scratch->path = state_of(step(hand(scratch), slot, number_of(scratch->path)));
@@ -259,7 +311,7 @@ __noinline int text_next(scratch_arg given, identity_arg given_identity, __u32 s
 }
 
 /* run_text runs the automaton that starts in `start` over the bytes from `at`
- * to `end` of the text of identity->subject, and returns the class. */
+ * to `end` of the text of identity->names, and returns the class. */
 static __always_inline __u32 run_text(struct scratch *scratch, struct identity *identity,
 				      __u32 slot, __u64 start, __u32 at, __u32 end)
 {

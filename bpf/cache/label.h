@@ -62,8 +62,7 @@ static __always_inline struct label *walk_program(struct identity *identity, str
 	__builtin_memset(&identity->label, 0, sizeof(identity->label));
 	identity->label.key = identity->subject.program;
 	identity->label.length = length;
-	if (bpf_probe_read_kernel(identity->label.text, mask_length(length),
-				  identity->subject.text))
+	if (bpf_probe_read_kernel(identity->label.text, mask_length(length), identity->names.text))
 		return NULL;
 	found = bpf_inode_storage_get(&labels, file->f_inode, &identity->label,
 				      BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -76,16 +75,17 @@ static __always_inline struct label *walk_program(struct identity *identity, str
 	return found;
 }
 
-/* append_text appends names of at most MAX_LABEL bytes to the text of a subject; false
+/* append_text appends names of at most SHORT_LABEL bytes to the short text of a subject; false
  * when they do not fit. */
 static __always_inline bool append_text(struct subject *subject, __u64 at, const void *names,
 					__u32 length)
 {
-	if (length > MAX_LABEL || at + length > MAX_TEXT)
+	if (length > SHORT_LABEL || at + length > SHORT_TEXT)
 		return false;
 	barrier_var(at); /* the verifier has to see one register */
-	at &= MAX_TEXT - 1;
-	return !bpf_probe_read_kernel(&subject->text[at], mask_length(length), names);
+	if (at > SHORT_TEXT)
+		return false;
+	return !bpf_probe_read_kernel(&subject->text[at], length & SHORT_LABEL, names);
 }
 
 /* hash_marks hashes the marks of a subject, where marks count. */

@@ -17,6 +17,8 @@ const (
 	TaskCommLen           = 16
 	MaxText               = 1024
 	MaxLabel              = 255
+	ShortText             = 320
+	ShortLabel            = 127
 	TypeLength            = 32
 	MaxKeys               = 4
 	MaxMasks              = 8

@@ -28,6 +28,7 @@ const (
 	GuardMapFiles               = "files"
 	GuardMapIdentities          = "identities"
 	GuardMapLabels              = "labels"
+	GuardMapLongTexts           = "long_texts"
 	GuardMapMarks               = "marks"
 	GuardMapPlaces              = "places"
 	GuardMapPrograms            = "programs"
@@ -254,6 +255,7 @@ type GuardMapSpecs struct {
 	Files            *ebpf.MapSpec `ebpf:"files"`
 	Identities       *ebpf.MapSpec `ebpf:"identities"`
 	Labels           *ebpf.MapSpec `ebpf:"labels"`
+	LongTexts        *ebpf.MapSpec `ebpf:"long_texts"`
 	Marks            *ebpf.MapSpec `ebpf:"marks"`
 	Places           *ebpf.MapSpec `ebpf:"places"`
 	Programs         *ebpf.MapSpec `ebpf:"programs"`
@@ -318,6 +320,7 @@ type GuardMaps struct {
 	Files            *ebpf.Map `ebpf:"files"`
 	Identities       *ebpf.Map `ebpf:"identities"`
 	Labels           *ebpf.Map `ebpf:"labels"`
+	LongTexts        *ebpf.Map `ebpf:"long_texts"`
 	Marks            *ebpf.Map `ebpf:"marks"`
 	Places           *ebpf.Map `ebpf:"places"`
 	Programs         *ebpf.Map `ebpf:"programs"`
@@ -341,6 +344,7 @@ func (m *GuardMaps) Close() error {
 		m.Files,
 		m.Identities,
 		m.Labels,
+		m.LongTexts,
 		m.Marks,
 		m.Places,
 		m.Programs,

@@ -220,7 +220,7 @@ func prepare(spec *ebpf.CollectionSpec, options Options, hash bool) error {
 	if !hash {
 		return nil
 	}
-	for _, name := range []string{GuardMapTasks, GuardMapScratches, GuardMapIdentities, GuardMapAlertBuffers} {
+	for _, name := range []string{GuardMapTasks, GuardMapLongTexts, GuardMapScratches, GuardMapIdentities, GuardMapAlertBuffers} {
 		m := spec.Maps[name]
 		m.Type = ebpf.Hash
 		m.KeySize = 8

@@ -28,6 +28,7 @@ const (
 	OlderMapFiles               = "files"
 	OlderMapIdentities          = "identities"
 	OlderMapLabels              = "labels"
+	OlderMapLongTexts           = "long_texts"
 	OlderMapMarks               = "marks"
 	OlderMapPlaces              = "places"
 	OlderMapPrograms            = "programs"
@@ -246,6 +247,7 @@ type OlderMapSpecs struct {
 	Files            *ebpf.MapSpec `ebpf:"files"`
 	Identities       *ebpf.MapSpec `ebpf:"identities"`
 	Labels           *ebpf.MapSpec `ebpf:"labels"`
+	LongTexts        *ebpf.MapSpec `ebpf:"long_texts"`
 	Marks            *ebpf.MapSpec `ebpf:"marks"`
 	Places           *ebpf.MapSpec `ebpf:"places"`
 	Programs         *ebpf.MapSpec `ebpf:"programs"`
@@ -310,6 +312,7 @@ type OlderMaps struct {
 	Files            *ebpf.Map `ebpf:"files"`
 	Identities       *ebpf.Map `ebpf:"identities"`
 	Labels           *ebpf.Map `ebpf:"labels"`
+	LongTexts        *ebpf.Map `ebpf:"long_texts"`
 	Marks            *ebpf.Map `ebpf:"marks"`
 	Places           *ebpf.Map `ebpf:"places"`
 	Programs         *ebpf.Map `ebpf:"programs"`
@@ -333,6 +336,7 @@ func (m *OlderMaps) Close() error {
 		m.Files,
 		m.Identities,
 		m.Labels,
+		m.LongTexts,
 		m.Marks,
 		m.Places,
 		m.Programs,

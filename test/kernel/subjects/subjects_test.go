@@ -18,7 +18,7 @@ func TestSubjects(t *testing.T) {
 		{"binaries", testBinaries}, {"scripts", testScripts}, {"descendants", testDescendants}, {"users", testUsers},
 		{"cgroups", testCgroups}, {"combined", testCombinedSubjects}, {"name at exec", testNameAtExec}, {"older than the guard", testOlderThanGuard},
 		{"own program", testOwnProgram}, {"first in a cgroup", testFirstInCgroup}, {"user at exec", testUserAtExec}, {"env", testEnvScripts}, {"kernel helpers", testKernelHelpers}, {"relinked", testRelinked},
-		{"containers", testContainers},
+		{"containers", testContainers}, {"long names", testLongNames},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, g) })
 	}
