@@ -58,8 +58,10 @@ enum abi_sizes {
 	MAX_ARGUMENTS = 1024,
 	/* Different times at which the policies of one set end. */
 	MAX_DEADLINES = 1024,
-	/* Bits of the filter of named inodes that lies in memory (cache/words.h). */
+	/* Bits of each filter of named files that lies in memory (cache/words.h). */
 	NAMED_BITS = 1 << 14,
+	/* By how much files with the same number on devices in turn are apart in a filter. */
+	DEVICE_STEP = 0x3779b1,
 	/* Groups that are judged when a process sets its supplementary groups. */
 	MAX_GROUPS = 1024,
 	/* Words of 64 bits, eight to a line, that hold the atoms of a set (struct subjects). */
@@ -213,8 +215,9 @@ struct revision {
 	__u32 number;
 	__u32 dictionary, dictionary_lines;
 	/* Files that policies name: a bit for each inode number modulo the size,
-	 * which is a power of two of at least 32 bits. */
-	__u32 filter, filter_bits;
+	 * which is a power of two of at least 32 bits; and as many for the number with
+	 * the device (cache/words.h, may_be_named). */
+	__u32 filter, filter_bits, identities;
 	/* Automaton over the bytes of one name. class_of[byte]: four classes to a
 	 * word; next state: glob_next[state * glob_columns + class]; the glob
 	 * class of a name that ends in a state: glob_accept[state]. Starts in 0. */
@@ -223,7 +226,6 @@ struct revision {
 	__u32 subjects;
 	/* Of each rule a struct rule_counters. */
 	__u32 rules;
-	__u32 reserved;
 	/* The operations that rules concern, a bit for each, and enum active_flags. */
 	__u32 concerned;
 	/* What a process needs to take the enforcement over, and its CRC-32; not for

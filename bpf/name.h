@@ -109,6 +109,16 @@ static __always_inline __u32 uuid_of(struct super_block *sb)
 	return words[0] ^ words[1] ^ words[2] ^ words[3];
 }
 
+/* device_of returns what tells the filesystem of a file from others: its device or, of one that
+ * there is just one of, however often it is mounted, its magic number. */
+static __always_inline __u64 device_of(struct inode *inode)
+{
+	struct super_block *sb = READ(inode, i_sb);
+	__u64 magic = READ(sb, s_magic);
+
+	return magic == PROC_SUPER_MAGIC || magic == SYSFS_MAGIC ? magic : READ(sb, s_dev);
+}
+
 /* file_key returns the key of a file: device, inode number and the generation
  * of the number, so that a number used again is another file. */
 __noinline __u64 file_key(__u32 dimension, __u64 number)
@@ -120,11 +130,7 @@ __noinline __u64 file_key(__u32 dimension, __u64 number)
 
 	sip_start(&sip);
 	sip_word(&sip, (__u64)TAG_FILE << 32 | dimension);
-	/* There is one of these, however often it is mounted. */
-	if (magic == PROC_SUPER_MAGIC || magic == SYSFS_MAGIC)
-		sip_word(&sip, magic);
-	else
-		sip_word(&sip, READ(sb, s_dev));
+	sip_word(&sip, device_of(inode));
 	sip_word(&sip, READ(inode, i_ino));
 	/* These count inode numbers up and offer no way to ask for the generation. */
 	if (magic == TMPFS_MAGIC)

@@ -32,8 +32,7 @@ static __always_inline bool is_plain(struct words *all, __u64 now, __u32 id, str
 	/* A file that is deleted is of a kind of its own; a name without a file may be nowhere. */
 	if (!dentry->d_hash.pprev && mode)
 		return false;
-	return !may_be_named(all, inode->i_ino) ||
-	       !is_in_tables(now, id, distance(all, inode) + all->at);
+	return !may_be_named(all, inode) || !is_in_tables(now, id, distance(all, inode) + all->at);
 }
 
 /* find_directory returns the place of the directory of a file. */
@@ -190,7 +189,7 @@ __noinline int remember(scratch_arg given, __u32 id)
 	if ((scratch->object.inode && scratch->object.inode != (__u64)inode) ||
 	    (READ(inode, i_mode) & MODE_TYPE & ~MODE_DIRECTORY) == MODE_CHARACTER ||
 	    (is_unhashed(dentry) && inode) ||
-	    (may_be_named(all, READ(inode, i_ino)) && is_in_tables(now, id, scratch->inode)))
+	    (may_be_named(all, inode) && is_in_tables(now, id, scratch->inode)))
 		return false;
 	there = kept_chain(place, counts);
 	whole = scratch->directory.path & scratch->directory.file & (__u64)STATE_ABSORBING << 32;

@@ -17,7 +17,7 @@
  * taken for one of a directory. Who finds the slot of another task takes it over. For each
  * slot one move more has begun than ended, so that a slot whose task never comes back is
  * emptied by time (settle). Two guards' programs at once, in a takeover, count one move once:
- * there is one slot. Nor does a move count that the kernel did not.
+ * there is one slot. Nor does a move count that the kernel did not count.
  *
  * This needs atomic exchanges (since 5.12), and loads that are not reordered: on older
  * kernels and on arm64, any rename counts.
@@ -84,19 +84,28 @@ static __always_inline int move_begins(void)
 	return 0;
 }
 
+/* What move_ends returns when the kernel has not counted the move. */
+enum { MOVE_NOT_COUNTED = 1 };
+
 static __always_inline int move_ends(void)
 {
 	__u64 id = (__u32)bpf_get_current_pid_tgid(), slot = id % MOVE_SLOTS, held;
 	struct words *all = all_words();
+	bool counted;
 
 	if (!all)
 		return 0;
 	held = *(volatile __u64 *)&all->moving[slot];
-	if (held >> 32 != id ||
-	    (__u32)((sequences() >> 32) - *(volatile __u64 *)&all->moving_from[slot]) < 2)
+	if (held >> 32 != id)
 		return 0;
-	if (__sync_val_compare_and_swap(&all->moving[slot], held, 0) == held)
-		__sync_fetch_and_add(&all->moves_ended, 1);
+	counted = (__u32)((sequences() >> 32) - *(volatile __u64 *)&all->moving_from[slot]) >= 2;
+	if (__sync_val_compare_and_swap(&all->moving[slot], held, 0) != held)
+		return 0;
+	if (!counted) { /* as if it had not begun */
+		__sync_fetch_and_add(&all->moves_begun, -1);
+		return MOVE_NOT_COUNTED;
+	}
+	__sync_fetch_and_add(&all->moves_ended, 1);
 	return 0;
 }
 
@@ -116,20 +125,32 @@ int BPF_PROG(file_move_begins, struct dentry *dentry)
 SEC("fexit/d_move")
 int BPF_PROG(file_move_ends, struct dentry *dentry)
 {
-	return is_file(dentry) ? move_ends() : 0;
+	if (is_file(dentry))
+		move_ends();
+	return 0;
 }
 
-/* It takes rename_lock for writing, and moves nothing. */
+/*
+ * It takes rename_lock for writing, and moves nothing; not on newer kernels, where these are not
+ * attached: a directory that moves meanwhile would be taken for the mount. Should a kernel mount
+ * without the lock all the same, the first mount tells.
+ */
 SEC("fentry/d_set_mounted")
 int BPF_PROG(mount_begins, struct dentry *dentry)
 {
-	return move_begins();
+	struct words *all = all_words();
+
+	return all && !all->mounts_quietly ? move_begins() : 0;
 }
 
 SEC("fexit/d_set_mounted")
 int BPF_PROG(mount_ends, struct dentry *dentry)
 {
-	return move_ends();
+	struct words *all = all_words();
+
+	if (move_ends() == MOVE_NOT_COUNTED && all)
+		all->mounts_quietly = 1;
+	return 0;
 }
 #else
 static __always_inline int settle(void)

@@ -28,15 +28,18 @@
 enum { WORD_BITS = 18, MOVE_SLOTS = 16 };
 
 struct words {
-	/* Inode numbers that policies know, by their remainder: a bit of each. The loader sets
-	 * those of a revision before it is active, and takes those of the former ones away
-	 * when no program counts on them any more. In the first page, which it maps. */
-	__u64 named[NAMED_BITS / 64];
+	/* Files that policies know, a bit of each: by the remainder of its inode number, and by that
+	 * of the number with the device. The loader sets those of a revision before it is active,
+	 * and takes those of the former ones away when no program counts on them any more. The
+	 * first page, which it maps. */
+	__u64 named[NAMED_BITS / 64], identified[NAMED_BITS / 64];
 	/* The address of this struct: what pointers are counted from. 0 while nothing is kept. */
 	__u64 at;
 	/* How many moves have begun and ended that are of no directory; whose are going on, the
 	 * task's number << 32 | when; and the kernel's count when they began (moves.h). */
 	__u64 moves_ended, moves_begun, moving[MOVE_SLOTS], moving_from[MOVE_SLOTS];
+	/* The kernel counts no mounts among the renames. */
+	__u64 mounts_quietly;
 	__u64 words[1 << WORD_BITS];
 };
 
@@ -159,14 +162,25 @@ __noinline int is_in_tables(__u64 now, __u32 id, __u64 inode)
 	return named_file(id, inode) != NO_STATE || active_word() != now;
 }
 
-/* may_be_named reports whether policies may know a file with an inode number. */
-static __always_inline bool may_be_named(const struct words *all, __u64 number)
+static __always_inline bool has_bit(const __u64 *bits, __u64 number)
 {
 	__u64 index = number / 64 % (NAMED_BITS / 64);
 
 	barrier_var(index);
 	index &= NAMED_BITS / 64 - 1;
-	return all->named[index] >> number % 64 & 1;
+	return bits[index] >> number % 64 & 1;
+}
+
+/* may_be_named reports whether policies may know a file by its identity. Most files are told apart
+ * by their number; each filesystem counts its own, and a tmpfs from 1. */
+static __always_inline bool may_be_named(const struct words *all, struct inode *inode)
+{
+	__u64 number = READ(inode, i_ino), device;
+
+	if (!has_bit(all->named, number))
+		return false;
+	device = device_of(inode);
+	return has_bit(all->identified, number + (device + (device >> 20)) * DEVICE_STEP);
 }
 
 #endif

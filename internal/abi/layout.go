@@ -28,6 +28,7 @@ const (
 	MaxArguments          = 1024
 	MaxDeadlines          = 1024
 	NamedBits             = 16384
+	DeviceStep            = 0x3779b1
 	MaxGroups             = 1024
 	AtomWords             = 160
 	MaxNodes              = 0x10000
@@ -406,13 +407,13 @@ type Revision struct {
 	DictionaryLines uint32
 	Filter          uint32
 	FilterBits      uint32
+	Identities      uint32
 	GlobBytes       uint32
 	GlobNext        uint32
 	GlobColumns     uint32
 	GlobAccept      uint32
 	Subjects        uint32
 	Rules           uint32
-	Reserved        uint32
 	Concerned       uint32
 	Handover        uint32
 	HandoverBytes   uint32

@@ -6,32 +6,43 @@ import (
 	"github.com/ebpfguard/ebpfguard/internal/abi"
 )
 
-// named is the filter of inode numbers that policies know, in memory that the programs look at
-// before they look at the tables (bpf/cache/words.h): a bit for each remainder.
-type named [abi.NamedBits / 64]atomic.Uint64
+// named are the filters of the files that policies know, in memory that the programs look at
+// before they look at the tables (bpf/cache/words.h): a bit for each remainder of the number, and
+// one for that of the number with the device.
+type named [2 * namedWords]atomic.Uint64
 
-// namedBits is what a revision has in it.
-type namedBits [abi.NamedBits / 64]uint64
+// namedBits is what a revision has in them.
+type namedBits [2 * namedWords]uint64
 
-// namedIn folds the filter of a revision's tables (bpf/abi.h, struct revision), or repeats it
-// where it is smaller.
+const namedWords = abi.NamedBits / 64
+
+// namedIn folds the filters of a revision's tables (bpf/abi.h, struct revision), or repeats them
+// where they are smaller.
 func namedIn(header abi.Revision, lineAt func(number uint32) (abi.Line, error)) (bits namedBits, err error) {
+	if err := fold(bits[:namedWords], header.Filter, header.FilterBits, lineAt); err != nil {
+		return bits, err
+	}
+	return bits, fold(bits[namedWords:], header.Identities, header.FilterBits, lineAt)
+}
+
+// fold folds the filter that begins at a word of the tables.
+func fold(to []uint64, from, size uint32, lineAt func(number uint32) (abi.Line, error)) (err error) {
 	const perWord = 32
-	words := header.FilterBits / perWord
+	words := size / perWord
 	if words == 0 {
-		return bits, nil
+		return nil
 	}
 	var line abi.Line
 	for i := range max(words, abi.NamedBits/perWord) {
-		at := header.Filter + i%words
+		at := from + i%words
 		if i == 0 || at%abi.LineWords == 0 || i%words == 0 {
 			if line, err = lineAt(at / abi.LineWords); err != nil {
-				return bits, err
+				return err
 			}
 		}
-		bits[i/2%uint32(len(bits))] |= uint64(line.Words[at%abi.LineWords]) << (i % 2 * perWord)
+		to[i/2%uint32(len(to))] |= uint64(line.Words[at%abi.LineWords]) << (i % 2 * perWord)
 	}
-	return bits, nil
+	return nil
 }
 
 // add sets the bits of a revision that is to come.

@@ -28,7 +28,7 @@ var (
 // layout is the number of the layout of what is pinned: of the maps, the tables and the
 // handover. It goes up whenever any of these changes (TestLayout tells). A string,
 // so that tests of upgrades can have the linker change it.
-var layout = "4"
+var layout = "5"
 
 // Layout returns the number of the layout of what this version pins.
 func Layout() int {

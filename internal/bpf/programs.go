@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
 )
 
@@ -112,13 +113,23 @@ func (o *Object) tracking() []string {
 		return append([]string{GuardProgTaskFree}, names...)
 	}
 	if countsMoves {
-		names = append(names, moveCounters...)
+		names = append(names, moveCounters()...)
 	}
 	return names
 }
 
-// moveCounters are the programs that count moves of files.
-var moveCounters = []string{GuardProgFileMoveBegins, GuardProgFileMoveEnds, GuardProgMountBegins, GuardProgMountEnds}
+// moveCounters returns the programs that count what the kernel counts as a rename and is none of a directory.
+func moveCounters() []string {
+	names := []string{GuardProgFileMoveBegins, GuardProgFileMoveEnds}
+	if version, err := features.LinuxVersionCode(); err == nil && version < quietMounts {
+		names = append(names, GuardProgMountBegins, GuardProgMountEnds)
+	}
+	return names
+}
+
+// quietMounts is the first kernel of which we do not know that it counts each mount as a rename (fs/dcache.c,
+// d_set_mounted): 6.12 does.
+const quietMounts = 6<<16 | 13<<8
 
 // countsMoves reports whether moves of files can be told from those of directories (bpf/cache/moves.h). Other
 // processors load what was stored in an order of their own.

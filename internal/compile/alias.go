@@ -60,7 +60,7 @@ func (a *automaton) addAliases(dimension uint32) error {
 	for _, f := range l.files {
 		if state := a.state(f.configs...); state != dead {
 			a.dictionary.add(a.key.file(dimension, f.identity), state)
-			a.filter.inodes = append(a.filter.inodes, f.identity.Inode)
+			a.filter.files = append(a.filter.files, f.identity)
 			l.addSubsumed(state, f.configs)
 		}
 	}

@@ -188,9 +188,9 @@ func (c *compiler) appendDictionary(header *abi.Revision) error {
 	}
 	header.Dictionary = c.tables.append(words)
 	header.DictionaryLines = uint32(len(words) / abi.LineWords)
-	words = c.space.filter.words()
-	header.Filter = c.tables.append(words)
-	header.FilterBits = uint32(len(words) * 32)
+	numbers, identities := c.space.filter.words()
+	header.Filter, header.Identities = c.tables.append(numbers), c.tables.append(identities)
+	header.FilterBits = uint32(len(numbers) * 32)
 	return nil
 }
 

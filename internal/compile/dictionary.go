@@ -131,18 +131,25 @@ func (d *dictionary) words(placed []uint32) []uint32 {
 	return words
 }
 
-// filter says which inode numbers files of the dictionary have, so that the
-// kernel needs no look-up for most of the others.
-type filter struct{ inodes []uint64 }
+// filter says which files are in the dictionary, so that the kernel needs no look-up for most of the others.
+type filter struct{ files []Identity }
 
-// words returns the bits; there are at least 64 for each file. Of a file that shares a bit with one that
-// policies name the identity is looked up each time it is used, whatever is kept of its directory.
-func (f *filter) words() []uint32 {
-	size := max(abi.NamedBits, 1<<bits.Len(uint(64*len(f.inodes))))
-	words := make([]uint32, size/32)
-	for _, inode := range f.inodes {
-		bit := inode % uint64(size)
+// identityNumber returns what a file has a bit for besides its number (bpf/cache/words.h, may_be_named).
+func identityNumber(i Identity) uint64 { return i.Inode + (i.Device+i.Device>>20)*abi.DeviceStep }
+
+// words returns the bits for the inode numbers, and those for the numbers with the devices; there are at least 64
+// for each file. Of a file that shares both with one that policies name the identity is looked up each time it is
+// used, whatever is kept of its directory.
+func (f *filter) words() (numbers, identities []uint32) {
+	size := max(abi.NamedBits, 1<<bits.Len(uint(64*len(f.files))))
+	numbers, identities = make([]uint32, size/32), make([]uint32, size/32)
+	set := func(words []uint32, number uint64) {
+		bit := number % uint64(size)
 		words[bit/32] |= 1 << (bit % 32)
 	}
-	return words
+	for _, file := range f.files {
+		set(numbers, file.Inode)
+		set(identities, identityNumber(file))
+	}
+	return numbers, identities
 }
