@@ -596,11 +596,16 @@ struct subject {
 	/* The user that the class is for. */
 	__u32 uid;
 	__u32 flags; /* enum subject_flags */
+	/* How often the task began or ended to write its names; odd while it does. */
+	__u32 writes;
+	__u32 reserved;
 	/* The containers that it was in first and last, by number (enum container_number); of one of
 	 * which nobody has told only the last. */
 	__u32 first_container, last_container;
 	/* The control group whose names the text begins with. */
 	__u64 cgroup;
+	/* Which names in long_texts are meant: when these were stored. */
+	__u64 stored;
 	/* The exec that is on its way: its struct linux_binprm and new memory; the
 	 * inode and key of the file that it was asked for. */
 	__u64 exec, exec_mm, exec_inode, exec_key;

@@ -61,7 +61,11 @@ __noinline int enter_cgroup(void)
 		     subject->script_length + subject->program_length);
 	subject->flags |= identity->subject.flags;
 	enter_container(subject, identity->subject.last_container);
+	subject->writes++;
+	barrier();
 	keep_names(subject, identity);
+	barrier();
+	subject->writes++;
 	return 0;
 }
 

@@ -303,13 +303,17 @@ static __always_inline bool keep_marks(struct subject *subject, const struct ide
 	return any;
 }
 
-/* find_names copies a task's subject, and finds what its names and files are in a revision. */
+/* find_names copies a task's subject, and finds what its names and files are in a revision. Those
+ * of another task that is just starting a program are unknown. */
 static __always_inline void find_names(struct subject *subject, struct identity *identity,
 				       struct task_struct *task, __u32 slot)
 {
-	bpf_probe_read_kernel(&identity->subject, sizeof(identity->subject), subject);
-	if (!copy_names(identity, 0, subject, task, 0, length_of_names(&identity->subject)))
-		identity->subject.flags |= SUBJECT_UNKNOWN;
+	struct subject *copy = &identity->subject;
+
+	bpf_probe_read_kernel(copy, sizeof(*copy), subject);
+	if (!copy_names(identity, 0, copy, task, 0, length_of_names(copy)) || copy->writes & 1 ||
+	    *(volatile __u32 *)&subject->writes != copy->writes)
+		copy->flags |= SUBJECT_UNKNOWN;
 	if (!(identity->subject.flags & SUBJECT_UNKNOWN))
 		classify_names(hand(current_scratch()), hand_identity(identity), slot);
 }
@@ -322,6 +326,7 @@ static __always_inline void classify(struct subject *subject, struct identity *i
 	__u64 class;
 
 	find_names(subject, identity, current_task(), SLOT_ACTIVE);
+	subject->flags |= identity->subject.flags & SUBJECT_UNKNOWN; /* its children are, too */
 	keep_marks(subject, identity);
 	class = classify_active(hand(scratch), hand_identity(identity), uid);
 	if (class && scratch)

@@ -90,6 +90,7 @@ static __always_inline void begin_exec(struct subject *subject, struct file *fil
 		identity = current_identity();
 		if (!identity) {
 			subject->exec_length = EXEC_UNKNOWN;
+			subject->exec_labelled = false;
 			return;
 		}
 		found = walk_program(identity, file);
@@ -243,6 +244,9 @@ static __always_inline void start_by_walk(struct subject *subject, struct identi
 	subject->script = identity->subject.script;
 	subject->program = identity->subject.program;
 	keep_names(subject, identity);
+	/* The label may have the names that the file had when the exec began. */
+	if (!label_of(file))
+		subject->exec_labelled = false;
 }
 
 /* Past the point of no return of exec: the new program is certain. */
@@ -271,6 +275,8 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 	flags = carried ? subject->flags & SUBJECT_UNKNOWN : 0;
 	subject->flags = 0;
 	subject->exec = 0;
+	subject->writes++;
+	barrier();
 	if (!start(subject, file, carried)) {
 		identity = current_identity();
 		if (identity)
@@ -278,6 +284,8 @@ int BPF_PROG(bprm_committed_creds, struct linux_binprm *bprm)
 		else
 			subject->flags = SUBJECT_UNKNOWN;
 	}
+	barrier();
+	subject->writes++;
 	if (scripted && is_env(subject, bprm))
 		flags |= SUBJECT_ENV;
 	subject->flags |= flags;

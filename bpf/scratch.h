@@ -150,6 +150,7 @@ _Static_assert(sizeof(struct scratch) <= MAX_SCRATCH, "a task's first walk is ch
 
 /* The names of a subject that has no room for them. */
 struct long_text {
+	__u64 stored; /* as in struct subject */
 	__u8 text[MAX_TEXT];
 };
 

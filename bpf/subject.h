@@ -64,26 +64,31 @@ __noinline __u32 store_file(__u32 at, __u64 mnt, __u64 dentry)
 	return end - at;
 }
 
+/* keep_long_names makes long_texts hold the names in identity->names for the current task; false
+ * when there is no memory. */
+static __always_inline bool keep_long_names(const struct identity *identity)
+{
+	struct long_text *names = current_get_or_make(&long_texts);
+
+	return names && !bpf_probe_read_kernel(names, sizeof(*names), &identity->names);
+}
+
 /* keep_names gives the current task's subject the names in identity->names, whose lengths are in
  * identity->subject. Without memory it is unknown, and so is its group at the next exec. */
-static __always_inline void keep_names(struct subject *subject, const struct identity *identity)
+static __always_inline void keep_names(struct subject *subject, struct identity *identity)
 {
-	bool is_long = has_long_names(&identity->subject);
-	struct long_text *names;
-
 	subject->cgroup = identity->subject.cgroup;
 	subject->cgroup_length = identity->subject.cgroup_length;
 	subject->script_length = identity->subject.script_length;
 	subject->program_length = identity->subject.program_length;
-	if (!is_long) {
+	if (!has_long_names(&identity->subject)) {
 		bpf_probe_read_kernel(subject->text, SHORT_TEXT, identity->names.text);
 		return;
 	}
-	names = current_get_or_make(&long_texts);
-	if (names) {
-		bpf_probe_read_kernel(names, sizeof(*names), identity->names.text);
+	identity->names.stored = bpf_ktime_get_boot_ns();
+	subject->stored = identity->names.stored;
+	if (keep_long_names(identity))
 		return;
-	}
 	subject->flags |= SUBJECT_UNKNOWN;
 	subject->cgroup = 0;
 	subject->cgroup_length = subject->script_length = subject->program_length = 0;
@@ -130,6 +135,7 @@ __noinline int identify(__u64 number)
 	if (file)
 		add_program(identity, file);
 	bpf_probe_read_kernel(identity->subject.text, SHORT_TEXT, identity->names.text);
+	identity->names.stored = identity->subject.stored = bpf_ktime_get_boot_ns();
 	return 0;
 }
 
@@ -164,7 +170,12 @@ static __always_inline struct subject *current_subject(void)
 	if (!identity)
 		return NULL;
 	identify(bpf_get_current_task());
-	return label(current_task(), &identity->subject, &identity->names, BPF_NOEXIST);
+	subject = label(current_task(), &identity->subject, &identity->names, BPF_NOEXIST);
+	/* What a label that failed has left is of other names. */
+	if (subject && has_long_names(subject) && subject->stored == identity->names.stored &&
+	    !keep_long_names(identity))
+		subject->flags |= SUBJECT_UNKNOWN;
+	return subject;
 }
 
 /* Only where the maps are hashes (scratch.h). */

@@ -32,8 +32,8 @@ static __always_inline bool has_long_names(const struct subject *subject)
 	return length_of_names(subject) > SHORT_TEXT;
 }
 
-/* give_long_names makes long_texts hold the names of a task's subject, unless it has any; false
- * when there is no memory. */
+/* give_long_names makes long_texts hold the names of a task's subject, unless it has any, which
+ * may be others (keep_long_names, subject.h); false when there is no memory. */
 static __always_inline bool give_long_names(struct task_struct *task, struct long_text *names,
 					    __u64 flags)
 {
@@ -48,7 +48,8 @@ static __always_inline bool give_long_names(struct task_struct *task, struct lon
 	return bpf_map_lookup_elem(&long_texts, &key) != NULL;
 }
 
-/* copy_names copies some of the names of a task's subject into identity->names. */
+/* copy_names copies some of the names of a task's subject into identity->names; false when they
+ * are not there. */
 static __always_inline bool copy_names(struct identity *identity, __u32 to,
 				       const struct subject *subject, struct task_struct *task,
 				       __u32 from, __u32 length)
@@ -56,7 +57,7 @@ static __always_inline bool copy_names(struct identity *identity, __u32 to,
 	struct long_text *names;
 	__u32 size = length;
 
-	if (from + length > MAX_TEXT || to + length > MAX_TEXT || length >= MAX_TEXT)
+	if (from + length >= MAX_TEXT || to + length >= MAX_TEXT || length >= MAX_TEXT)
 		return false;
 	barrier_var(to); /* the verifier has to see one register of each */
 	to &= MAX_TEXT - 1;
@@ -64,11 +65,15 @@ static __always_inline bool copy_names(struct identity *identity, __u32 to,
 	from &= MAX_TEXT - 1;
 	barrier_var(size);
 	size &= MAX_TEXT - 1;
-	if (!has_long_names(subject))
+	if (!has_long_names(subject)) {
+		if (from + length > SHORT_TEXT)
+			return false;
 		return !bpf_probe_read_kernel(&identity->names.text[to], size,
 					      &subject->text[from]);
+	}
 	names = task_get(&long_texts, task);
-	return names && !bpf_probe_read_kernel(&identity->names.text[to], size, &names->text[from]);
+	return names && names->stored == subject->stored &&
+	       !bpf_probe_read_kernel(&identity->names.text[to], size, &names->text[from]);
 }
 
 /* store_name appends scratch->name to the text of identity->names
@@ -83,7 +88,7 @@ __noinline __u32 store_name(scratch_arg given, identity_arg given_identity, __u3
 	if (!identity || !scratch)
 		return TEXT_FAILED;
 	length = scratch->name_length;
-	if (at > MAX_TEXT || at + 1 + length > MAX_TEXT)
+	if (at > MAX_TEXT || at + 1 + length >= MAX_TEXT) /* copy_names takes less than that */
 		return TEXT_FAILED;
 	to = at;
 	barrier_var(to); /* the verifier has to see one register */

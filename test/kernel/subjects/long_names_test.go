@@ -110,6 +110,26 @@ func testLongNames(t *testing.T, g *guardtest.FileGuard) {
 			}
 		})
 	}
+	t.Run("as many bytes as there is room for", func(t *testing.T) {
+		in := pad(t, "/long", 600, "room")
+		for i := range in {
+			if i > len("/long") && in[i] == '/' {
+				makeCgroup(t, in[:i])
+			}
+		}
+		makeCgroup(t, in)
+		g.Enforce(t, set...)
+		d := startInCgroup(t, in, at(abi.MaxText-1-len(in)))
+		check(t, d, "group", "program")
+		d.Passed(t, "exec", "/proc/self/exe")
+		check(t, d, "group", "program")
+		d.Stop()
+		d = startInCgroup(t, in, at(abi.MaxText-len(in))) // it could be any program in any group
+		for _, secret := range secrets {
+			g.Undecided(t, d, "open", secret, "r")
+		}
+		d.Stop()
+	})
 	t.Run("scripts", func(t *testing.T) {
 		for _, interpreter := range []int{60, abi.ShortLabel + 1} {
 			path := at(interpreter)
