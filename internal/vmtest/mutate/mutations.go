@@ -25,7 +25,8 @@ var mutations = []mutation{
 	hash = add_word(hash, number);
 	hash = add_word(hash, (__u64)generation << 32 | name);
 	return add_word(hash, renamed);`, "	return directory;"}, test: "TestFiles/cache", packages: files},
-	{name: "word: files that policies know", file: "bpf/cache/words.h", texts: []string{"return all->named[index] >> number % 64 & 1;", "return false;"}, test: "TestFiles/cache", packages: files},
+	{name: "word: files that policies know", file: "bpf/cache/words.h", texts: []string{"	if (!has_bit(all->named, number))\n		return false;", "	return false;"}, test: "TestFiles/cache", packages: files},
+	{name: "word: files that policies know, by their filesystem", file: "bpf/cache/words.h", texts: []string{"	return has_bit(all->identified,", "	return false && has_bit(all->identified,"}, test: "TestFiles/cache", packages: files},
 	{name: "word: devices", file: "bpf/cache/known.h", texts: []string{`	if ((mode & MODE_TYPE & ~MODE_DIRECTORY) == MODE_CHARACTER)
 		return false;
 `, ""}, test: "TestFiles/cache", packages: files},
