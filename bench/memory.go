@@ -104,9 +104,9 @@ func printStorage(w io.Writer) error {
 	}
 	size := func(name string) uint32 { return spec.Maps[name].ValueSize }
 	_, err = fmt.Fprintf(w, "\nBy the sizes of the types, without what the allocator adds, a process takes %d bytes, and %d more if the names of its\n"+
-		"program and control group have over %d bytes. It takes %d more once it uses a file whose path must be walked, %d more\n"+
-		"once it has to be identified or classified, and %d more at its first alert. The file of a program that was started\n"+
-		"takes %d.\n",
+		"program and control group have over %d bytes. It takes %d more once it uses a file whose path must be walked, %d\n"+
+		"more once it has to be identified or classified, and %d more at its first alert. The file of a program that was\n"+
+		"started takes %d.\n",
 		size(bpf.GuardMapTasks), size(bpf.GuardMapLongTexts), abi.ShortText, size(bpf.GuardMapScratches), size(bpf.GuardMapIdentities), size(bpf.GuardMapAlertBuffers), size(bpf.GuardMapLabels))
 	return err
 }

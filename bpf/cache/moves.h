@@ -2,7 +2,7 @@
 /*
  * Renames of files. The kernel counts all renames in one number (rename_lock), and most are
  * of files, which no chain of directories depends on; it counts each mount there too
- * (d_set_mounted). So these are counted here as they end, and subtracted: what is left moves
+ * (d_set_mounted), up to 6.12. So these are counted here as they end, and subtracted: what is left moves
  * with directories only, and what is kept outlives the rest. A file that is renamed is told
  * by its own count (sequence_of).
  *
