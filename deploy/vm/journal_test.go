@@ -95,7 +95,9 @@ func documented(t *testing.T, entry map[string]any) {
 		fields = append(fields, "EBPFGUARD_"+name[1])
 	}
 	// The rule of the tour has no tags, and the process is in no container.
-	absent := []string{"EBPFGUARD_TAG", "EBPFGUARD_CONTAINER_ID"}
+	absent := []string{
+		"EBPFGUARD_TAG", "EBPFGUARD_CONTAINER_ID", "EBPFGUARD_CONTAINER", "EBPFGUARD_IMAGE", "EBPFGUARD_POD_NAMESPACE", "EBPFGUARD_POD",
+	}
 	for _, name := range fields {
 		if _, has := entry[name]; has == slices.Contains(absent, name) {
 			t.Errorf("docs/alerts.md has %s; that the entry has it: %v", name, has)

@@ -79,7 +79,7 @@ func TestRPM(t *testing.T) {
 		// What the administrator made or changed stays, as docs/packages.md says.
 		noneLeft(t, before, "/etc/ebpfguard", "/var/lib/ebpfguard", "/var/log/ebpfguard", "/var/lib/rpm", "/root/.rpmdb",
 			// Where RPM is at home these belong to other packages.
-			"/usr/share/fish", "/usr/share/man/man1", "/usr/share/zsh/site-functions")
+			"/usr/share/fish", "/usr/share/man/man1", "/usr/share/man/man5", "/usr/share/zsh/site-functions")
 	})
 }
 
