@@ -299,7 +299,7 @@ func probeLabels() Check {
 // probePaths reports whether what is known of a file's path is kept.
 func probePaths() Check {
 	c := Check{Name: "paths of files", OK: true, Detail: "kept from one open to the next until something is renamed or mounted"}
-	if counts, err := bpf.CountsMoves(); err == nil && counts {
+	if bpf.CountsMoves() {
 		c.Detail = "kept from one open to the next until a directory is renamed or something is mounted"
 	}
 	if !bpf.KeepsPaths() {

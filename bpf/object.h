@@ -8,34 +8,25 @@
 #ifndef EBPFGUARD_OBJECT_H
 #define EBPFGUARD_OBJECT_H
 
-#include "cache/directory.h"
+#include "cache/below.h"
 #include "judge.h"
 
 /* What object_classes adds when something was renamed or mounted meanwhile. */
 #define CLASSES_RETRY (1ULL << 63)
 
-/* The list of an inode's names is no longer in a union of that name on 7.x. */
-struct dentry___since_7 {
-	struct hlist_node d_alias;
-} __attribute__((preserve_access_index));
-
-/* collect_alias collects the place of an inode in its own filesystem as what is
- * above the file: overlayfs opens files of other filesystems under its own
- * path on kernels before 6.6. */
-static __always_inline bool collect_alias(struct scratch *scratch, struct inode *inode)
+/* has_no_name reports whether a state is at no name of its own. */
+static __always_inline bool has_no_name(struct state state)
 {
-	void *alias = BPF_CORE_READ(inode, i_dentry.first);
-	struct dentry___since_7 *newer = NULL;
-	__u64 dentry = (__u64)alias;
+	return !(state.accept & (CLASS_MASK | STATE_SHM));
+}
 
+/* collect_alias collects the place that a file has in its own filesystem as what is above it. */
+static __always_inline bool collect_alias(struct scratch *scratch, __u64 alias)
+{
 	if (!alias)
 		return true;
-	if (bpf_core_field_exists(newer->d_alias))
-		dentry -= bpf_core_field_offset(struct dentry___since_7, d_alias);
-	else
-		dentry -= bpf_core_field_offset(struct dentry, d_u.d_alias);
 	scratch->root = 0;
-	return collect_above(scratch, dentry);
+	return collect_above(scratch, alias);
 }
 
 /* object_classes finds the classes of the names of scratch->object. */
@@ -44,35 +35,46 @@ __noinline __u64 object_classes(scratch_arg given, __u32 id)
 	struct scratch *scratch = scratch_of(given);
 	struct words *all = all_words();
 	struct dentry *dentry;
-	__u64 classes;
-	bool is_alias;
-	int flags;
+	__u64 classes, now = active_word(), alias = 0;
+	bool has_alias;
+	int flags = NOT_KEPT;
 
-	if (!scratch)
+	if (!scratch || !all)
 		return CLASSES_UNKNOWN;
 	dentry = (void *)scratch->object.dentry;
 	if (!dentry)
 		return 0; /* a mount that is nowhere yet: it has no target */
 	scratch->sequences = sequences();
-	scratch->counts = all ? counts_now(all) : 0;
+	scratch->counts = counts_now(all);
 	scratch->told_mount = scratch->object.mnt;
 	scratch->place = 0;
 	if (!scratch->object.mnt)
 		scratch->object.mnt = any_mount((__u64)BPF_CORE_READ(dentry, d_sb));
-	is_alias = scratch->object.inode && scratch->object.inode != inode_of(scratch, dentry);
-	flags = is_alias ? NOT_KEPT : enter_directory(hand(scratch), id);
+	has_alias = scratch->object.inode && scratch->object.inode != inode_of(scratch, dentry);
+	if (has_alias)
+		alias = alias_of((void *)scratch->object.inode);
+	else if (find_own_directory(hand(scratch), id) &&
+		 is_there(scratch->place, scratch->above_dentry, scratch->told_mount,
+			  scratch->counts, false) &
+			 IS_THERE)
+		flags = enter_directory(hand(scratch));
 	if (flags != NOT_KEPT) {
 		pass(hand(scratch), id);
 		classes = classes_of(scratch, flags);
 	} else {
 		flags = collect(hand(scratch), scratch->object.mnt, (__u64)dentry);
-		if (is_alias && !collect_alias(scratch, (void *)scratch->object.inode))
+		if (!collect_alias(scratch, alias))
 			flags |= CHAIN_UNKNOWN;
 		run_above(hand(scratch), id);
 		classes = run_chain(hand(scratch), id, flags);
 		keep_directory(hand(scratch),
 			       flags | (classes & CLASSES_UNKNOWN ? CHAIN_UNKNOWN : 0));
 	}
+	if (!(classes & CLASSES_UNKNOWN) &&
+	    (has_alias ? has_no_name(scratch->above_path) && has_no_name(scratch->above_file)
+		       : scratch->object.below && !(classes & ~CLASSES_UNDERNEATH)))
+		keep_nameless(id, now, scratch->object.inode, has_alias ? alias : (__u64)dentry,
+			      scratch->sequences);
 	if (is_odd(scratch->sequences) || sequences() != scratch->sequences)
 		classes |= CLASSES_RETRY;
 	return classes;

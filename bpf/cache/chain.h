@@ -25,21 +25,71 @@ static __always_inline __u64 address_of(const struct words *all, const void *poi
 	return far(all, pointer) + all->at;
 }
 
+/* What tells which dentry it is. */
+struct dentry_parts {
+	__u64 parent, inode; /* addresses */
+	__u32 name;	     /* a hash, salted with the parent's address */
+	__u32 renamed;	     /* how often; odd while it is */
+};
+
+/* Bytes with which struct dentry begins. */
+#define DENTRY_PARTS 64
+
+/* PART is a field of a copy of these. */
+#define PART(copy, type, field)     \
+	(*(type *)((void *)(copy) + \
+		   (bpf_core_field_offset(struct dentry, field) & (DENTRY_PARTS - 1))))
+
+/* read_dentry reads what tells which dentry it is. Before 6.2 each read is a call, so there it is one
+ * of all, unless the kernel's spinlocks are made for debugging, and long. */
+static __always_inline struct dentry_parts read_dentry(const struct words *all, __u64 address)
+{
+	struct dentry *dentry = (void *)address;
+	struct dentry_parts parts;
+	__u64 copy[DENTRY_PARTS / 8];
+
+	if (SINCE_6_2 ||
+	    bpf_core_field_offset(struct dentry, d_inode) > DENTRY_PARTS - sizeof(void *)) {
+		parts.parent = address_of(all, READ(dentry, d_parent));
+		parts.inode = address_of(all, READ(dentry, d_inode));
+		parts.name = READ(dentry, d_name.hash);
+		parts.renamed = sequence_of(dentry);
+		return parts;
+	}
+	if (bpf_probe_read_kernel(copy, sizeof(copy), dentry))
+		return (struct dentry_parts){};
+	parts.parent = PART(copy, __u64, d_parent);
+	parts.inode = PART(copy, __u64, d_inode);
+	parts.name = PART(copy, __u32, d_name.hash);
+	parts.renamed = PART(copy, __u32, d_seq);
+	return parts;
+}
+
 static __always_inline __u64 dentry_above(const struct words *all, __u64 dentry)
 {
 	return address_of(all, READ((struct dentry *)dentry, d_parent));
 }
 
-/* add_dentry hashes a dentry and its inode: a function of its own, which the verifier checks
- * once. */
-__noinline __u64 add_dentry(__u64 hash, __u64 dentry)
+/* add_parts hashes a dentry and its inode. */
+static __always_inline __u64 add_parts(__u64 hash, __u64 dentry, const struct dentry_parts *parts)
 {
-	struct dentry *itself = (void *)dentry;
-	struct inode *inode = READ(itself, d_inode);
+	struct inode *inode = (void *)parts->inode;
 
 	hash = mix(hash, dentry);
-	hash = mix(hash, (__u64)READ(itself, d_name.hash) << 32 | sequence_of(itself));
+	hash = mix(hash, (__u64)parts->name << 32 | parts->renamed);
 	return mix(hash, READ(inode, i_ino));
+}
+
+/* add_dentry reads them first: a function of its own, which the verifier checks once. */
+__noinline __u64 add_dentry(__u64 hash, __u64 dentry)
+{
+	struct words *all = all_words();
+	struct dentry_parts parts;
+
+	if (!all)
+		return 0;
+	parts = read_dentry(all, dentry);
+	return add_parts(hash, dentry, &parts);
 }
 
 /* No dentry: up to the root of the filesystem. */
@@ -57,10 +107,17 @@ __noinline __u64 add_dentries(__u64 hash, __u64 dentry, __u64 root)
 	if (!all)
 		return 0;
 	for (i = 0; i < MAX_KEPT_CHAIN && dentry != root; i++) {
-		parent = dentry_above(all, dentry);
+		struct dentry_parts parts = {};
+
+		if (SINCE_6_2) {
+			parent = dentry_above(all, dentry);
+		} else { /* no stack for one more function, and each read is a call */
+			parts = read_dentry(all, dentry);
+			parent = parts.parent;
+		}
 		if (parent == dentry || !parent)
 			return root == NO_ROOT ? hash | 1 : 0;
-		hash = add_dentry(hash, dentry);
+		hash = SINCE_6_2 ? add_dentry(hash, dentry) : add_parts(hash, dentry, &parts);
 		dentry = parent;
 	}
 	return dentry == root ? hash | 1 : 0;

@@ -155,49 +155,55 @@ __noinline __u64 kept_chain(__u64 place, __u64 counts)
 static __always_inline void identify_directory(struct directory_identity *directory,
 					       const struct words *all, __u64 dentry, __u64 mnt)
 {
-	struct dentry *above = (void *)dentry;
-	struct inode *inode = READ(above, d_inode);
+	struct dentry_parts above = read_dentry(all, dentry);
+	struct inode *inode = (void *)above.inode;
 
 	directory->dentry = dentry - all->at;
 	directory->mount = mnt ? mnt - all->at : ANY_MOUNT;
 	directory->number = READ(inode, i_ino);
 	directory->generation = READ(inode, i_generation);
-	directory->name = READ(above, d_name.hash);
+	directory->name = above.name;
 }
 
-/* What enter_directory returns when nothing is kept. */
-#define NOT_KEPT (-1)
-
-/* enter_directory prepares a run over the name of scratch->object alone, from what is
- * kept of its directory. It returns enum chain_flags. */
-__noinline int enter_directory(scratch_arg given, __u32 id)
+/* find_own_directory finds out which directory scratch->object is in; false when nothing is kept of that. */
+__noinline int find_own_directory(scratch_arg given, __u32 id)
 {
 	struct scratch *scratch = scratch_of(given);
 	struct words *all = all_words();
 	struct directory_identity identity;
-	struct directory *slot, kept;
 	struct dentry *dentry;
 	struct mount *mount;
 
 	if (!scratch || !all || !can_keep() || !scratch->object.mnt)
-		return NOT_KEPT;
+		return false;
 	if (!all->at)
 		begin_words();
 	dentry = (void *)scratch->object.dentry;
 	mount = (void *)(scratch->object.mnt - bpf_core_field_offset(struct mount, mnt));
 	scratch->now = active_word();
 	if (dentry == READ(mount, mnt.mnt_root) || !scratch->now)
-		return NOT_KEPT;
+		return false;
 	scratch->dentry = (__u64)READ(dentry, d_parent);
 	barrier(); /* what is loaded is no pointer to the verifier */
 	if (!scratch->dentry || scratch->dentry == scratch->object.dentry)
-		return NOT_KEPT;
+		return false;
 	scratch->above_dentry = scratch->dentry;
 	identify_directory(&identity, all, scratch->above_dentry, scratch->told_mount);
 	scratch->place = place_of_directory(&identity, scratch->now, id);
-	if (!(is_there(scratch->place, scratch->above_dentry, scratch->told_mount, scratch->counts,
-		       0) &
-	      IS_THERE))
+	return true;
+}
+
+/* What enter_directory returns when nothing is kept. */
+#define NOT_KEPT (-1)
+
+/* enter_directory prepares a run over the name of scratch->object alone, from what is
+ * kept of its directory, which is there. It returns enum chain_flags. */
+__noinline int enter_directory(scratch_arg given)
+{
+	struct scratch *scratch = scratch_of(given);
+	struct directory *slot, kept;
+
+	if (!scratch)
 		return NOT_KEPT;
 	slot = directory_at(scratch->place);
 	if (!slot)
@@ -215,7 +221,7 @@ __noinline int enter_directory(scratch_arg given, __u32 id)
 	scratch->chain[0] = scratch->object.dentry;
 	scratch->count = scratch->left = 1;
 	scratch->root = MAX_CHAIN;
-	return kept.flags | (is_deleted(dentry) ? CHAIN_DELETED : 0);
+	return kept.flags | (is_deleted((void *)scratch->object.dentry) ? CHAIN_DELETED : 0);
 }
 
 /* keep_directory keeps what the run over scratch->chain found of the directory, unless

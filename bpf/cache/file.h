@@ -169,15 +169,15 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 	return answer;
 }
 
-/* judge_use judges uses of an open file, by what is kept if that allows them.
- * Otherwise the file becomes scratch->object, for the alert. */
-static __always_inline __u64 judge_use(void *map, enum operation_id id, struct file *file,
-				       __u32 uses)
+/* judge_use_at judges uses of an open file, by what is kept if that allows them.
+ * Otherwise the file becomes scratch->object, for the alert. `below` is as in is_known_at(). */
+static __always_inline __u64 judge_use_at(void *map, enum operation_id id, struct file *file,
+					  __u32 uses, __u64 below)
 {
 	struct scratch *scratch;
 	__u64 answer;
 
-	if (is_known(id, file->f_path.dentry, file->f_path.mnt, file->f_inode))
+	if (is_known_at(id, file->f_path.dentry, file->f_path.mnt, file->f_inode, below))
 		return NO_RULE_ALLOW; /* of whatever revision */
 	answer = kept_answer(map, id, file, uses);
 	if (is_allow(answer))
@@ -187,6 +187,20 @@ static __always_inline __u64 judge_use(void *map, enum operation_id id, struct f
 			(__u64)file->f_inode, flags_of_uses(id, uses)))
 		return undecided(id);
 	return judge_and_keep(map, id, file, scratch, uses);
+}
+
+/* place_of_backing returns the place of a file that is not its dentry's; 0 for others. */
+static __always_inline __u64 place_of_backing(struct file *file)
+{
+	return is_alias(file->f_path.dentry, file->f_inode)
+		       ? place_underneath(active_word(), file->f_path.dentry, file->f_inode)
+		       : 0;
+}
+
+static __always_inline __u64 judge_use(void *map, enum operation_id id, struct file *file,
+				       __u32 uses)
+{
+	return judge_use_at(map, id, file, uses, place_of_backing(file));
 }
 
 #endif

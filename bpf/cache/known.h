@@ -16,23 +16,43 @@ static __always_inline struct inode *inode_of_name(struct dentry *dentry)
 	return SINCE_6_2 ? CAST(dentry)->d_inode : dentry->d_inode;
 }
 
+/* is_alias reports whether a file is not its dentry's: before 6.7 overlayfs opens files of other
+ * filesystems under its own path. */
+static __always_inline bool is_alias(struct dentry *dentry, struct inode *inode)
+{
+	struct backing_file *backing = NULL;
+
+	return !bpf_core_field_exists(backing->user_path) && inode_of_name(dentry) != inode;
+}
+
+/* place_underneath returns the place of a file that overlayfs opens for one of its own (below.h); 0
+ * while no rules concern it. */
+static __always_inline __u64 place_underneath(__u64 now, struct dentry *dentry, struct inode *inode)
+{
+	struct words *all = all_words();
+	__u64 itself;
+
+	if (!all || !all->at ||
+	    !(now & (1 << OPERATION_FILE_OPEN | 1 << OPERATION_BPRM_CHECK_SECURITY)))
+		return 0;
+	itself = is_alias(dentry, inode) ? alias_of(inode) : distance(all, dentry) + all->at;
+	return place_below(now, itself, inode->i_ino, inode->i_generation);
+}
+
 /* is_plain reports whether a file is what its directory and its name tell. */
 static __always_inline bool is_plain(struct words *all, __u64 now, __u32 id, struct dentry *dentry,
 				     struct inode *inode)
 {
-	struct backing_file *backing = NULL;
 	__u16 mode = inode->i_mode;
 
-	/* Before 6.7 overlayfs opens files of other filesystems under its own path. */
-	if (!bpf_core_field_exists(backing->user_path) && inode_of_name(dentry) != inode)
-		return false;
 	/* Policies know devices by their numbers, whichever node is used. */
 	if ((mode & MODE_TYPE & ~MODE_DIRECTORY) == MODE_CHARACTER)
 		return false;
 	/* A file that is deleted is of a kind of its own; a name without a file may be nowhere. */
 	if (!dentry->d_hash.pprev && mode)
 		return false;
-	return !may_be_named(all, inode) || !is_in_tables(now, id, distance(all, inode) + all->at);
+	return !may_be_named(all, inode, inode->i_ino) ||
+	       !is_in_tables(now, id, distance(all, inode) + all->at);
 }
 
 /* find_directory returns the place of the directory of a file. */
@@ -125,10 +145,10 @@ __noinline enum known know_further(__u32 id, __u64 directory, __u64 file, __u64 
 	return UNKNOWN;
 }
 
-/* is_known reports whether nothing is refused of a file, reported or counted, as far as is
- * known. No mount stands for any. */
-static __always_inline bool is_known(__u32 id, struct dentry *dentry, struct vfsmount *mnt,
-				     struct inode *inode)
+/* is_known_at reports whether nothing is refused of a file, reported or counted, as far as is
+ * known. No mount stands for any. `below` is the place of a file that is not its dentry's. */
+static __always_inline bool is_known_at(__u32 id, struct dentry *dentry, struct vfsmount *mnt,
+					struct inode *inode, __u64 below)
 {
 	__u64 now = active_word(), counts, directory, file, mnt_at;
 	struct words *all = all_words();
@@ -140,7 +160,9 @@ static __always_inline bool is_known(__u32 id, struct dentry *dentry, struct vfs
 		return true; /* no rule concerns the operation */
 	if (!all->at)
 		begin_words();
-	if (!all->at || !is_plain(all, now, id, dentry, inode))
+	if (is_alias(dentry, inode) && is_nameless(all, below, id))
+		inode = inode_of_name(dentry); /* what it is for remains */
+	if (!all->at || is_alias(dentry, inode) || !is_plain(all, now, id, dentry, inode))
 		return begin_known(id) & ROW_ALLOWED;
 	counts = counts_now(all);
 	directory = find_directory(all, now, id, dentry->d_parent, mnt);
@@ -155,6 +177,17 @@ static __always_inline bool is_known(__u32 id, struct dentry *dentry, struct vfs
 	if (known == KNOWN_LEARN)
 		learn(id, mnt_at, distance(all, dentry) + all->at, distance(all, inode) + all->at);
 	return known != UNKNOWN;
+}
+
+/* is_known is is_known_at for any file. */
+static __always_inline bool is_known(__u32 id, struct dentry *dentry, struct vfsmount *mnt,
+				     struct inode *inode)
+{
+	__u64 below = 0;
+
+	if (is_alias(dentry, inode))
+		below = place_underneath(active_word(), dentry, inode);
+	return is_known_at(id, dentry, mnt, inode, below);
 }
 
 /*
@@ -189,7 +222,7 @@ __noinline int remember(scratch_arg given, __u32 id)
 	if ((scratch->object.inode && scratch->object.inode != (__u64)inode) ||
 	    (READ(inode, i_mode) & MODE_TYPE & ~MODE_DIRECTORY) == MODE_CHARACTER ||
 	    (is_unhashed(dentry) && inode) ||
-	    (may_be_named(all, inode) && is_in_tables(now, id, scratch->inode)))
+	    (may_be_named(all, inode, READ(inode, i_ino)) && is_in_tables(now, id, scratch->inode)))
 		return false;
 	there = kept_chain(place, counts);
 	whole = scratch->directory.path & scratch->directory.file & (__u64)STATE_ABSORBING << 32;

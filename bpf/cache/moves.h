@@ -20,7 +20,8 @@
  * there is one slot. Nor does a move count that the kernel did not count.
  *
  * This needs atomic exchanges (since 5.12), and loads that are not reordered: on older
- * kernels and on arm64, any rename counts.
+ * kernels and on arm64, any rename counts. So the object for older kernels has exchanges in these
+ * programs only, and slots are emptied when the next move begins.
  */
 #ifndef EBPFGUARD_CACHE_MOVES_H
 #define EBPFGUARD_CACHE_MOVES_H
@@ -49,7 +50,6 @@ static __always_inline __u32 move_time(void)
 	return bpf_ktime_get_ns() >> 20;
 }
 
-#ifndef BEFORE_6_2
 /* settle empties the slots that were taken too long ago. */
 __noinline int settle(void)
 {
@@ -77,6 +77,8 @@ static __always_inline int move_begins(void)
 
 	if (!all)
 		return 0;
+	if (!SINCE_6_2)
+		settle();
 	__sync_fetch_and_add(&all->moves_begun, 1); /* before there is a slot */
 	if (__sync_lock_test_and_set(&all->moving[slot], id << 32 | move_time()))
 		__sync_fetch_and_add(&all->moves_begun, -1);
@@ -152,12 +154,6 @@ int BPF_PROG(mount_ends, struct dentry *dentry)
 		all->mounts_quietly = 1;
 	return 0;
 }
-#else
-static __always_inline int settle(void)
-{
-	return 0;
-}
-#endif
 
 /* Odd, so that nothing is found by it. */
 #define NOT_SETTLED (~0ULL)
@@ -176,7 +172,8 @@ static __always_inline __u64 counts_to_keep(const struct words *all, __u64 befor
 	__u64 begun = *(const volatile __u64 *)&all->moves_begun;
 
 	if (begun != ended) {
-		settle();
+		if (SINCE_6_2)
+			settle();
 		return NOT_SETTLED;
 	}
 	return now == before && !is_odd(now) ? counts_without(now, ended) : NOT_SETTLED;

@@ -119,6 +119,8 @@ struct directory_identity {
 
 /* The mount of which a hook does not tell: whichever any_mount() finds. */
 #define ANY_MOUNT 0
+/* No mount: what is kept is of a file wherever it is seen (below.h). */
+#define NO_MOUNT 1
 
 /* place_of_directory hashes where a directory is by itself, whatever is above. */
 static __always_inline __u64 place_of_directory(const struct directory_identity *directory,
@@ -172,10 +174,10 @@ static __always_inline bool has_bit(const __u64 *bits, __u64 number)
 }
 
 /* may_be_named reports whether policies may know a file by its identity. Most files are told apart
- * by their number; each filesystem counts its own, and a tmpfs from 1. */
-static __always_inline bool may_be_named(const struct words *all, struct inode *inode)
+ * by their number, which is given; each filesystem counts its own, and a tmpfs from 1. */
+static __always_inline bool may_be_named(const struct words *all, struct inode *inode, __u64 number)
 {
-	__u64 number = READ(inode, i_ino), device;
+	__u64 device;
 
 	if (!has_bit(all->named, number))
 		return false;

@@ -62,8 +62,11 @@ static __always_inline bool is_underneath(struct file *file)
 {
 	struct mount *mount = (void *)file->f_path.mnt - bpf_core_field_offset(struct mount, mnt);
 
-	return file->f_inode != BPF_CORE_READ(file, f_path.dentry, d_inode) ||
-	       (place_of(mount) & (CHAIN_NOWHERE | CHAIN_FILELESS)) == CHAIN_NOWHERE;
+	/* What place_of() calls nowhere, but a file: of no namespace, and of none of the kernel's own
+	 * filesystems. */
+	return file->f_inode != inode_of_name(file->f_path.dentry) ||
+	       ((__u64)READ(mount, mnt_ns) >= (__u64)-MAX_ERRNO &&
+		!(file->f_path.mnt->mnt_sb->s_flags & SB_KERNMOUNT));
 }
 
 /*

@@ -17,10 +17,11 @@
  */
 static __always_inline int open_below(struct file *file, enum operation_id id, __u32 use)
 {
-	struct scratch *scratch = current_scratch();
+	struct scratch *scratch;
 
 	if (is_unrestricted(id))
 		return 0;
+	scratch = current_scratch();
 	if (!set_object(scratch, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
 			(__u64)file->f_inode, flags_of_uses(id, use)))
 		return decide_undecided(id, HOOK_FILE_OPEN);
@@ -28,21 +29,42 @@ static __always_inline int open_below(struct file *file, enum operation_id id, _
 	return conclude(judge_file(id, use), id, HOOK_FILE_OPEN, NULL);
 }
 
+/* open_underneath does that for both operations, unless it is known that the file at a place has
+ * no name. */
+static __always_inline int open_underneath(struct file *file, __u64 place)
+{
+	__u64 now = active_word();
+	struct words *all = all_words();
+
+	if (!all)
+		return 0;
+	if (may_have_name(all, now, place, OPERATION_FILE_OPEN) &&
+	    open_below(file, OPERATION_FILE_OPEN, ACCESS_EXEC))
+		return -EPERM;
+	if (may_have_name(all, now, place, OPERATION_BPRM_CHECK_SECURITY) &&
+	    open_below(file, OPERATION_BPRM_CHECK_SECURITY, PROGRAM_LOADED))
+		return -EPERM;
+	return 0;
+}
+
 SEC("lsm/file_open")
 int BPF_PROG(file_open, struct file *file, int ret)
 {
+	bool underneath = false;
+	__u64 below = 0;
+
 	if (ret)
 		return ret;
 	if (file->f_flags & FMODE_EXEC_FLAG)
 		start_in_cgroup(); /* before the other hooks of exec */
-	if (decide_file(file, HOOK_FILE_OPEN, wanted_by(file)))
+	if (!maps_backing_files)
+		underneath = is_underneath(file);
+	if (underneath)
+		below = place_underneath(active_word(), file->f_path.dentry, file->f_inode);
+	if (conclude(judge_use_at(&files, OPERATION_FILE_OPEN, file, wanted_by(file), below),
+		     OPERATION_FILE_OPEN, HOOK_FILE_OPEN, NULL))
 		return -EPERM;
-	if (!maps_backing_files &&
-	    !(is_unrestricted(OPERATION_FILE_OPEN) &&
-	      is_unrestricted(OPERATION_BPRM_CHECK_SECURITY)) &&
-	    is_underneath(file) &&
-	    (open_below(file, OPERATION_FILE_OPEN, ACCESS_EXEC) ||
-	     open_below(file, OPERATION_BPRM_CHECK_SECURITY, PROGRAM_LOADED)))
+	if (underneath && open_underneath(file, below))
 		return -EPERM;
 	return open_program(file);
 }

@@ -50,11 +50,15 @@ func TestMoves(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	if o.hash || !countsMoves {
+	k, _ := vmtest.Guest()
+	if counts := canCountMoves && k.Offers("exchanges"); counts != CountsMoves() {
+		t.Fatalf("moves are counted: %v, not %v", CountsMoves(), counts)
+	}
+	if !CountsMoves() {
 		if err := o.TrackTasks(); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range moveCounters() {
+		for _, name := range exchanging {
 			if o.attached[name] != nil {
 				t.Errorf("%s is attached on a kernel that lacks what it needs", name)
 			}

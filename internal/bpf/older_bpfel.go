@@ -47,6 +47,8 @@ const (
 	OlderProgDetachUnlink       = "detach_unlink"
 	OlderProgFileIoctl          = "file_ioctl"
 	OlderProgFileIoctlCompat    = "file_ioctl_compat"
+	OlderProgFileMoveBegins     = "file_move_begins"
+	OlderProgFileMoveEnds       = "file_move_ends"
 	OlderProgFileMprotect       = "file_mprotect"
 	OlderProgFileOpen           = "file_open"
 	OlderProgFilePermission     = "file_permission"
@@ -63,6 +65,8 @@ const (
 	OlderProgMarkTasks          = "mark_tasks"
 	OlderProgMmapBackingFile    = "mmap_backing_file"
 	OlderProgMmapFile           = "mmap_file"
+	OlderProgMountBegins        = "mount_begins"
+	OlderProgMountEnds          = "mount_ends"
 	OlderProgMountNamespace     = "mount_namespace"
 	OlderProgMoveMount          = "move_mount"
 	OlderProgPathChmod          = "path_chmod"
@@ -174,6 +178,8 @@ type OlderProgramSpecs struct {
 	DetachUnlink       *ebpf.ProgramSpec `ebpf:"detach_unlink"`
 	FileIoctl          *ebpf.ProgramSpec `ebpf:"file_ioctl"`
 	FileIoctlCompat    *ebpf.ProgramSpec `ebpf:"file_ioctl_compat"`
+	FileMoveBegins     *ebpf.ProgramSpec `ebpf:"file_move_begins"`
+	FileMoveEnds       *ebpf.ProgramSpec `ebpf:"file_move_ends"`
 	FileMprotect       *ebpf.ProgramSpec `ebpf:"file_mprotect"`
 	FileOpen           *ebpf.ProgramSpec `ebpf:"file_open"`
 	FilePermission     *ebpf.ProgramSpec `ebpf:"file_permission"`
@@ -190,6 +196,8 @@ type OlderProgramSpecs struct {
 	MarkTasks          *ebpf.ProgramSpec `ebpf:"mark_tasks"`
 	MmapBackingFile    *ebpf.ProgramSpec `ebpf:"mmap_backing_file"`
 	MmapFile           *ebpf.ProgramSpec `ebpf:"mmap_file"`
+	MountBegins        *ebpf.ProgramSpec `ebpf:"mount_begins"`
+	MountEnds          *ebpf.ProgramSpec `ebpf:"mount_ends"`
 	MountNamespace     *ebpf.ProgramSpec `ebpf:"mount_namespace"`
 	MoveMount          *ebpf.ProgramSpec `ebpf:"move_mount"`
 	PathChmod          *ebpf.ProgramSpec `ebpf:"path_chmod"`
@@ -385,6 +393,8 @@ type OlderPrograms struct {
 	DetachUnlink       *ebpf.Program `ebpf:"detach_unlink"`
 	FileIoctl          *ebpf.Program `ebpf:"file_ioctl"`
 	FileIoctlCompat    *ebpf.Program `ebpf:"file_ioctl_compat"`
+	FileMoveBegins     *ebpf.Program `ebpf:"file_move_begins"`
+	FileMoveEnds       *ebpf.Program `ebpf:"file_move_ends"`
 	FileMprotect       *ebpf.Program `ebpf:"file_mprotect"`
 	FileOpen           *ebpf.Program `ebpf:"file_open"`
 	FilePermission     *ebpf.Program `ebpf:"file_permission"`
@@ -401,6 +411,8 @@ type OlderPrograms struct {
 	MarkTasks          *ebpf.Program `ebpf:"mark_tasks"`
 	MmapBackingFile    *ebpf.Program `ebpf:"mmap_backing_file"`
 	MmapFile           *ebpf.Program `ebpf:"mmap_file"`
+	MountBegins        *ebpf.Program `ebpf:"mount_begins"`
+	MountEnds          *ebpf.Program `ebpf:"mount_ends"`
 	MountNamespace     *ebpf.Program `ebpf:"mount_namespace"`
 	MoveMount          *ebpf.Program `ebpf:"move_mount"`
 	PathChmod          *ebpf.Program `ebpf:"path_chmod"`
@@ -455,6 +467,8 @@ func (p *OlderPrograms) Close() error {
 		p.DetachUnlink,
 		p.FileIoctl,
 		p.FileIoctlCompat,
+		p.FileMoveBegins,
+		p.FileMoveEnds,
 		p.FileMprotect,
 		p.FileOpen,
 		p.FilePermission,
@@ -471,6 +485,8 @@ func (p *OlderPrograms) Close() error {
 		p.MarkTasks,
 		p.MmapBackingFile,
 		p.MmapFile,
+		p.MountBegins,
+		p.MountEnds,
 		p.MountNamespace,
 		p.MoveMount,
 		p.PathChmod,

@@ -110,36 +110,43 @@ func closePrograms(programs map[string]*ebpf.Program) {
 func (o *Object) tracking() []string {
 	names := []string{GuardProgTaskAlloc, GuardProgBprmCredsForExec, GuardProgBprmCommittedCreds}
 	if o.hash { // first, so that no label outlives its task
-		return append([]string{GuardProgTaskFree}, names...)
+		names = append([]string{GuardProgTaskFree}, names...)
 	}
-	if countsMoves {
-		names = append(names, moveCounters()...)
-	}
-	return names
+	return append(names, moveCounters()...)
 }
 
-// moveCounters returns the programs that count what the kernel counts as a rename and is none of a directory.
+// moveCounters returns the programs that count what the kernel counts as a rename and is none of a directory; none where
+// moves of files cannot be told.
 func moveCounters() []string {
+	if !canCountMoves || !isSince(exchanges) {
+		return nil
+	}
 	names := []string{GuardProgFileMoveBegins, GuardProgFileMoveEnds}
-	if version, err := features.LinuxVersionCode(); err == nil && version < quietMounts {
+	if !isSince(quietMounts) {
 		names = append(names, GuardProgMountBegins, GuardProgMountEnds)
 	}
 	return names
 }
 
+// isSince reports whether the kernel is known to be of a version or later.
+func isSince(version uint32) bool {
+	running, err := features.LinuxVersionCode()
+	return err == nil && running >= version
+}
+
+// exchanges is the first kernel whose programs can exchange a word and what is to be in it.
+const exchanges = 5<<16 | 12<<8
+
 // quietMounts is the first kernel of which we do not know that it counts each mount as a rename (fs/dcache.c,
 // d_set_mounted): 6.12 does.
 const quietMounts = 6<<16 | 13<<8
 
-// countsMoves reports whether moves of files can be told from those of directories (bpf/cache/moves.h). Other
+// canCountMoves reports whether moves of files can be told from those of directories (bpf/cache/moves.h). Other
 // processors load what was stored in an order of their own.
-const countsMoves = runtime.GOARCH == "amd64"
+const canCountMoves = runtime.GOARCH == "amd64"
 
 // CountsMoves reports whether what is kept of a file's path outlives moves of other files.
-func CountsMoves() (bool, error) {
-	hash, err := UsesHash()
-	return !hash && countsMoves, err
-}
+func CountsMoves() bool { return len(moveCounters()) > 0 }
 
 // TrackTasks attaches the programs that label tasks at fork and exec, then
 // labels the tasks that run already, in this order, so that none is missed.

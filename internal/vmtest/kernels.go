@@ -93,7 +93,7 @@ var Kernels = []Kernel{
 		LSM:        withBPF,
 		Between:    true,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "task_storage", "tmpfs_uuid", "mptcp", "sctp", "smc", "udplite"},
+		Features:   []string{"bpf_lsm", "task_storage", "exchanges", "tmpfs_uuid", "mptcp", "sctp", "smc", "udplite"},
 	},
 	{
 		Name:       "6.12",
@@ -105,7 +105,7 @@ var Kernels = []Kernel{
 		Between:    true,
 		Usual:      true,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "exchanges", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
 	},
 	{
 		Name:       "6.18",
@@ -116,7 +116,7 @@ var Kernels = []Kernel{
 		LSM:        withBPF,
 		Between:    true,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "udplite"},
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "exchanges", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "udplite"},
 	},
 	{
 		Name:       "7",
@@ -127,7 +127,7 @@ var Kernels = []Kernel{
 		CPUs:       1,
 		LSM:        withBPF,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp"},
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "exchanges", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp"},
 	},
 	{
 		Name:     "6.12-nobpf",
@@ -137,7 +137,7 @@ var Kernels = []Kernel{
 		CPU:      "max,cx16=off",
 		LSM:      withoutBPF,
 		Refuses:  ",bpf to the kernel command line",
-		Features: []string{"without_bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
+		Features: []string{"without_bpf_lsm", "io_uring_bind", "task_storage", "exchanges", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
 	},
 	{
 		Name:    "6.1-arm64",
@@ -149,7 +149,7 @@ var Kernels = []Kernel{
 		LSM:     withBPF,
 		Refuses: "Linux 6.4 or later",
 		// bpf_lsm is in its list of security modules all the same.
-		Features: []string{"bpf_lsm", "task_storage", "tmpfs_uuid", "mptcp", "sctp", "smc", "udplite"},
+		Features: []string{"bpf_lsm", "task_storage", "exchanges", "tmpfs_uuid", "mptcp", "sctp", "smc", "udplite"},
 	},
 	{
 		Name:       "6.12-arm64",
@@ -161,7 +161,7 @@ var Kernels = []Kernel{
 		LSM:        withBPF,
 		Usual:      true,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "exchanges", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "smc", "smc_protocol", "udplite"},
 	},
 	{
 		Name:       "6.18-arm64",
@@ -172,7 +172,7 @@ var Kernels = []Kernel{
 		CPU:        arm64CPU,
 		LSM:        withBPF,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "udplite"},
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "exchanges", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp", "udplite"},
 	},
 	{
 		Name:       "7-arm64",
@@ -184,7 +184,7 @@ var Kernels = []Kernel{
 		CPUs:       1,
 		LSM:        withBPF,
 		Operations: operations,
-		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp"},
+		Features:   []string{"bpf_lsm", "io_uring_bind", "task_storage", "exchanges", "tmpfs_uuid", "safe_task_storage", "mptcp", "sctp"},
 	},
 }
 

@@ -20,6 +20,7 @@ func TestFiles(t *testing.T) {
 		{"paths", testPaths}, {"depth", testDepth}, {"length", testLength}, {"future", testFuture}, {"identity", testIdentity}, {"tmpfs", testTmpfs}, {"disk", testDisk},
 		{"two names", testTwoNames}, {"exceptions", testExceptions}, {"moves", testMoves}, {"ioctl", testIoctl}, {"kinds", testKinds},
 		{"cache", testCache}, {"cache of mounts", testCacheOfMounts}, {"cache of hard links", testCacheOfLinks}, {"cache of words", testCacheOfWords},
+		{"cache of overlays", testCacheOfOverlays},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, g) })
 	}

@@ -1,0 +1,101 @@
+//go:build vm
+
+package files
+
+import (
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/ebpfguard/ebpfguard/policy"
+	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
+)
+
+// testCacheOfOverlays changes what files below an overlayfs are known by. The file above stays the same meanwhile:
+// overlayfs holds on to what it found below when it was first used.
+func testCacheOfOverlays(t *testing.T, g *guardtest.FileGuard) {
+	// above mounts an overlay over open/, and returns a process in its mount namespace.
+	above := func(t *testing.T, files ...string) (f *guardtest.Pair, d *guardtest.Doer, p func(string) string) {
+		t.Helper()
+		f = guardtest.NewPair(t)
+		p = func(name string) string { return f.Dir + "/" + name }
+		for _, name := range append(files, "shut/file", "empty/x", "merged/x") {
+			guardtest.WriteFile(t, p(name), "")
+		}
+		d = guardtest.StartDoer(t, f.Program)
+		d.Passed(t, "unshare")
+		d.Passed(t, "overlay", p("open")+":"+p("empty"), p("merged"))
+		return f, d, p
+	}
+	t.Run("a file is moved to where it is denied", func(t *testing.T) {
+		f, d, p := above(t, "open/file", "open/other")
+		g.Enforce(t, f.Deny("shut/"))
+		for range 3 {
+			warm(t, d, "open", p("merged/file"), "r")
+			warm(t, d, "open", p("merged/other"), "r")
+			guardtest.Check(t, os.Rename(p("open/file"), p("shut/file")))
+			warmRefused(t, g, d, "open", p("merged/file"), "r")
+			d.Passed(t, "open", p("merged/other"), "r")
+			guardtest.Check(t, os.Rename(p("shut/file"), p("open/file")))
+		}
+		warm(t, d, "open", p("merged/file"), "r")
+	})
+	t.Run("a file gets a name that is denied", func(t *testing.T) {
+		f, d, p := above(t, "open/file", "open/other")
+		deny := f.Deny("open/key")
+		g.Enforce(t, deny)
+		warm(t, d, "open", p("merged/file"), "r")
+		guardtest.Check(t, os.Rename(p("open/file"), p("open/key")))
+		warmRefused(t, g, d, "open", p("merged/file"), "r")
+		d.Passed(t, "open", p("merged/other"), "r")
+	})
+	t.Run("a directory is moved to where it is denied", func(t *testing.T) {
+		f, d, p := above(t, "open/above/dir/file")
+		g.Enforce(t, f.Deny("shut/"))
+		for _, name := range []string{"above/dir", "above"} {
+			warm(t, d, "open", p("merged/above/dir/file"), "r")
+			guardtest.Check(t, os.Rename(p("open/"+name), p("shut/moved")))
+			warmRefused(t, g, d, "open", p("merged/above/dir/file"), "r")
+			guardtest.Check(t, os.Rename(p("shut/moved"), p("open/"+name)))
+			warm(t, d, "open", p("merged/above/dir/file"), "r")
+		}
+	})
+	t.Run("policies name it", func(t *testing.T) {
+		f, d, p := above(t, "open/file", "open/dir/file", "open/dir/other")
+		none := f.Deny("shut/file")
+		for _, deny := range []policy.Policy{f.Deny("open/dir/file"), f.Deny("open/dir/")} {
+			g.Enforce(t, none)
+			warm(t, d, "open", p("merged/dir/file"), "r")
+			g.Enforce(t, deny)
+			warmRefused(t, g, d, "open", p("merged/dir/file"), "r")
+			warm(t, d, "open", p("merged/file"), "r")
+		}
+		g.Enforce(t, none)
+		warm(t, d, "open", p("merged/dir/file"), "r")
+	})
+	t.Run("the file above is what is denied", func(t *testing.T) {
+		// By its path alone, to one program and not to another; the file below has no name.
+		f, d, p := above(t, "open/file", "open/other")
+		g.Enforce(t, f.Deny("merged/file"))
+		other := guardtest.StartDoer(t, "/proc/self/exe")
+		other.Passed(t, "setns", strconv.Itoa(d.PID))
+		for range 3 {
+			other.Passed(t, "open", p("merged/file"), "r")
+			g.Refused(t, d, "open", p("merged/file"), "r")
+			d.Passed(t, "open", p("merged/other"), "r")
+		}
+	})
+	t.Run("files and directories come and go", func(t *testing.T) {
+		// The memory of what is gone is used again, and so are numbers of files.
+		f, d, p := above(t, "open/x")
+		g.Enforce(t, f.Deny("shut/"))
+		for i := range 40 {
+			name := "dir" + strconv.Itoa(i) + "/file"
+			guardtest.WriteFile(t, p("open/"+name), "")
+			d.Passed(t, "open", p("merged/"+name), "r")
+			guardtest.Check(t, os.RemoveAll(p("open/dir"+strconv.Itoa(i))))
+			guardtest.WriteFile(t, p("shut/"+name), "")
+			g.Refused(t, d, "open", p("shut/"+name), "r")
+		}
+	})
+}
