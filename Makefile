@@ -162,7 +162,8 @@ test-runtimes: ## Podman with crun and runc, Docker, systemd-nspawn and LXC tell
 	@$(GO) build -o bin/vmrun ./internal/vmtest/vmrun
 	$(RUNTIME_TEST) -run '^TestMachines$$' -exec '$(RUNTIME_VM),systemd-container,lxc' ./daemon/containers/vm
 	$(RUNTIME_TEST) -run '^TestDocker$$' -exec '$(RUNTIME_VM),docker.io,runc' ./daemon/containers/vm
-	$(RUNTIME_TEST) -run '^Test(Podman|Guard)$$' -exec '$(RUNTIME_VM),podman,crun,runc' ./daemon/containers/vm
+	$(RUNTIME_TEST) -run '^TestPodman$$' -exec '$(RUNTIME_VM),podman,crun,runc' ./daemon/containers/vm
+	$(RUNTIME_TEST) -run '^TestGuard$$' -exec '$(RUNTIME_VM),podman,crun,runc' ./daemon/containers/vm
 
 # What the guest of test-container has: a runtime, and what acts on the host.
 CONTAINER_PACKAGES = runc,coreutils

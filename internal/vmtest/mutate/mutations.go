@@ -44,9 +44,9 @@ var mutations = []mutation{
 	{name: "moves: not of directories", file: "bpf/cache/moves.h", texts: []string{"	return inode && (inode->i_mode & MODE_TYPE) != MODE_DIRECTORY;", "	return inode;"}, test: "TestFiles/cache", packages: files},
 	{name: "class: its user", file: "bpf/row.h", texts: []string{"	if (now & ACTIVE_USERS && (*subject)->uid != current_uid())\n		return ROW_RETRY;\n", ""}, test: "TestSubjects", packages: "./test/kernel/subjects"},
 	{name: "chain: dentries, their names and inodes", file: "bpf/cache/chain.h", texts: []string{`	hash = mix(hash, dentry);
-	hash = mix(hash, (__u64)READ(itself, d_name.hash) << 32 | sequence_of(itself));
+	hash = mix(hash, (__u64)parts->name << 32 | parts->renamed);
 	return mix(hash, READ(inode, i_ino));`, "	return hash;"}, test: "TestFiles/cache", packages: files},
-	{name: "chain: names and counts of renames", file: "bpf/cache/chain.h", texts: []string{"	hash = mix(hash, (__u64)READ(itself, d_name.hash) << 32 | sequence_of(itself));\n", ""}, test: "TestFiles/cache", packages: files},
+	{name: "chain: names and counts of renames", file: "bpf/cache/chain.h", texts: []string{"	hash = mix(hash, (__u64)parts->name << 32 | parts->renamed);\n", ""}, test: "TestFiles/cache", packages: files},
 	{name: "chain: mounts", file: "bpf/cache/chain.h", texts: []string{"		hash = mix(mix(hash, mount), root);\n", ""}, test: "TestFiles/cache", packages: files},
 	{name: "chain: what is above a bind mount's root", file: "bpf/cache/chain.h", texts: []string{"		hash = mix(hash, upper);\n", ""}, test: "TestFiles/cache", packages: files},
 	{name: "chain: where it ends", file: "bpf/cache/chain.h", texts: []string{"	hash = mix(hash, address);\n", ""}, test: "TestFiles/cache", packages: files},
