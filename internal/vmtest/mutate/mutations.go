@@ -34,6 +34,14 @@ var mutations = []mutation{
 		return false;
 `, ""}, test: "TestFiles/(cache|kinds)", packages: files},
 
+	// What has no name below overlayfs (bpf/cache/below.h).
+	{name: "below: that it has no name", file: "bpf/object.h", texts: []string{"has_no_name(scratch->above_path) && has_no_name(scratch->above_file)", "true"}, test: "TestFiles/cache", packages: files, kernel: "6.1"},
+	{name: "below: which file", file: "bpf/cache/below.h", texts: []string{`	return place_of_file(place_of_directory(&identity, now, 0), dentry - all->at, itself.name,
+			     itself.renamed, number, generation);`, "	return place_of_directory(&identity, now, 0);"}, test: "TestFiles/cache", packages: files, kernel: "6.1"},
+	{name: "below: its directory and what is in force", file: "bpf/cache/below.h", texts: []string{"place_of_file(place_of_directory(&identity, now, 0), dentry", "place_of_file(1, dentry"}, test: "TestFiles/cache", packages: files, kernel: "6.1"},
+	{name: "below: the count of moved directories", file: "bpf/cache/below.h", texts: []string{"word_for(place, counts >> 32, id + 1)", "word_for(place, 1, id + 1)"}, test: "TestFiles/cache", packages: files, kernel: "6.1"},
+	{name: "below: the operation", file: "bpf/cache/below.h", texts: []string{"word_for(place, counts >> 32, id + 1)", "word_for(place, counts >> 32, 1)"}, test: "TestFiles/cache", packages: files, kernel: "6.1"},
+
 	// What is kept of directories (bpf/cache/directory.h, bpf/cache/chain.h).
 	{name: "directory: the counts", file: "bpf/cache/directory.h", texts: []string{"add_word(add_word(add_word(content, chain), counts), hash_key[1])", "add_word(add_word(content, chain), hash_key[1])"}, test: "TestFiles/cache", packages: files},
 	{name: "directory: its chain", file: "bpf/cache/directory.h", texts: []string{"if (!found || chain != chain_of_directory(content, found))", "if (!found)"}, test: "TestFiles/cache", packages: files},

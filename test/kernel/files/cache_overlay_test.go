@@ -5,8 +5,10 @@ package files
 import (
 	"os"
 	"strconv"
+	"syscall"
 	"testing"
 
+	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
@@ -83,6 +85,25 @@ func testCacheOfOverlays(t *testing.T, g *guardtest.FileGuard) {
 			other.Passed(t, "open", p("merged/file"), "r")
 			g.Refused(t, d, "open", p("merged/file"), "r")
 			d.Passed(t, "open", p("merged/other"), "r")
+		}
+	})
+	t.Run("what holds for opening it is not what holds for starting it", func(t *testing.T) {
+		f, d, p := above(t, "open/dir/other")
+		guardtest.CopyProgram(t, p("open/dir/program"))
+		g.Enforce(t, f.Deny("shut/"), policy.Policy{Name: "programs", Subject: policy.Subject(f.Subject), Rules: []policy.Rule{{
+			Operation: policy.BprmCheckSecurity, Deny: []policy.Pattern{policy.ProgramPattern{Paths: []string{p("open/dir/program")}}},
+		}}})
+		for range 3 {
+			// Where no hook sees what overlayfs maps, this is refused as well: the file could be started by it.
+			d.Do("open", p("merged/dir/program"), "r")
+			g.Drain(t)
+			if o := d.Do("run", p("merged/dir/program")); o.Errno != syscall.EPERM {
+				t.Fatalf("the program below starts: %v, want EPERM", o)
+			}
+			if alert, ok := g.Next(t).(ebpfguard.BprmCheckSecurityAlert); !ok || alert.Verdict != policy.Deny || alert.PID == 0 {
+				t.Fatalf("alert %v", alert)
+			}
+			warm(t, d, "open", p("merged/dir/other"), "r")
 		}
 	})
 	t.Run("files and directories come and go", func(t *testing.T) {
