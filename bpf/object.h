@@ -61,6 +61,14 @@ __noinline __u64 object_classes(scratch_arg given, __u32 id)
 	if (flags != NOT_KEPT) {
 		pass(hand(scratch), id);
 		classes = classes_of(scratch, flags);
+	} else if (has_alias && scratch->object.below) {
+		/* Not the path, which is that of the file above. */
+		scratch->above_count = 0;
+		flags = collect_alias(scratch, alias) ? 0 : CHAIN_UNKNOWN;
+		run_above(hand(scratch), id);
+		scratch->path = scratch->above_path;
+		scratch->file = scratch->above_file;
+		classes = classes_of(scratch, flags);
 	} else {
 		flags = collect(hand(scratch), scratch->object.mnt, (__u64)dentry);
 		if (!collect_alias(scratch, alias))

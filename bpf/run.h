@@ -27,7 +27,7 @@ enum classes_flags {
 #define CLASSES_SHM (1ULL << 49)
 #define CLASSES_DELETED (1ULL << 50)
 #define CLASSES_FILELESS (1ULL << 51)
-/* A filesystem opens it for its own files (overlayfs since 6.6), after the process
+/* A filesystem opens it for its own files (overlayfs since 6.7), after the process
  * was judged for that one. */
 #define CLASSES_UNDERNEATH (1ULL << 52)
 /* enum file_kind, 3 bits. */

@@ -31,21 +31,23 @@ static __always_inline __u64 alias_of(struct inode *inode)
 }
 
 /* place_below hashes where the file of a dentry lies in its own filesystem, for what is active; 0
- * where that is unknown. */
-__noinline __u64 place_below(__u64 now, __u64 dentry, __u64 number, __u32 generation)
+ * where that is unknown. The filesystem is how far its superblock is from the words. */
+__noinline __u64 place_below(__u64 now, __u64 dentry, __u64 filesystem, __u64 number,
+			     __u32 generation)
 {
 	struct words *all = all_words();
 	struct directory_identity identity;
 	struct dentry_parts itself;
 
-	if (!all || !all->at || !now || !dentry)
+	if (!all || !all->at || !can_keep() || !now || !dentry)
 		return 0;
 	itself = read_dentry(all, dentry);
 	if (!itself.parent || itself.parent == dentry)
 		return 0;
 	identify_directory(&identity, all, itself.parent, NO_MOUNT);
-	return place_of_file(place_of_directory(&identity, now, 0), dentry - all->at, itself.name,
-			     itself.renamed, number, generation);
+	/* Each filesystem counts its files. */
+	return place_of_file(add_word(place_of_directory(&identity, now, 0), filesystem),
+			     dentry - all->at, itself.name, itself.renamed, number, generation);
 }
 
 /* word_below returns the word of a file at a place, which says that the rules of an operation have no
@@ -80,8 +82,11 @@ __noinline int keep_nameless(__u32 id, __u64 now, __u64 inode, __u64 dentry, __u
 	struct inode *file = (void *)inode;
 	__u64 place, counts, word;
 
-	place = place_below(now, dentry, READ(file, i_ino), READ(file, i_generation));
-	if (!place || !all)
+	if (!all)
+		return 0;
+	place = place_below(now, dentry, far(all, READ(file, i_sb)), READ(file, i_ino),
+			    READ(file, i_generation));
+	if (!place || named_file(id, inode) != NO_STATE)
 		return 0;
 	counts = counts_to_keep(all, before);
 	if (counts == NOT_SETTLED || active_word() != now)

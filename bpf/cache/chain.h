@@ -35,6 +35,9 @@ struct dentry_parts {
 /* Bytes with which struct dentry begins. */
 #define DENTRY_PARTS 64
 
+/* HAS_PART reports whether a field, or at least 8 bytes of it, is among these. */
+#define HAS_PART(field) (bpf_core_field_offset(struct dentry, field) <= DENTRY_PARTS - 8)
+
 /* PART is a field of a copy of these. */
 #define PART(copy, type, field)     \
 	(*(type *)((void *)(copy) + \
@@ -48,8 +51,8 @@ static __always_inline struct dentry_parts read_dentry(const struct words *all, 
 	struct dentry_parts parts;
 	__u64 copy[DENTRY_PARTS / 8];
 
-	if (SINCE_6_2 ||
-	    bpf_core_field_offset(struct dentry, d_inode) > DENTRY_PARTS - sizeof(void *)) {
+	if (SINCE_6_2 || !HAS_PART(d_parent) || !HAS_PART(d_inode) || !HAS_PART(d_name) ||
+	    !HAS_PART(d_seq)) {
 		parts.parent = address_of(all, READ(dentry, d_parent));
 		parts.inode = address_of(all, READ(dentry, d_inode));
 		parts.name = READ(dentry, d_name.hash);

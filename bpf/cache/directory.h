@@ -225,7 +225,7 @@ __noinline int enter_directory(scratch_arg given)
 }
 
 /* keep_directory keeps what the run over scratch->chain found of the directory, unless
- * anything has changed since enter_directory(). Otherwise it forgets which directory
+ * anything has changed since find_own_directory(). Otherwise it forgets which directory
  * that was. */
 __noinline int keep_directory(scratch_arg given, __u32 flags)
 {

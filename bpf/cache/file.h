@@ -7,7 +7,7 @@
  * A record is valid for the same revision and while the file has the same stamp
  * (stamp.h). Both are hashed into the record's check, together with what is kept, so
  * that neither a stale record nor one that is being written by another task can
- * be taken for valid. When the counts in the stamp have moved (moves.h), but neither the file nor
+ * be taken for valid; of a file that is not its dentry's, the place of its own as well (below.h). When the counts in the stamp have moved (moves.h), but neither the file nor
  * its directory has (is_there), the check is made anew.
  */
 #ifndef EBPFGUARD_CACHE_FILE_H
@@ -40,11 +40,20 @@ static __always_inline __u64 seal(const struct record *kept, __u64 hash)
 	return mix(hash, hash_key[1]);
 }
 
+/* is_backing reports whether an open file is not its dentry's, so that the place of its own
+ * (below.h) is a part of where it lies. */
+static __always_inline bool is_backing(struct file *file)
+{
+	return is_alias(file->f_path.dentry, file->f_inode);
+}
+
 /* check_of hashes what is kept for an open file, and what that depends on. */
 static __always_inline __u64 check_of(const struct record *kept, const struct record *record,
-				      struct file *file, __u64 counts)
+				      struct file *file, __u64 below, __u64 counts)
 {
-	return seal(kept, stamp_of(record, file, counts));
+	__u64 stamp = stamp_of(record, file, counts);
+
+	return seal(kept, is_backing(file) ? mix(stamp, below) : stamp);
 }
 
 /* lasting_place returns where a file was when renames and mounts had been counted so, as a hash
@@ -89,9 +98,10 @@ static __always_inline __u64 lasting_check_of(const struct record *kept, enum op
 /* is_valid reports whether what was read of a file's record holds, and makes its check anew when
  * that has to be. */
 static __always_inline bool is_valid(const struct record *kept, struct record *record,
-				     enum operation_id id, struct file *file, __u64 counts)
+				     enum operation_id id, struct file *file, __u64 below,
+				     __u64 counts)
 {
-	__u64 check = check_of(kept, record, file, counts);
+	__u64 check = check_of(kept, record, file, below, counts);
 
 	if (kept->check == check)
 		return true;
@@ -105,14 +115,14 @@ static __always_inline bool is_valid(const struct record *kept, struct record *r
 /* kept_answer returns the verdict on uses of an open file by what is kept with its inode;
  * RETRY when that does not tell. */
 static __always_inline __u64 kept_answer(void *map, enum operation_id id, struct file *file,
-					 __u32 uses)
+					 __u32 uses, __u64 below)
 {
 	struct subject *subject;
 	__u64 begun = begin_by(id, &subject);
 	struct record *record, kept;
 	struct words *all = all_words();
 
-	if (is_final(begun) || !can_keep() || !subject || !all)
+	if (is_final(begun) || !can_keep() || !subject || !all || (is_backing(file) && !below))
 		return RETRY;
 	record = bpf_inode_storage_get(map, file->f_inode, NULL, 0);
 	if (!record)
@@ -120,7 +130,7 @@ static __always_inline __u64 kept_answer(void *map, enum operation_id id, struct
 	kept = *record;
 	barrier(); /* what was checked is what counts */
 	if (kept.number != begun >> 32 || kept.key != subject_key(begun, subject, id) ||
-	    !is_valid(&kept, record, id, file, counts_now(all)))
+	    !is_valid(&kept, record, id, file, below, counts_now(all)))
 		return RETRY;
 	return begun >> 32 << 32 | strictest_of(&kept, uses);
 }
@@ -128,14 +138,14 @@ static __always_inline __u64 kept_answer(void *map, enum operation_id id, struct
 /* judge_and_keep judges an open file, which is scratch->object as well, and
  * keeps what it finds. */
 static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, struct file *file,
-					    struct scratch *scratch, __u32 uses)
+					    struct scratch *scratch, __u32 uses, __u64 below)
 {
 	__u64 begun = begin(id), answer = RETRY, now;
 	struct record *record, *found, kept;
 	struct words *all = all_words();
 
 	scratch->kept.key = 0;
-	if (can_keep() && !is_final(begun) && all) {
+	if (can_keep() && !is_final(begun) && all && !(is_backing(file) && !below)) {
 		record = bpf_inode_storage_get(map, file->f_inode, NULL, 0);
 		scratch->sequences = sequences();
 		now = counts_now(all);
@@ -143,7 +153,8 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 			kept = *record;
 			barrier();
 			/* Kept for other subjects. */
-			if (kept.number == begun >> 32 && is_valid(&kept, record, id, file, now)) {
+			if (kept.number == begun >> 32 &&
+			    is_valid(&kept, record, id, file, below, now)) {
 				answer = uses_verdict(hand(scratch), id, begun, kept.classes, uses);
 			}
 		}
@@ -151,6 +162,7 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 	if ((__u32)answer == RETRY)
 		answer = judge_file(id, uses);
 	if (!can_keep() || (__u32)answer == RETRY || !scratch->kept.key || !all ||
+	    (is_backing(file) && !below) ||
 	    scratch->kept.classes & (CLASSES_UNKNOWN | CLASSES_RETRY))
 		return answer;
 	if (remember(hand(scratch), id))
@@ -161,7 +173,7 @@ static __always_inline __u64 judge_and_keep(void *map, enum operation_id id, str
 	record = bpf_inode_storage_get(map, file->f_inode, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	if (record) { /* without memory the next use walks again */
 		found = &scratch->kept;
-		found->check = check_of(found, record, file, now);
+		found->check = check_of(found, record, file, below, now);
 		found->lasting_check = lasting_check_of(found, id, file, now);
 		if (sequences() == scratch->sequences)
 			*record = *found;
@@ -179,28 +191,25 @@ static __always_inline __u64 judge_use_at(void *map, enum operation_id id, struc
 
 	if (is_known_at(id, file->f_path.dentry, file->f_path.mnt, file->f_inode, below))
 		return NO_RULE_ALLOW; /* of whatever revision */
-	answer = kept_answer(map, id, file, uses);
+	answer = kept_answer(map, id, file, uses, below);
 	if (is_allow(answer))
 		return answer;
 	scratch = current_scratch();
 	if (!set_object(scratch, (__u64)file->f_path.mnt, (__u64)file->f_path.dentry,
 			(__u64)file->f_inode, flags_of_uses(id, uses)))
 		return undecided(id);
-	return judge_and_keep(map, id, file, scratch, uses);
+	return judge_and_keep(map, id, file, scratch, uses, below);
 }
 
-/* place_of_backing returns the place of a file that is not its dentry's; 0 for others. */
-static __always_inline __u64 place_of_backing(struct file *file)
-{
-	return is_alias(file->f_path.dentry, file->f_inode)
-		       ? place_underneath(active_word(), file->f_path.dentry, file->f_inode)
-		       : 0;
-}
-
+/* judge_use is judge_use_at for any open file. */
 static __always_inline __u64 judge_use(void *map, enum operation_id id, struct file *file,
 				       __u32 uses)
 {
-	return judge_use_at(map, id, file, uses, place_of_backing(file));
+	__u64 below = 0;
+
+	if (is_backing(file))
+		below = place_underneath(active_word(), file->f_path.dentry, file->f_inode);
+	return judge_use_at(map, id, file, uses, below);
 }
 
 #endif

@@ -36,7 +36,8 @@ static __always_inline __u64 place_underneath(__u64 now, struct dentry *dentry, 
 	    !(now & (1 << OPERATION_FILE_OPEN | 1 << OPERATION_BPRM_CHECK_SECURITY)))
 		return 0;
 	itself = is_alias(dentry, inode) ? alias_of(inode) : distance(all, dentry) + all->at;
-	return place_below(now, itself, inode->i_ino, inode->i_generation);
+	return place_below(now, itself, distance(all, inode->i_sb), inode->i_ino,
+			   inode->i_generation);
 }
 
 /* is_plain reports whether a file is what its directory and its name tell. */

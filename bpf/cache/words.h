@@ -18,7 +18,8 @@
  * nothing to tear; a directory or file that needs the place of another takes it.
  *
  * What a word does not tell is looked at each time (is_plain): whether the file is one that
- * policies know by identity, a device, deleted, or another than its dentry's.
+ * policies know by identity, a device or deleted. Of one that is not its dentry's, a word of
+ * another kind tells the rest (below.h).
  */
 #ifndef EBPFGUARD_CACHE_WORDS_H
 #define EBPFGUARD_CACHE_WORDS_H

@@ -56,7 +56,7 @@ int BPF_PROG(bprm_execve_check, struct linux_binprm *bprm, int ret)
 }
 
 /* is_underneath reports whether overlayfs opens a file of its own: under its own
- * path, or since 6.6 under that of a mount in no namespace. A memfd has none of
+ * path, or since 6.7 under that of a mount in no namespace. A memfd has none of
  * either. */
 static __always_inline bool is_underneath(struct file *file)
 {
