@@ -36,7 +36,7 @@ var mutations = []mutation{
 
 	// What has no name below overlayfs (bpf/cache/below.h).
 	{name: "below: that it has no name", file: "bpf/object.h", texts: []string{"has_no_name(scratch->above_path) && has_no_name(scratch->above_file)", "true"}, test: "TestFiles/cache", packages: files, kernel: "6.1"},
-	{name: "below: which file", file: "bpf/cache/below.h", texts: []string{`			     dentry - all->at, itself.name, itself.renamed, number, generation);`, "			     0, 0, 0, 0, 0);"}, test: "TestFiles/cache", packages: files, kernel: "6.1"},
+	{name: "below: which file", file: "bpf/cache/below.h", texts: []string{"dentry - all->at, itself.name, itself.renamed, number, generation);", "dentry >> 63, 0, 0, number >> 63, generation >> 31);"}, test: "TestFiles/cache", packages: files, kernel: "6.1"},
 	{name: "below: its directory and what is in force", file: "bpf/cache/below.h", texts: []string{"add_word(place_of_directory(&identity, now, 0), filesystem)", "filesystem"}, test: "TestFiles/cache", packages: files, kernel: "6.1"},
 	{name: "record: where a file below lies", file: "bpf/cache/file.h", texts: []string{"is_backing(file) ? mix(stamp, below) : stamp", "stamp"}, test: "TestFiles/cache", packages: files, kernel: "6.1"},
 	{name: "below: the count of moved directories", file: "bpf/cache/below.h", texts: []string{"word_for(place, counts >> 32, id + 1)", "word_for(place, 1, id + 1)"}, test: "TestFiles/cache", packages: files, kernel: "6.1"},
