@@ -25,6 +25,12 @@ static __always_inline bool is_alias(struct dentry *dentry, struct inode *inode)
 	return !bpf_core_field_exists(backing->user_path) && inode_of_name(dentry) != inode;
 }
 
+/* may_concern_files reports whether rules about files or programs are in force. */
+static __always_inline bool may_concern_files(__u64 now)
+{
+	return !now || now & (1 << OPERATION_FILE_OPEN | 1 << OPERATION_BPRM_CHECK_SECURITY);
+}
+
 /* place_underneath returns the place of a file that overlayfs opens for one of its own (below.h); 0
  * while no rules concern it. */
 static __always_inline __u64 place_underneath(__u64 now, struct dentry *dentry, struct inode *inode)
@@ -32,8 +38,7 @@ static __always_inline __u64 place_underneath(__u64 now, struct dentry *dentry, 
 	struct words *all = all_words();
 	__u64 itself;
 
-	if (!all || !all->at ||
-	    !(now & (1 << OPERATION_FILE_OPEN | 1 << OPERATION_BPRM_CHECK_SECURITY)))
+	if (!all || !all->at || !may_concern_files(now))
 		return 0;
 	itself = is_alias(dentry, inode) ? alias_of(inode) : distance(all, dentry) + all->at;
 	return place_below(now, itself, distance(all, inode->i_sb), inode->i_ino,

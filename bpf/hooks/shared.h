@@ -57,7 +57,7 @@ int BPF_PROG(file_open, struct file *file, int ret)
 		return ret;
 	if (file->f_flags & FMODE_EXEC_FLAG)
 		start_in_cgroup(); /* before the other hooks of exec */
-	if (!maps_backing_files)
+	if (!maps_backing_files && may_concern_files(active_word()))
 		underneath = is_underneath(file);
 	if (underneath)
 		below = place_underneath(active_word(), file->f_path.dentry, file->f_inode);
