@@ -4,11 +4,13 @@ package files
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
 
 	"github.com/ebpfguard/ebpfguard"
+	"github.com/ebpfguard/ebpfguard/internal/vmtest"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/test/kernel/guardtest"
 )
@@ -79,11 +81,16 @@ func testCacheOfOverlays(t *testing.T, g *guardtest.FileGuard) {
 		g.Enforce(t, reading(f.Deny("shut/")))
 		warm(t, d, "open", p("merged/file"), "r")
 		guardtest.Check(t, os.Link(p("open/file"), p("shut/link")))
-		d.Do("open", p("merged/file"), "r") // whether that is refused depends on the kernel: it is still in open/
+		d.Do("open", p("merged/file"), "r")
 		g.Drain(t)
 		guardtest.Check(t, os.Remove(p("open/file")))
 		g.Refused(t, f.Actor, "open", p("shut/link"), "r")
-		g.Refused(t, d, "open", p("merged/file"), "r")
+		// Later kernels open it under the name by which overlayfs found it, which is gone: no rule has a name for it.
+		if k, _ := vmtest.Guest(); slices.Contains([]string{"5.10", "6.1", "6.1-arm64"}, k.Name) {
+			g.Refused(t, d, "open", p("merged/file"), "r")
+		} else {
+			d.Passed(t, "open", p("merged/file"), "r")
+		}
 	})
 	t.Run("a directory is moved to where it is denied", func(t *testing.T) {
 		f, d, p := above(t, "open/above/dir/file")
