@@ -100,11 +100,11 @@ func (tree *tree) generate(t *testing.T) {
 	write(t, filepath.Join(into, "guard_bpfel.go"), "")
 	write(t, filepath.Join(into, "older_bpfel.go"), "")
 	directives := regexp.MustCompile(`(?m)^//go:generate (.*)$`).FindAllStringSubmatch(read(t, filepath.Join(root, "internal/bpf/generate.go")), -1)
-	if len(directives) != 3 {
-		t.Fatalf("internal/bpf has %d directives, want one for each object and one for the layout", len(directives))
+	if len(directives) != 5 {
+		t.Fatalf("internal/bpf has %d directives, want two for each object and one for the layout", len(directives))
 	}
 	for _, d := range directives {
-		command := strings.NewReplacer("../../bpf/", copied+"/", "guard_bpfel.o", into+"/guard_bpfel.o",
+		command := strings.NewReplacer("../../bpf/", copied+"/", "guard_bpfel.o", into+"/guard_bpfel.o", "older_bpfel.o", into+"/older_bpfel.o",
 			"../abi/layout.go", filepath.Join(tree.dir, "tree/internal/abi/layout.go"), "bpf2go ", "bpf2go -output-dir "+into+" ").Replace(d[1])
 		cmd := exec.Command("sh", "-c", command)
 		cmd.Dir = filepath.Join(root, "internal/bpf")
