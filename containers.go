@@ -105,7 +105,7 @@ type containers struct {
 	changed atomic.Bool
 	// revisions are the policy sets in force and staged, for which the kernel has to know what
 	// containers are.
-	revisions map[uint32][][]policy.ContainerSelector
+	revisions map[uint32][]policy.Inside
 }
 
 type container struct {
@@ -126,7 +126,7 @@ func (c *containers) add(cgroup uint64, what policy.Container) error {
 	what.Labels = maps.Clone(what.Labels)
 	if what.Pod != nil {
 		pod := *what.Pod
-		pod.Labels = maps.Clone(pod.Labels)
+		pod.Labels, pod.Owners = maps.Clone(pod.Labels), slices.Clone(pod.Owners)
 		what.Pod = &pod
 	}
 	text, err := json.Marshal(what)
@@ -183,7 +183,14 @@ func (c *containers) make() (*container, error) {
 // tell makes the kernel know a container: its group comes last, by which everything else is found.
 func (c *containers) tell(known *container, text []byte) error {
 	for revision, lists := range c.revisions {
-		if err := c.kernel.SetClass(revision, known.number, compile.SelectorsOf(lists, known.Container)); err != nil {
+		of, enough := compile.SelectorsOf(lists, known.Container)
+		if !enough { // without a class it is an unidentified one
+			if err := c.kernel.ForgetClass(revision, known.number); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := c.kernel.SetClass(revision, known.number, of); err != nil {
 			return err
 		}
 	}
@@ -306,7 +313,7 @@ func (c *containers) closeKernel(end bool) {
 }
 
 // adopt reads what a former process told of, and what of it the set in force needs.
-func (c *containers) adopt(object *bpf.Object, revision uint32, lists [][]policy.ContainerSelector) error {
+func (c *containers) adopt(object *bpf.Object, revision uint32, lists []policy.Inside) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	kernel := object.Containers()
@@ -342,22 +349,42 @@ func (c *containers) adopt(object *bpf.Object, revision uint32, lists [][]policy
 }
 
 // prepare tells the kernel what the containers are in a policy set that is to come.
-func (c *containers) prepare(revision uint32, lists [][]policy.ContainerSelector) error {
+func (c *containers) prepare(revision uint32, lists []policy.Inside) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(lists) == 0 { // the set asks for none
 		return nil
 	}
-	selectors := make(map[uint32][]uint16, len(c.byNumber))
-	for number, known := range c.byNumber {
-		of := compile.SelectorsOf(lists, known.Container)
-		if len(of) > bpf.MaxSelectors {
-			return fmt.Errorf("%w: %d different lists of containers select container %q; %d are possible, put several into one policy", ErrTooLarge, len(of), known.Name, bpf.MaxSelectors)
-		}
-		selectors[number] = of
+	selectors, err := c.selectorsOf(lists)
+	if err != nil {
+		return err
 	}
 	c.revisions[revision] = lists
 	return c.kernel.SetClasses(revision, selectors)
+}
+
+// selectorsOf returns by which lists each container is selected of which enough is known.
+func (c *containers) selectorsOf(lists []policy.Inside) (map[uint32][]uint16, error) {
+	selectors := make(map[uint32][]uint16, len(c.byNumber))
+	for number, known := range c.byNumber {
+		of, enough := compile.SelectorsOf(lists, known.Container)
+		if !enough {
+			continue
+		}
+		if len(of) > bpf.MaxSelectors {
+			return nil, fmt.Errorf("%w: %d different lists of containers select container %q; %d are possible, put several into one policy", ErrTooLarge, len(of), known.Name, bpf.MaxSelectors)
+		}
+		selectors[number] = of
+	}
+	return selectors, nil
+}
+
+// check returns an error if a set with these lists could not be in force beside the containers that there are.
+func (c *containers) check(lists []policy.Inside) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, err := c.selectorsOf(lists)
+	return err
 }
 
 // retire forgets what the containers were in all policy sets but one.
@@ -380,6 +407,6 @@ func (c *containers) retire(keep uint32) error {
 func newContainers() *containers {
 	return &containers{
 		last: new(number), byID: map[string]*container{}, byNumber: map[uint32]*container{},
-		revisions: map[uint32][][]policy.ContainerSelector{},
+		revisions: map[uint32][]policy.Inside{},
 	}
 }

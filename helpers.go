@@ -131,5 +131,14 @@ func Containers(selectors ...policy.ContainerSelector) Subject {
 	return Subject{Containers: selectors}
 }
 
+// Pods selects what is in a container of a Kubernetes pod that one of the selectors selects, wherever it goes;
+// without any, what is in any pod.
+func Pods(selectors ...policy.PodSelector) Subject {
+	if len(selectors) == 0 {
+		selectors = []policy.PodSelector{{}}
+	}
+	return Subject{Pods: selectors}
+}
+
 // Host selects what is in no container and never was.
 func Host() Subject { return Subject{Host: true} }

@@ -48,6 +48,10 @@ type Options struct {
 	// ReplacePins replaces what is at PinPath where it cannot be taken over, instead of
 	// returning the error. It is in force until the first [Manager.Apply] is done.
 	ReplacePins bool
+	// PodDetails says that the containers that are added tell the service account and the owners of their
+	// pods, or that these are not known yet ([policy.Pod]). Without it policies that select pods by these are
+	// refused: runtimes do not know them, so such a policy would select nothing.
+	PodDetails bool
 	// HostRoot is where the host's root directory is, for a guard in a container: /proc/1/root in the
 	// host's pid namespace ([FindHostRoot] finds out), or where the host's / is mounted. The paths of
 	// policies, users and groups, control groups and the host's name are looked up there. Empty is the

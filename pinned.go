@@ -33,7 +33,7 @@ type pinned struct {
 //
 // Version 1 was gob of the Go structs. It is read for the last time by the release that
 // writes version 2 (pinned_gob.go).
-const pinnedVersion = 2
+const pinnedVersion = 3
 
 // pinnedForm is how it is written: as JSON, and behind it the policies as
 // [policy.EncodeState] writes them, which may be megabytes.

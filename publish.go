@@ -71,7 +71,11 @@ func (m *Manager) Check(set []policy.Policy) error {
 		return err
 	}
 	marks, _ := now.marks.forSets(now.set, set)
-	if _, _, err := m.compile(resolved, now.revision+1, maps.Clone(marks)); err != nil {
+	compiled, _, err := m.compile(resolved, now.revision+1, maps.Clone(marks))
+	if err != nil {
+		return err
+	}
+	if err := m.containers.check(compiled.Containers); err != nil {
 		return err
 	}
 	_, err = programsFor(set, attached)
@@ -82,6 +86,9 @@ func (m *Manager) Check(set []policy.Policy) error {
 // is wrong with it, as far as can be told without compiling it.
 func (m *Manager) admit(now *state, set []policy.Policy) (map[policy.Operation][]string, error) {
 	if err := policy.Validate(set); err != nil {
+		return nil, err
+	}
+	if err := m.checkPodDetails(set); err != nil {
 		return nil, err
 	}
 	attached, err := m.attachedFor(now, set)
@@ -96,6 +103,23 @@ func (m *Manager) admit(now *state, set []policy.Policy) (map[policy.Operation][
 		return nil, fmt.Errorf("%w: %s; change the rules, use a later kernel, or set Options.AllowGaps (--allow-gaps) to enforce the rest", ErrNotSupported, strings.Join(missing, "; "))
 	}
 	return attached, nil
+}
+
+// checkPodDetails returns an error if policies ask for what nobody tells of pods.
+func (m *Manager) checkPodDetails(set []policy.Policy) error {
+	if m.options.PodDetails {
+		return nil
+	}
+	var errs []error
+	for i := range set {
+		if set[i].Subject.Inside().NeedsAPI() {
+			errs = append(errs, fmt.Errorf("policy %q selects pods by service account or owner, which runtimes do not tell; select by namespaces, names or labels instead", set[i].Name))
+		}
+	}
+	if len(errs) > 0 {
+		return fmt.Errorf("%w: %w", ErrNotSupported, errors.Join(errs...))
+	}
+	return nil
 }
 
 // compile makes the tables of a set whose names are resolved. It uses nothing of the

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/ebpfguard/ebpfguard/internal/strictyaml"
 )
 
 // Container is a container as policies can tell it from others: what its runtime says of it.
@@ -25,14 +23,6 @@ type Container struct {
 	Runtime string `json:"runtime,omitempty"`
 	// Pod is nil for a container of no pod.
 	Pod *Pod `json:"pod,omitempty"`
-}
-
-// Pod is the Kubernetes pod of a container.
-type Pod struct {
-	Namespace string            `json:"namespace"`
-	Name      string            `json:"name"`
-	UID       string            `json:"uid,omitempty"`
-	Labels    map[string]string `json:"labels,omitempty"`
 }
 
 // ContainerSelector selects containers by what is given of it: each kind must match, the
@@ -65,13 +55,25 @@ func (s ContainerSelector) Selects(c Container) bool {
 		return len(patterns) == 0 || slices.ContainsFunc(patterns, match)
 	}
 	if !matches(s.Names, func(p string) bool { return MatchComponent(p, c.Name) }) ||
-		!matches(s.Images, func(p string) bool { return splitReference(p).matches(splitReference(c.Image), c.ImageDigest) }) ||
+		!matchImages(s.Images, c) ||
 		!matches(s.IDs, func(p string) bool { return strings.HasPrefix(c.ID, p) }) ||
 		!matches(s.Runtimes, func(p string) bool { return p == c.Runtime }) {
 		return false
 	}
-	for _, label := range s.Labels {
-		value, ok := c.Labels[label.Key]
+	return matchLabels(s.Labels, c.Labels)
+}
+
+// matchImages reports whether a container's image is one of those, or none is asked for.
+func matchImages(patterns []string, c Container) bool {
+	return len(patterns) == 0 || slices.ContainsFunc(patterns, func(p string) bool {
+		return splitReference(p).matches(splitReference(c.Image), c.ImageDigest)
+	})
+}
+
+// matchLabels reports whether labels are those that are asked for.
+func matchLabels(selectors []LabelSelector, labels map[string]string) bool {
+	for _, label := range selectors {
+		value, ok := labels[label.Key]
 		if !ok || !slices.ContainsFunc(label.Values, func(p string) bool { return MatchComponent(p, value) }) {
 			return false
 		}
@@ -159,14 +161,21 @@ func (s ContainerSelector) validate() error {
 	list("image", "images", s.Images, checkImage)
 	list("container id", "ids", s.IDs, checkContainerID)
 	list("runtime", "runtimes", s.Runtimes, checkRuntime)
+	errs = append(errs, checkLabels("container", s.Labels))
+	return errors.Join(errs...)
+}
+
+// checkLabels checks the labels that something must have.
+func checkLabels(what string, labels []LabelSelector) error {
+	var errs []error
 	seen := map[string]bool{}
-	for _, label := range s.Labels {
+	for _, label := range labels {
 		errs = append(errs, checkLabelKey(label.Key))
 		if len(label.Values) == 0 {
-			errs = append(errs, fmt.Errorf("the container's label %q has no value; write '*' for any", shorten(label.Key)))
+			errs = append(errs, fmt.Errorf("the %s's label %q has no value; write '*' for any", what, shorten(label.Key)))
 		}
 		if seen[label.Key] {
-			errs = append(errs, fmt.Errorf("the container's label %q is there twice; name all of its values at once", shorten(label.Key)))
+			errs = append(errs, fmt.Errorf("the %s's label %q is there twice; name all of its values at once", what, shorten(label.Key)))
 		}
 		seen[label.Key] = true
 		errs = append(errs, checkList("label value", label.Values, checkLabelValue))
@@ -258,13 +267,7 @@ func (s ContainerSelector) String() string {
 	var f flow
 	f.list("names", quoted(s.Names))
 	f.list("images", quoted(s.Images))
-	if len(s.Labels) > 0 {
-		var labels flow
-		for _, label := range s.Labels {
-			labels.list(strictyaml.Scalar(label.Key), quoted(label.Values))
-		}
-		f.mapping("labels", labels.String())
-	}
+	f.labels("labels", s.Labels)
 	f.list("ids", quoted(s.IDs))
 	f.list("runtimes", quoted(s.Runtimes))
 	return f.String()
@@ -280,20 +283,36 @@ func containerTexts(list []ContainerSelector) []string {
 }
 
 // describeContainer returns the container that the flags describe, nil if they tell of none.
-func describeContainer(d Description) (*Container, error) {
-	if !d.has(flagContainer, flagContainerID, flagImage, flagLabel, flagRuntime) {
+func describeContainer(d Description) (_ *Container, err error) {
+	if !d.has(flagContainer, flagContainerID, flagImage, flagLabel, flagRuntime, flagPod, flagPodLabel, flagServiceAccount, flagOwner) {
 		return nil, nil
 	}
 	c := &Container{
 		ID: d.text(flagContainerID), Name: d.text(flagContainer), Image: d.text(flagImage), Runtime: d.text(flagRuntime), Labels: map[string]string{},
 	}
 	_, c.ImageDigest, _ = strings.Cut(c.Image, "@")
-	for _, label := range d.list(flagLabel) {
-		key, value, ok := strings.Cut(label, "=")
-		if !ok || key == "" {
-			return nil, fmt.Errorf("--%s %q is no label; write KEY=VALUE such as app=web", flagLabel.Name, shorten(label))
+	if err := describeLabels(d, flagLabel, c.Labels); err != nil {
+		return nil, err
+	}
+	if c.Pod, err = describePod(d); err != nil || c.Pod == nil {
+		return c, err
+	}
+	for key, value := range c.Pod.Labels { // a container of a pod has the pod's labels
+		if _, own := c.Labels[key]; !own {
+			c.Labels[key] = value
 		}
-		c.Labels[key] = value
 	}
 	return c, nil
+}
+
+// describeLabels adds the labels that a flag gives.
+func describeLabels(d Description, flag *Flag, to map[string]string) error {
+	for _, label := range d.list(flag) {
+		key, value, ok := strings.Cut(label, "=")
+		if !ok || key == "" {
+			return fmt.Errorf("--%s %q is no label; write KEY=VALUE such as app=web", flag.Name, shorten(label))
+		}
+		to[key] = value
+	}
+	return nil
 }

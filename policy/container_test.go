@@ -90,16 +90,43 @@ func parseSubject(t *testing.T, text string) policy.Subject {
 // nothing is known, and who could not be identified at all.
 func TestContainerSubject(t *testing.T) {
 	other := policy.Container{ID: "cccccccccccccccc", Name: "other"}
+	pod := policy.Container{ID: "dddddddddddddddd", Name: "main", Image: "nginx:1.27", Pod: &policy.Pod{
+		Namespace: "shop", Name: "web-0", Labels: map[string]string{"app": "web"}, ServiceAccount: "front", Owners: []string{"ReplicaSet/web-7f", "Deployment/web"},
+	}}
+	partial := policy.Container{ID: "eeeeeeeeeeeeeeee", Name: "main", Pod: &policy.Pod{Namespace: "shop", Name: "job-0", Partial: true}}
 	processes := map[string]policy.Process{
 		"host": {}, "web": {Containers: []policy.Container{web}}, "other": {Containers: []policy.Container{other}},
 		"left web": {Containers: []policy.Container{other, web}}, "unidentified": {Unidentified: true}, "unknown": {Unknown: true},
+		"pod": {Containers: []policy.Container{pod}}, "partial": {Containers: []policy.Container{partial}},
+	}
+	// What is not certain of whom nothing, or not everything, is known.
+	rest := func(of map[string]string) map[string]string {
+		for _, name := range []string{"unidentified", "unknown", "partial"} {
+			if of[name] == "" {
+				of[name] = "maybe"
+			}
+		}
+		return of
 	}
 	for text, want := range map[string]map[string]string{
-		"{containers: [{names: [web-1]}]}": {"web": "yes", "left web": "yes", "unidentified": "maybe", "unknown": "maybe"},
-		"{containers: [{}]}":               {"web": "yes", "other": "yes", "left web": "yes", "unidentified": "yes", "unknown": "maybe"},
-		"{host: true}":                     {"host": "yes", "unknown": "maybe"},
-		"{containers: [{names: [x]}, {names: [other]}]}": {
-			"other": "yes", "left web": "yes", "unidentified": "maybe", "unknown": "maybe"},
+		"{containers: [{names: [web-1]}]}":                              rest(map[string]string{"web": "yes", "left web": "yes"}),
+		"{containers: [{}]}":                                            rest(map[string]string{"web": "yes", "other": "yes", "left web": "yes", "unidentified": "yes", "pod": "yes", "partial": "yes"}),
+		"{host: true}":                                                  {"host": "yes", "unknown": "maybe"},
+		"{containers: [{names: [x]}, {names: [other]}]}":                rest(map[string]string{"other": "yes", "left web": "yes"}),
+		"{pods: [{}]}":                                                  rest(map[string]string{"pod": "yes"}),
+		"{pods: [{namespaces: [shop]}]}":                                rest(map[string]string{"pod": "yes"}),
+		"{pods: [{namespaces: ['sh*'], names: ['web-?']}]}":             rest(map[string]string{"pod": "yes"}),
+		"{pods: [{namespaces: [bank]}]}":                                rest(map[string]string{}),
+		"{pods: [{labels: {app: [web, api]}}]}":                         rest(map[string]string{"pod": "yes"}),
+		"{pods: [{containers: [init]}]}":                                rest(map[string]string{}),
+		"{pods: [{containers: [main], images: [nginx]}]}":               rest(map[string]string{"pod": "yes"}),
+		"{pods: [{serviceAccounts: [front]}]}":                          rest(map[string]string{"pod": "yes"}),
+		"{pods: [{serviceAccounts: [back]}]}":                           rest(map[string]string{}),
+		"{pods: [{owners: [Deployment/web]}]}":                          rest(map[string]string{"pod": "yes"}),
+		"{pods: [{owners: ['Deployment/*', Job/x]}]}":                   rest(map[string]string{"pod": "yes"}),
+		"{pods: [{owners: [StatefulSet/web]}]}":                         rest(map[string]string{}),
+		"{containers: [{names: [side]}], pods: [{namespaces: [shop]}]}": rest(map[string]string{}),
+		"{containers: [{names: [main]}], pods: [{namespaces: [shop]}]}": rest(map[string]string{"pod": "yes"}),
 	} {
 		s := parseSubject(t, text)
 		for name, p := range processes {

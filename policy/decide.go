@@ -1,5 +1,7 @@
 package policy
 
+import "slices"
+
 // Decide returns what happens to the operation under the policies, which must
 // be valid (see [Validate]) and without unresolved names (see [ResolveNames]).
 // It is the reference semantics: the kernel programs give the same answer.
@@ -12,6 +14,8 @@ package policy
 //     for the operation selects, whatever its subject. If there is none it
 //     is judged once, as what no path selects. The strictest verdict counts.
 //   - An access of several kinds is judged by each; the strictest verdict counts.
+//   - Where delegated policies and others decide, the others decide once more without
+//     them; the stricter verdict counts.
 //   - For socket_bind the unspecified address and port 0 stand for every value
 //     that the kernel may choose: a rule that names them outright decides,
 //     otherwise the strictest verdict over all of them does. For socket_connect
@@ -32,6 +36,7 @@ type entry struct {
 	// uncertain says that the subject may match or not.
 	uncertain    bool
 	revoke       bool
+	delegated    bool
 	policy, rule int
 	// names is how many keys name the object, see [Operation.NameKeys].
 	names int
@@ -43,6 +48,11 @@ type judge struct {
 	// inUnidentified says that nothing is known of the process's container.
 	inUnidentified bool
 	entries        []entry
+	// unknown says that the process could not be identified, tiered that some policies with rules of the operation are
+	// delegated.
+	unknown, tiered bool
+	// withoutDelegated leaves the entries of delegated policies out.
+	withoutDelegated bool
 	// paths are the path patterns of all rules of the operation.
 	paths [][]string
 }
@@ -56,9 +66,14 @@ type judgement struct {
 }
 
 func newJudge(set []Policy, r Request) judge {
+	r.Process = r.Process.settled(set)
 	return judge{
-		operation:      r.Operation,
-		inUnidentified: r.Process.Unidentified && !r.Process.Unknown,
+		operation: r.Operation,
+		unknown:   r.Process.Unknown,
+		tiered: slices.ContainsFunc(set, func(p Policy) bool {
+			return p.Delegated && slices.ContainsFunc(p.Rules, func(rule Rule) bool { return rule.Operation == r.Operation })
+		}),
+		inUnidentified: r.Process.inUnidentified() && !r.Process.Unknown,
 		entries: entriesFor(set, r.Operation, func(i int) (SubjectRank, certainty) {
 			if set[i].over(r.Now) {
 				return 0, no
@@ -83,7 +98,7 @@ func entriesFor(set []Policy, operation Operation, match func(i int) (SubjectRan
 			if rule.Operation != operation {
 				continue
 			}
-			e := entry{rank: rank, uncertain: certain == maybe, policy: i, rule: j, names: names}
+			e := entry{rank: rank, uncertain: certain == maybe, delegated: p.Delegated, policy: i, rule: j, names: names}
 			add := func(patterns []Pattern) {
 				for _, pattern := range patterns {
 					if pattern != nil {
@@ -157,14 +172,48 @@ func (j judge) unidentified(o Object) judgement {
 // literal judges the object as it is: an address and port literally, the only
 // name, a single kind of access.
 func (j judge) literal(o Object) judgement {
+	result := j.alone(o)
+	if others, ok := j.others(); ok {
+		result = result.with(others.alone(o))
+	}
+	return result
+}
+
+// with adds what the policies that are not delegated decide.
+func (j judgement) with(others judgement) judgement {
+	if others.Verdict == Allow {
+		return j
+	}
+	return stricter(j, others)
+}
+
+// alone is literal by the entries as they are.
+func (j judge) alone(o Object) judgement {
+	return judgement{Decision: ResolveUnknown(j.candidates(o)), object: o}
+}
+
+// candidates returns the patterns that match the object or may match it.
+func (j judge) candidates(o Object) []Candidate {
 	candidates := make([]Candidate, 0, len(j.entries))
 	for _, e := range j.entries {
+		if j.withoutDelegated && e.delegated {
+			continue
+		}
 		if c, ok := e.candidate(o); ok {
 			c.Unidentified = e.uncertain && j.inUnidentified
 			candidates = append(candidates, c)
 		}
 	}
-	return judgement{Decision: ResolveUnknown(candidates), object: o}
+	return candidates
+}
+
+// others returns what judges by the policies that are not delegated; false if all are such.
+func (j judge) others() (judge, bool) {
+	if j.withoutDelegated || !j.tiered && !slices.ContainsFunc(j.entries, func(e entry) bool { return e.delegated }) {
+		return j, false
+	}
+	j.withoutDelegated = true
+	return j, true
 }
 
 // candidate returns the pattern as a candidate if it matches the object or may

@@ -76,28 +76,36 @@ func Explain(set []Policy, r Request) Explanation {
 	if result.unidentified {
 		return e
 	}
-	c := comparison{set: set, decision: result.Decision}
-	var entries []entry
-	for _, entry := range j.entries {
-		if candidate, ok := entry.candidate(result.object); ok {
-			candidate.Unidentified = entry.uncertain && j.inUnidentified
-			c.candidates = append(c.candidates, candidate)
-			entries = append(entries, entry)
-		}
+	c := comparison{set: set, decision: result.Decision, candidates: j.candidates(result.object)}
+	all := len(c.candidates)
+	if others, ok := j.others(); ok && CompareStrictness(ResolveUnknown(c.candidates), result.Decision) < 0 {
+		// Of what is not delegated a denial stands that was lifted: what is delegated had no say.
+		c.candidates = others.candidates(result.object)
 	}
 	c.findWinner()
-	for i, candidate := range c.candidates {
+	i := 0
+	for _, entry := range j.entries {
+		candidate, ok := entry.candidate(result.object)
+		if !ok {
+			continue
+		}
 		reference := referTo(set, candidate.Policy, candidate.Rule)
-		e.Candidates = append(e.Candidates, ExplainedCandidate{
+		explained := ExplainedCandidate{
 			Candidate: candidate,
 			Policy:    reference.Policy,
 			Rule:      reference.Rule,
 			Source:    reference.Source,
 			Verdict:   candidate.Verdict.String(),
-			Pattern:   entries[i].pattern.String(),
-			Won:       i == c.winner,
-			Reason:    c.reason(i),
-		})
+			Pattern:   entry.pattern.String(),
+		}
+		if len(c.candidates) < all && entry.delegated {
+			explained.Reason = "its policy is delegated, so it lifts nothing of those that are not"
+		} else {
+			explained.Candidate = c.candidates[i]
+			explained.Won, explained.Reason = i == c.winner, c.reason(i)
+			i++
+		}
+		e.Candidates = append(e.Candidates, explained)
 	}
 	return e
 }
@@ -125,7 +133,7 @@ func notes(r Request, result judgement) []string {
 		what := "process"
 		switch {
 		case r.Process.Unknown:
-		case r.Process.Unidentified:
+		case r.Process.inUnidentified():
 			what = "container"
 		default:
 			what = "path"

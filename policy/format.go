@@ -22,6 +22,9 @@ func Format(set []Policy) []byte {
 		if p.Until != 0 {
 			fmt.Fprintf(&b, "  until: %d\n", p.Until)
 		}
+		if p.Delegated {
+			b.WriteString("  delegated: true\n")
+		}
 		formatSubject(&b, p.Subject)
 		b.WriteString("  rules:\n")
 		for _, r := range p.Rules {

@@ -45,6 +45,11 @@ type Policy struct {
 	// From, if not 0, is when the policy begins, on the same clock: before, its subject selects nobody.
 	// With Until in another policy it is how a set goes back to what it was by itself.
 	From uint64 `json:"from,omitempty"`
+	// Delegated says that the policy is one of somebody to whom the authors of the others leave only what
+	// they do not forbid, such as the owner of a namespace, or that it may be lifted by such: its exceptions
+	// lift what delegated policies deny, nothing else ([Decide]). Its paths are names, and never stand for
+	// what they lead to on the host.
+	Delegated bool `json:"delegated,omitempty"`
 	// Source tells where the policy was read, as file:line:column; empty
 	// for a policy made in Go.
 	Source string `json:"source,omitempty"`

@@ -74,10 +74,21 @@ func (j judge) dualStack(s Socket) judgement {
 	return result
 }
 
-// port judges port 0 for every port that the kernel may choose.
+// port judges port 0 for every port that the kernel may choose. A delegated policy that names it cannot say which
+// ports the others' denials are about: then all of them count, whichever the kernel may choose. It may be one that
+// concerns an unknown process.
 func (j judge) port(s Socket) judgement {
 	result := j.address(s)
-	if s.Port != 0 || !s.Protocol.HasPorts() || result.NamesPort {
+	if s.Port != 0 || !s.Protocol.HasPorts() {
+		return result
+	}
+	named := result.NamesPort
+	if others, ok := j.others(); ok && (named || j.unknown) {
+		all := s
+		all.Automatic = PortRange{First: 1, Last: 65535}
+		result = result.with(others.port(all))
+	}
+	if named {
 		return result
 	}
 	for _, port := range portRepresentatives(j.patterns(), s.Automatic) {
@@ -87,15 +98,26 @@ func (j judge) port(s Socket) judgement {
 	return result
 }
 
-// address judges the unspecified address for every address of its family.
+// address judges the unspecified address for every address of its family. What it names is what the rules name among
+// which delegated ones are.
 func (j judge) address(s Socket) judgement {
-	result := j.literal(s)
+	result := j.eachAddress(s)
+	if others, ok := j.others(); ok {
+		named := result.NamesPort
+		result = result.with(others.eachAddress(s))
+		result.NamesPort = named
+	}
+	return result
+}
+
+func (j judge) eachAddress(s Socket) judgement {
+	result := j.alone(s)
 	if !s.Address.IsUnspecified() || result.NamesAddress {
 		return result
 	}
 	for _, a := range addressRepresentatives(j.patterns(), s.Address.Is4()) {
 		s.Address = a
-		result = stricter(result, j.literal(s))
+		result = stricter(result, j.alone(s))
 	}
 	return result
 }

@@ -115,7 +115,7 @@ func TestStateKeys(t *testing.T) {
 
 func TestStateStrict(t *testing.T) {
 	for text, want := range map[string]string{
-		`[{"name":"p","subject":{"everyone":true,"pods":["x"]}}]`:                                          `unknown field "pods"`,
+		`[{"name":"p","subject":{"everyone":true,"planets":["x"]}}]`:                                       `unknown field "planets"`,
 		`[{"name":"p","subject":{},"rules":[{"operation":"socket_listen"}]}]`:                              `unknown operation "socket_listen"`,
 		`[{"name":"p","subject":{},"rules":[{"operation":"file_open","deny":[{"ports":[]}]}]}]`:            `unknown field "ports"`,
 		`[{"name":"p","mode":"learn","subject":{}}]`:                                                       `unknown policy.Mode "learn"`,

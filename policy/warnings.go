@@ -333,7 +333,7 @@ func (w *warner) same(o Operation, about []patternIndex, without, others map[pat
 			if certain == yes && left.Policy >= 0 && !left.Undecided {
 				w.instead[ruleIndex{left.Policy, left.Rule}]++
 			}
-			if effect != left.effect() || dropped[nameOf(object)] && effect.Verdict != Allow {
+			if effect != left.effect() || judges[0].othersEffect(object) != judges[1].othersEffect(object) || dropped[nameOf(object)] && effect.Verdict != Allow {
 				return false
 			}
 		}
@@ -368,6 +368,16 @@ func (j judgement) effect() Decision {
 		d.Policy, d.Rule, d.NamesObject, d.Revoke = -1, -1, false, false
 	}
 	return d
+}
+
+// othersEffect is what the policies decide that are not delegated, which counts by itself where a delegated one names
+// what the kernel may choose.
+func (j judge) othersEffect(o Object) Decision {
+	others, ok := j.others()
+	if !ok {
+		return NoRule()
+	}
+	return others.alone(o).effect()
 }
 
 func (w *warner) pattern(index patternIndex) Pattern {

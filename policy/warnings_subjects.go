@@ -92,7 +92,7 @@ func timesOf(set []Policy) []uint64 {
 
 // namesPrograms reports whether the subject names exact binaries and nothing else.
 func (s Subject) namesPrograms() bool {
-	return !s.Everyone && len(s.Binaries) > 0 && !s.Descendants && s.Users.isZero() && len(s.Cgroups) == 0 && len(s.Containers) == 0 && !s.Host && len(s.Processes) == 0 &&
+	return !s.Everyone && len(s.Binaries) > 0 && !s.Descendants && s.Users.isZero() && len(s.Cgroups) == 0 && s.Inside().IsZero() && !s.Host && len(s.Processes) == 0 &&
 		!slices.ContainsFunc(s.Binaries, func(b string) bool { return isGlob(b) || strings.HasSuffix(b, "/") })
 }
 
@@ -177,7 +177,7 @@ func (s Subject) states() []subjectState {
 		rank += SubjectProcess
 	}
 	certainties := []certainty{yes}
-	if len(s.Containers) > 0 || s.Host {
+	if !s.Inside().IsZero() || s.Host {
 		rank += SubjectContainer
 		certainties = append(certainties, maybe) // of a container that could not be identified
 	}
@@ -222,7 +222,7 @@ func (s Subject) unknownStates() []subjectState {
 	if len(s.Processes) > 0 {
 		rank, certain = rank+SubjectProcess, maybe
 	}
-	if len(s.Containers) > 0 || s.Host {
+	if !s.Inside().IsZero() || s.Host {
 		rank, certain = rank+SubjectContainer, maybe
 	}
 	states := []subjectState{{rank, certain}}

@@ -42,7 +42,7 @@ func (w *warner) beaten(o Operation, i, j int, allow Pattern) {
 			if !ok || m.apart || w.work > maxWarningWork {
 				continue
 			}
-			if why := w.beats(o, m, w.set[d].Subject, w.set[i].Subject); why != "" {
+			if why := w.beats(o, m, &w.set[d], &w.set[i]); why != "" {
 				r := referTo(w.set, d, k)
 				text = fmt.Sprintf("does not lift deny %s of policy %q rule %d%s, which always wins where both match, since %s", abbreviate(deny.String()), r.Policy, r.Rule, at(r.Source), why)
 			}
@@ -72,7 +72,7 @@ func (w *warner) liftsNothing(o Operation, i int, allow Pattern) string {
 			case m.apart:
 				continue
 			default:
-				why := w.beats(o, m, w.set[d].Subject, w.set[i].Subject)
+				why := w.beats(o, m, &w.set[d], &w.set[i])
 				if why == "" {
 					done = false
 				} else {
@@ -93,7 +93,10 @@ func (w *warner) liftsNothing(o Operation, i int, allow Pattern) string {
 
 // beats says why a denial always wins against an allow where both match; empty if it
 // may lose.
-func (w *warner) beats(o Operation, m meeting, denied, allowed Subject) string {
+func (w *warner) beats(o Operation, m meeting, denied, allowed *Policy) string {
+	if allowed.Delegated && !denied.Delegated {
+		return "the allow's policy is delegated, which lifts nothing of those that are not; ask for the exception to be made there"
+	}
 	names, kinds := find(o).keys()
 	var more []string
 	for key, name := range names {
@@ -107,7 +110,7 @@ func (w *warner) beats(o Operation, m meeting, denied, allowed Subject) string {
 	if len(more) > 0 {
 		return fmt.Sprintf("it names the object more specifically (%s); name it at least as specifically", strings.Join(more, ", "))
 	}
-	switch denied.compareRank(allowed) {
+	switch denied.Subject.compareRank(allowed.Subject) {
 	case -1:
 		return ""
 	case 1:

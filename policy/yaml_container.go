@@ -29,7 +29,44 @@ func (d *decoder) containers(n *yaml.Node) []ContainerSelector {
 			}
 		}
 		if value, ok := set["labels"]; ok {
-			s.Labels = d.labels(value)
+			s.Labels = d.labels(value, "labels")
+		}
+		selectors = append(selectors, s)
+	}
+	return selectors
+}
+
+// pods decodes the pods of a subject.
+func (d *decoder) pods(n *yaml.Node) []PodSelector {
+	var selectors []PodSelector
+	for _, item := range d.List(n, "pods") {
+		const example = `{namespaces: [shop]}, or {} for any pod`
+		set, ok := d.Mapping(item, "a pod", example, "namespaces", "names", "labels", "notLabels", "containers", "images", "serviceAccounts", "owners")
+		if !ok {
+			continue
+		}
+		var s PodSelector
+		for _, list := range []struct {
+			key, what string
+			to        *[]string
+			check     func(string) error
+		}{
+			{"namespaces", "namespace", &s.Namespaces, checkNamespace},
+			{"names", "pod name", &s.Names, checkPodName},
+			{"containers", "container name", &s.Containers, checkContainerName},
+			{"images", "image", &s.Images, checkImage},
+			{"serviceAccounts", "service account", &s.ServiceAccounts, checkServiceAccount},
+			{"owners", "owner", &s.Owners, checkOwner},
+		} {
+			if value, ok := set[list.key]; ok {
+				*list.to = d.unique(value, list.key, list.what, list.check)
+			}
+		}
+		if value, ok := set["labels"]; ok {
+			s.Labels = d.labels(value, "labels")
+		}
+		if value, ok := set["notLabels"]; ok {
+			s.NotLabels = d.labels(value, "notLabels")
 		}
 		selectors = append(selectors, s)
 	}
@@ -37,14 +74,14 @@ func (d *decoder) containers(n *yaml.Node) []ContainerSelector {
 }
 
 // labels decodes labels, of which each has one value or a list of them.
-func (d *decoder) labels(n *yaml.Node) []LabelSelector {
-	const example = "labels: {app: web}"
-	set, ok := d.Mapping(n, "labels", example, keysOf(n)...)
+func (d *decoder) labels(n *yaml.Node, field string) []LabelSelector {
+	example := field + ": {app: web}"
+	set, ok := d.Mapping(n, field, example, keysOf(n)...)
 	if !ok {
 		return nil
 	}
 	if len(set) == 0 {
-		d.Fail(n, "labels are empty; write some, such as %s, or leave the field out", example)
+		d.Fail(n, "%s are empty; write some, such as %s, or leave the field out", field, example)
 	}
 	labels := make([]LabelSelector, 0, len(set))
 	for _, key := range keysOf(n) {

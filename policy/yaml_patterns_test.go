@@ -90,7 +90,7 @@ func TestParseOperationErrors(t *testing.T) {
 		return header + "spec:\n  subject: " + s + "\n  rules: [{operation: socket_bind, deny: all}]\n"
 	}
 	for _, tt := range []struct{ text, want string }{
-		{deny(FileOpen, "{ports: [1]}"), `8:12: rule 0: unknown field "ports" of pattern; choose from paths, access, kinds`},
+		{deny(FileOpen, "{ports: [1]}"), `8:12: rule 0: unknown field "ports" of pattern; choose from paths, access, kinds, all`},
 		{deny(FileOpen, "{}"), `8:11: rule 0: the pattern names nothing; write all to select every file`},
 		{deny(FileOpen, "/etc"), `8:11: rule 0: pattern must be a mapping, not "/etc"; write deny: all or deny: {paths: [...]}`},
 		{deny(FileOpen, "{paths: /etc}"), `8:19: rule 0: paths must be a list, not "/etc"; write a list: [/etc]`},
@@ -116,7 +116,7 @@ func TestParseOperationErrors(t *testing.T) {
 		{deny(SbUmount, "{sources: [/dev/sda]}"), `8:11: rule 0: sources are not known when something is unmounted; name targets or types`},
 		{deny(SbMount, `{sources: ["/dev/*/"]}`), `8:22: rule 0: source "/dev/*/": a glob of a source cannot end in a slash; write /dev/*/**`},
 		{deny(SbMount, "{targets: [mnt]}"), `8:22: rule 0: target "mnt" is not absolute; write the whole path, such as /mnt`},
-		{deny(TaskFixSetuid, "{uids: [0]}"), `8:12: rule 0: unknown field "uids" of pattern; choose from from, to`},
+		{deny(TaskFixSetuid, "{uids: [0]}"), `8:12: rule 0: unknown field "uids" of pattern; choose from from, to, all`},
 		{deny(TaskFixSetuid, "0"), `8:11: rule 0: pattern must be a mapping, not 0; write deny: all or deny: {to: {uids: [...]}}`},
 		{deny(TaskFixSetuid, "{to: {}}"), `8:16: rule 0: to names nothing; write to: {uids: [...]} or leave it out`},
 		{deny(TaskFixSetuid, "{to: {uid: [0]}}"), `8:17: rule 0: unknown field "uid" of to; did you mean uids?`},

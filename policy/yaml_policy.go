@@ -75,7 +75,7 @@ func (d *decoder) spec(parent *yaml.Node, top strictyaml.Fields, p *Policy) {
 		d.Missing(parent, "spec", "spec is missing; write spec: with subject and rules")
 		return
 	}
-	spec, ok := d.Mapping(n, "spec", "spec: with subject and rules", "mode", "until", "subject", "rules")
+	spec, ok := d.Mapping(n, "spec", "spec: with subject and rules", "mode", "until", "delegated", "subject", "rules")
 	if !ok {
 		return
 	}
@@ -88,6 +88,9 @@ func (d *decoder) spec(parent *yaml.Node, top strictyaml.Fields, p *Policy) {
 		if ok && p.Until == 0 {
 			d.Fail(value, "until is 0, which means no end; leave it out, or write nanoseconds of CLOCK_BOOTTIME")
 		}
+	}
+	if value, ok := spec["delegated"]; ok {
+		p.Delegated, _ = d.Boolean(value, "delegated")
 	}
 	if value, ok := spec["subject"]; ok {
 		p.Subject = d.subject(value)

@@ -103,7 +103,7 @@ func (s *subjects) addAtoms() error {
 // nothing is known.
 func (s *subjects) maySelectUnidentified(i int) bool {
 	id := s.containers.of[i]
-	return id >= 0 && s.containerLists[id] != nil && !slices.ContainsFunc(s.containerLists[id], policy.ContainerSelector.IsAny)
+	return id >= 0 && !s.containerLists[id].IsZero() && !s.containerLists[id].IsAny() && !s.containerLists[id].Identified
 }
 
 // appendAtoms appends the atoms of a policy with a selector of containers.
@@ -318,9 +318,9 @@ func (s *subjects) containerAtoms() *atomLists {
 	var host, none []int32
 	for id, list := range s.containerLists {
 		atoms := l.of[int32(id)][byPattern]
-		if list == nil {
+		if list.IsZero() {
 			host = append(host, atoms...)
-		} else if slices.ContainsFunc(list, policy.ContainerSelector.IsAny) {
+		} else if list.IsAny() {
 			none = append(none, atoms...)
 		}
 	}

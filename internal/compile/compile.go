@@ -33,19 +33,23 @@ type Revision struct {
 	// each rule.
 	Counters uint32
 	// Containers are the lists of selectors of containers that policies have, by the index that
-	// an [abi.ContainerClass] holds; nil for the host.
-	Containers [][]policy.ContainerSelector
+	// an [abi.ContainerClass] holds; zero for the host.
+	Containers []policy.Inside
 }
 
-// SelectorsOf returns the indices of the lists of selectors that select a container.
-func SelectorsOf(lists [][]policy.ContainerSelector, c policy.Container) []uint16 {
-	var of []uint16
+// SelectorsOf returns the indices of the lists of selectors that select a container; not known if that of one depends on
+// what is not known of the container yet.
+func SelectorsOf(lists []policy.Inside, c policy.Container) (of []uint16, known bool) {
 	for id, list := range lists {
-		if slices.ContainsFunc(list, func(s policy.ContainerSelector) bool { return s.Selects(c) }) {
+		switch {
+		case list.IsZero():
+		case list.Selects(c):
 			of = append(of, uint16(id))
+		case list.MaySelect(c):
+			return nil, false
 		}
 	}
-	return of
+	return of, true
 }
 
 // Options are what a policy set is compiled for.

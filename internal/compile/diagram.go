@@ -104,21 +104,34 @@ const (
 	stricter combination = iota
 	// The stricter one, unless the first names the unspecified address.
 	stricterUnlessNamed
+	// The stricter one, unless the first names port 0.
+	stricterUnlessPortNamed
+	// The stricter one, which names port 0, if the first does; else the first.
+	stricterIfPortNamed
+	// The stricter one, which names port 0 just as the first does.
+	stricterNamedAlike
 	// The first one, unless the second is a stricter verdict or revokes as well: the denial that
 	// stands for both (policy.Candidate.CompareDenial), of which the first names the object.
 	denialFirst
+	// The first one, which comes before the second in that order, and revokes if the second does.
+	denialBefore
 )
 
 func (c combination) of(a, b decision) decision {
-	if c == denialFirst {
+	if c == denialFirst || c == denialBefore {
 		revokes := func(d decision) bool { return d.has(flagRevoke) && d.verdict() >= policy.Deny }
-		if b.verdict() > a.verdict() || b.verdict() == a.verdict() && revokes(b) && !revokes(a) {
+		if c == denialFirst && (b.verdict() > a.verdict() || b.verdict() == a.verdict() && revokes(b) && !revokes(a)) {
 			a, b = b, a
 		}
 		return a&^flagRevoke | flagIf(revokes(a) || revokes(b), flagRevoke)
 	}
-	if c == stricterUnlessNamed && a.has(flagNamesAddress) {
+	switch {
+	case c == stricterUnlessNamed && a.has(flagNamesAddress), c == stricterUnlessPortNamed && a.has(flagNamesPort), c == stricterIfPortNamed && !a.has(flagNamesPort):
 		return a
+	case c == stricterIfPortNamed:
+		return a.stricter(b) | flagNamesPort
+	case c == stricterNamedAlike:
+		return a.stricter(b)&^flagNamesPort | a&flagNamesPort
 	}
 	return a.stricter(b)
 }

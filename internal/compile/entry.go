@@ -10,6 +10,7 @@ type entry struct {
 	verdict      policy.Verdict
 	policy, rule int
 	revoke       bool
+	delegated    bool
 	// namesObject is that of [policy.Candidate].
 	namesObject bool
 	// named has a bit for each key that the pattern names.
@@ -40,8 +41,8 @@ func entriesOf(set []policy.Policy) map[policy.Operation][]entry {
 					}
 				}
 			}
-			add(entry{verdict: denial(&set[i], r), policy: i, rule: j, revoke: r.Revoke}, r.Deny)
-			add(entry{verdict: policy.Allow, policy: i, rule: j}, r.Allow)
+			add(entry{verdict: denial(&set[i], r), policy: i, rule: j, delegated: set[i].Delegated, revoke: r.Revoke}, r.Deny)
+			add(entry{verdict: policy.Allow, policy: i, rule: j, delegated: set[i].Delegated}, r.Allow)
 			entries[r.Operation] = of
 		}
 	}

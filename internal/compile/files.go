@@ -16,7 +16,7 @@ func (c *compiler) prepareFiles(name policy.Operation, entries []entry) (finish,
 		p := e.pattern.(policy.FilePattern)
 		e.names(0, len(p.Paths) > 0 || p.Kinds != 0)
 		e.names(1, p.Access != 0)
-		if err := paths.addPaths(i, p.Paths); err != nil {
+		if err := paths.addPaths(i, p.Paths, e.delegated); err != nil {
 			return nil, err
 		}
 	}

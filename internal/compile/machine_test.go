@@ -16,7 +16,7 @@ import (
 type machine struct {
 	key        Key
 	words      []uint32
-	containers [][]policy.ContainerSelector
+	containers []policy.Inside
 }
 
 func newMachine(g *Revision, key Key) machine {
@@ -232,16 +232,19 @@ func (m machine) classify(p policy.Process, now uint64) process {
 	})
 	if uint32(s.Flags)&abi.SubjectsContainers != 0 {
 		take(abi.PlaneContainer, func(plane []uint64) {
+			unidentified := p.Unidentified
+			for _, c := range p.Containers {
+				of, known := SelectorsOf(m.containers, c)
+				unidentified = unidentified || !known
+				for _, id := range of {
+					m.addAtoms(plane, s.ContainerAtoms, abi.ContainerListSelectors+uint32(id))
+				}
+			}
 			switch {
-			case p.Unidentified:
+			case unidentified:
 				m.addAtoms(plane, s.ContainerAtoms, abi.ContainerListUnidentified)
 			case len(p.Containers) == 0:
 				m.addAtoms(plane, s.ContainerAtoms, abi.ContainerListHost)
-			}
-			for _, c := range p.Containers {
-				for _, id := range SelectorsOf(m.containers, c) {
-					m.addAtoms(plane, s.ContainerAtoms, abi.ContainerListSelectors+uint32(id))
-				}
 			}
 		})
 	}

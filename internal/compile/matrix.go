@@ -28,10 +28,13 @@ type matrix struct {
 	dimensions []dimension
 	// lists are the candidates of the keys after the first, by key and class.
 	lists [][]*list
-	// base are the candidates of the patterns that name nothing; apart says that they do not
-	// count, baseAllows that none of them denies.
-	base              []candidate
-	apart, baseAllows bool
+	// tier is whose candidates count now: all, or, where there are some that are delegated, those of the others.
+	// Both do in turn unless single is set.
+	*tier
+	all, others *tier
+	single      bool
+	// apart says that the patterns that name nothing do not count.
+	apart bool
 	// empty is the block of a column without patterns, blocks are those of others, where blocks
 	// are small.
 	empty  []verdict
@@ -43,16 +46,8 @@ type matrix struct {
 	// finish, if set, completes the decisions' candidates. What it depends on is part.
 	finish func(policy.Candidate) policy.Candidate
 	part   uint32
-	// cells and rests remember what was decided: for candidates, and for those that name no
-	// object.
+	// cells remember what was decided for candidates.
 	cells map[string]verdict
-	rests map[string]root
-	// denials are those that name no object, for unidentified containers.
-	denials map[string]unidentifiedDenials
-	// unknown are the candidates of base for an unknown process; unknownRestricts says that one
-	// of them restricts by naming nothing.
-	unknown          []condition
-	unknownRestricts bool
 }
 
 // candidate is a pattern that matches in the keys so far.
@@ -72,7 +67,7 @@ type list struct {
 func (s *subjects) newMatrix(o *operation) *matrix {
 	m := &matrix{
 		diagrams: newDiagrams(len(o.entries)), subjects: s, entries: o.entries, names: o.name.NameKeys(), dimensions: o.dimensions,
-		lists: make([][]*list, len(o.dimensions)), cells: make(map[string]verdict, len(o.entries)), rests: map[string]root{}, denials: map[string]unidentifiedDenials{},
+		lists: make([][]*list, len(o.dimensions)), cells: make(map[string]verdict, len(o.entries)),
 	}
 	m.foremost = s.unidentified
 	for i, d := range m.dimensions {
@@ -80,16 +75,23 @@ func (s *subjects) newMatrix(o *operation) *matrix {
 			m.lists[i] = make([]*list, len(d.classes))
 		}
 	}
+	var base []candidate
+	delegated := 0
 	for i, e := range m.entries {
 		if e.named == 0 && s.selects(e.policy) {
-			m.base = append(m.base, candidate{pattern: int32(i)})
+			base = append(base, candidate{pattern: int32(i)})
+		}
+		if e.delegated {
+			delegated++
 		}
 	}
 	m.work += len(m.entries)
-	m.base = m.reduce(m.base)
-	m.baseAllows = m.denialCount(m.base) == 0
-	m.unknown = m.conditions(m.base)
-	m.unknownRestricts = restricts(m.unknown)
+	base = m.reduce(base)
+	m.all = m.newTier(base)
+	if delegated > 0 && delegated < len(m.entries) {
+		m.others = m.newTier(m.withoutDelegated(base))
+	}
+	m.tier = m.all
 	return m
 }
 
@@ -279,14 +281,14 @@ func (m *matrix) reduce(candidates []candidate) []candidate {
 	type kind struct {
 		policy.Specificity
 		policy.Verdict
-		subject                        int32
-		uncertain, revoke, namesObject bool
+		subject                                   int32
+		uncertain, revoke, namesObject, delegated bool
 	}
 	first := make(map[kind]int, min(len(candidates), 1<<13))
 	kept := make([]candidate, 0, min(len(candidates), 1<<13))
 	for _, c := range candidates {
 		e := &m.entries[c.pattern]
-		k := kind{c.specificity, e.verdict, m.subjects.same[e.policy], c.uncertain, e.revoke, e.namesObject}
+		k := kind{c.specificity, e.verdict, m.subjects.same[e.policy], c.uncertain, e.revoke, e.namesObject, e.delegated}
 		if i, ok := first[k]; !ok {
 			first[k] = len(kept)
 			kept = append(kept, c)
@@ -319,8 +321,7 @@ func (m *matrix) candidate(c candidate) policy.Candidate {
 func (m *matrix) resolve(done []candidate) verdict {
 	v, ok := m.cells[string(m.key(done))]
 	if !ok {
-		m.work += len(done) + 1
-		v = verdict{m.resolveKnown(done), m.resolveUnknown(done)}
+		v = m.resolveTiers(done)
 		m.cells[string(m.key(done))] = v
 	}
 	return v
@@ -338,6 +339,8 @@ func (m *matrix) key(candidates []candidate) []byte {
 		key = append(key, b)
 	}
 	flag(m.apart)
+	flag(m.single)
+	flag(m.tier == m.all)
 	for _, c := range candidates {
 		key = binary.NativeEndian.AppendUint32(key, uint32(c.pattern))
 		for _, s := range c.specificity {

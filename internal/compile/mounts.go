@@ -22,7 +22,7 @@ func (c *compiler) prepareMounts(name policy.Operation, entries []entry) (finish
 		for key, named := range []bool{len(p.Targets) > 0, len(p.Sources) > 0, len(p.Types) > 0, p.Flags != 0} {
 			e.names(key, named)
 		}
-		if err := targets.addPaths(i, p.Targets); err != nil {
+		if err := targets.addPaths(i, p.Targets, e.delegated); err != nil {
 			return nil, err
 		}
 		for _, text := range p.Sources {

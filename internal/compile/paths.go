@@ -16,15 +16,21 @@ type paths struct {
 // newPaths returns no patterns, with room for so many.
 func (c *compiler) newPaths(room int) *paths { return &paths{trie: newTrie(c.globs, c.places, room)} }
 
-// addPaths adds the paths of a pattern.
-func (p *paths) addPaths(pattern int, texts []string) error {
+// addPaths adds the paths of a pattern. Those of a delegated policy are names alone: what they lead to here is not its
+// business, and to be judged by its name too could refuse to others what they may.
+func (p *paths) addPaths(pattern int, texts []string, delegated bool) error {
 	for _, text := range texts {
 		parsed, err := policy.ParsePathPattern(text)
 		if err != nil {
 			return err
 		}
 		t := term{int32(pattern), parsed.Specificity()}
-		p.addPattern(parsed, t)
+		if delegated {
+			at, below := p.add(0, parsed.Components, parsed.Tree)
+			p.accept(at, t, below)
+		} else {
+			p.addPattern(parsed, t)
+		}
 		p.all = addTerm(p.all, t)
 	}
 	return nil

@@ -13,7 +13,7 @@ func (c *compiler) preparePrograms(name policy.Operation, entries []entry) (fini
 		p := e.pattern.(policy.ProgramPattern)
 		e.names(0, len(p.Paths) > 0)
 		e.names(1, p.Fileless || p.NoArgs)
-		if err := paths.addPaths(i, p.Paths); err != nil {
+		if err := paths.addPaths(i, p.Paths, e.delegated); err != nil {
 			return nil, err
 		}
 	}

@@ -51,7 +51,7 @@ func (c *compiler) prepareSockets(name policy.Operation, entries []entry) (finis
 	bind := name == policy.SocketBind
 	s.addresses4 = s.family(netip.IPv4Unspecified(), number{0, math.MaxUint32}, bind)
 	s.addresses6 = s.family(netip.IPv6Unspecified(), number{math.MaxUint64, math.MaxUint64}, bind)
-	s.addPorts()
+	s.addPorts(bind)
 	s.addProtocols()
 	return func(uint32) (*operation, error) {
 		o := &operation{name: name, entries: entries, dimensions: []dimension{s.addresses, s.ports, s.protocols}}
@@ -133,7 +133,7 @@ func prefixNumbers(p netip.Prefix) (first, last number) {
 }
 
 // addPorts finds the intervals of ports; what has no ports is behind them.
-func (s *sockets) addPorts() {
+func (s *sockets) addPorts(bind bool) {
 	s.ports = newDimension("ports")
 	ranges := spans{greatest: small(abi.NoPort)}
 	for i := range s.entries {
@@ -141,7 +141,19 @@ func (s *sockets) addPorts() {
 			ranges.add(small(uint32(r.First)), small(uint32(r.Last)), term{int32(i), policy.PortSpecificity(r)})
 		}
 	}
-	s.byPort = ranges.sweep(s.ports.columns, s.ports.sweeper())
+	class := s.ports.sweeper()
+	if !bind || !slices.ContainsFunc(s.entries, func(e entry) bool { return e.delegated }) {
+		s.byPort = ranges.sweep(s.ports.columns, class)
+		return
+	}
+	// Port 0 has a class of its own, see addOthers.
+	s.byPort = ranges.sweep(s.ports.columns, func(start number, column int32) uint32 {
+		if start != (number{}) {
+			return class(start, column)
+		}
+		s.ports.classes = append(s.ports.classes, []int32{column})
+		return uint32(len(s.ports.classes) - 1)
+	}, number{}.next())
 }
 
 // addProtocols finds the class of each protocol, and of none at 0.
@@ -169,22 +181,34 @@ func (s *sockets) judgeBind(w *writer, m *matrix) {
 		c.NamesAddress = named != 0 && c.Object[addressKey] == named
 		return c
 	}
+	all, others := m.byTier(func() [][]verdict { return s.addressBlocks(m, &named) })
+	for class, block := range all {
+		if others != nil && block != nil && others[class] != nil {
+			s.addOthers(m, block, others[class])
+		}
+		s.addBind(w, m, block)
+	}
+}
+
+// addressBlocks returns what is decided about each class of addresses, an unspecified one of which stands for its family.
+// It sets what names that.
+func (s *sockets) addressBlocks(m *matrix, named *uint32) [][]verdict {
 	blocks := map[int][]verdict{}
 	for _, class := range slices.Sorted(maps.Keys(s.every)) {
-		named = s.every[class].named
+		*named = s.every[class].named
 		m.forget()
-		m.part = named
+		m.part = *named
 		blocks[class] = m.block(class)
 	}
 	m.forget()
-	named, m.part = 0, 0
+	*named, m.part = 0, 0
 	all := make([][]verdict, len(s.addresses.classes))
 	for class := range s.addresses.classes {
 		if blocks[class] == nil {
 			all[class] = m.block(class)
 		}
 		if m.work > maxWork {
-			return
+			break
 		}
 	}
 	for _, own := range slices.Sorted(maps.Keys(s.every)) {
@@ -198,11 +222,39 @@ func (s *sockets) judgeBind(w *writer, m *matrix) {
 			m.addFamily(blocks[own], m.combineAll(family))
 		}
 	}
-	for class, block := range all {
-		if block == nil {
-			block = blocks[class]
+	for class, block := range blocks {
+		all[class] = block
+	}
+	return all
+}
+
+// addOthers adds what the policies that are not delegated decide by themselves to what all decide about a class of
+// addresses. Where a delegated one names port 0, what they decide about any port counts.
+func (s *sockets) addOthers(m *matrix, all, others []verdict) {
+	n := len(s.protocols.classes)
+	zero := int(s.byPort.classes[0]) * n
+	real := make([]bool, len(s.ports.classes))
+	for i, class := range s.byPort.classes {
+		first, next := max(s.byPort.starts[i].low, 1), uint64(abi.NoPort)
+		if i+1 < len(s.byPort.starts) {
+			next = s.byPort.starts[i+1].low
 		}
-		s.addBind(w, m, block)
+		real[class] = real[class] || first < min(next, abi.NoPort) // behind the ports is what has none
+	}
+	for i := range all {
+		if i < zero || i >= zero+n {
+			all[i] = m.combine(stricter, all[i], others[i])
+			continue
+		}
+		any := others[i]
+		for class, is := range real {
+			if is {
+				any = m.combine(stricterUnlessPortNamed, any, others[class*n+i-zero])
+			}
+		}
+		known := m.combine(stricterUnlessPortNamed, m.combine(stricterIfPortNamed, all[i], any), others[i]).known
+		// A delegated policy that names port 0 may concern an unknown process.
+		all[i] = verdict{known, m.combine(stricterNamedAlike, all[i], any).unknown}
 	}
 }
 

@@ -24,10 +24,10 @@ type subjects struct {
 	binaries selectors
 	cgroups  selectors
 	users    selectors
-	// containers are those of containers, and of the host; containerLists has their values, nil
+	// containers are those of containers and pods, and of the host; containerLists has their values, zero
 	// for the host.
 	containers     selectors
-	containerLists [][]policy.ContainerSelector
+	containerLists []policy.Inside
 	chosen         selectors // processes
 	marks          marks
 	// deadlines are when policies end, after 0.
@@ -97,12 +97,12 @@ func selectorKey(values []string) string {
 // addContainers adds the selector of containers that a subject has, if any.
 func (s *subjects) addContainers(of policy.Subject) {
 	if _, fresh := s.containers.add(containerTexts(of)); fresh {
-		s.containerLists = append(s.containerLists, of.Containers)
+		s.containerLists = append(s.containerLists, of.Inside())
 	}
 }
 
 // ContainerLists returns the [Revision.Containers] of a policy set.
-func ContainerLists(set []policy.Policy) [][]policy.ContainerSelector {
+func ContainerLists(set []policy.Policy) []policy.Inside {
 	var s subjects
 	for _, p := range set {
 		s.addContainers(p.Subject)
@@ -118,6 +118,12 @@ func containerTexts(s policy.Subject) []string {
 	var texts []string
 	for _, c := range s.Containers {
 		texts = append(texts, c.String())
+	}
+	for _, p := range s.Pods {
+		texts = append(texts, "pod "+p.String())
+	}
+	if s.Identified {
+		texts = append(texts, "identified")
 	}
 	return texts
 }

@@ -37,7 +37,7 @@ func (m *matrix) firstDenial(denials []option, after root) root {
 	for _, o := range slices.Backward(denials) {
 		leaf := m.combineRoots(denialFirst, m.leaf(policy.ResolveUnknown([]policy.Candidate{o.Candidate})), after)
 		if !o.Revoke && o.Verdict > policy.Deny { // one that revokes may come later
-			leaf = m.combineRoots(denialFirst, leaf, at)
+			leaf = m.combineRoots(denialBefore, leaf, at)
 		}
 		if o.atom == always {
 			at = leaf

@@ -38,6 +38,8 @@ type Options struct {
 	// such thing.
 	Processes []policy.ProcessID
 	Times     []uint64
+	// Delegated has policies that are delegated, whose paths have no identity.
+	Delegated bool
 }
 
 // Random draws from few values, so that patterns and objects meet.
@@ -72,8 +74,12 @@ func With(seed uint64, o Options) Random {
 // Containers returns some for [Options].
 func Containers() []policy.Container {
 	return []policy.Container{
-		{ID: "aaaaaaaaaaaaaaaa", Name: "web", Image: "nginx:1.27", Labels: map[string]string{"app": "web"}, Runtime: "docker"},
-		{ID: "bbbbbbbbbbbbbbbb", Name: "db", Image: "postgres", Labels: map[string]string{"app": "db"}, Runtime: "docker"},
+		{ID: "aaaaaaaaaaaaaaaa", Name: "web", Image: "nginx:1.27", Labels: map[string]string{"app": "web"}, Runtime: "docker",
+			Pod: &policy.Pod{Namespace: "shop", Name: "web-0", UID: "1", Labels: map[string]string{"app": "web"}, ServiceAccount: "web", Owners: []string{"Deployment/web"}}},
+		{ID: "bbbbbbbbbbbbbbbb", Name: "db", Image: "postgres", Labels: map[string]string{"app": "db"}, Runtime: "docker",
+			Pod: &policy.Pod{Namespace: "data", Name: "db-0", Labels: map[string]string{"app": "db"}, Partial: true}},
+		{ID: "dddddddddddddddd", Name: "api", Image: "nginx",
+			Pod: &policy.Pod{Namespace: "new", Name: "web-1", Labels: map[string]string{"app": "web"}, ServiceAccount: "web", NewNamespace: true}},
 		{ID: "cccccccccccccccc", Name: "web-2", Image: "nginx:1.27", Runtime: "podman"},
 	}
 }
@@ -107,6 +113,7 @@ func (r Random) Set() []policy.Policy {
 			if len(r.Times) > 0 && r.chance(20) {
 				p.From = pick(r, r.Times...)
 			}
+			p.Delegated = r.Delegated && r.chance(40)
 			for range 1 + r.IntN(2) {
 				p.Rules = append(p.Rules, r.rule())
 			}
@@ -206,11 +213,18 @@ func (r Random) Subject() policy.Subject {
 				s.Containers = append(s.Containers, r.selector())
 			}
 		}
+		if r.chance(30) && !s.Host {
+			s.Pods = append(s.Pods, r.podSelector())
+			if r.chance(60) {
+				s.Containers = nil
+			}
+		}
 	}
 	if len(r.Processes) > 0 && r.chance(20) {
 		s.Processes = some(r, r.Processes...)
 	}
-	s.Everyone = len(s.Binaries) == 0 && len(s.Users.Ranges) == 0 && len(s.Cgroups) == 0 && len(s.Containers) == 0 && !s.Host && len(s.Processes) == 0
+	s.Identified = !s.Inside().IsZero() && r.chance(25)
+	s.Everyone = len(s.Binaries) == 0 && len(s.Users.Ranges) == 0 && len(s.Cgroups) == 0 && s.Inside().IsZero() && !s.Host && len(s.Processes) == 0
 	return s
 }
 
@@ -229,6 +243,36 @@ func (r Random) selector() policy.ContainerSelector {
 			s.Labels = append(s.Labels, policy.LabelSelector{Key: key, Values: some(r, value, "none")})
 			break
 		}
+	}
+	return s
+}
+
+// podSelector returns a selector of pods, which may be any.
+func (r Random) podSelector() policy.PodSelector {
+	var s policy.PodSelector
+	c := pick(r, r.Containers...)
+	pod := policy.Pod{Namespace: "none", Name: "none"}
+	if c.Pod != nil {
+		pod = *c.Pod
+	}
+	for _, list := range []struct {
+		to    *[]string
+		value string
+	}{{&s.Namespaces, pod.Namespace}, {&s.Names, pod.Name}, {&s.Containers, c.Name}, {&s.Images, c.Image}, {&s.ServiceAccounts, pod.ServiceAccount}} {
+		if list.value != "" && r.chance(25) {
+			*list.to = some(r, list.value, "none")
+		}
+	}
+	if r.chance(25) {
+		s.Owners = some(r, append([]string{"Deployment/none"}, pod.Owners...)...)
+	}
+	for key, value := range pod.Labels {
+		if r.chance(30) {
+			s.Labels = append(s.Labels, policy.LabelSelector{Key: key, Values: some(r, value, "none")})
+		} else if r.chance(20) {
+			s.NotLabels = append(s.NotLabels, policy.LabelSelector{Key: key, Values: some(r, value, "none", "*")})
+		}
+		break
 	}
 	return s
 }

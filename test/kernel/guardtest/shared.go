@@ -43,7 +43,7 @@ func Shared(t *testing.T) *Guard {
 	start := time.Now()
 	// Room for every alert of TestEveryDenialIsAccountedFor; what a kernel has
 	// no hook for, the tests know.
-	shared = makeGuard(t, ebpfguard.Options{AlertBytes: 32 << 20, AllowGaps: true, PinPath: sharedPins}, policy.Operations()...)
+	shared = makeGuard(t, ebpfguard.Options{AlertBytes: 32 << 20, AllowGaps: true, PinPath: sharedPins, PodDetails: true}, policy.Operations()...)
 	_, former := shared.Takeover()
 	fmt.Printf("guardtest: shared guard in %v, taken over: %v\n", time.Since(start).Round(time.Millisecond), former)
 	return shared

@@ -93,6 +93,82 @@ func testContainers(t *testing.T, g *guardtest.FileGuard) {
 			})
 		}
 	})
+	t.Run("pods", func(t *testing.T) {
+		pod := func(namespace string, change func(*policy.Pod)) policy.Container {
+			c := web
+			c.Pod = &policy.Pod{Namespace: namespace, Name: "web-0", Labels: map[string]string{"tier": "front"}, ServiceAccount: "front", Owners: []string{"Deployment/web"}}
+			change(c.Pod)
+			return c
+		}
+		same := func(*policy.Pod) {}
+		selecting := func(s policy.PodSelector) policy.Policy { return deny(ebpfguard.Pods(s)) }
+		tell(t, g, "/db", db) // in no pod
+		tell(t, g, "/web", pod("shop", same))
+		d, bystander := startInCgroup(t, "/web", self), startInCgroup(t, "/db", self)
+		for i, s := range []policy.PodSelector{
+			{}, {Namespaces: []string{"sh*"}}, {Names: []string{"web-?"}}, {Labels: []policy.LabelSelector{{Key: "tier", Values: []string{"front"}}}},
+			{Containers: []string{"web"}, Images: []string{"nginx"}}, {ServiceAccounts: []string{"front"}}, {Owners: []string{"Deployment/*"}},
+		} {
+			g.Enforce(t, selecting(s))
+			alert := g.Refused(t, d, "open", secret, "r")
+			if p := alert.Container.Pod; p == nil || p.Namespace != "shop" || p.Name != "web-0" {
+				t.Errorf("selector %d: the alert is of the pod %+v", i, p)
+			}
+			bystander.Passed(t, "open", secret, "r")
+			startInCgroup(t, "/none", self).Passed(t, "open", secret, "r")
+		}
+		for _, s := range []policy.PodSelector{
+			{Namespaces: []string{"bank"}}, {Names: []string{"web"}}, {Labels: []policy.LabelSelector{{Key: "tier", Values: []string{"back"}}}},
+			{Containers: []string{"init"}}, {ServiceAccounts: []string{"default"}}, {Owners: []string{"Job/*"}}, {Namespaces: []string{"shop"}, Images: []string{"redis"}},
+		} {
+			g.Enforce(t, selecting(s))
+			d.Passed(t, "open", secret, "r")
+		}
+		// Labels change while it runs.
+		back := selecting(policy.PodSelector{Labels: []policy.LabelSelector{{Key: "tier", Values: []string{"back"}}}})
+		g.Enforce(t, back)
+		d.Passed(t, "open", secret, "r")
+		change := func(c policy.Container) {
+			t.Helper()
+			guardtest.Check(t, g.AddContainer(groupOf(t, "/web"), c))
+			_, err := g.LabelContainers()
+			guardtest.Check(t, err)
+		}
+		change(pod("shop", func(p *policy.Pod) { p.Labels = map[string]string{"tier": "back"} }))
+		g.Refused(t, d, "open", secret, "r")
+		change(pod("shop", same))
+		d.Passed(t, "open", secret, "r")
+		// Until the API server tells of it, it could be any for who asks for that: denials count, exceptions do not.
+		partial := pod("shop", func(p *policy.Pod) { p.Partial, p.ServiceAccount, p.Owners = true, "", nil })
+		change(partial)
+		d.Passed(t, "open", secret, "r") // its labels are known
+		identified := selecting(policy.PodSelector{ServiceAccounts: []string{"back"}})
+		identified.Subject.Identified = true
+		g.Enforce(t, identified)
+		d.Passed(t, "open", secret, "r")
+		g.Enforce(t, selecting(policy.PodSelector{ServiceAccounts: []string{"back"}}))
+		g.Undecided(t, d, "open", secret, "r")
+		bystander.Passed(t, "open", secret, "r")
+		change(pod("shop", same))
+		d.Passed(t, "open", secret, "r")
+		g.Enforce(t, deny(ebpfguard.Everyone()), guardtest.AllowFiles("but", ebpfguard.Pods(policy.PodSelector{ServiceAccounts: []string{"front"}}), secret))
+		d.Passed(t, "open", secret, "r")
+		change(partial)
+		g.Undecided(t, d, "open", secret, "r")
+		g.Refused(t, bystander, "open", secret, "r")
+		// A namespace's owner lifts what is delegated to him, nothing else.
+		change(pod("shop", same))
+		shop := ebpfguard.Pods(policy.PodSelector{Namespaces: []string{"shop"}})
+		own, cluster := guardtest.AllowFiles("own", shop, secret), deny(ebpfguard.Everyone())
+		own.Delegated = true
+		g.Enforce(t, cluster, own)
+		g.Refused(t, d, "open", secret, "r")
+		g.Refused(t, bystander, "open", secret, "r")
+		cluster.Delegated = true // overridable
+		g.Enforce(t, cluster, own)
+		d.Passed(t, "open", secret, "r")
+		g.Refused(t, bystander, "open", secret, "r")
+	})
 	t.Run("told of after the policy", func(t *testing.T) {
 		g.Enforce(t, deny(named("web")))
 		early := startInCgroup(t, "/web", self)
