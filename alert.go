@@ -220,6 +220,9 @@ func (c AlertContext) text(object string) string {
 	switch {
 	case c.Container != nil:
 		fmt.Fprintf(&b, ", in container %s", plain(cmp.Or(c.Container.Name, c.Container.ID)))
+		if p := c.Container.Pod; p != nil {
+			fmt.Fprintf(&b, " of pod %s/%s", plain(p.Namespace), plain(p.Name))
+		}
 	case c.Unidentified:
 		b.WriteString(", in an unidentified container")
 	}

@@ -74,7 +74,7 @@ func TestAlertText(t *testing.T) {
 		AlertContext: fullContext(),
 		SocketObject: ebpfguard.SocketObject{Address: netip.IPv4Unspecified(), Port: 22, Protocol: "tcp"},
 	}
-	want := "2026-11-22T15:04:05.120000000Z deny socket_bind 0.0.0.0:22/tcp by /usr/sbin/sshd (pid 4711, uid 1000, started by /usr/bin/bash, in container web): " +
+	want := "2026-11-22T15:04:05.120000000Z deny socket_bind 0.0.0.0:22/tcp by /usr/sbin/sshd (pid 4711, uid 1000, started by /usr/bin/bash, in container web of pod shop/web-1): " +
 		"policy no-rogue-sshd rule 0 (undecided: the guard could not find out enough): nobody listens <here> (41 times until 2026-11-22T15:04:15.120000000Z)"
 	if got := alert.String(); got != want {
 		t.Errorf("got\n%s, want\n%s", got, want)

@@ -29,7 +29,7 @@ func (c *cgroupPaths) path(id uint64) string {
 	if c.mount == "" {
 		c.mountRoot, c.mount = c.root.Cgroups()
 	}
-	path, err := cgroupPath(c.mountRoot, c.mount, id)
+	path, err := c.mountRoot.CgroupPath(c.mount, id)
 	if err != nil {
 		return "" // gone, or not visible from here
 	}

@@ -169,18 +169,19 @@ func placeCgroups(root *hostroot.Root) Check {
 		return c
 	}
 	c.Gap = true
-	if !hostroot.HasHostCgroups() {
-		c.OK, c.Detail = false, "have other names here than on the host: this process has a cgroup namespace of its own, so the status and mitigations take them for others"
-		c.Remedy = "share the host's cgroup namespace (--cgroupns host)"
-		return c
-	}
 	var stat unix.Stat_t
 	if err = unix.Fstat(int(mount.Fd()), &stat); err == nil {
-		_, err = cgroupPath(in, at, stat.Ino)
+		_, err = in.CgroupPath(at, stat.Ino)
 	}
 	if err != nil {
 		c.OK, c.Detail = false, fmt.Sprintf("have no names, nor have systemd's units and containers: %v", err)
 		c.Remedy = "add CAP_DAC_READ_SEARCH (--cap-add DAC_READ_SEARCH), and let a seccomp profile allow open_by_handle_at(2)"
+		return c
+	}
+	if _, err := root.NamespaceCgroup(); err != nil {
+		c.OK = false
+		c.Detail = fmt.Sprintf("have other names here than on the host, so the status and mitigations take them for others: this process has a cgroup namespace of its own, and where that begins cannot be found: %v", err)
+		c.Remedy = "share the host's pid namespace (--pid host, hostPID: true), or its cgroup namespace (--cgroupns host)"
 	}
 	return c
 }

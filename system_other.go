@@ -3,8 +3,6 @@
 package ebpfguard
 
 import (
-	"errors"
-
 	"github.com/ebpfguard/ebpfguard/internal/compile"
 	"github.com/ebpfguard/ebpfguard/internal/hostroot"
 )
@@ -22,5 +20,3 @@ func resolve(*hostroot.Root, string) compile.Resolved { return compile.Resolved{
 func bpfFiltered() bool                               { return false }
 func missingToLoad() []string                         { return nil }
 func probePlace(Options, *hostroot.Root) []Check      { return nil }
-
-func cgroupPath(*hostroot.Root, string, uint64) (string, error) { return "", errors.ErrUnsupported }

@@ -31,6 +31,9 @@ type Filter struct {
 	// Containers are names, in which '*' stands for any characters, or ids or the first
 	// characters of one, at least 12. None selects what is on the host.
 	Containers []string
+	// Pods are NAMESPACE/NAME of Kubernetes, in both of which '*' stands for any characters. None selects
+	// what is in no pod.
+	Pods []string
 }
 
 var (
@@ -40,6 +43,7 @@ var (
 		string(policy.SeverityHigh), string(policy.SeverityCritical), NoSeverity,
 	}
 	filterContainer = regexp.MustCompile(`^[^\s/]+$`)
+	filterPod       = regexp.MustCompile(`^[a-z0-9.*-]+/[a-z0-9.*-]+$`)
 	filterPolicy    = regexp.MustCompile(`^[a-z0-9._/*-]+$`)
 )
 
@@ -81,6 +85,11 @@ func (f Filter) compile() (matcher, error) {
 			errs = append(errs, fmt.Errorf("%q is no name of a container; write one such as web, web-* or the first %d characters of an id", name, idLength))
 		}
 	}
+	for _, name := range f.Pods {
+		if !filterPod.MatchString(name) {
+			errs = append(errs, fmt.Errorf("%q is no pod; write NAMESPACE/NAME such as shop/web-0 or shop/web-*", name))
+		}
+	}
 	for _, list := range []struct {
 		what          string
 		values, known []string
@@ -111,7 +120,8 @@ func (m matcher) match(c ebpfguard.AlertContext) bool {
 		chooses(m.Verdicts, func(name string) bool { return name == c.Verdict.String() }) &&
 		chooses(m.Severities, func(name string) bool { return name == severity }) &&
 		chooses(m.binaries, func(p policy.PathPattern) bool { return p.Match(c.Binary) }) &&
-		chooses(m.Containers, func(name string) bool { return isIn(c.Process, name) })
+		chooses(m.Containers, func(name string) bool { return isIn(c.Process, name) }) &&
+		chooses(m.Pods, func(name string) bool { return isInPod(c.Process, name) })
 }
 
 // idLength is how much of a container's id is enough: what docker and podman print.
@@ -126,6 +136,14 @@ func isIn(p ebpfguard.Process, name string) bool {
 		}
 	}
 	return p.ContainerID != "" && isID(p.ContainerID) // by its control group alone
+}
+
+// isInPod reports whether a process is in a pod with a namespace and a name.
+func isInPod(p ebpfguard.Process, pod string) bool {
+	namespace, name, _ := strings.Cut(pod, "/")
+	return slices.ContainsFunc([]*policy.Container{p.Container, p.FirstContainer}, func(c *policy.Container) bool {
+		return c != nil && c.Pod != nil && policy.MatchComponent(namespace, c.Pod.Namespace) && policy.MatchComponent(name, c.Pod.Name)
+	})
 }
 
 // chooses reports whether the list is empty or one of it is right.

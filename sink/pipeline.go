@@ -298,6 +298,14 @@ func (p *Pipeline) replay(s *subscriber, after uint64) {
 	}
 }
 
+// beforeRecent returns the number after which all alerts are kept.
+func (p *Pipeline) beforeRecent() uint64 {
+	if len(p.recent) == 0 {
+		return 0
+	}
+	return p.recent[p.next%len(p.recent)].Context().Sequence - 1
+}
+
 // finish hands out the last alerts and waits for the sinks.
 func (p *Pipeline) finish(cancel context.CancelFunc) {
 	p.mu.Lock()

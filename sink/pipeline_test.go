@@ -376,6 +376,73 @@ func TestSubscribeAfter(t *testing.T) {
 	}
 }
 
+// TestRecent expects what is kept and no more, none of it as lost.
+func TestRecent(t *testing.T) {
+	p := newPipeline(t, Options{Window: -1}, Output{Name: "s", Sink: &collector{}})
+	sequences := func(after *uint64) (got []uint64) {
+		alerts, err := p.Recent(t.Context(), Filter{}, after)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for alert, err := range alerts { // it ends though the pipeline goes on
+			if err != nil {
+				t.Errorf("after %v: %v", after, err)
+				continue
+			}
+			got = append(got, alert.Context().Sequence)
+		}
+		return got
+	}
+	if got := sequences(nil); got != nil {
+		t.Errorf("before the first alert: %d", got)
+	}
+	in := make(chan any)
+	done := make(chan error)
+	go func() { done <- p.Run(feed(in)) }()
+	const all = maxRecent + 10
+	for pid := range uint32(all) {
+		in <- fileAlert(pid, "/x")
+	}
+	awaitSequence(t, p, all)
+	if got := sequences(nil); len(got) != maxRecent || got[0] != 11 || got[maxRecent-1] != all {
+		t.Errorf("kept are %d, from %d on", len(got), got[0])
+	}
+	last := uint64(all - 1)
+	if got := sequences(&last); !slices.Equal(got, []uint64{all}) {
+		t.Errorf("after %d: %d", last, got)
+	}
+	alerts, err := p.SubscribeRecent(t.Context(), Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in <- fileAlert(1, "/new")
+	close(in)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	n, sequence := 0, uint64(0)
+	for alert, err := range alerts {
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		n, sequence = n+1, alert.Context().Sequence
+	}
+	if n != maxRecent+1 || sequence != all+1 {
+		t.Errorf("%d alerts, the last is %d", n, sequence)
+	}
+}
+
+// awaitSequence waits until so many alerts were handed out.
+func awaitSequence(t *testing.T, p *Pipeline, n uint64) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); p.Counters().Sequence < n; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("alert %d does not come", n)
+		}
+	}
+}
+
 // TestManySubscribers expects an end to them, and that one that ends makes room.
 func TestManySubscribers(t *testing.T) {
 	p := newPipeline(t, Options{}, Output{Name: "s", Sink: &collector{}})

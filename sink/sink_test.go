@@ -111,7 +111,7 @@ func (shortWriter) Write(p []byte) (int, error) { return len(p) / 2, nil }
 func TestFilter(t *testing.T) {
 	alert := fileAlert(7, "/etc/shadow")
 	alert.Severity = policy.SeverityHigh
-	alert.Container, alert.FirstContainer = &policy.Container{ID: "0123456789abcdef", Name: "web-1"}, &policy.Container{ID: "fedcba", Name: "outer"}
+	alert.Container, alert.FirstContainer = &policy.Container{ID: "0123456789abcdef", Name: "web-1", Pod: &policy.Pod{Namespace: "shop", Name: "web-7"}}, &policy.Container{ID: "fedcba", Name: "outer"}
 	bare := alert
 	bare.Container, bare.FirstContainer, bare.ContainerID = nil, nil, "ffffffffffffffff"
 	bare.Severity, bare.Policy, bare.Binary = "", "", ""
@@ -145,6 +145,11 @@ func TestFilter(t *testing.T) {
 		{Filter{Containers: []string{"fedcba"}}, true, false},
 		{Filter{Containers: []string{"ffffffffffff"}}, false, true},
 		{Filter{Containers: []string{"web"}}, false, false},
+		{Filter{Pods: []string{"shop/web-7"}}, true, false},
+		{Filter{Pods: []string{"shop/*"}}, true, false},
+		{Filter{Pods: []string{"x/y", "*/web-*"}}, true, false},
+		{Filter{Pods: []string{"shop/web"}}, false, false},
+		{Filter{Pods: []string{"shop-2/web-7"}}, false, false},
 		{Filter{Verdicts: []string{"deny"}, Binaries: []string{"/x"}}, false, false},
 		{Filter{Verdicts: []string{"deny"}, Binaries: []string{"/usr/bin/**"}}, true, false},
 	} {
@@ -173,6 +178,7 @@ func TestFilterErrors(t *testing.T) {
 		{Filter{Severities: []string{"enormous"}}, `unknown severity "enormous"; choose from info, low, medium, high, critical, none`},
 		{Filter{Containers: []string{"a b"}}, `"a b" is no name of a container; write one such as web`},
 		{Filter{Containers: []string{""}}, `"" is no name of a container`},
+		{Filter{Pods: []string{"web-7"}}, `"web-7" is no pod; write NAMESPACE/NAME such as shop/web-0`},
 		{Filter{Binaries: []string{"cat"}}, `binary: path "cat" is not absolute`},
 		{Filter{Verdicts: []string{"x"}, Binaries: []string{"y"}}, "\nbinary: "},
 	} {

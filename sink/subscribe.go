@@ -47,7 +47,7 @@ func (s *subscriber) filter(m matcher) {
 
 // values is how many values a filter has.
 func (f Filter) values() int {
-	return len(f.Operations) + len(f.Policies) + len(f.Verdicts) + len(f.Severities) + len(f.Binaries) + len(f.Containers)
+	return len(f.Operations) + len(f.Policies) + len(f.Verdicts) + len(f.Severities) + len(f.Binaries) + len(f.Containers) + len(f.Pods)
 }
 
 // Subscribe returns an iterator over the alerts that the filter chooses, from now
@@ -65,6 +65,24 @@ func (p *Pipeline) Subscribe(ctx context.Context, filter Filter) (iter.Seq2[ebpf
 // [*ebpfguard.LostAlertsError].
 func (p *Pipeline) SubscribeAfter(ctx context.Context, filter Filter, after uint64) (iter.Seq2[ebpfguard.Alert, error], error) {
 	return p.subscribe(ctx, filter, func(s *subscriber) { p.replay(s, after) })
+}
+
+// SubscribeRecent is [Pipeline.Subscribe] that begins with the alerts that the pipeline still has, the last 1,024.
+func (p *Pipeline) SubscribeRecent(ctx context.Context, filter Filter) (iter.Seq2[ebpfguard.Alert, error], error) {
+	return p.subscribe(ctx, filter, func(s *subscriber) { p.replay(s, p.beforeRecent()) })
+}
+
+// Recent returns the alerts after a number that the pipeline still has, as [Pipeline.SubscribeAfter] does, and all that
+// it has without a number. The iteration ends with the last of them.
+func (p *Pipeline) Recent(ctx context.Context, filter Filter, after *uint64) (iter.Seq2[ebpfguard.Alert, error], error) {
+	return p.subscribe(ctx, filter, func(s *subscriber) {
+		first := p.beforeRecent()
+		if after != nil {
+			first = *after
+		}
+		p.replay(s, first)
+		s.all.Close()
+	})
 }
 
 // subscribe lets first hand out what came before, under the lock.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/ebpfguard/ebpfguard/internal/procfs"
 	"github.com/ebpfguard/ebpfguard/internal/regular"
 )
 
@@ -78,8 +79,16 @@ func (r *Root) Here(name string) string {
 // host is what [Use] was told.
 var host atomic.Pointer[Root]
 
-// Use tells where the host's root is for all who ask by [Host]. A program that guards calls it once, before anything else.
-func Use(r *Root) { host.Store(r) }
+// Use tells where the host's root is for all who ask by [Host], and how the host names control groups. A program that
+// guards calls it once, before anything else.
+func Use(r *Root) {
+	host.Store(r)
+	begins, err := r.NamespaceCgroup()
+	if err != nil {
+		begins = "" // the guard refuses that, unless gaps are allowed
+	}
+	procfs.UseNamespaceCgroup(begins)
+}
 
 // Host returns the host's root for what does not belong to one manager: this process is in one place.
 func Host() *Root { return host.Load() }

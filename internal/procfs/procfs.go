@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -185,9 +186,24 @@ func User(pid uint32) (uint32, bool) {
 	return 0, false
 }
 
+// namespaceCgroup is where this process's cgroup namespace begins, as the host names it.
+var namespaceCgroup atomic.Pointer[string]
+
+// UseNamespaceCgroup tells where this process's cgroup namespace begins, for [Cgroup]; empty if nobody knows.
+func UseNamespaceCgroup(path string) { namespaceCgroup.Store(&path) }
+
 // Cgroup returns the path of a process's control group in the unified hierarchy, "/" for
-// the root; empty when it cannot be read.
+// the root; empty when it cannot be read. It is the host's path, as far as [UseNamespaceCgroup] was told.
 func Cgroup(pid uint32) string {
+	here := CgroupHere(pid)
+	if begins := namespaceCgroup.Load(); begins != nil && *begins != "" && here != "" {
+		return filepath.Join(*begins, here)
+	}
+	return here
+}
+
+// CgroupHere is [Cgroup] as this process's cgroup namespace has it: what is outside of it begins with "/..".
+func CgroupHere(pid uint32) string {
 	data, err := os.ReadFile(Path(pid, "cgroup"))
 	if err != nil {
 		return ""
