@@ -37,6 +37,8 @@ const (
 	Origin_ORIGIN_APPLIED Origin = 2
 	// ORIGIN_MITIGATION: it ends by itself.
 	Origin_ORIGIN_MITIGATION Origin = 3
+	// ORIGIN_CLUSTER: an object of the Kubernetes cluster.
+	Origin_ORIGIN_CLUSTER Origin = 4
 )
 
 // Enum value maps for Origin.
@@ -46,12 +48,14 @@ var (
 		1: "ORIGIN_FILE",
 		2: "ORIGIN_APPLIED",
 		3: "ORIGIN_MITIGATION",
+		4: "ORIGIN_CLUSTER",
 	}
 	Origin_value = map[string]int32{
 		"ORIGIN_UNSPECIFIED": 0,
 		"ORIGIN_FILE":        1,
 		"ORIGIN_APPLIED":     2,
 		"ORIGIN_MITIGATION":  3,
+		"ORIGIN_CLUSTER":     4,
 	}
 )
 
@@ -1380,7 +1384,13 @@ type WatchRequest struct {
 	// last 1,024, so that a watcher can go on where it was. Those that it no longer has come as lost.
 	After *uint64 `protobuf:"varint,6,opt,name=after,proto3,oneof" json:"after,omitempty"`
 	// containers are names, or with * globs of them, or ids or the first 12 characters or more of one.
-	Containers    []string `protobuf:"bytes,7,rep,name=containers,proto3" json:"containers,omitempty"`
+	Containers []string `protobuf:"bytes,7,rep,name=containers,proto3" json:"containers,omitempty"`
+	// pods are NAMESPACE/NAME, both possibly with * globs.
+	Pods []string `protobuf:"bytes,8,rep,name=pods,proto3" json:"pods,omitempty"`
+	// recent first sends the alerts that the daemon still has, as after does; none counts as lost that is older.
+	Recent bool `protobuf:"varint,9,opt,name=recent,proto3" json:"recent,omitempty"`
+	// until_now ends the stream after those of after or recent.
+	UntilNow      bool `protobuf:"varint,10,opt,name=until_now,json=untilNow,proto3" json:"until_now,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1462,6 +1472,27 @@ func (x *WatchRequest) GetContainers() []string {
 		return x.Containers
 	}
 	return nil
+}
+
+func (x *WatchRequest) GetPods() []string {
+	if x != nil {
+		return x.Pods
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetRecent() bool {
+	if x != nil {
+		return x.Recent
+	}
+	return false
+}
+
+func (x *WatchRequest) GetUntilNow() bool {
+	if x != nil {
+		return x.UntilNow
+	}
+	return false
 }
 
 type WatchResponse struct {
@@ -3376,9 +3407,15 @@ type DescribedProcess struct {
 	Label       []string `protobuf:"bytes,10,rep,name=label,proto3" json:"label,omitempty"`
 	Runtime     *string  `protobuf:"bytes,11,opt,name=runtime,proto3,oneof" json:"runtime,omitempty"`
 	// unidentified means that it is in a container of which nothing is known.
-	Unidentified  bool `protobuf:"varint,12,opt,name=unidentified,proto3" json:"unidentified,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Unidentified bool `protobuf:"varint,12,opt,name=unidentified,proto3" json:"unidentified,omitempty"`
+	// pod is the NAMESPACE/NAME of the container's pod, pod_label its labels (KEY=VALUE), service_account its
+	// service account and owner what controls it, as KIND/NAME.
+	Pod            *string  `protobuf:"bytes,13,opt,name=pod,proto3,oneof" json:"pod,omitempty"`
+	PodLabel       []string `protobuf:"bytes,14,rep,name=pod_label,json=podLabel,proto3" json:"pod_label,omitempty"`
+	ServiceAccount *string  `protobuf:"bytes,15,opt,name=service_account,json=serviceAccount,proto3,oneof" json:"service_account,omitempty"`
+	Owner          []string `protobuf:"bytes,16,rep,name=owner,proto3" json:"owner,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *DescribedProcess) Reset() {
@@ -3493,6 +3530,34 @@ func (x *DescribedProcess) GetUnidentified() bool {
 		return x.Unidentified
 	}
 	return false
+}
+
+func (x *DescribedProcess) GetPod() string {
+	if x != nil && x.Pod != nil {
+		return *x.Pod
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetPodLabel() []string {
+	if x != nil {
+		return x.PodLabel
+	}
+	return nil
+}
+
+func (x *DescribedProcess) GetServiceAccount() string {
+	if x != nil && x.ServiceAccount != nil {
+		return *x.ServiceAccount
+	}
+	return ""
+}
+
+func (x *DescribedProcess) GetOwner() []string {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
 }
 
 // DescribedObject is what an operation is about. Its fields are the flags of 'ebpfguard explain', where
@@ -4242,6 +4307,7 @@ type MitigateRequest struct {
 	//	*MitigateRequest_User
 	//	*MitigateRequest_Everyone
 	//	*MitigateRequest_Container
+	//	*MitigateRequest_Pod
 	Subject isMitigateRequest_Subject `protobuf_oneof:"subject"`
 	// name of the policy; chosen if empty.
 	Name string `protobuf:"bytes,9,opt,name=name,proto3" json:"name,omitempty"`
@@ -4369,6 +4435,15 @@ func (x *MitigateRequest) GetContainer() string {
 	return ""
 }
 
+func (x *MitigateRequest) GetPod() string {
+	if x != nil {
+		if x, ok := x.Subject.(*MitigateRequest_Pod); ok {
+			return x.Pod
+		}
+	}
+	return ""
+}
+
 func (x *MitigateRequest) GetName() string {
 	if x != nil {
 		return x.Name
@@ -4436,6 +4511,12 @@ type MitigateRequest_Container struct {
 	Container string `protobuf:"bytes,14,opt,name=container,proto3,oneof"`
 }
 
+type MitigateRequest_Pod struct {
+	// pod is the NAMESPACE/NAME of pods, both possibly with * globs: all containers in them, also those that
+	// start later.
+	Pod string `protobuf:"bytes,15,opt,name=pod,proto3,oneof"`
+}
+
 func (*MitigateRequest_Process) isMitigateRequest_Subject() {}
 
 func (*MitigateRequest_Binary) isMitigateRequest_Subject() {}
@@ -4447,6 +4528,8 @@ func (*MitigateRequest_User) isMitigateRequest_Subject() {}
 func (*MitigateRequest_Everyone) isMitigateRequest_Subject() {}
 
 func (*MitigateRequest_Container) isMitigateRequest_Subject() {}
+
+func (*MitigateRequest_Pod) isMitigateRequest_Subject() {}
 
 // ProcessSubject is a process and all that it has started and will start.
 type ProcessSubject struct {
@@ -4844,11 +4927,16 @@ func (x *Container) GetPod() *Pod {
 
 // Pod is the Kubernetes pod of a container.
 type Pod struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Namespace     string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Uid           string                 `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
-	Labels        map[string]string      `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Namespace      string                 `protobuf:"bytes,1,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name           string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Uid            string                 `protobuf:"bytes,3,opt,name=uid,proto3" json:"uid,omitempty"`
+	Labels         map[string]string      `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	ServiceAccount string                 `protobuf:"bytes,5,opt,name=service_account,json=serviceAccount,proto3" json:"service_account,omitempty"`
+	// owners are what controls the pod, as KIND/NAME.
+	Owners []string `protobuf:"bytes,6,rep,name=owners,proto3" json:"owners,omitempty"`
+	// partial says that service account and owners are not known yet.
+	Partial       bool `protobuf:"varint,7,opt,name=partial,proto3" json:"partial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4909,6 +4997,27 @@ func (x *Pod) GetLabels() map[string]string {
 		return x.Labels
 	}
 	return nil
+}
+
+func (x *Pod) GetServiceAccount() string {
+	if x != nil {
+		return x.ServiceAccount
+	}
+	return ""
+}
+
+func (x *Pod) GetOwners() []string {
+	if x != nil {
+		return x.Owners
+	}
+	return nil
+}
+
+func (x *Pod) GetPartial() bool {
+	if x != nil {
+		return x.Partial
+	}
+	return false
 }
 
 type StartContainerRequest struct {
@@ -5612,7 +5721,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"GetRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"A\n" +
 	"\vGetResponse\x122\n" +
-	"\x06policy\x18\x01 \x01(\v2\x1a.ebpfguard.v1alpha1.PolicyR\x06policy\"\xe7\x01\n" +
+	"\x06policy\x18\x01 \x01(\v2\x1a.ebpfguard.v1alpha1.PolicyR\x06policy\"\xb0\x02\n" +
 	"\fWatchRequest\x12\x1e\n" +
 	"\n" +
 	"operations\x18\x01 \x03(\tR\n" +
@@ -5626,7 +5735,11 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x05after\x18\x06 \x01(\x04H\x00R\x05after\x88\x01\x01\x12\x1e\n" +
 	"\n" +
 	"containers\x18\a \x03(\tR\n" +
-	"containersB\b\n" +
+	"containers\x12\x12\n" +
+	"\x04pods\x18\b \x03(\tR\x04pods\x12\x16\n" +
+	"\x06recent\x18\t \x01(\bR\x06recent\x12\x1b\n" +
+	"\tuntil_now\x18\n" +
+	" \x01(\bR\buntilNowB\b\n" +
 	"\x06_after\"\xab\x01\n" +
 	"\rWatchResponse\x12\x14\n" +
 	"\x04json\x18\x01 \x01(\tH\x00R\x04json\x12\x14\n" +
@@ -5799,7 +5912,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x03pid\x18\x01 \x01(\rR\x03pid\x12B\n" +
 	"\tdescribed\x18\x02 \x01(\v2$.ebpfguard.v1alpha1.DescribedProcessR\tdescribed\x12\x1c\n" +
 	"\toperation\x18\x03 \x01(\tR\toperation\x12;\n" +
-	"\x06object\x18\x04 \x01(\v2#.ebpfguard.v1alpha1.DescribedObjectR\x06object\"\xd3\x03\n" +
+	"\x06object\x18\x04 \x01(\v2#.ebpfguard.v1alpha1.DescribedObjectR\x06object\"\xe7\x04\n" +
 	"\x10DescribedProcess\x12\x1b\n" +
 	"\x06binary\x18\x01 \x01(\tH\x00R\x06binary\x88\x01\x01\x12\x1b\n" +
 	"\x06script\x18\x02 \x01(\tH\x01R\x06script\x88\x01\x01\x12\x1a\n" +
@@ -5813,7 +5926,11 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x05label\x18\n" +
 	" \x03(\tR\x05label\x12\x1d\n" +
 	"\aruntime\x18\v \x01(\tH\aR\aruntime\x88\x01\x01\x12\"\n" +
-	"\funidentified\x18\f \x01(\bR\funidentifiedB\t\n" +
+	"\funidentified\x18\f \x01(\bR\funidentified\x12\x15\n" +
+	"\x03pod\x18\r \x01(\tH\bR\x03pod\x88\x01\x01\x12\x1b\n" +
+	"\tpod_label\x18\x0e \x03(\tR\bpodLabel\x12,\n" +
+	"\x0fservice_account\x18\x0f \x01(\tH\tR\x0eserviceAccount\x88\x01\x01\x12\x14\n" +
+	"\x05owner\x18\x10 \x03(\tR\x05ownerB\t\n" +
 	"\a_binaryB\t\n" +
 	"\a_scriptB\x06\n" +
 	"\x04_uidB\t\n" +
@@ -5823,7 +5940,9 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\r_container_idB\b\n" +
 	"\x06_imageB\n" +
 	"\n" +
-	"\b_runtime\"\xd6\x06\n" +
+	"\b_runtimeB\x06\n" +
+	"\x04_podB\x12\n" +
+	"\x10_service_account\"\xd6\x06\n" +
 	"\x0fDescribedObject\x12\x17\n" +
 	"\x04path\x18\x01 \x01(\tH\x00R\x04path\x88\x01\x01\x12\x14\n" +
 	"\x05alias\x18\x02 \x03(\tR\x05alias\x12!\n" +
@@ -5914,7 +6033,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\aunknown\x18\b \x01(\bR\aunknown\x12\x12\n" +
 	"\x04comm\x18\t \x01(\tR\x04comm\x12\x12\n" +
 	"\x04ppid\x18\n" +
-	" \x01(\rR\x04ppid\"\xf5\x04\n" +
+	" \x01(\rR\x04ppid\"\x89\x05\n" +
 	"\x0fMitigateRequest\x12E\n" +
 	"\aprofile\x18\x01 \x01(\x0e2+.ebpfguard.v1alpha1.MitigateRequest.ProfileR\aprofile\x12\x12\n" +
 	"\x04yaml\x18\x02 \x01(\tR\x04yaml\x12+\n" +
@@ -5925,6 +6044,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x04user\x18\a \x01(\tH\x00R\x04user\x12\x1c\n" +
 	"\beveryone\x18\b \x01(\bH\x00R\beveryone\x12\x1e\n" +
 	"\tcontainer\x18\x0e \x01(\tH\x00R\tcontainer\x12\x12\n" +
+	"\x03pod\x18\x0f \x01(\tH\x00R\x03pod\x12\x12\n" +
 	"\x04name\x18\t \x01(\tR\x04name\x12\x18\n" +
 	"\amessage\x18\n" +
 	" \x01(\tR\amessage\x12\x14\n" +
@@ -5970,12 +6090,15 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\x03pod\x18\a \x01(\v2\x17.ebpfguard.v1alpha1.PodR\x03pod\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc1\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x02\n" +
 	"\x03Pod\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x10\n" +
 	"\x03uid\x18\x03 \x01(\tR\x03uid\x12;\n" +
-	"\x06labels\x18\x04 \x03(\v2#.ebpfguard.v1alpha1.Pod.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\x04 \x03(\v2#.ebpfguard.v1alpha1.Pod.LabelsEntryR\x06labels\x12'\n" +
+	"\x0fservice_account\x18\x05 \x01(\tR\x0eserviceAccount\x12\x16\n" +
+	"\x06owners\x18\x06 \x03(\tR\x06owners\x12\x18\n" +
+	"\apartial\x18\a \x01(\bR\apartial\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x98\x01\n" +
@@ -6022,12 +6145,13 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\aproblem\x18\x04 \x01(\tR\aproblem\x12\x1e\n" +
 	"\n" +
 	"containers\x18\x05 \x01(\rR\n" +
-	"containers*\\\n" +
+	"containers*p\n" +
 	"\x06Origin\x12\x16\n" +
 	"\x12ORIGIN_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vORIGIN_FILE\x10\x01\x12\x12\n" +
 	"\x0eORIGIN_APPLIED\x10\x02\x12\x15\n" +
-	"\x11ORIGIN_MITIGATION\x10\x03*Y\n" +
+	"\x11ORIGIN_MITIGATION\x10\x03\x12\x12\n" +
+	"\x0eORIGIN_CLUSTER\x10\x04*Y\n" +
 	"\aVerdict\x12\x17\n" +
 	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rVERDICT_AUDIT\x10\x01\x12\x10\n" +
@@ -6279,6 +6403,7 @@ func file_ebpfguard_v1alpha1_guard_proto_init() {
 		(*MitigateRequest_User)(nil),
 		(*MitigateRequest_Everyone)(nil),
 		(*MitigateRequest_Container)(nil),
+		(*MitigateRequest_Pod)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
