@@ -32,12 +32,14 @@ type known struct {
 
 // openContainers makes the table of containers. From then on calls can tell of some.
 func (d *Daemon) openContainers(c config.Config) {
+	_, adopted := d.guard.Takeover() // that is in force
 	list := d.options.Sources
 	if list == nil {
 		list = kinds.All
 	}
 	d.containers.table = containers.NewTable(d.guard, containers.Options{
 		Cgroups: d.options.Cgroups, Log: d.log, Hook: d.options.Hook, Closed: func() bool { return c.Containers.Fail == config.FailClosed },
+		PodDetails: c.Kubernetes, Starting: !adopted,
 	})
 	d.containers.runner = containers.NewRunner(d.containers.table, list, d.log)
 	close(d.containers.open)

@@ -67,6 +67,9 @@ type Daemon struct {
 	// containers is what is known of them.
 	containers known
 	adopted    bool
+	apiServer  apiServer
+	// lastCluster is what became of the cluster's policies last.
+	lastCluster clusterAnswer
 	// reloads are asked for; who waits for one is answered.
 	reloads chan chan<- error
 	// up says that everything is in force and the service answers.
@@ -173,7 +176,7 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 
 	d.place = ebpfguard.Options{
 		PinPath: c.Pins, ReplacePins: d.options.ReplacePins, AllowGaps: c.AllowGaps,
-		AlertBytes: uint32(c.AlertBuffer), Enrich: c.Enrich, HostRoot: hostRoot,
+		AlertBytes: uint32(c.AlertBuffer), Enrich: c.Enrich, HostRoot: hostRoot, PodDetails: c.Kubernetes,
 	}
 	guard, err := d.options.Open(d.place)
 	if err != nil {
@@ -193,12 +196,27 @@ func (d *Daemon) Run(ctx context.Context) (err error) {
 	d.openContainers(c)
 	tasks.Go(func() { d.containers.runner.Run(ctx, c.Containers.Sources) })
 	d.awaitContainers(ctx)
+	var unreachable error
+	if c.Kubernetes {
+		d.apiServer, unreachable = findAPIServer(c)
+	}
 	if err := d.start(); err != nil {
 		return err
 	}
 	// What was told of before there was anything in force that labels.
 	if err := d.containers.table.Relabel(); err != nil {
 		return fmt.Errorf("label what runs in containers: %w", err)
+	}
+	d.containers.table.SetInForce()
+	if unreachable != nil { // what was in force last is
+		return unreachable
+	}
+	if c.Kubernetes {
+		agent, err := d.newAgent(c)
+		if err != nil {
+			return err
+		}
+		until("watching the cluster", agent.Run)
 	}
 	until("watching the policy directory", d.watch)
 	until("watching symbolic links", d.watchLinks)

@@ -25,6 +25,20 @@ func (e *lockoutError) Error() string {
 
 // checkLockout returns a [*lockoutError] for policies that would newly lock out.
 func (d *Daemon) checkLockout(caller uint32, former, next []policy.Policy) error {
+	refused, err := lockout.Check(d.lockoutOptions(caller), former, next)
+	if err != nil {
+		// What the policies say is not wrong; the one who applies them hears what could not be found out.
+		d.log.Warn("cannot find out whether the policies lock out", "error", err)
+		return nil
+	}
+	if len(refused) > 0 {
+		return &lockoutError{refused}
+	}
+	return nil
+}
+
+// lockoutOptions say what the guard needs of this machine.
+func (d *Daemon) lockoutOptions(caller uint32) lockout.Options {
 	c := d.configuration()
 	o := lockout.Options{Caller: caller, Machine: d.machine(), Changes: []string{c.Socket}, Reads: []string{c.Policies, "/sys/kernel/btf/vmlinux"}}
 	if c.Pins != "" {
@@ -36,16 +50,10 @@ func (d *Daemon) checkLockout(caller uint32, former, next []policy.Policy) error
 	if _, err := os.Stat(config.DefaultFile); err == nil {
 		o.Reads = append(o.Reads, config.DefaultFile)
 	}
-	refused, err := lockout.Check(o, former, next)
-	if err != nil {
-		// What the policies say is not wrong; the one who applies them hears what could not be found out.
-		d.log.Warn("cannot find out whether the policies lock out", "error", err)
-		return nil
+	if c.Kubernetes {
+		o.Servers, o.Reads = d.apiServer.servers, append(o.Reads, d.apiServer.files...)
 	}
-	if len(refused) > 0 {
-		return &lockoutError{refused}
-	}
-	return nil
+	return o
 }
 
 // answerLockout is checkLockout for a call, with how to go on. A change that is taken back by itself may

@@ -23,6 +23,7 @@ const (
 	problemConfig    = "configuration"
 	problemAlerts    = "alerts"
 	problemLinks     = "links"
+	problemCluster   = "cluster"
 )
 
 // problem notes what is wrong, and logs it unless it was known.

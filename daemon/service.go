@@ -45,6 +45,8 @@ func (s *service) Apply(ctx context.Context, request *pb.ApplyRequest) (*pb.Appl
 			return nil, status.Errorf(codes.FailedPrecondition, "policy %q belongs to a file (%s); change it there, or choose another name", p.Name, owned.Source)
 		case pb.Origin_ORIGIN_MITIGATION:
 			return nil, status.Errorf(codes.FailedPrecondition, "policy %q is a mitigation; lift it, wait until it expires, or choose another name", p.Name)
+		case pb.Origin_ORIGIN_CLUSTER:
+			return nil, status.Errorf(codes.FailedPrecondition, "policy %q belongs to the cluster (%s); choose another name", p.Name, owned.Source)
 		}
 	}
 	next := d.sets
@@ -120,6 +122,8 @@ func (s *service) Delete(ctx context.Context, request *pb.DeleteRequest) (*pb.De
 			return nil, status.Errorf(codes.FailedPrecondition, "policy %q belongs to a file (%s); remove it there", name, p.Source)
 		case pb.Origin_ORIGIN_MITIGATION:
 			return nil, status.Errorf(codes.FailedPrecondition, "policy %q is a mitigation; lift it", name)
+		case pb.Origin_ORIGIN_CLUSTER:
+			return nil, status.Errorf(codes.FailedPrecondition, "policy %q belongs to the cluster (%s); delete that with kubectl", name, p.Source)
 		default:
 			return nil, notFound(name)
 		}

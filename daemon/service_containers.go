@@ -16,8 +16,8 @@ import (
 	"github.com/ebpfguard/ebpfguard/policy"
 )
 
-// StartContainer implements [pb.GuardServiceServer]. It waits while the daemon starts, but for the kernel
-// only after that.
+// StartContainer implements [pb.GuardServiceServer]. It waits until the daemon's first policies are in force, but for the
+// kernel only after that.
 func (s *service) StartContainer(ctx context.Context, request *pb.StartContainerRequest) (*pb.StartContainerResponse, error) {
 	if request.GetContainer().GetId() == "" {
 		return nil, rpc.Invalid("the request names no container; send its id")
@@ -28,6 +28,13 @@ func (s *service) StartContainer(ctx context.Context, request *pb.StartContainer
 	c := containers.Container{Container: containerOf(request.GetContainer()), Cgroup: request.GetCgroup(), Running: request.GetRunning()}
 	if c.Cgroup == "" && request.GetPid() != 0 {
 		c.Cgroup = procfs.Cgroup(request.GetPid())
+	}
+	if !c.Running {
+		select {
+		case <-s.d.containers.table.InForce():
+		case <-ctx.Done():
+			return nil, status.FromContextError(ctx.Err()).Err()
+		}
 	}
 	response := &pb.StartContainerResponse{}
 	if err := s.d.containers.runner.Tell(hookSource, c); err != nil {
@@ -85,7 +92,8 @@ func (d *Daemon) findContainer(text string) ([]policy.Container, error) {
 
 // concerns reports whether a policy is about one of some containers, not only of everything.
 func concerns(p policy.Policy, some []policy.Container) bool {
-	return slices.ContainsFunc(p.Subject.Containers, func(s policy.ContainerSelector) bool { return slices.ContainsFunc(some, s.Selects) })
+	in := p.Subject.Inside()
+	return !in.IsZero() && slices.ContainsFunc(some, in.Selects)
 }
 
 func containerOf(m *pb.Container) policy.Container {
@@ -93,7 +101,10 @@ func containerOf(m *pb.Container) policy.Container {
 		ID: m.GetId(), Name: m.GetName(), Image: m.GetImage(), ImageDigest: m.GetImageDigest(), Labels: m.GetLabels(), Runtime: m.GetRuntime(),
 	}
 	if pod := m.GetPod(); pod != nil {
-		c.Pod = &policy.Pod{Namespace: pod.GetNamespace(), Name: pod.GetName(), UID: pod.GetUid(), Labels: pod.GetLabels()}
+		c.Pod = &policy.Pod{
+			Namespace: pod.GetNamespace(), Name: pod.GetName(), UID: pod.GetUid(), Labels: pod.GetLabels(),
+			ServiceAccount: pod.GetServiceAccount(), Owners: pod.GetOwners(), Partial: pod.GetPartial(),
+		}
 	}
 	return c
 }
@@ -103,7 +114,10 @@ func containerMessage(c policy.Container) *pb.Container {
 		Id: utf8Text(c.ID), Name: utf8Text(c.Name), Image: utf8Text(c.Image), ImageDigest: utf8Text(c.ImageDigest), Labels: utf8Labels(c.Labels), Runtime: utf8Text(c.Runtime),
 	}
 	if c.Pod != nil {
-		m.Pod = &pb.Pod{Namespace: utf8Text(c.Pod.Namespace), Name: utf8Text(c.Pod.Name), Uid: utf8Text(c.Pod.UID), Labels: utf8Labels(c.Pod.Labels)}
+		m.Pod = &pb.Pod{
+			Namespace: utf8Text(c.Pod.Namespace), Name: utf8Text(c.Pod.Name), Uid: utf8Text(c.Pod.UID), Labels: utf8Labels(c.Pod.Labels),
+			ServiceAccount: utf8Text(c.Pod.ServiceAccount), Owners: utf8Texts(c.Pod.Owners), Partial: c.Pod.Partial,
+		}
 	}
 	return m
 }

@@ -174,6 +174,12 @@ func TestHookWaits(t *testing.T) {
 	}()
 	d.guard = w.guard
 	d.openContainers(w.config)
+	select {
+	case err := <-answered:
+		t.Errorf("the container starts before any policy is in force: %v", err)
+	case <-time.After(20 * time.Millisecond):
+	}
+	d.containers.table.SetInForce()
 	if err := <-answered; err != nil || len(w.guard.Containers()) != 1 {
 		t.Errorf("%v, %v", err, w.guard.Containers())
 	}

@@ -109,6 +109,24 @@ func ruleCounter(s ebpfguard.RuleStats) *pb.RuleCounters {
 	}
 }
 
+// subscribe subscribes to the alerts from where a request wants them.
+func (s *service) subscribe(ctx context.Context, filter sink.Filter, request *pb.WatchRequest) (iter.Seq2[ebpfguard.Alert, error], error) {
+	p := s.d.pipeline
+	switch {
+	case request.GetRecent() && request.After != nil:
+		return nil, errors.New("recent and after exclude each other; set one of them")
+	case request.GetUntilNow() && !request.GetRecent() && request.After == nil:
+		return nil, errors.New("until_now alone means no alerts at all; set recent or after as well")
+	case request.GetUntilNow():
+		return p.Recent(ctx, filter, request.After)
+	case request.GetRecent():
+		return p.SubscribeRecent(ctx, filter)
+	case request.After != nil:
+		return p.SubscribeAfter(ctx, filter, request.GetAfter())
+	}
+	return p.Subscribe(ctx, filter)
+}
+
 // Watch implements [pb.GuardServiceServer].
 func (s *service) Watch(request *pb.WatchRequest, stream grpc.ServerStreamingServer[pb.WatchResponse]) error {
 	leave, err := s.d.watchers.enter(rpc.CallerUID(stream.Context()))
@@ -119,15 +137,9 @@ func (s *service) Watch(request *pb.WatchRequest, stream grpc.ServerStreamingSer
 	filter := sink.Filter{
 		Operations: request.GetOperations(), Policies: request.GetPolicies(), Verdicts: request.GetVerdicts(),
 		Severities: request.GetSeverities(), Binaries: request.GetBinaries(),
-		Containers: request.GetContainers(),
+		Containers: request.GetContainers(), Pods: request.GetPods(),
 	}
-	subscribe := s.d.pipeline.Subscribe
-	if request.After != nil {
-		subscribe = func(ctx context.Context, filter sink.Filter) (iter.Seq2[ebpfguard.Alert, error], error) {
-			return s.d.pipeline.SubscribeAfter(ctx, filter, request.GetAfter())
-		}
-	}
-	alerts, err := subscribe(stream.Context(), filter)
+	alerts, err := s.subscribe(stream.Context(), filter, request)
 	switch {
 	case errors.Is(err, sink.ErrTooManySubscribers):
 		return status.Error(codes.FailedPrecondition, err.Error())
@@ -156,7 +168,7 @@ func (s *service) Watch(request *pb.WatchRequest, stream grpc.ServerStreamingSer
 			return err
 		}
 	}
-	if stream.Context().Err() == nil {
+	if stream.Context().Err() == nil && !request.GetUntilNow() {
 		return status.Error(codes.Unavailable, "the daemon is shutting down; watch again when it is back")
 	}
 	return nil

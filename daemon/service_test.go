@@ -241,6 +241,16 @@ func TestWatchAndOutputs(t *testing.T) {
 	if data, err := os.ReadFile(path); err != nil || strings.Count(string(data), "\n") != 2 {
 		t.Errorf("%v, the file says %s", err, data)
 	}
+	recent := newStream(t)
+	if err := i.Watch(&pb.WatchRequest{Recent: true, UntilNow: true, Verdicts: []string{"deny"}}, recent); err != nil {
+		t.Error(err)
+	}
+	if first, alert := <-recent.sent, <-recent.sent; !first.GetSubscribed() || alert.GetAlert().GetSequence() != 42 || len(recent.sent) != 0 {
+		t.Errorf("what was before: %v, %v and %d more", first, alert, len(recent.sent))
+	}
+	after := uint64(42)
+	wantStatus(t, i.Watch(&pb.WatchRequest{Recent: true, After: &after}, stream), codes.InvalidArgument, "exclude each other")
+	wantStatus(t, i.Watch(&pb.WatchRequest{UntilNow: true}, stream), codes.InvalidArgument, "until_now alone")
 	wantStatus(t, i.Watch(&pb.WatchRequest{Verdicts: []string{"x"}}, stream), codes.InvalidArgument, "choose from audit")
 	stream.cancel()
 	if err := <-done; err != nil {

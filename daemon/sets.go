@@ -10,19 +10,21 @@ import (
 
 // sets are the policies by who owns them. What is in force is all of them.
 type sets struct {
-	files, applied, mitigations []policy.Policy
+	files, applied, cluster, mitigations []policy.Policy
 	// trial is set while the applied policies wait to be confirmed.
 	trial *trial
 }
 
-func (s sets) all() []policy.Policy { return slices.Concat(s.files, s.applied, s.mitigations) }
+func (s sets) all() []policy.Policy {
+	return slices.Concat(s.files, s.applied, s.cluster, s.mitigations)
+}
 
 // origin returns who owns the policy of a name, and the policy.
 func (s sets) origin(name string) (pb.Origin, policy.Policy) {
 	for _, owned := range []struct {
 		origin pb.Origin
 		set    []policy.Policy
-	}{{pb.Origin_ORIGIN_FILE, s.files}, {pb.Origin_ORIGIN_APPLIED, s.applied}, {pb.Origin_ORIGIN_MITIGATION, s.mitigations}} {
+	}{{pb.Origin_ORIGIN_FILE, s.files}, {pb.Origin_ORIGIN_APPLIED, s.applied}, {pb.Origin_ORIGIN_CLUSTER, s.cluster}, {pb.Origin_ORIGIN_MITIGATION, s.mitigations}} {
 		if i := indexOf(owned.set, name); i >= 0 {
 			return owned.origin, owned.set[i]
 		}
@@ -39,6 +41,11 @@ func (s sets) unique() error {
 	for _, p := range applied {
 		if i := indexOf(s.files, p.Name); i >= 0 {
 			return fmt.Errorf("policy %q of %s has the same name as an applied policy; run ebpfguard delete %s, or rename one of them", p.Name, s.files[i].Source, p.Name)
+		}
+	}
+	for _, p := range s.cluster {
+		if origin, other := s.origin(p.Name); origin != pb.Origin_ORIGIN_CLUSTER {
+			return fmt.Errorf("policy %q%s has the same name as %s of the cluster; rename it", p.Name, from(other), p.Source)
 		}
 	}
 	for _, m := range s.mitigations {

@@ -29,6 +29,7 @@ func (d *Daemon) start() (err error) {
 	var lasting []policy.Policy
 	left := settle(takeover.Policies, unconfirmed)
 	next.mitigations, lasting = splitMitigations(left, d.now())
+	cluster, lasting := splitCluster(lasting)
 	dir := d.config.Policies
 	d.directory.files = directoryFingerprint(dir)
 	files, filesErr := loadDirectory(dir)
@@ -38,11 +39,12 @@ func (d *Daemon) start() (err error) {
 	if appliedErr != nil {
 		applied = d.replaceBroken(appliedErr, adopted, without(lasting, files))
 	}
-	next.files, next.applied = files, applied
+	next.files, next.applied, next.cluster = files, applied, d.formerCluster(adopted, cluster)
 	if filesErr == nil {
+		next.cluster = d.startable(next)
 		former := left // what was in force
 		if !adopted {
-			former = slices.Concat(applied, next.mitigations)
+			former = slices.Concat(applied, next.cluster, next.mitigations)
 		}
 		filesErr = d.checkFiles(former, next.all())
 	}

@@ -44,18 +44,24 @@ func (d *Daemon) status(context.Context) (*pb.StatusResponse, error) {
 	concerned := containers.Concern(d.sets.all())
 	d.mu.Unlock()
 	s.Containers = d.containersStatus(concerned)
-	s.Problems = append(d.problemTexts(), d.containerProblems(s.GetContainers())...)
 	s.Alerts = d.alertCounters()
-	for _, out := range s.GetAlerts().GetSinks() {
-		if out.GetError() != "" {
-			s.Problems = append(s.Problems, fmt.Sprintf("alerts are not written to the output %s: %s", out.GetName(), out.GetError()))
-		}
-	}
+	s.Problems = d.problemsNow(s.GetContainers(), s.GetAlerts())
 	s.State = pb.StatusResponse_STATE_ENFORCING
 	if len(s.GetProblems()) > 0 {
 		s.State = pb.StatusResponse_STATE_DEGRADED
 	}
 	return s, nil
+}
+
+// problemsNow returns all that is not well, given what is known of containers and of outputs.
+func (d *Daemon) problemsNow(c *pb.ContainersStatus, alerts *pb.AlertCounters) []string {
+	all := append(d.problemTexts(), d.containerProblems(c)...)
+	for _, out := range alerts.GetSinks() {
+		if out.GetError() != "" {
+			all = append(all, fmt.Sprintf("alerts are not written to the output %s: %s", out.GetName(), out.GetError()))
+		}
+	}
+	return all
 }
 
 // enforced adds what the guard knows.

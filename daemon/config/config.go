@@ -47,6 +47,16 @@ type Config struct {
 	Outputs []setup.Spec
 	// Containers say how containers become known.
 	Containers Containers
+	// Kubernetes makes the daemon the agent of its node: the policies of the cluster are in force as well.
+	Kubernetes bool
+	// NodeName is the node's name in the cluster; if empty that in NODE_NAME, else the host's.
+	NodeName string
+	// Kubeconfig is the file that says where the API server is and who the daemon is there. If it is empty the
+	// daemon is a pod and has a service account.
+	Kubeconfig string
+	// KubernetesEvents tells of alerts in events on their pods. PolicyReports makes policy reports of the events of all
+	// nodes, if the daemon is the one that sums up.
+	KubernetesEvents, PolicyReports bool
 	// FoldWindow is how long identical alerts are folded; not at all if zero.
 	FoldWindow time.Duration
 	// Debounce is how long the policy directory has to be at rest before it is read.
@@ -82,20 +92,21 @@ const (
 // Default returns the default configuration.
 func Default() Config {
 	return Config{
-		Policies:    "/etc/ebpfguard/policies.d",
-		Socket:      "/run/ebpfguard/ebpfguard.sock",
-		Pins:        "/sys/fs/bpf/ebpfguard",
-		State:       "/var/lib/ebpfguard",
-		OnExit:      Keep,
-		HostRoot:    hostroot.Auto,
-		AlertBuffer: 4 << 20,
-		Enrich:      true,
-		Outputs:     []setup.Spec{{Settings: stdout.Kind.New()}},
-		Containers:  Containers{Fail: FailOpen},
-		FoldWindow:  10 * time.Second,
-		Debounce:    300 * time.Millisecond,
-		LogLevel:    slog.LevelInfo,
-		LogFormat:   LogText,
+		Policies:         "/etc/ebpfguard/policies.d",
+		Socket:           "/run/ebpfguard/ebpfguard.sock",
+		Pins:             "/sys/fs/bpf/ebpfguard",
+		State:            "/var/lib/ebpfguard",
+		OnExit:           Keep,
+		HostRoot:         hostroot.Auto,
+		AlertBuffer:      4 << 20,
+		Enrich:           true,
+		Outputs:          []setup.Spec{{Settings: stdout.Kind.New()}},
+		Containers:       Containers{Fail: FailOpen},
+		KubernetesEvents: true,
+		FoldWindow:       10 * time.Second,
+		Debounce:         300 * time.Millisecond,
+		LogLevel:         slog.LevelInfo,
+		LogFormat:        LogText,
 	}
 }
 
@@ -108,7 +119,7 @@ func (c Config) Validate() error {
 	if c.Socket == "" {
 		add("socket", " is empty; write the path of a Unix socket such as %s", Default().Socket)
 	}
-	for _, p := range []struct{ key, path string }{{"policies", c.Policies}, {"socket", c.Socket}, {"pins", c.Pins}, {"state", c.State}} {
+	for _, p := range []struct{ key, path string }{{"policies", c.Policies}, {"socket", c.Socket}, {"pins", c.Pins}, {"state", c.State}, {"kubeconfig", c.Kubeconfig}} {
 		if p.path != "" && !filepath.IsAbs(p.path) {
 			add(p.key, " %q is not absolute; write the whole path", p.path)
 		}
@@ -126,6 +137,9 @@ func (c Config) Validate() error {
 		if err := metrics.CheckAddress(c.Metrics, true); err != nil {
 			errs = append(errs, &setup.KeyError{Key: "metrics", Err: err})
 		}
+	}
+	if c.PolicyReports && !c.KubernetesEvents {
+		add("policy_reports", " are made of events; leave out kubernetes_events: false")
 	}
 	if c.Containers.Fail != FailOpen && c.Containers.Fail != FailClosed {
 		add("containers", ": fail is %q; choose open or closed", c.Containers.Fail)

@@ -46,6 +46,10 @@ containers:
   sources:
   - type: nri
   - {type: docker, socket: /d.sock}
+kubernetes: true
+node_name: one
+kubeconfig: /k
+kubernetes_events: false
 fold_window: 0s
 debounce: 1s
 metrics: 127.0.0.1:1
@@ -67,7 +71,8 @@ log_format: json
 			{Settings: &journald.Settings{}},
 		},
 		Containers: Containers{Fail: FailClosed, Sources: []containers.Spec{{Type: "nri"}, {Type: "docker", Place: "/d.sock"}}},
-		Debounce:   time.Second, Metrics: "127.0.0.1:1", MetricsAnywhere: true, LogLevel: slog.LevelDebug, LogFormat: LogJSON,
+		Kubernetes: true, NodeName: "one", Kubeconfig: "/k",
+		Debounce: time.Second, Metrics: "127.0.0.1:1", MetricsAnywhere: true, LogLevel: slog.LevelDebug, LogFormat: LogJSON,
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -85,7 +90,9 @@ func TestParseErrors(t *testing.T) {
 		{"polices: /p", `c.yaml:1:1: unknown field "polices" of the configuration; did you mean policies?`},
 		{"on-exit: keep", `c.yaml:1:1: unknown field "on-exit" of the configuration; did you mean on_exit?`},
 		{"group: a\nfoo: 1", `c.yaml:2:1: unknown field "foo" of the configuration; choose from alert_buffer, allow_gaps, allow_lockout, containers, debounce, ` +
-			`enrich, fold_window, group, host_root, log_format, log_level, metrics, metrics_anywhere, on_exit, outputs, pins, policies, socket, state`},
+			`enrich, fold_window, group, host_root, kubeconfig, kubernetes, kubernetes_events, log_format, log_level, metrics, metrics_anywhere, node_name, on_exit, outputs, ` +
+			`pins, policies, policy_reports, socket, state`},
+		{"policy_reports: true\nkubernetes_events: false", "c.yaml:1:17: policy_reports are made of events; leave out kubernetes_events: false"},
 		{"policies: /p\npolicies: /q", `c.yaml:2:1: field "policies" of the configuration is already on line 1; remove one`},
 		{"outputs:\n- type: stdout\n  path: /x", `c.yaml:3:3: unknown field "path" of an output of type stdout; choose from filter, format, type`},
 		{"outputs:\n- type: journald\n  format: json", `c.yaml:3:3: unknown field "format" of an output of type journald; choose from filter, type`},

@@ -74,7 +74,9 @@ func (r reader) mapping(n *yaml.Node, what, example string, known map[string]fun
 }
 
 // examples are values of keys that have no default to show.
-var examples = map[string]string{"group": "adm", "metrics": "127.0.0.1:9477", "path": "/var/log/ebpfguard/alerts.json"}
+var examples = map[string]string{
+	"group": "adm", "metrics": "127.0.0.1:9477", "path": "/var/log/ebpfguard/alerts.json", "node_name": "worker-1", "kubeconfig": "/etc/ebpfguard/kubeconfig",
+}
 
 // typeWords are what a person calls the types of values that are not text.
 var typeWords = map[string]string{"bool": "true or false", "size": "a size", "uint": "a number", "duration": "a duration"}

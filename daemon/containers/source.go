@@ -69,6 +69,14 @@ type Describer interface {
 	Describe(id string) (policy.Container, bool)
 }
 
+// Starter is a [Registry] whose guard may still be starting. What a container does before the policies are in force
+// nobody refuses.
+type Starter interface {
+	// InForce returns what is closed when they are. A container that is not Running is told of after that, or must not
+	// start, unless the operator prefers that to none.
+	InForce() <-chan struct{}
+}
+
 // Hooker is a [Registry] that can also be told of a container by a program which an OCI runtime calls
 // before the container's first program runs.
 type Hooker interface {

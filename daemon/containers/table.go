@@ -49,6 +49,10 @@ type Options struct {
 	Closed func() bool
 	// Log hears what goes wrong; nil for nobody.
 	Log *slog.Logger
+	// PodDetails says that somebody tells of the node's pods ([Table.SetPods]): until then they are known in part.
+	PodDetails bool
+	// Starting says that no policies are in force yet: they are when [Table.SetInForce] says so.
+	Starting bool
 	// Hook is the command by which OCI runtimes tell of containers; nil if they cannot call it.
 	Hook []string
 }
@@ -60,6 +64,9 @@ type Table struct {
 	guard   Guard
 	options Options
 	labels  labeller
+	// inForce is closed when the policies are.
+	inForce  chan struct{}
+	setForce sync.Once
 
 	mu     sync.Mutex
 	known  map[string]*entry // by the containers' ids
@@ -67,6 +74,10 @@ type Table struct {
 	paths  map[string]uint64 // of groups, to their ids
 	synced map[string]bool   // sources that told of all that they know
 	failed map[string]failure
+	// pods are what the API server tells of, by their uids.
+	pods map[string]policy.Pod
+	// namespaces are those for which policies were made; nil before the API server told of any.
+	namespaces map[string]bool
 }
 
 // entry is a container that is known.
@@ -104,6 +115,7 @@ type failure struct {
 var (
 	_ Registry = (*Table)(nil)
 	_ Hooker   = (*Table)(nil)
+	_ Starter  = (*Table)(nil)
 )
 
 // NewTable returns a table in which nothing is known.
@@ -118,11 +130,24 @@ func NewTable(guard Guard, options Options) *Table {
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Table{
-		guard: guard, options: options, labels: labeller{label: guard.LabelContainers},
+	t := &Table{
+		inForce: make(chan struct{}), guard: guard, options: options, labels: labeller{label: guard.LabelContainers},
 		known: map[string]*entry{}, groups: map[uint64]owned{}, paths: map[string]uint64{}, synced: map[string]bool{}, failed: map[string]failure{},
 	}
+	if !options.Starting {
+		t.SetInForce()
+	}
+	if options.PodDetails {
+		t.pods = formerPods(guard.Containers())
+	}
+	return t
 }
+
+// InForce implements [Starter].
+func (t *Table) InForce() <-chan struct{} { return t.inForce }
+
+// SetInForce says that the guard's policies are in force.
+func (t *Table) SetInForce() { t.setForce.Do(func() { close(t.inForce) }) }
 
 // Closed implements [Registry].
 func (t *Table) Closed() bool { return t.options.Closed() }
@@ -219,6 +244,11 @@ func (t *Table) Relabel() error {
 func (t *Table) note(c Container, err error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	return t.noteLocked(c, err)
+}
+
+// noteLocked is note for a caller that holds mu.
+func (t *Table) noteLocked(c Container, err error) error {
 	if err == nil {
 		delete(t.failed, c.ID)
 		return nil
@@ -276,7 +306,7 @@ func (t *Table) add(told map[string]policy.Container, cgroup string) (news, erro
 			e.changed[source] = e.last
 		}
 	}
-	merged := merge(all, e.changed)
+	merged := t.complete(merge(all, e.changed))
 	groups := e.groups
 	if _, ok := groups[group]; !ok {
 		groups = maps.Clone(groups)

@@ -90,9 +90,9 @@ func (r *Runner) Tell(source string, c Container) error {
 	return r.table.start(told, c)
 }
 
-// Concern reports whether policies are about containers, or about what is in none.
+// Concern reports whether policies are about containers or pods, or about what is in none.
 func Concern(set []policy.Policy) bool {
-	return slices.ContainsFunc(set, func(p policy.Policy) bool { return len(p.Subject.Containers) > 0 || p.Subject.Host })
+	return slices.ContainsFunc(set, func(p policy.Policy) bool { return !p.Subject.Inside().IsZero() || p.Subject.Host })
 }
 
 // Failures returns why containers could not be told of that run or should have started.

@@ -191,7 +191,7 @@ func Describe(all []Refusal) string {
 // Check returns what policies would refuse that is needed, and that the former ones do not refuse
 // already.
 func Check(o Options, former, next []policy.Policy) ([]Refusal, error) {
-	if !slices.ContainsFunc(next, refuses) {
+	if !slices.ContainsFunc(next, o.mayRefuse) {
 		return nil, nil
 	}
 	s, err := Look(o)
@@ -201,14 +201,14 @@ func Check(o Options, former, next []policy.Policy) ([]Refusal, error) {
 	return s.Refused(former, next)
 }
 
-// refuses reports whether a policy could refuse anything that is looked at.
-func refuses(p policy.Policy) bool {
+// mayRefuse reports whether a policy could refuse anything that is looked at.
+func (o Options) mayRefuse(p policy.Policy) bool {
 	return p.Mode != policy.ModeAudit && slices.ContainsFunc(p.Rules, func(r policy.Rule) bool {
 		switch {
 		case len(r.Deny) == 0 || r.Verdict == policy.Audit:
 			return false
 		case r.Operation == policy.SocketBind || r.Operation == policy.SocketConnect:
-			return r.Revoke
+			return r.Revoke || r.Operation == policy.SocketConnect && len(o.Servers) > 0
 		}
 		return slices.Contains([]policy.Operation{policy.FileOpen, policy.BprmCheckSecurity, policy.TaskFixSetuid}, r.Operation)
 	})

@@ -2,6 +2,7 @@ package lockout
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,10 @@ type Options struct {
 	// Changes are files and directories that the guard must be able to change, Reads those that it
 	// must be able to read. Those that are not there yet count by their names.
 	Changes, Reads []string
+	// Servers are what the guard must be able to connect to, from where new policies come.
+	Servers []netip.AddrPort
+	// Unidentified looks at nothing but the guard when it starts again, in a container of which nothing is known.
+	Unidentified bool
 	// Machine is what /proc does not tell.
 	Machine mitigate.Machine
 	// Places are where programs are looked for; those of this machine if nil.
@@ -82,6 +87,15 @@ func (l *look) everybody() error {
 	init, err := l.running(1, "process 1", true)
 	if err != nil {
 		return err
+	}
+	if l.options.Unidentified {
+		l.needs = nil
+		init.root = nil
+		init.process.Unidentified, init.process.Containers = true, nil
+		if next, ok := l.start(init, l.options.Command, "the guard when it starts again, and nobody knows its container", ""); ok {
+			l.guardFiles(next)
+		}
+		return nil
 	}
 	own, err := procfs.Lineage(uint32(os.Getpid()))
 	if err != nil {
@@ -187,6 +201,7 @@ func (l *look) start(by actor, path, name, cgroup string) (actor, bool) {
 	child := actor{name: name, root: by.root, process: policy.Process{
 		Binary: p.path, Ancestors: slices.Concat([]string{by.process.Binary}, by.process.Ancestors),
 		IDs: by.process.IDs, UID: by.process.UID, Cgroup: by.process.Cgroup, Containers: by.process.Containers,
+		Unidentified: by.process.Unidentified,
 	}}
 	if cgroup != "" {
 		child.process.Cgroup = cgroup
@@ -221,6 +236,12 @@ func (l *look) guardFiles(a actor) {
 		if path != "" {
 			l.file(a, "reading "+path, path, policy.Read, need{})
 		}
+	}
+	for _, at := range l.options.Servers {
+		l.needs = append(l.needs, need{
+			actor: a, what: fmt.Sprintf("connecting to %v, from where policies come", at), operation: policy.SocketConnect,
+			object: policy.Socket{Address: at.Addr(), Port: at.Port(), Protocol: policy.TCP},
+		})
 	}
 }
 

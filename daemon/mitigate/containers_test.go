@@ -48,6 +48,29 @@ func TestContainers(t *testing.T) {
 	if _, _, err := in("web", false).Policy(request); err == nil || !strings.Contains(err.Error(), "container web includes process") {
 		t.Errorf("its own container: %v", err)
 	}
+	// A pod is meant by its namespace and name, whatever its containers are called.
+	pods := Machine{Containers: func(string) ([]policy.Container, bool) {
+		return []policy.Container{{ID: "1", Name: "nginx", Pod: &policy.Pod{Namespace: "shop", Name: "web-0"}}}, false
+	}}
+	for pod, mine := range map[string]bool{"shop/web-0": true, "shop/web-*": true, "shop/web-1": false, "bank/web-0": false} {
+		request := &pb.MitigateRequest{Profile: pb.MitigateRequest_PROFILE_KILL, Subject: &pb.MitigateRequest_Pod{Pod: pod}}
+		p, _, err := pods.Policy(request)
+		if refused := err != nil && strings.Contains(err.Error(), "pod "+pod+" includes process"); refused != mine || err != nil && !refused {
+			t.Errorf("the daemon's own pod, %s: %v", pod, err)
+		}
+		if err == nil && (DescribeSubject(p.Subject) != "pod "+pod || pods.selectorOf(p.Subject).selects(pid)) {
+			t.Errorf("%s: %v", pod, p.Subject)
+		}
+		if err == nil && !strings.HasPrefix(pods.NoMatchWarning(p.Subject), "no process is in a pod "+pod) {
+			t.Errorf("%s: warning %q", pod, pods.NoMatchWarning(p.Subject))
+		}
+	}
+	for pod, want := range map[string]string{"web-0": "is no pod; write NAMESPACE/NAME", "shop/": "pod name", "Shop/web": "namespace", "": "is no pod"} {
+		request := &pb.MitigateRequest{Profile: pb.MitigateRequest_PROFILE_NO_EXEC, Subject: &pb.MitigateRequest_Pod{Pod: pod}}
+		if _, _, err := pods.Policy(request); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("pod %q: %v", pod, err)
+		}
+	}
 	if p, _, err := in("db", false).Policy(request); err != nil || DescribeSubject(p.Subject) != "container web" {
 		t.Errorf("another container: %v, %v", err, p.Subject)
 	}

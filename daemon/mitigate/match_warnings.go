@@ -29,6 +29,10 @@ func (m Machine) NoMatchWarning(wanted policy.Subject) string {
 		if !anyProcess(m.selectorOf(subject).selects) {
 			return "no process is in a " + DescribeSubject(wanted) + " now ('ebpfguard containers' lists those that are known); this mitigation matches containers of that name that start later"
 		}
+	case len(subject.Pods) > 0:
+		if !anyProcess(m.selectorOf(subject).selects) {
+			return "no process is in a " + DescribeSubject(wanted) + " on this node now; this mitigation matches pods of that name that start later"
+		}
 	case len(subject.Users.Ranges) > 0:
 		if !anyProcess(m.selectorOf(subject).selects) {
 			return DescribeSubject(wanted) + " has no process now; this mitigation matches processes that it starts later"

@@ -70,6 +70,12 @@ func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
 		return policy.Subject{Cgroups: []string{s.Cgroup}}, nil
 	case *pb.MitigateRequest_Container:
 		return policy.Subject{Containers: []policy.ContainerSelector{{Names: []string{s.Container}}}}, nil
+	case *pb.MitigateRequest_Pod:
+		namespace, name, ok := strings.Cut(s.Pod, "/")
+		if !ok {
+			return policy.Subject{}, rpc.Invalid("%q is no pod; write NAMESPACE/NAME such as shop/web-0", s.Pod)
+		}
+		return policy.Subject{Pods: []policy.PodSelector{{Namespaces: []string{namespace}, Names: []string{name}}}}, nil
 	case *pb.MitigateRequest_User:
 		if id, err := strconv.ParseUint(s.User, 10, 32); err == nil {
 			return policy.Subject{Users: policy.IDs{Ranges: []policy.IDRange{{First: uint32(id), Last: uint32(id)}}}}, nil
@@ -84,7 +90,7 @@ func subjectOf(request *pb.MitigateRequest) (policy.Subject, error) {
 			return policy.Subject{Everyone: true}, nil
 		}
 	}
-	return policy.Subject{}, rpc.Invalid("the request names no subject; give a process, a binary, a container, a cgroup, a user or everyone")
+	return policy.Subject{}, rpc.Invalid("the request names no subject; give a process, a binary, a container, a pod, a cgroup, a user or everyone")
 }
 
 // checkSelfProtection refuses what would take the machine, or the means to lift the mitigation: to
@@ -112,7 +118,7 @@ func (m Machine) checkSelfProtection(p policy.Policy, force bool) error {
 		}
 		process := chosen.process(line[i:])
 		// Which process it is is known, and its container, whatever it runs.
-		process.Unknown = process.Unknown && len(p.Subject.Processes)+len(p.Subject.Containers) == 0
+		process.Unknown = process.Unknown && len(p.Subject.Processes)+len(p.Subject.Containers)+len(p.Subject.Pods) == 0
 		if _, _, ok := chosen.subject.Match(process); ok && fatal && p.Mode != policy.ModeAudit {
 			return rpc.Invalid("%s includes process %d (%s), which the machine or the daemon needs, so you could not lift the mitigation; choose another subject, forbid less, or set audit to see what it would do", DescribeSubject(p.Subject), own.PID, own.Comm)
 		}
@@ -168,6 +174,8 @@ func DescribeSubject(s policy.Subject) string {
 		return "binary " + s.Binaries[0]
 	case len(s.Containers) == 1 && len(s.Containers[0].Names) == 1:
 		return "container " + s.Containers[0].Names[0]
+	case len(s.Pods) == 1 && len(s.Pods[0].Namespaces) == 1 && len(s.Pods[0].Names) == 1:
+		return "pod " + s.Pods[0].Namespaces[0] + "/" + s.Pods[0].Names[0]
 	case len(s.Cgroups) == 1:
 		return "cgroup " + s.Cgroups[0]
 	case len(s.Users.Names) == 1:

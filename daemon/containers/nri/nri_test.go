@@ -323,6 +323,43 @@ func TestSlow(t *testing.T) {
 	}
 }
 
+// TestStarting has a guard whose policies are not in force yet: a container waits for that, and when that takes too long
+// it starts only where it may without the guard.
+func TestStarting(t *testing.T) {
+	const limit = 400 * time.Millisecond
+	adaptation.SetPluginRequestTimeout(limit)
+	defer adaptation.SetPluginRequestTimeout(api.DefaultPluginRequestTimeout)
+	for _, closed := range []bool{false, true} {
+		socket := filepath.Join(t.TempDir(), "nri.sock")
+		runtime, to := startRuntime(t, socket), &registry{closed: closed}
+		starting := &startingRegistry{to, make(chan struct{})}
+		s := startSource(t, socket, runtime, starting)
+		to.want(t, "sync")
+		err := start(t, runtime)
+		if closed != (err != nil) || closed && !strings.Contains(err.Error(), errStarting.Error()) {
+			t.Errorf("closed %v: the answer to the runtime is %v", closed, err)
+		}
+		if status := s.Status(); !strings.Contains(status.Problem, errStarting.Error()) {
+			t.Errorf("closed %v: the status is %+v", closed, status)
+		}
+		to.want(t)
+		time.AfterFunc(limit/4, func() { close(starting.inForce) })
+		if err := start(t, runtime); err != nil {
+			t.Errorf("closed %v: policies that are in force in time: %v", closed, err)
+		}
+		if !to.has("start 0123") {
+			t.Errorf("closed %v: the registry is not told of the container", closed)
+		}
+	}
+}
+
+type startingRegistry struct {
+	*registry
+	inForce chan struct{}
+}
+
+func (r *startingRegistry) InForce() <-chan struct{} { return r.inForce }
+
 // TestHook has a registry that can be told of a container by a hook: containers get it that must not start otherwise.
 func TestHook(t *testing.T) {
 	for _, closed := range []bool{false, true} {

@@ -35,7 +35,10 @@ type plugin struct {
 // before it can say what is wrong.
 const hookSeconds = 5
 
-var errSlow = errors.New("it took too long; look at the load of the machine")
+var (
+	errSlow     = errors.New("it took too long; look at the load of the machine")
+	errStarting = errors.New("the guard is starting, and no policy is in force yet; start the container again in a moment")
+)
 
 // Configure is the first request.
 func (p *plugin) Configure(_ context.Context, _, runtime, _ string) (api.EventMask, error) {
@@ -156,14 +159,34 @@ func (p *plugin) start(c containers.Container, err error) error {
 	if err == nil {
 		err = p.within(func() error {
 			<-p.synced
+			if s, ok := p.to.(containers.Starter); ok {
+				<-s.InForce()
+			}
 			return p.to.Start(SourceName, c)
 		}, func() { p.late(c) })
+	}
+	if errors.Is(err, errSlow) && p.starting() {
+		err = errStarting
 	}
 	if err == nil {
 		p.source.set(func(s *Source) { s.refused = "" })
 		return nil
 	}
 	return p.verdict(c, err)
+}
+
+// starting reports whether the guard's policies are not in force yet.
+func (p *plugin) starting() bool {
+	s, ok := p.to.(containers.Starter)
+	if !ok {
+		return false
+	}
+	select {
+	case <-s.InForce():
+		return false
+	default:
+		return true
+	}
 }
 
 // verdict decides what becomes of a container that the registry does not know.
