@@ -22,13 +22,13 @@ import (
 func newAlertsCommand() *cobra.Command {
 	var daemon remote
 	var request pb.WatchRequest
-	format, most, after := outputText, 0, uint64(0)
+	format, most, after, withStdin := outputText, 0, uint64(0), false
 	cmd := &cobra.Command{
 		Use:   "alerts",
 		Short: "Follow the alerts of a running daemon",
 		Long: `Print the alerts of a running daemon until you interrupt it. It shows new alerts
-only; with --after it begins with those that came after an alert, of the last
-1,024.
+only; with --recent it begins with the last 1,024, with --after with those of
+them that came after an alert. --until-now stops after those.
 
 Of the values of one flag one must match; different flags must all match. If
 alerts come faster than this command can print them, it loses some and says so
@@ -44,6 +44,9 @@ terminal only, and not if NO_COLOR is set.`,
   # What is refused in the containers of a name
   ebpfguard alerts --container 'web-*' --verdict deny
 
+  # What was refused in a pod lately?
+  ebpfguard alerts --pod shop/web-0 --recent --until-now
+
   # Wait for the next denial
   ebpfguard alerts --verdict deny --number 1`,
 		Args: noArgs,
@@ -54,13 +57,25 @@ terminal only, and not if NO_COLOR is set.`,
 			if most < 0 {
 				return usagef("--number %d is negative; write how many alerts to wait for", most)
 			}
+			switch {
+			case request.Recent && request.After != nil:
+				return usagef("--recent and --after are given; keep one of them")
+			case request.UntilNow && !request.Recent && request.After == nil:
+				return usagef("--until-now alone shows nothing; add --recent or --after")
+			}
 			filter := sink.Filter{Operations: request.Operations, Policies: request.Policies, Verdicts: request.Verdicts,
-				Severities: request.Severities, Binaries: request.Binaries, Containers: request.Containers}
+				Severities: request.Severities, Binaries: request.Binaries, Containers: request.Containers, Pods: request.Pods}
 			if err := filter.Validate(); err != nil {
 				return &usageError{err}
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			if withStdin {
+				go func() {
+					_, _ = io.Copy(io.Discard, cmd.InOrStdin())
+					stop()
+				}()
+			}
 			printer := &alertPrinter{stdout: cmd.OutOrStdout(), stderr: cmd.ErrOrStderr(), format: format, colour: colours(cmd.OutOrStdout())}
 			err := daemon.call(ctx, cmd, func(ctx context.Context, guard *client.Client) error {
 				return printer.watch(ctx, guard, &request, most)
@@ -80,8 +95,12 @@ terminal only, and not if NO_COLOR is set.`,
 	f.StringSliceVar(&request.Severities, "severity", nil, "only of these `severities`; none stands for rules without one")
 	f.StringSliceVar(&request.Binaries, "binary", nil, "only of these programs, `paths` or patterns as in a policy")
 	f.StringSliceVar(&request.Containers, "container", nil, "only in these containers, `names` or with * globs, or ids")
+	f.StringSliceVar(&request.Pods, "pod", nil, "only in these Kubernetes pods, as `NAMESPACE/NAME` or with * globs")
 	outputFlag(f, &format, "the `format`: text or json", outputText, outputJSON)
+	f.BoolVar(&request.Recent, "recent", false, "begin with the last 1,024 alerts that the daemon still has")
 	f.Uint64Var(&after, "after", 0, "begin after the alert with this `number`, its sequence in JSON")
+	f.BoolVar(&request.UntilNow, "until-now", false, "stop after the alerts of --recent or --after")
+	f.BoolVar(&withStdin, "with-stdin", false, "stop when the standard input ends: who runs this on another machine may be gone")
 	f.IntVarP(&most, "number", "n", 0, "stop after this `number` of alerts; 0 for never")
 	completeList(cmd, "operation", fixed(operationNames()))
 	completeList(cmd, "verdict", fixed([]string{"audit", "deny", "kill"}))
@@ -131,6 +150,9 @@ func (p *alertPrinter) watch(ctx context.Context, guard *client.Client, request 
 				return nil
 			}
 		}
+	}
+	if request.UntilNow {
+		return nil
 	}
 	return errors.New("the daemon sends no more alerts; see 'ebpfguard status'")
 }

@@ -272,6 +272,8 @@ func (g *guardServer) Mitigate(_ context.Context, r *pb.MitigateRequest) (*pb.Mi
 		m.Subject = "cgroup " + s.Cgroup
 	case *pb.MitigateRequest_Container:
 		m.Subject = "container " + s.Container
+	case *pb.MitigateRequest_Pod:
+		m.Subject = "pod " + s.Pod
 	case *pb.MitigateRequest_User:
 		m.Subject = "user " + s.User
 	case *pb.MitigateRequest_Everyone:
@@ -405,16 +407,18 @@ func containedStatus(looks uint64) *pb.ContainersStatus {
 func watched() []ebpfguard.Alert {
 	at := time.Date(2026, 11, 22, 15, 4, 5, 0, time.UTC)
 	context := ebpfguard.AlertContext{ID: "1f2e-1", Time: at, Operation: policy.SocketBind, Hook: "socket_bind", Verdict: policy.Deny,
-		Policy: "no-rogue-sshd", Message: "nobody listens for ssh here", Severity: policy.SeverityHigh, Revision: 3, Count: 1,
+		BootID: "boot", Sequence: 1, Policy: "no-rogue-sshd", Message: "nobody listens for ssh here", Severity: policy.SeverityHigh, Revision: 3, Count: 1,
 		Process: ebpfguard.Process{PID: 4711, UID: 1000, Comm: "nc", Binary: "/usr/bin/nc", ParentBinary: "/usr/bin/bash"}}
 	bind := ebpfguard.SocketBindAlert{AlertContext: context, SocketObject: ebpfguard.SocketObject{
 		Address: netip.MustParseAddr("0.0.0.0"), Port: 22, Protocol: "tcp"}}
 	context.Operation, context.Hook, context.Verdict, context.Policy = policy.SocketConnect, "socket_connect", policy.Audit, "web-egress"
+	context.Sequence = 2
 	context.ID, context.Message, context.Severity, context.Binary = "1f2e-2", "", "", "/usr/sbin/nginx"
 	connect := ebpfguard.SocketConnectAlert{AlertContext: context, SocketObject: ebpfguard.SocketObject{
 		Address: netip.MustParseAddr("10.1.2.3"), Port: 80, Protocol: "tcp"}}
 	context.Operation, context.Hook, context.Verdict, context.Policy = policy.FileOpen, "file_open", policy.Kill, "no-rogue-sshd"
-	context.Container = &policy.Container{ID: "0123456789abcdef", Name: "db"}
+	context.Container = &policy.Container{ID: "0123456789abcdef", Name: "db", Pod: &policy.Pod{Namespace: "shop", Name: "db-0"}}
+	context.Sequence = 3
 	context.ID, context.Rule, context.Binary = "1f2e-3", 1, "/tmp/\x1b[2Jevil"
 	return []ebpfguard.Alert{bind, connect, ebpfguard.FileOpenAlert{AlertContext: context, FileObject: ebpfguard.FileObject{Path: "/etc/shadow", Access: policy.Read}}}
 }
@@ -425,7 +429,7 @@ func (g *guardServer) Watch(r *pb.WatchRequest, stream grpc.ServerStreamingServe
 	if err := stream.Send(&pb.WatchResponse{Event: &pb.WatchResponse_Subscribed{Subscribed: true}}); err != nil {
 		return err
 	}
-	filter := sink.Filter{Operations: r.Operations, Policies: r.Policies, Verdicts: r.Verdicts, Severities: r.Severities, Binaries: r.Binaries, Containers: r.Containers}
+	filter := sink.Filter{Operations: r.Operations, Policies: r.Policies, Verdicts: r.Verdicts, Severities: r.Severities, Binaries: r.Binaries, Containers: r.Containers, Pods: r.Pods}
 	for i, alert := range watched() {
 		if !filter.Match(alert) {
 			continue
@@ -442,6 +446,9 @@ func (g *guardServer) Watch(r *pb.WatchRequest, stream grpc.ServerStreamingServe
 		if err := stream.Send(&pb.WatchResponse{Event: &pb.WatchResponse_Json{Json: string(json)}, Text: alert.String()}); err != nil {
 			return err
 		}
+	}
+	if r.UntilNow {
+		return nil
 	}
 	return status.Error(codes.Unavailable, "the server is stopping")
 }

@@ -30,12 +30,16 @@ func TestHelpFits(t *testing.T) {
 		}
 	}
 	visit(newRootCommand())
+	var out bytes.Buffer
+	if code := execute(newPluginCommand(), []string{"alerts", "--help"}, &out, &out); code != 0 || !strings.Contains(out.String(), "  kubectl ebpfguard alerts [POD] [flags]\n") {
+		t.Errorf("exit code %d: %s", code, out.String())
+	}
 }
 
 // TestManFits wants what manual pages show as it is written to fit beside the margin of man.
 func TestManFits(t *testing.T) {
 	dir := t.TempDir()
-	if err := errors.Join(writeManPages(dir, newRootCommand()), writeFormatPages(dir)); err != nil {
+	if err := errors.Join(writeManPages(dir, newRootCommand()), writeManPages(dir, newPluginCommand()), writeFormatPages(dir)); err != nil {
 		t.Fatal(err)
 	}
 	pages, err := filepath.Glob(filepath.Join(dir, "*"))

@@ -27,11 +27,17 @@ const (
 	exitConfig = 78
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	root, args := commandOf(os.Args)
+	os.Exit(execute(root, args, os.Stdout, os.Stderr))
+}
 
-// run executes the command line and returns the exit code.
+// run executes a command line of ebpfguard and returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	root := newRootCommand()
+	return execute(newRootCommand(), args, stdout, stderr)
+}
+
+func execute(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -78,23 +84,42 @@ Exit codes:
   2  wrong usage
   3  status: no daemon runs
  78  the configuration of the daemon is wrong`,
-		Version: version(debug.ReadBuildInfo()),
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return nil
-		},
-		// What is that far from a command was probably meant for it.
-		SuggestionsMinimumDistance: 2,
-		// Errors are printed by run, once and without the usage.
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usagef("no command is given")
-		},
 	}
-	root.SetVersionTemplate("ebpfguard {{.Version}}\n")
+	for _, group := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"alone", "Without a daemon:", []*cobra.Command{newCheckCommand(), newEnableCommand(), newDisableCommand(), newValidateCommand(), newExplainCommand(),
+			newRunCommand()}},
+		{"daemon", "The daemon:", []*cobra.Command{newDaemonCommand(), newReloadCommand(), newDownCommand(), newRuntimeCommand(), newKubernetesCommand()}},
+		{"steer", "Ask and steer a running daemon:", []*cobra.Command{newStatusCommand(), newAlertsCommand(), newTopCommand(), newGetCommand(), newContainersCommand(),
+			newApplyCommand(), newConfirmCommand(), newDeleteCommand(), newMitigateCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
+		for _, cmd := range group.commands {
+			cmd.GroupID = group.id
+			root.AddCommand(cmd)
+		}
+	}
+	root.AddCommand(newCompletionCommand(), newManCommand(), newClusterCommand())
+	return finishRoot(root)
+}
+
+// finishRoot gives a root command what all have.
+func finishRoot(root *cobra.Command) *cobra.Command {
+	onlyCommands(root)
+	// Errors are printed by execute, once and without the usage.
+	root.SilenceErrors, root.SilenceUsage = true, true
+	// Cobra's own takes a template, see showUsage.
+	showVersion := root.Flags().BoolP("version", "v", false, "version for ebpfguard")
+	withoutCommand := root.RunE
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if !*showVersion {
+			return withoutCommand(cmd, args)
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "ebpfguard %s\n", version(debug.ReadBuildInfo()))
+		return nil
+	}
 	// Cobra's own does not fail for an unknown command.
 	root.SetHelpCommand(&cobra.Command{
 		Use:   "help [command]",
@@ -113,28 +138,23 @@ Exit codes:
 		},
 	})
 	root.SetFlagErrorFunc(explainFlag)
-	for _, group := range []struct {
-		id, title string
-		commands  []*cobra.Command
-	}{
-		{"alone", "Without a daemon:", []*cobra.Command{newCheckCommand(), newEnableCommand(), newDisableCommand(), newValidateCommand(), newExplainCommand(),
-			newRunCommand()}},
-		{"daemon", "The daemon:", []*cobra.Command{newDaemonCommand(), newReloadCommand(), newDownCommand(), newRuntimeCommand()}},
-		{"steer", "Ask and steer a running daemon:", []*cobra.Command{newStatusCommand(), newAlertsCommand(), newTopCommand(), newGetCommand(), newContainersCommand(),
-			newApplyCommand(), newConfirmCommand(), newDeleteCommand(), newMitigateCommand()}},
-	} {
-		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
-		for _, cmd := range group.commands {
-			cmd.GroupID = group.id
-			root.AddCommand(cmd)
-		}
-	}
-	root.AddCommand(newCompletionCommand(), newManCommand())
-	// A terminal has 80 columns.
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".FlagUsages ", ".FlagUsagesWrapped 80 "))
+	root.SetUsageFunc(showUsage)
 	completeChoices(root)
 	markReached(root)
 	return root
+}
+
+// onlyCommands makes a command do nothing itself but have commands.
+func onlyCommands(cmd *cobra.Command) {
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(cmd, args[0])
+		}
+		return nil
+	}
+	// What is that far from a command was probably meant for it.
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.RunE = func(*cobra.Command, []string) error { return usagef("no command is given") }
 }
 
 func unknownCommand(root *cobra.Command, name string) error {
@@ -219,7 +239,10 @@ const reachedKey = "reached"
 func markReached(cmd *cobra.Command) {
 	if f := cmd.RunE; f != nil {
 		cmd.RunE = func(cmd *cobra.Command, args []string) error {
-			cmd.Annotations = map[string]string{reachedKey: "yes"}
+			if cmd.Annotations == nil {
+				cmd.Annotations = map[string]string{}
+			}
+			cmd.Annotations[reachedKey] = "yes"
 			return f(cmd, args)
 		}
 	}

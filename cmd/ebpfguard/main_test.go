@@ -15,7 +15,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ebpfguard": main})
+	testscript.Main(m, map[string]func(){"ebpfguard": main, pluginName: main, completionName: main})
 }
 
 // TestScript runs the scripts of testdata/script with the command. The command
@@ -34,13 +34,17 @@ func TestScript(t *testing.T) {
 			env.Values[guardKey{}] = guard
 			env.Setenv("EBPFGUARD_SOCKET", socket)
 			env.Setenv("TZ", "UTC")
+			if err := serveCluster(env, socket); err != nil {
+				return err
+			}
 			env.Setenv("GORACE", os.Getenv("GORACE"))
 			return nil
 		},
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits,
-			"guard": setGuard,
+			"exits":   exits,
+			"guard":   setGuard,
+			"cluster": setCluster,
 		},
 	})
 }
@@ -96,10 +100,13 @@ func TestCommands(t *testing.T) {
 			t.Errorf("docs/cli.md has nothing about %s", cmd.CommandPath())
 		}
 		for _, c := range cmd.Commands() {
-			visit(c)
+			if c.Name() != "kubectl" { // the plugin's, under another name
+				visit(c)
+			}
 		}
 	}
 	visit(newRootCommand())
+	visit(newPluginCommand())
 }
 
 type guardKey struct{}

@@ -25,8 +25,10 @@ func newManCommand() *cobra.Command {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
 				return fmt.Errorf("man: %w; choose another directory", err)
 			}
-			if err := writeManPages(args[0], cmd.Root()); err != nil {
-				return err
+			for _, root := range []*cobra.Command{cmd.Root(), newPluginCommand()} {
+				if err := writeManPages(args[0], root); err != nil {
+					return err
+				}
 			}
 			return writeFormatPages(args[0])
 		},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/ebpfguard/ebpfguard/api/client"
@@ -28,6 +29,7 @@ type mitigateFlags struct {
 	pid                       uint32
 	start                     uint64
 	binary, cgroup, container string
+	pod                       string
 	user, profile             string
 	name, message             string
 	files                     policyFiles
@@ -45,11 +47,11 @@ func newMitigateCommand() *cobra.Command {
 		Long: `Forbid something for a limited time, at once.
 
 The kernel ends the mitigation on time, even if no daemon runs then. Name the
-processes by one of --pid, --binary, --container, --cgroup, --user or
+processes by one of --pid, --binary, --container, --pod, --cgroup, --user or
 --everyone. --pid stands for this process and all processes that it started or
 will start, and not for another process that gets its number later. --container
-stands for all containers of that name, also for those that start later. The
-profiles:
+stands for all containers of that name, also for those that start later, and
+--pod for all containers of the Kubernetes pod. The profiles:
 
   no-network          forbids to bind, to connect and to send to an
                       address; sockets that are open already can no
@@ -79,6 +81,9 @@ matches now, a warning on the standard error says so.`,
 
   # No container of this name reaches anything for an hour
   ebpfguard mitigate --container web --profile no-network --ttl 1h
+
+  # Nor does any container of this pod, also after a restart of it
+  ebpfguard mitigate --pod shop/web-0 --profile no-network --ttl 1h
 
   # See how long it lasts, then end it
   ebpfguard mitigate list
@@ -118,13 +123,24 @@ func profileNames() []string {
 func (m *mitigateFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
+	m.addSubject(f)
+	m.addMeasure(f)
+}
+
+// addSubject adds the flags that say whom it is about.
+func (m *mitigateFlags) addSubject(f *pflag.FlagSet) {
 	f.Uint32Var(&m.pid, "pid", 0, "subject: the process with this `number`, and its descendants")
 	f.Uint64Var(&m.start, "start", 0, "only if the process of --pid started at this time, in `nanoseconds` as process.start_time of an alert")
 	f.StringVar(&m.binary, "binary", "", "subject: processes that run this program, a `path` or pattern, and their descendants")
 	f.StringVar(&m.container, "container", "", "subject: processes in containers of this `name`, or with * a glob of it")
+	f.StringVar(&m.pod, "pod", "", "subject: processes in Kubernetes pods, as `NAMESPACE/NAME` or with * globs")
 	f.StringVar(&m.cgroup, "cgroup", "", "subject: processes in this control group, a `path`, and below it")
 	f.StringVar(&m.user, "user", "", "subject: processes of this user, a `name` or number")
 	f.BoolVar(&m.everyone, "everyone", false, "subject: every process")
+}
+
+// addMeasure adds the flags that say what is forbidden, and for how long.
+func (m *mitigateFlags) addMeasure(f *pflag.FlagSet) {
 	f.StringVar(&m.profile, "profile", "", "use this `profile`: no-network, no-new-connections, read-only, no-exec or kill")
 	f.VarP(&m.files, "file", "f", "use the rules of the policy in `FILE|-`, which has no subject; - is the standard input")
 	f.Var(&m.ttl, "ttl", "how long it lasts, from 1s to 30d: a `duration` such as 90s, 10m, 2h or 7d")
@@ -138,7 +154,7 @@ func (m *mitigateFlags) add(cmd *cobra.Command) {
 // request returns the request, or what is wrong with the flags.
 func (m *mitigateFlags) request(cmd *cobra.Command, args []string) (*pb.MitigateRequest, error) {
 	var given []string
-	for _, flag := range []string{"pid", "binary", "container", "cgroup", "user", "everyone"} {
+	for _, flag := range []string{"pid", "binary", "container", "pod", "cgroup", "user", "everyone"} {
 		if cmd.Flags().Changed(flag) {
 			given = append(given, "--"+flag)
 		}
@@ -148,19 +164,14 @@ func (m *mitigateFlags) request(cmd *cobra.Command, args []string) (*pb.Mitigate
 	case len(given) == 0 && len(args) > 0:
 		return nil, usagef("unknown command %q of mitigate; choose list or lift, or name the subject with a flag such as --pid", args[0])
 	case len(given) == 0:
-		return nil, usagef("no subject is given; add one of --pid, --binary, --container, --cgroup, --user or --everyone")
+		return nil, usagef("no subject is given; add one of --pid, --binary, --container, --pod, --cgroup, --user or --everyone")
 	case len(given) > 1:
 		return nil, usagef("%s are given; keep one of them", strings.Join(given, " and "))
 	case m.start != 0 && given[0] != "--pid":
 		return nil, usagef("--start needs --pid; add it")
-	case (m.profile == "") == (len(files) == 0):
-		return nil, usagef("nothing or too much is given to forbid; add either --profile or a file")
-	case len(files) > 1:
-		return nil, usagef("a mitigation has the rules of one policy, but %s are given; keep one of them", strings.Join(files, " and "))
-	case m.profile != "" && !slices.Contains(profileNames(), m.profile):
-		return nil, usagef("unknown profile %q; choose from %s", m.profile, strings.Join(profileNames(), ", "))
-	case m.ttl <= 0:
-		return nil, usagef("no --ttl is given; add one such as 10m")
+	}
+	if err := m.check(files); err != nil {
+		return nil, err
 	}
 	r := &pb.MitigateRequest{Profile: profiles[m.profile], Ttl: durationpb.New(time.Duration(m.ttl)), Name: m.name, Message: m.message, Audit: m.audit, Force: m.force}
 	switch given[0] {
@@ -173,6 +184,8 @@ func (m *mitigateFlags) request(cmd *cobra.Command, args []string) (*pb.Mitigate
 		r.Subject = &pb.MitigateRequest_Binary{Binary: m.binary}
 	case "--container":
 		r.Subject = &pb.MitigateRequest_Container{Container: m.container}
+	case "--pod":
+		r.Subject = &pb.MitigateRequest_Pod{Pod: m.pod}
 	case "--cgroup":
 		r.Subject = &pb.MitigateRequest_Cgroup{Cgroup: m.cgroup}
 	case "--user":
@@ -186,20 +199,40 @@ func (m *mitigateFlags) request(cmd *cobra.Command, args []string) (*pb.Mitigate
 	if len(files) == 0 {
 		return r, nil
 	}
-	var data []byte
 	var err error
-	r.File = files[0]
-	if r.File == "-" {
-		r.File = "<stdin>"
+	r.File, r.Yaml, err = readRules(cmd, files[0])
+	return r, err
+}
+
+// check returns what is wrong with what is to be forbidden, and for how long.
+func (m *mitigateFlags) check(files []string) error {
+	switch {
+	case (m.profile == "") == (len(files) == 0):
+		return usagef("nothing or too much is given to forbid; add either --profile or a file")
+	case len(files) > 1:
+		return usagef("a mitigation has the rules of one policy, but %s are given; keep one of them", strings.Join(files, " and "))
+	case m.profile != "" && !slices.Contains(profileNames(), m.profile):
+		return usagef("unknown profile %q; choose from %s", m.profile, strings.Join(profileNames(), ", "))
+	case m.ttl <= 0:
+		return usagef("no --ttl is given; add one such as 10m")
+	}
+	return nil
+}
+
+// readRules reads a policy from a file or, with -, from the standard input, and returns what it is called in messages.
+func readRules(cmd *cobra.Command, file string) (name, text string, err error) {
+	var data []byte
+	name = file
+	if file == "-" {
+		name = "<stdin>"
 		data, err = io.ReadAll(cmd.InOrStdin())
 	} else {
-		data, err = os.ReadFile(r.File)
+		data, err = os.ReadFile(file)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("mitigate: %w; check the path and its permissions", err)
+		return "", "", fmt.Errorf("mitigate: %w; check the path and its permissions", err)
 	}
-	r.Yaml = string(data)
-	return r, nil
+	return name, string(data), nil
 }
 
 // printMitigation prints what was asked for, with the name and the end that it got.

@@ -10,7 +10,7 @@ import (
 
 var (
 	fragment = regexp.MustCompile("`[^`\n]+`|(?m)^(?:    |\\$ ).*$")
-	called   = regexp.MustCompile(`(?:^|[ /])ebpfguard ([a-z][^|;#]*)`)
+	called   = regexp.MustCompile(`(?:^|[ /])(kubectl )?ebpfguard ([a-z][^|;#]*)`)
 )
 
 // TestPages looks for the commands and flags that README.md and docs/ name.
@@ -26,9 +26,17 @@ func TestPages(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, code := range fragment.FindAllString(string(text), -1) {
-			for _, call := range called.FindAllStringSubmatch(strings.Trim(code, "`"), -1) {
-				words := strings.Fields(strings.NewReplacer("'", "", "`", "", "<(", "", ")", "").Replace(call[1]))
-				cmd, _, err := newRootCommand().Find(words)
+			code = strings.TrimSpace(strings.Trim(code, "`"))
+			if others := strings.HasPrefix(code, "helm ") || strings.HasPrefix(code, "kubectl ") && !strings.HasPrefix(code, "kubectl ebpfguard "); others {
+				_, code, _ = strings.Cut(code, " -- ") // before that it is the name of a namespace or a release
+			}
+			for _, call := range called.FindAllStringSubmatch(code, -1) {
+				words := strings.Fields(strings.NewReplacer("'", "", "`", "", "<(", "", ")", "").Replace(call[2]))
+				root := newRootCommand()
+				if call[1] != "" {
+					root = newPluginCommand()
+				}
+				cmd, _, err := root.Find(words)
 				if err != nil || !cmd.HasParent() {
 					t.Errorf("%s: %s: there is no such command", page, code)
 					continue
