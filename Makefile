@@ -40,7 +40,7 @@ BENCH_RULES ?= 10000
 help: ## list the targets
 	@echo "usage: make TARGET [VARIABLE=value]"
 	@echo
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-15s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-15s %s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo: ## see a rogue sshd refused by a real kernel (KERNEL=6.12, or HOST=1 for this machine's)
@@ -49,6 +49,10 @@ demo: ## see a rogue sshd refused by a real kernel (KERNEL=6.12, or HOST=1 for t
 .PHONY: demo-containers
 demo-containers: ## see containers of containerd and of Podman refused what a policy forbids, by a guard on the host, then in a container (KERNEL=6.12)
 	@GO='$(GO)' KERNEL='$(KERNEL)' demo/containers
+
+.PHONY: demo-k8s
+demo-k8s: ## see a pod's sshd refused on a real Kubernetes node, by the chart, a ClusterPolicy and nothing else (KERNEL=6.12); builds Kubernetes, once
+	@GO='$(GO)' KERNEL='$(KERNEL)' demo/kubernetes
 
 .PHONY: test
 test: ## unit tests, the kernel tests on every kernel, and some with containers on one (KERNELS=6.1,6.12 RUN=Bind ARCH=arm64)
@@ -184,6 +188,35 @@ test-image: ## follow docs/containers.md with the image, Podman and Docker on a 
 	$(DEB_TEST) -run TestDocker -exec '$(IMAGE_VM) -packages dbus,docker.io' ./test/container
 
 IMAGE_VM = $(CURDIR)/bin/vmrun -kernel $(KERNEL) -systemd -modules overlay -add $(CURDIR)/bin/amd64/image-0.0.9:/src/dist -add $(CURDIR)/docs/containers.md:/src/docs/containers.md
+
+.PHONY: chart
+chart: ## write deploy/kubernetes and what the Helm chart has copies of
+	GOWORK=off $(GO) -C test/chart run ./write
+
+.PHONY: test-chart
+test-chart: ## lint the Helm chart, try each of its values, and compare deploy/kubernetes with it: ten seconds
+	GOWORK=off $(GO) -C test/chart vet ./...
+	GOWORK=off $(GO) -C test/chart test -count=1 ./...
+
+.PHONY: test-k8s-fast
+test-k8s-fast: ## what needs a control plane of Kubernetes and no node: two minutes, and once ten of a processor to build Kubernetes (RUN=TestUsers)
+	@scripts/install-tools cluster
+	@$(GO) run ./internal/vmtest/tools test/cluster/kubernetes >/dev/null
+	@$(MAKE) --no-print-directory test-chart
+	$(GO) test -count=1 -timeout 15m -tags k8s -run '$(RUN)' ./test/cluster/...
+
+.PHONY: test-k8s
+test-k8s: ## install the chart on a real node, in a guest, with a real control plane, and try to get past it; half an hour (KERNEL=6.12 RUN=TestRecipes)
+	@scripts/install-tools vm cluster
+	@for module in test/cluster/kubernetes test/cluster/helm test/containers/runtimes; do $(GO) run ./internal/vmtest/tools $$module >/dev/null || exit; done
+	@mkdir -p bin
+	@$(GO) test -c -tags k8s_node -o bin/k8s.test ./test/cluster/node
+	@# tee would hide the exit code.
+	@{ (cd test/cluster/node && EBPFGUARD_TEST_KERNEL='$(KERNEL)' ../../../bin/k8s.test -test.v -test.timeout 3h -test.run '$(RUN)'; echo $$? >../../../bin/k8s.code) 2>&1 | tee '$(if $(RUN),bin/part-k8s.log,bin/test-k8s-$(KERNEL).log)'; }; exit $$(cat bin/k8s.code)
+
+.PHONY: test-k8s-table
+test-k8s-table: ## write docs/kubernetes-tested.md of what make test-k8s has left, one kernel after the other
+	$(GO) run ./test/cluster/table -write docs/kubernetes-tested.md bin/test-k8s-*.log
 
 .PHONY: mutate
 mutate: ## remove what the caches' keys are made of, one by one: does a test fail each time? (KERNEL=6.12 RUN=place; an hour)

@@ -105,6 +105,7 @@ var hostTools = map[string]string{
 	"gzip":                "gzip",
 	"go":                  "golang-go",
 	"mmdebstrap":          "mmdebstrap",
+	"mke2fs":              "e2fsprogs",
 	"resize2fs":           "e2fsprogs",
 	"qemu-system-x86_64":  "qemu-system-x86",
 	"qemu-system-aarch64": "qemu-system-arm",

@@ -100,6 +100,12 @@ func (c Config) job(programs []Program) wire.Job {
 	if c.Systemd {
 		job.Root, job.Files = wire.RootDevice, slices.Sorted(maps.Keys(c.Files))
 	}
+	if c.Disk != "" {
+		job.Root, job.OwnInit = wire.RootDevice, true
+	}
+	if c.Network != nil {
+		job.Address = c.Network.Address
+	}
 	return job
 }
 

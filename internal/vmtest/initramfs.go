@@ -120,8 +120,11 @@ func writeRun(ctx context.Context, w io.Writer, c Config, image Image, programs 
 		}
 	}
 	names := c.Modules
-	if c.Systemd {
+	if c.Systemd || c.Disk != "" {
 		names = slices.Concat(rootModules, names)
+	}
+	if c.Network != nil {
+		names = slices.Concat(networkModules, names)
 	}
 	if len(names) > 0 {
 		set, err := openModules(ctx, image.modules())

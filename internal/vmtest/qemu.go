@@ -18,11 +18,14 @@ type machine struct {
 	Vmlinuz   string
 	Initramfs string
 	// Root is the image of a disk; empty: there is none.
-	Root   string
-	Log    string
-	Status string
-	KVM    bool
-	ICount bool
+	Root string
+	// Disk and Network are Config's.
+	Disk    string
+	Network *Network
+	Log     string
+	Status  string
+	KVM     bool
+	ICount  bool
 	// WordCopies is Config's.
 	WordCopies bool
 	CPUs       int
@@ -43,8 +46,8 @@ func (m machine) acceleration() string {
 	}
 }
 
-// args makes QEMU's arguments. The guest has no network, and a disk only if it has a root file system there. Its first serial port is the kernel's console,
-// the second carries the command's output, the third the exit status.
+// args makes QEMU's arguments. The guest has a disk only if it has a root file system there. Its first serial port is the
+// kernel's console, the second carries the command's output, the third the exit status.
 func (m machine) args() []string {
 	accel, cpu := "tcg,thread=multi", m.Kernel.CPU
 	switch {
@@ -83,6 +86,11 @@ func (m machine) args() []string {
 		// What is written goes to a file that QEMU has removed already.
 		args = append(args, "-drive", "if=virtio,format=raw,snapshot=on,cache=unsafe,file="+escapeOption(m.Root))
 	}
+	if m.Disk != "" {
+		// What the guest has written survives QEMU's end; to flush it is for a machine that loses its power.
+		args = append(args, "-drive", "if=virtio,format=raw,cache=unsafe,file="+escapeOption(m.Disk))
+	}
+	args = append(args, m.Network.args()...)
 	if m.ICount {
 		args = append(args, "-icount", "shift=0,sleep=off")
 	}

@@ -36,6 +36,11 @@ type Config struct {
 	// Archives are Debian packages whose files, and those of what they depend on, are in a folder of that disk,
 	// [ArchiveFolder], to be installed there.
 	Archives []string
+	// Disk is the image of an ext4 file system that is the guest's root instead of an initramfs, below the runner's own
+	// init. What the guest writes there stays. It has whatever programs need, so Packages and Files are none of it.
+	Disk string
+	// Network gives the guest a network in which it finds the host's loopback, and the host what Forward says.
+	Network *Network
 	// Modules are kernel modules to load before the command starts; "NAME?" where the kernel has one.
 	Modules []string
 	// Outputs maps files or folders of the guest to where they go on the host afterwards.
@@ -127,6 +132,8 @@ func newMachine(ctx context.Context, c Config, f fetched, dir string) machine {
 		Vmlinuz:    f.image.Vmlinuz(),
 		Initramfs:  filepath.Join(dir, "initramfs"),
 		Root:       f.root,
+		Disk:       c.Disk,
+		Network:    c.Network,
 		Log:        filepath.Join(dir, "log"),
 		Status:     filepath.Join(dir, "status"),
 		KVM:        !c.ICount && c.Kernel.Architecture() == runtime.GOARCH && kvmWorks(ctx, f.image),
@@ -154,6 +161,9 @@ func fetchSystem(ctx context.Context, c Config, warn func(string)) (segment, roo
 		}
 		root, err = fetchRoot(ctx, c.Packages, c.Archives, warn)
 		return "", root, err
+	}
+	if c.Disk != "" && len(c.Packages)+len(c.Files) > 0 {
+		return "", "", fmt.Errorf("boot with the root %s: the guest would not see the packages and files; put them into the image", c.Disk)
 	}
 	packages, err := fetchPackages(ctx, c.Kernel.Architecture(), c.Packages, warn)
 	if err != nil {

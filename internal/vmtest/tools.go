@@ -15,7 +15,7 @@ const toolsFormat = "1"
 // BuildTools builds the programs that the tool lines of a module name, statically, and returns the
 // folder in the cache that has them. The module is none of go.work: its go.mod and go.sum alone say what is built,
 // so what a program is built from does not change with what this repository requires. A line "// tags: a,b" in go.mod
-// has build tags.
+// has build tags, a line "// ldflags: -X a=b" what the linker is told besides.
 func BuildTools(ctx context.Context, module, arch string, warn func(string)) (string, error) {
 	of := []string{toolsFormat, runtime.Version(), arch}
 	for _, name := range []string{"go.mod", "go.sum"} {
@@ -49,8 +49,8 @@ func BuildTools(ctx context.Context, module, arch string, warn func(string)) (st
 			return err
 		}
 		env := []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + arch, "GOWORK=off", "GOFLAGS=-mod=readonly"}
-		_, err := command(ctx, module, env, "go", "build", "-trimpath", "-buildvcs=false", "-tags="+buildTags(of[3]), "-ldflags=-s -w",
-			"-o", tmp+string(filepath.Separator), "tool")
+		_, err := command(ctx, module, env, "go", "build", "-trimpath", "-buildvcs=false", "-tags="+setting(of[3], "tags"),
+			"-ldflags=-s -w "+setting(of[3], "ldflags"), "-o", tmp+string(filepath.Separator), "tool")
 		if err != nil {
 			return fmt.Errorf("build the programs of %s: %w", module, err)
 		}
@@ -58,11 +58,11 @@ func BuildTools(ctx context.Context, module, arch string, warn func(string)) (st
 	})
 }
 
-// buildTags returns what the line of tags in a go.mod says.
-func buildTags(goMod string) string {
+// setting returns what a line of that name in a go.mod says.
+func setting(goMod, name string) string {
 	for line := range strings.Lines(goMod) {
-		if tags, ok := strings.CutPrefix(line, "// tags: "); ok {
-			return strings.TrimSpace(tags)
+		if value, ok := strings.CutPrefix(line, "// "+name+": "); ok {
+			return strings.TrimSpace(value)
 		}
 	}
 	return ""

@@ -63,6 +63,7 @@ func TestMissing(t *testing.T) {
 	// As systemd makes it: only so does a container see what is mounted later.
 	check(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""))
 	noPIDs := func(p *place) { p.pids = false }
+	noCgroups := func(p *place) { p.cgroups = false }
 	for _, tt := range []struct {
 		name  string
 		place place
@@ -80,7 +81,8 @@ func TestMissing(t *testing.T) {
 		{"CAP_SYSLOG", full.without("CAP_SYSLOG"), nil, nil, []string{"paths of files"}, "CAP_SYSLOG"},
 		{"CAP_KILL", full.without("CAP_KILL"), nil, nil, []string{"signals to other processes"}, "--cap-add KILL"},
 		{"the host's pids", full.with(noPIDs), nil, []string{"paths of the host", "processes of the host"}, theSwitch, "--pid host"},
-		{"the host's cgroup namespace", full.with(func(p *place) { p.cgroups = false }), nil, []string{"control groups in alerts"}, nil, "--cgroupns host"},
+		{"the host's cgroup namespace", full.with(noCgroups), nil, nil, nil, ""},
+		{"the host's cgroup namespace and root", full.with(noCgroups), []string{"--host-root="}, []string{"paths of the host", "control groups in alerts"}, theSwitch, "--cgroupns host"},
 		{"the host's bpffs", full.unmounted("/sys/fs/bpf"), nil, []string{"pins"}, nil, "--volume /sys/fs/bpf:/sys/fs/bpf"},
 		{"the host's root", full, []string{"--host-root="}, []string{"paths of the host"}, theSwitch, "--host-root auto"},
 		{"a host's root that is not there", full, []string{"--host-root=/no/such"}, []string{"cannot be opened"}, nil, "no such file"},

@@ -52,6 +52,9 @@ func work() wire.Status {
 	if err == nil {
 		err = errors.Join(mountAll(job), linkUp("lo"), loadModules(job.Modules))
 	}
+	if err == nil && job.Address != "" {
+		err = setAddress("eth0", job.Address)
+	}
 	if err == nil && job.Root != "" {
 		err = enterRoot(job)
 	}

@@ -31,7 +31,7 @@ TasksMax=infinity
 `
 
 // enterRoot gives the machine to the init of the root file system on the job's disk, which starts this program again
-// as a service. It returns only if that fails.
+// as a service. It returns only if that fails, or if this program stays init.
 func enterRoot(job wire.Job) error {
 	if err := os.MkdirAll(newRoot, 0o755); err != nil {
 		return err
@@ -52,6 +52,13 @@ func enterRoot(job wire.Job) error {
 			return err
 		}
 	}
+	if job.OwnInit {
+		if err := changeRoot(); err != nil {
+			return err
+		}
+		job.Root = "" // there is nobody else to make the other mounts
+		return mountAll(job)
+	}
 	const units = "/run/systemd/system"
 	if err := os.MkdirAll(units, 0o755); err != nil {
 		return err
@@ -59,7 +66,14 @@ func enterRoot(job wire.Job) error {
 	if err := os.WriteFile(units+"/vmtest.service", []byte(service), 0o644); err != nil {
 		return err
 	}
-	for _, dir := range []string{"/dev", "/proc", "/sys", "/run"} {
+	if err := changeRoot(); err != nil {
+		return err
+	}
+	return unix.Exec("/sbin/init", []string{"/sbin/init"}, []string{"TERM=dumb"})
+}
+
+func changeRoot() error {
+	for _, dir := range ownMounts {
 		if err := unix.Mount(dir, newRoot+dir, "", unix.MS_MOVE, ""); err != nil {
 			return fmt.Errorf("move %s: %w", dir, err)
 		}
@@ -67,7 +81,7 @@ func enterRoot(job wire.Job) error {
 	if err := errors.Join(os.Chdir(newRoot), unix.Mount(".", "/", "", unix.MS_MOVE, ""), unix.Chroot("."), os.Chdir("/")); err != nil {
 		return fmt.Errorf("change the root: %w", err)
 	}
-	return unix.Exec("/sbin/init", []string{"/sbin/init"}, []string{"TERM=dumb"})
+	return nil
 }
 
 // copyTree copies files and folders; a link is copied as a link.

@@ -32,6 +32,10 @@ type Job struct {
 	// the guest's own init runs the job.
 	Root  string   `json:",omitempty"`
 	Files []string `json:",omitempty"`
+	// OwnInit says that the guest's own init runs the job with that root.
+	OwnInit bool `json:",omitempty"`
+	// Address is the guest's in the network that QEMU makes. Empty: there is none.
+	Address string `json:",omitempty"`
 }
 
 // Program is a command of the job.

@@ -3,6 +3,8 @@
 //	stamp FILE       write to the file how many nanoseconds after the machine's start this is
 //	open FILE        open the file for reading; if that fails the exit status is the error's number
 //	write FILE TEXT  write the text to the file; likewise
+//	bind PORT        take the TCP port; likewise
+//	connect ADDRESS  connect a UDP socket, which sends nothing; likewise
 //	cgroupns         leave the control group namespace for a new one; likewise
 //	exec PROGRAM     become another program, with the arguments that follow; likewise
 //	wait             wait until the end
@@ -12,6 +14,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"runtime"
 	"strconv"
@@ -44,6 +47,12 @@ func main() {
 		case args[0] == "write" && len(args) > 2:
 			err = write(args[1], args[2])
 			args = args[3:]
+		case args[0] == "bind" && len(args) > 1:
+			_, err = net.Listen("tcp4", ":"+args[1]) // open to the end
+			args = args[2:]
+		case args[0] == "connect" && len(args) > 1:
+			_, err = net.Dial("udp4", args[1])
+			args = args[2:]
 		case args[0] == "cgroupns":
 			err = unix.Unshare(unix.CLONE_NEWCGROUP)
 			args = args[1:]

@@ -1,0 +1,2 @@
+// Package helm is Helm, which the tests install the chart with: see go.mod.
+package helm

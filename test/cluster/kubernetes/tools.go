@@ -1,0 +1,2 @@
+// Package kubernetes is the programs of Kubernetes that the tests run: see go.mod.
+package kubernetes
