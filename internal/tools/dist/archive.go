@@ -48,6 +48,10 @@ func (s source) add(w *tar.Writer, name string, c content) error {
 		h.Typeflag, h.Name = tar.TypeDir, name+"/"
 		return w.WriteHeader(h)
 	}
+	if c.link != "" {
+		h.Typeflag, h.Linkname = tar.TypeSymlink, c.link
+		return w.WriteHeader(h)
+	}
 	raw, err := os.ReadFile(c.source)
 	if err != nil {
 		return err

@@ -15,10 +15,12 @@ const (
 	configDir = "/etc/ebpfguard"
 )
 
-// content is a file or folder of a package. Only a folder has no source.
+// content is a file, link or folder of a package. Only a file has a source.
 type content struct {
 	path, source string
-	mode         fs.FileMode
+	// link is what a symbolic link leads to.
+	link string
+	mode fs.FileMode
 	// config files are the administrator's once they are installed.
 	config bool
 	// format restricts it to packages of one format; empty: all.
@@ -38,6 +40,9 @@ func (s source) contents(binary string, extra generated) ([]content, error) {
 	from := func(name string) string { return filepath.Join(s.Root, filepath.FromSlash(name)) }
 	all := []content{
 		{path: "/usr/bin/ebpfguard", source: binary, mode: 0o755},
+		// kubectl runs them for 'kubectl ebpfguard' and for its completion.
+		{path: "/usr/bin/kubectl-ebpfguard", link: "ebpfguard", mode: fs.ModeSymlink | 0o777},
+		{path: "/usr/bin/kubectl_complete-ebpfguard", link: "ebpfguard", mode: fs.ModeSymlink | 0o777},
 		{path: "/usr/lib/systemd/system/ebpfguard.service", source: from("deploy/systemd/ebpfguard.service"), mode: 0o644},
 		{path: configDir, mode: fs.ModeDir | 0o750},
 		{path: configDir + "/policies.d", mode: fs.ModeDir | 0o750},

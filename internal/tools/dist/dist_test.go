@@ -79,6 +79,7 @@ func TestContents(t *testing.T) {
 	}
 	want := map[string]fs.FileMode{
 		"/usr/bin/ebpfguard":                        0o755,
+		"/usr/bin/kubectl-ebpfguard":                fs.ModeSymlink | 0o777,
 		"/usr/share/doc/ebpfguard":                  fs.ModeDir | 0o755,
 		"/usr/share/doc/ebpfguard/docs":             fs.ModeDir | 0o755,
 		"/etc/ebpfguard":                            fs.ModeDir | 0o750,

@@ -89,6 +89,8 @@ func (s source) nfpmContent(c content) *files.Content {
 	switch {
 	case c.mode.IsDir():
 		kind = files.TypeDir
+	case c.link != "":
+		return &files.Content{Source: c.link, Destination: c.path, Type: files.TypeSymlink, FileInfo: &files.ContentFileInfo{Owner: "root", Group: "root", MTime: s.Time}}
 	case c.config:
 		kind = files.TypeConfigNoReplace
 	}

@@ -48,7 +48,7 @@ func TestUser(t *testing.T) {
 	root := run(t, "", nil, "git", "rev-parse", "--show-toplevel")
 	version := required(t, filepath.Join(root, "cmd", "go.mod"), library)
 	published := t.TempDir()
-	for _, folder := range []string{".", "api", "daemon", "cmd"} {
+	for _, folder := range []string{".", "api", "api/kubernetes", "daemon", "cmd"} {
 		publish(t, published, root, folder, version)
 	}
 
@@ -91,7 +91,7 @@ func TestUser(t *testing.T) {
 func TestRequirements(t *testing.T) {
 	root := run(t, "", nil, "git", "rev-parse", "--show-toplevel")
 	version := required(t, filepath.Join(root, "cmd", "go.mod"), library)
-	for _, folder := range []string{".", "api", "daemon", "cmd", "internal/tools"} {
+	for _, folder := range []string{".", "api", "api/kubernetes", "daemon", "cmd", "internal/tools"} {
 		file := parse(t, filepath.Join(root, folder, "go.mod"))
 		if len(file.Replace) > 0 {
 			t.Errorf("%s/go.mod has a replace line, with which go install refuses the module", folder)
