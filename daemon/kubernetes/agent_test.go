@@ -120,3 +120,29 @@ func TestNodePods(t *testing.T) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
 }
+
+// TestMaxPolicies has a namespace with more policies than one may have: the oldest are in force.
+func TestMaxPolicies(t *testing.T) {
+	a := testAgent(t, Options{})
+	put := func(namespace, name string, made int64) {
+		p := &v1alpha1.Policy{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, CreationTimestamp: metav1.Unix(made, 0)}}
+		p.Spec = read[v1alpha1.PolicySpec](t, "subject: {}\n"+rules)
+		if err := a.policies.Add(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("shop", "latest", 1000)
+	put("data", "other", 2000)
+	for i := range int64(maxPolicies) {
+		put("shop", fmt.Sprint("z", i), i)
+	}
+	set, outcomes, _ := a.set()
+	if len(set) != maxPolicies+1 || len(outcomes) != maxPolicies+2 {
+		t.Fatalf("%d of %d are in force", len(set), len(outcomes))
+	}
+	for _, o := range outcomes {
+		if late := o.name == "policy/shop/latest"; late != (o.err != nil) || late && !strings.Contains(o.err.Error(), "more than 64 policies") {
+			t.Errorf("%s: %v", o.name, o.err)
+		}
+	}
+}
