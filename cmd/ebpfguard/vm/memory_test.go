@@ -32,11 +32,12 @@ func TestDaemonMemory(t *testing.T) {
 	}
 }
 
-// What run may take of resident memory with a rule of each operation, at rest and at the most. It takes 39 MiB
-// and 59; the rest is room for what differs from one machine to another.
+// What run may take of resident memory with a rule of each operation, at rest and at the most. It takes 45 MiB
+// and 66, of which 26 are pages of the program's own file, 5 more since it can speak to Kubernetes; the rest is
+// room for what differs from one machine to another.
 const (
-	maxRun  = 44 << 20
-	mostRun = 68 << 20
+	maxRun  = 49 << 20
+	mostRun = 73 << 20
 )
 
 const eightRules = `apiVersion: ebpfguard.io/v1alpha1
