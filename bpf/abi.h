@@ -534,6 +534,8 @@ enum verdict_bits {
 	/* The rule field holds NO_RULE less the rule's index less one; NO_RULE
 	 * itself means that no rule decided. */
 	NO_RULE = 0xffffff,
+	/* Only delegated policies are so strict. For files only. */
+	FLAG_DELEGATED = 1 << 4,
 	/* The guard could not decide and a deny rule could have applied. */
 	FLAG_UNDECIDED = 1 << 3,
 	/* The rule names the object (paths, fileless): it concerns a file that is

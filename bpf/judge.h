@@ -72,16 +72,25 @@ static __always_inline bool is_allow(__u64 answer)
 	return (__u32)answer >> VERDICT_SHIFT == VERDICT_ALLOW;
 }
 
-/* stricter returns the greater of two verdicts; where both are the same, either
+/* refusals tells verdicts that refuse from others: 1 and 2. */
+static __always_inline __u32 refusals(__u32 verdict)
+{
+	return ((verdict >> VERDICT_SHIFT) + 1) >> 1;
+}
+_Static_assert((VERDICT_AUDIT + 1) >> 1 == 1 && (VERDICT_DENY + 1) >> 1 == 2 &&
+		       (VERDICT_KILL + 1) >> 1 == 2,
+	       "refusals");
+
+/* stricter returns the greater of two verdicts; where both refuse or none, either
  * rule revokes. No branch: see search(). */
 static __always_inline __u32 stricter(__u32 a, __u32 b)
 {
 	__u64 less = ((__s64)a - (__s64)b) >> 63;
-	__u64 same = ((__s64)(a >> VERDICT_SHIFT ^ b >> VERDICT_SHIFT) - 1) >> 63;
+	__u64 alike = ((__s64)(refusals(a) ^ refusals(b)) - 1) >> 63;
 
 	barrier_var(less);
-	barrier_var(same);
-	return (b & less) | (a & ~less) | ((a | b) & FLAG_REVOKE & same);
+	barrier_var(alike);
+	return (b & less) | (a & ~less) | ((a | b) & FLAG_REVOKE & alike);
 }
 
 /* In a judgement's flags: a verdict depends on who asks. */

@@ -84,7 +84,8 @@ __noinline __u64 leaves(scratch_arg given, __u32 id, __u64 begun, __u32 run, __u
 		if (!(uses & MOVES_DIRECTORY)) {
 			there = verdict_of_names(&judgement, scratch->move.to_classes,
 						 rest_of(access, 0, 0));
-			if (there >> VERDICT_SHIFT >= one >> VERDICT_SHIFT)
+			if (there >> VERDICT_SHIFT >= one >> VERDICT_SHIFT &&
+			    !(there & FLAG_DELEGATED))
 				continue;
 		}
 		if (one >> VERDICT_SHIFT > VERDICT_ALLOW)

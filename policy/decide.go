@@ -51,6 +51,8 @@ type judge struct {
 	// unknown says that the process could not be identified, tiered that some policies with rules of the operation are
 	// delegated.
 	unknown, tiered bool
+	// mixed says that policies that are not delegated have such rules, too.
+	mixed bool
 	// withoutDelegated leaves the entries of delegated policies out.
 	withoutDelegated bool
 	// paths are the path patterns of all rules of the operation.
@@ -68,11 +70,10 @@ type judgement struct {
 func newJudge(set []Policy, r Request) judge {
 	r.Process = r.Process.settled(set)
 	return judge{
-		operation: r.Operation,
-		unknown:   r.Process.Unknown,
-		tiered: slices.ContainsFunc(set, func(p Policy) bool {
-			return p.Delegated && slices.ContainsFunc(p.Rules, func(rule Rule) bool { return rule.Operation == r.Operation })
-		}),
+		operation:      r.Operation,
+		unknown:        r.Process.Unknown,
+		tiered:         concerned(set, r.Operation, true),
+		mixed:          concerned(set, r.Operation, false),
 		inUnidentified: r.Process.inUnidentified() && !r.Process.Unknown,
 		entries: entriesFor(set, r.Operation, func(i int) (SubjectRank, certainty) {
 			if set[i].over(r.Now) {
@@ -82,6 +83,13 @@ func newJudge(set []Policy, r Request) judge {
 		}),
 		paths: pathsOf(set, r.Operation),
 	}
+}
+
+// concerned reports whether policies that are delegated, or that are not, have rules of the operation.
+func concerned(set []Policy, operation Operation, delegated bool) bool {
+	return slices.ContainsFunc(set, func(p Policy) bool {
+		return p.Delegated == delegated && slices.ContainsFunc(p.Rules, func(rule Rule) bool { return rule.Operation == operation })
+	})
 }
 
 // entriesFor returns the patterns of the operation in the policies whose subject
@@ -174,7 +182,10 @@ func (j judge) unidentified(o Object) judgement {
 func (j judge) literal(o Object) judgement {
 	result := j.alone(o)
 	if others, ok := j.others(); ok {
-		result = result.with(others.alone(o))
+		rest := others.alone(o)
+		delegated := j.mixed && result.Verdict > rest.Verdict
+		result = result.with(rest)
+		result.Delegated = delegated
 	}
 	return result
 }

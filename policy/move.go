@@ -40,8 +40,9 @@ func (j judge) move(f File) judgement {
 		if j.named(name) {
 			for _, access := range []Access{Read, Exec} {
 				one := j.literal(File{Names: Names{Path: name}, Access: access})
-				if !m.Directory && j.names(File{Names: m.To, Access: access}).Verdict >= one.Verdict {
-					continue // forbidden there as well
+				there := j.names(File{Names: m.To, Access: access})
+				if !m.Directory && there.Verdict >= one.Verdict && !there.Delegated {
+					continue // forbidden there as well, and not by delegated policies alone
 				}
 				result = stricter(result, one)
 			}

@@ -117,9 +117,11 @@ type Decision struct {
 	// names paths or fileless, and so is about the file rather than about
 	// how it is used.
 	NamesObject bool
-	// Revoke says that one of the rules that could claim this denial has
-	// Revoke.
+	// Revoke says that one of the rules that could claim this denial, or a laxer denial that
+	// applies beside it, has Revoke.
 	Revoke bool
+	// Delegated says that the verdict is so strict because of delegated policies only.
+	Delegated bool
 }
 
 // NoRule returns the decision when no rule concerns the operation.
@@ -357,9 +359,9 @@ func merge(winners []Candidate) Decision {
 //
 // The result names port 0 or the unspecified address only if both do: where one
 // of the two does not, the values that the kernel may choose have still to be
-// judged. It names the object if the one that it is does. It revokes if one of
-// those with its verdict does: whichever of two equal denials is reported, what
-// either of them asks for happens. Stricter is commutative and associative.
+// judged. It names the object if the one that it is does. It revokes if one of the
+// denials does: whichever of the two is reported, what either of them asks for
+// happens. Stricter is commutative and associative.
 func Stricter(a, b Decision) Decision {
 	order := CompareStrictness(a, b)
 	if order < 0 {
@@ -371,7 +373,7 @@ func Stricter(a, b Decision) Decision {
 	if order == 0 {
 		result.NamesObject = a.NamesObject || b.NamesObject
 	}
-	if a.Verdict == b.Verdict {
+	if b.Verdict == a.Verdict || b.Verdict >= Deny {
 		result.Revoke = a.Revoke || b.Revoke
 	}
 	return result
@@ -379,8 +381,8 @@ func Stricter(a, b Decision) Decision {
 
 // CompareStrictness orders decisions; the greater one is the stricter (see [Stricter]).
 func CompareStrictness(a, b Decision) int {
-	undecided := func(d Decision) int {
-		if d.Undecided {
+	last := func(is bool) int {
+		if is {
 			return 1
 		}
 		return 0
@@ -389,6 +391,7 @@ func CompareStrictness(a, b Decision) int {
 		cmp.Compare(a.Verdict, b.Verdict),
 		cmp.Compare(b.Policy, a.Policy),
 		cmp.Compare(b.Rule, a.Rule),
-		cmp.Compare(undecided(a), undecided(b)),
+		cmp.Compare(last(a.Delegated), last(b.Delegated)),
+		cmp.Compare(last(a.Undecided), last(b.Undecided)),
 	)
 }

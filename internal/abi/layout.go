@@ -180,6 +180,7 @@ const (
 	RuleShift       = 5
 	RuleMask        = 0xffffff
 	NoRule          = 0xffffff
+	FlagDelegated   = 16
 	FlagUndecided   = 8
 	FlagNamesObject = 4
 	FlagRevoke      = 2

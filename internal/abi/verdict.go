@@ -17,6 +17,8 @@ type VerdictFlags struct {
 	NamesObject bool
 	// Revoke: the rule refuses the use of open descriptors.
 	Revoke bool
+	// Delegated: only delegated policies are so strict.
+	Delegated bool
 }
 
 // NewVerdict packs a verdict. rule is the index of the rule in its revision,
@@ -29,6 +31,7 @@ func NewVerdict(verdict uint8, rule int, flags VerdictFlags) Verdict {
 	}{
 		{flags.AnyPort, FlagAnyPort}, {flags.Undecided, FlagUndecided},
 		{flags.NamesObject, FlagNamesObject}, {flags.Revoke, FlagRevoke},
+		{flags.Delegated, FlagDelegated},
 	} {
 		if f.set {
 			word |= f.bit

@@ -16,8 +16,9 @@ const (
 	flagNamesAddress
 	flagNamesPort
 	flagUndecided
+	flagDelegated
 
-	ruleShift    = 5
+	ruleShift    = 6
 	policyShift  = 32
 	verdictShift = 60
 
@@ -38,7 +39,7 @@ func flagIf(is bool, flag decision) decision {
 func newDecision(d policy.Decision) decision {
 	return decision(d.Verdict)<<verdictShift | decision(mostPolicies-1-d.Policy)<<policyShift | decision(mostRules-1-d.Rule)<<ruleShift |
 		flagIf(d.Revoke, flagRevoke) | flagIf(d.NamesObject, flagNamesObject) | flagIf(d.NamesAddress, flagNamesAddress) |
-		flagIf(d.NamesPort, flagNamesPort) | flagIf(d.Undecided, flagUndecided)
+		flagIf(d.NamesPort, flagNamesPort) | flagIf(d.Undecided, flagUndecided) | flagIf(d.Delegated, flagDelegated)
 }
 
 func (d decision) verdict() policy.Verdict { return policy.Verdict(d >> verdictShift) }
@@ -71,7 +72,7 @@ func (d decision) stricter(other decision) decision {
 	if d.strictness() == other.strictness() {
 		result |= other & flagNamesObject
 	}
-	if d.verdict() == other.verdict() {
+	if other.verdict() == d.verdict() || other.verdict() >= policy.Deny {
 		result |= other & flagRevoke
 	}
 	return result

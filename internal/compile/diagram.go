@@ -110,6 +110,8 @@ const (
 	stricterIfPortNamed
 	// The stricter one, which names port 0 just as the first does.
 	stricterNamedAlike
+	// The stricter one, of all policies and of those that are not delegated: whether these are laxer.
+	stricterOfTiers
 	// The first one, unless the second is a stricter verdict or revokes as well: the denial that
 	// stands for both (policy.Candidate.CompareDenial), of which the first names the object.
 	denialFirst
@@ -132,6 +134,8 @@ func (c combination) of(a, b decision) decision {
 		return a.stricter(b) | flagNamesPort
 	case c == stricterNamedAlike:
 		return a.stricter(b)&^flagNamesPort | a&flagNamesPort
+	case c == stricterOfTiers:
+		return a.stricter(b) | flagIf(a.verdict() > b.verdict(), flagDelegated)
 	}
 	return a.stricter(b)
 }
@@ -153,7 +157,7 @@ func (d *diagrams) combineRoots(how combination, a, b root) root {
 	}
 	if a < 0 { // what is stricter than all of the other's decisions stands
 		one := d.decision(a)
-		if how.of(one, d.bound(b)) == one {
+		if how.of(one, d.bound(b)) == one && (how != stricterOfTiers || one.verdict() == d.bounds[b].laxest.verdict()) {
 			return a
 		}
 		// ... and what is laxer than all of them changes none.

@@ -357,7 +357,7 @@ func (m machine) cell(o *abi.Operation, p process, classes ...uint32) abi.Verdic
 
 // stricterWord is stricter() of bpf/judge.h.
 func stricterWord(a, b abi.Verdict) abi.Verdict {
-	if a.Verdict() == b.Verdict() {
+	if a.Verdict() == b.Verdict() || min(a, b).Verdict() >= uint8(policy.Deny) {
 		revoke := (a | b) & abi.Verdict(abi.FlagRevoke)
 		return max(a, b) | revoke
 	}
@@ -412,7 +412,7 @@ func (m machine) move(id int, o *abi.Operation, p process, f policy.File, identi
 		for access := range accesses {
 			if class := s.Accept & abi.ClassMask; class != 0 && access != 1 {
 				one, there := m.cell(o, p, class, uint32(access)), m.judgeNames(o, p, to, false, uint32(access))
-				if f.Moved.Directory || there.Verdict() < one.Verdict() {
+				if f.Moved.Directory || there.Verdict() < one.Verdict() || there&abi.Verdict(abi.FlagDelegated) != 0 {
 					v = stricterWord(v, one)
 				}
 			}

@@ -32,7 +32,9 @@ type matrix struct {
 	// Both do in turn unless single is set.
 	*tier
 	all, others *tier
-	single      bool
+	// moves says that the operation judges moves too.
+	moves  bool
+	single bool
 	// apart says that the patterns that name nothing do not count.
 	apart bool
 	// empty is the block of a column without patterns, blocks are those of others, where blocks
@@ -67,6 +69,7 @@ type list struct {
 func (s *subjects) newMatrix(o *operation) *matrix {
 	m := &matrix{
 		diagrams: newDiagrams(len(o.entries)), subjects: s, entries: o.entries, names: o.name.NameKeys(), dimensions: o.dimensions,
+		moves: o.name == policy.FileOpen,
 		lists: make([][]*list, len(o.dimensions)), cells: make(map[string]verdict, len(o.entries)),
 	}
 	m.foremost = s.unidentified
@@ -578,5 +581,6 @@ func word(d decision, first []int, anyPort bool) uint32 {
 	}
 	return uint32(abi.NewVerdict(uint8(d.verdict()), rule, abi.VerdictFlags{
 		AnyPort: anyPort, Undecided: d.has(flagUndecided), NamesObject: d.has(flagNamesObject), Revoke: d.has(flagRevoke),
+		Delegated: d.has(flagDelegated),
 	}))
 }

@@ -235,7 +235,7 @@ func TestMovesAgreeWithDecide(t *testing.T) {
 	id := abi.OperationID(string(policy.FileOpen))
 	compared, refused, several, stricter := 0, 0, 0, 0
 	for seed := range sets {
-		r := policytest.With(seed, policytest.Options{Operations: []policy.Operation{policy.FileOpen}})
+		r := policytest.With(seed, policytest.Options{Operations: []policy.Operation{policy.FileOpen}, Delegated: seed%4 == 0})
 		w := newWorld(r)
 		if seed%2 == 0 {
 			w.links = map[string]string{}

@@ -47,7 +47,11 @@ func (m *matrix) resolveTiers(done []candidate) verdict {
 		}
 		return m.resolveTier(m.tier, done)
 	}
-	v := m.combine(stricter, m.resolveTier(m.all, done), m.resolveTier(m.others, m.withoutDelegated(done)))
+	how := stricter
+	if m.moves { // whether a delegated policy alone is so strict matters nowhere else
+		how = stricterOfTiers
+	}
+	v := m.combine(how, m.resolveTier(m.all, done), m.resolveTier(m.others, m.withoutDelegated(done)))
 	m.tier = m.all
 	return v
 }
