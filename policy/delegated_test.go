@@ -72,3 +72,20 @@ func TestDelegatedExplained(t *testing.T) {
 		t.Errorf("warned of %v", warnings)
 	}
 }
+
+// TestRevokeStays has a denial that revokes beside a stricter one that does not.
+func TestRevokeStays(t *testing.T) {
+	rule := func(verdict Verdict, revoke bool) []Rule {
+		return []Rule{{Operation: FileOpen, Deny: []Pattern{FilePattern{Paths: []string{"/etc/shadow"}}}, Verdict: verdict, Revoke: revoke}}
+	}
+	others := Policy{Name: "others", Subject: Subject{Everyone: true}, Rules: rule(Deny, true)}
+	own := Policy{Name: "own", Delegated: true, Subject: Subject{Everyone: true}, Rules: rule(Kill, false)}
+	r := Request{Operation: FileOpen, Object: File{Names: Names{Path: "/etc/shadow"}, Access: Read}}
+	if d := Decide([]Policy{others, own}, r); d.Verdict != Kill || d.Policy != 1 || !d.Revoke {
+		t.Errorf("%+v", d)
+	}
+	others.Mode = ModeAudit
+	if d := Decide([]Policy{others, own}, r); d.Verdict != Kill || d.Revoke {
+		t.Errorf("beside what is audited: %+v", d)
+	}
+}

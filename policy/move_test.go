@@ -55,6 +55,18 @@ func TestMove(t *testing.T) {
 	if d := Decide([]Policy{deny(Write, keys)}, Request{Operation: FileOpen, Object: file}); d.Verdict != Deny {
 		t.Errorf("writing to the new name: %+v", d)
 	}
+	// Whoever is denied to read there only by a delegated policy takes nothing there.
+	there := deny(Read, "/tmp/")
+	for _, there.Delegated = range []bool{false, true} {
+		want := map[bool]Verdict{false: Allow, true: Deny}[there.Delegated]
+		file := File{Names: Names{Path: "/srv/keys/a"}, Moved: &Move{To: Names{Path: "/tmp/a"}}}
+		if d := Decide([]Policy{deny(Read, keys), there}, Request{Operation: FileOpen, Object: file}); d.Verdict != want {
+			t.Errorf("delegated %v: %+v", there.Delegated, d)
+		}
+		if d := Decide([]Policy{there}, Request{Operation: FileOpen, Object: File{Names: Names{Path: "/tmp/b"}, Moved: file.Moved}}); d.Verdict != Allow {
+			t.Errorf("delegated %v, alone: %+v", there.Delegated, d)
+		}
+	}
 	w := Warnings([]Policy{deny(Read, srv)})
 	if len(w) != 1 || !strings.Contains(w[0].Text, "move any directory below /srv") {
 		t.Errorf("warnings %v", w)

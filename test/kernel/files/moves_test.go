@@ -95,6 +95,16 @@ func testMoves(t *testing.T, g *guardtest.FileGuard) {
 		free(t, "keys/sub/b", "tmp/b")
 		g.Refused(t, f.Actor, "rename", p("keys/a"), p("tmp/a"))
 	})
+	t.Run("a place that a delegated policy denies to the mover", func(t *testing.T) {
+		there := guardtest.FilePolicy("there", f.Subject, policy.Rule{Deny: []policy.Pattern{policy.FilePattern{Paths: []string{p("tmp/")}, Access: policy.Read}}})
+		g.Enforce(t, rule(policy.Read, "keys/"), there)
+		free(t, "keys/a", "tmp/a")
+		there.Delegated = true
+		g.Enforce(t, rule(policy.Read, "keys/"), there)
+		g.Refused(t, f.Actor, "rename", p("keys/a"), p("tmp/a"))
+		g.Refused(t, f.Actor, "link", p("keys/a"), p("tmp/a"))
+		free(t, "keys/a", "keys/sub/a")
+	})
 	t.Run("to be executed", func(t *testing.T) {
 		g.Enforce(t, rule(policy.Exec, "else/*"))
 		g.Refused(t, f.Actor, "link", p("else/f"), p("tmp/f2"))

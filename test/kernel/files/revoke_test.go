@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/ebpfguard/ebpfguard"
@@ -75,6 +76,23 @@ func testRevoke(t *testing.T, g *guardtest.FileGuard) {
 		d.Passed(t, "read", "public")
 		g.Refused(t, d, "open", public, "r")
 		g.Refused(t, d, "read", "secret")
+	})
+	t.Run("and another name that kills", func(t *testing.T) {
+		alias := dir + "/alias"
+		guardtest.Check(t, os.Link(secret, alias))
+		defer os.Remove(alias)
+		g.Enforce(t, guardtest.FilePolicy("revoke", ebpfguard.Binaries(program), policy.Rule{Deny: guardtest.FilePatterns([]string{public}), Revoke: true}))
+		d := guardtest.StartDoer(t, program)
+		d.Passed(t, "hold", "alias", alias, "r")
+		kill := guardtest.FilePolicy("kill", ebpfguard.Binaries(program), policy.Rule{Deny: guardtest.FilePatterns([]string{dir + "/ali*"}), Verdict: policy.Kill})
+		kill.Delegated = true
+		g.Enforce(t, revoke, kill)
+		if o := d.Do("read", "alias"); o.Errno != syscall.ESRCH {
+			t.Errorf("%v", o)
+		}
+		if a := g.Next(t).Context(); a.Verdict != policy.Kill || a.Hook != "file_permission" || a.Policy != "kill" {
+			t.Errorf("alert %v", a)
+		}
 	})
 	t.Run("an exception", func(t *testing.T) {
 		everyone := guardtest.FilePolicy("everyone", ebpfguard.Everyone(), policy.Rule{Deny: guardtest.FilePatterns([]string{secret}), Revoke: true})
