@@ -45,6 +45,7 @@ func (d *Daemon) ReplaceCluster(set []policy.Policy, broken []string) (result ku
 	next := d.sets
 	next.cluster, result = d.acceptable(next, set, broken)
 	d.lastCluster = clusterAnswer{set, slices.Clone(broken), result, d.now() + uint64(answerTime)}
+	d.stillLost(result.Refused)
 	changes := compare(d.sets.cluster, next.cluster)
 	if !changed(changes) && !d.stale {
 		if d.isProblem(problemCluster) {
@@ -208,10 +209,34 @@ func (d *Daemon) startable(next sets) []policy.Policy {
 	base := next
 	base.cluster = nil
 	set, result := d.acceptable(base, next.cluster, nil)
-	for _, name := range slices.Sorted(maps.Keys(result.Refused)) {
-		d.problem(problemCluster, fmt.Errorf("the policy %s of the cluster was in force last and is NOT now: %w", name, result.Refused[name]))
-	}
+	d.lost = result.Refused
+	d.tellLost()
 	return set
+}
+
+// tellLost tells which policies of the cluster were in force last and are not since this daemon started.
+func (d *Daemon) tellLost() {
+	var all []error
+	for _, name := range slices.Sorted(maps.Keys(d.lost)) {
+		all = append(all, fmt.Errorf("the policy %s of the cluster was in force last and is NOT now: %w", name, d.lost[name]))
+	}
+	if len(all) > 0 {
+		d.problem(problemLost, errors.Join(all...))
+		return
+	}
+	d.solved(problemLost)
+}
+
+// stillLost looks which of the lost policies are still asked for and refused.
+func (d *Daemon) stillLost(refused map[string]error) {
+	for name := range d.lost {
+		if err := refused[name]; err != nil {
+			d.lost[name] = err
+		} else {
+			delete(d.lost, name)
+		}
+	}
+	d.tellLost()
 }
 
 // splitCluster separates the policies of the cluster from the others.

@@ -247,5 +247,31 @@ func TestClusterStart(t *testing.T) {
 	w.guard.refuse("clusterpolicy/web")
 	i = w.start()
 	i.want("policy/shop/ssh")
-	i.wantProblem("clusterpolicy/web of the cluster was in force last and is NOT now")
+	const lost = "clusterpolicy/web of the cluster was in force last and is NOT now"
+	i.wantProblem(lost)
+	inForce := func() bool {
+		t.Helper()
+		s, err := i.Status(t.Context(), &pb.StatusRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.GetInForce()
+	}
+	if inForce() {
+		t.Error("all is in force, says the status")
+	}
+	// The API server asks for it still.
+	if refused := i.replace(fromCluster(t, bind("clusterpolicy/web", 80), bind("policy/shop/ssh", 22))); len(refused) != 1 {
+		t.Errorf("refused: %v", refused)
+	}
+	if i.wantProblem(lost); inForce() {
+		t.Error("all is in force, says the status after the API server answered")
+	}
+	w.guard.refuse("clusterpolicy/new")
+	if refused := i.replace(fromCluster(t, bind("clusterpolicy/new", 80), bind("policy/shop/ssh", 22))); len(refused) != 1 {
+		t.Errorf("refused: %v", refused)
+	}
+	if !inForce() {
+		t.Error("not all is in force, says the status, because of one that never was")
+	}
 }

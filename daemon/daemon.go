@@ -70,6 +70,8 @@ type Daemon struct {
 	apiServer  apiServer
 	// lastCluster is what became of the cluster's policies last.
 	lastCluster clusterAnswer
+	// lost are its policies that were in force last and are not since this start, with the reasons.
+	lost map[string]error
 	// reloads are asked for; who waits for one is answered.
 	reloads chan chan<- error
 	// up says that everything is in force and the service answers.

@@ -24,6 +24,7 @@ const (
 	problemAlerts    = "alerts"
 	problemLinks     = "links"
 	problemCluster   = "cluster"
+	problemLost      = "lost"
 )
 
 // problem notes what is wrong, and logs it unless it was known.

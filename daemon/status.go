@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -46,6 +47,7 @@ func (d *Daemon) status(context.Context) (*pb.StatusResponse, error) {
 	s.Containers = d.containersStatus(concerned)
 	s.Alerts = d.alertCounters()
 	s.Problems = d.problemsNow(s.GetContainers(), s.GetAlerts())
+	s.InForce = !slices.ContainsFunc([]string{problemApplied, problemCluster, problemLost}, d.isProblem)
 	s.State = pb.StatusResponse_STATE_ENFORCING
 	if len(s.GetProblems()) > 0 {
 		s.State = pb.StatusResponse_STATE_DEGRADED

@@ -15,7 +15,7 @@ import (
 func newStatusCommand() *cobra.Command {
 	var daemon remote
 	var format output
-	var all, alive bool
+	var all, alive, enforcing bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show whether all is well, what is in force and what was decided",
@@ -37,8 +37,9 @@ LOST alerts did not fit into the kernel's buffer. LIMITED alerts exceeded the
 limit of their rule. The operations were decided in both cases.
 
 The exit code is 0 if the daemon is enforcing, 1 if it is starting or degraded,
-or does not answer, and 3 if none runs. With --alive it is 0 if the daemon
-answers: for who starts a daemon anew that does not.`,
+or does not answer, and 3 if none runs. With --enforcing it is 0 if all that was
+accepted is in force, whatever else needs attention. With --alive it is 0 if the
+daemon answers: for who starts a daemon anew that does not.`,
 		Example: `  ebpfguard status
   ebpfguard status --all | less
   ebpfguard status >/dev/null || echo "not all is well"
@@ -54,7 +55,8 @@ answers: for who starts a daemon anew that does not.`,
 					_, err := io.WriteString(cmd.OutOrStdout(), describeStatus(s, time.Now(), all))
 					return err
 				})
-				if err == nil && !alive && s.State != pb.StatusResponse_STATE_ENFORCING {
+				well := alive || enforcing && s.GetInForce() || s.State == pb.StatusResponse_STATE_ENFORCING
+				if err == nil && !well {
 					err = errReported
 				}
 				return err
@@ -69,6 +71,8 @@ answers: for who starts a daemon anew that does not.`,
 	daemon.add(cmd)
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "print everything, however long it gets")
 	cmd.Flags().BoolVar(&alive, "alive", false, "exit with 0 if the daemon answers, whatever its state")
+	cmd.Flags().BoolVar(&enforcing, "enforcing", false, "exit with 0 if all that was accepted is in force, whatever else needs attention")
+	cmd.MarkFlagsMutuallyExclusive("alive", "enforcing")
 	answerFlag(cmd.Flags(), &format)
 	return cmd
 }

@@ -2777,7 +2777,10 @@ type StatusResponse struct {
 	// unconfirmed is set while a change waits to be confirmed.
 	Unconfirmed *Unconfirmed `protobuf:"bytes,20,opt,name=unconfirmed,proto3" json:"unconfirmed,omitempty"`
 	// containers is unset when none is known and nothing is there that could tell of some.
-	Containers    *ContainersStatus `protobuf:"bytes,21,opt,name=containers,proto3" json:"containers,omitempty"`
+	Containers *ContainersStatus `protobuf:"bytes,21,opt,name=containers,proto3" json:"containers,omitempty"`
+	// in_force is set when the daemon enforces all that it was told last and had accepted. Policies
+	// that were refused, and other problems, do not count.
+	InForce       bool `protobuf:"varint,22,opt,name=in_force,json=inForce,proto3" json:"in_force,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2957,6 +2960,13 @@ func (x *StatusResponse) GetContainers() *ContainersStatus {
 		return x.Containers
 	}
 	return nil
+}
+
+func (x *StatusResponse) GetInForce() bool {
+	if x != nil {
+		return x.InForce
+	}
+	return false
 }
 
 // OperationCounters count decisions of rules since enforcement began, including the time before
@@ -5843,7 +5853,7 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\bprotocol\x18\x03 \x01(\tR\bprotocol\"\x0f\n" +
 	"\rReloadRequest\"\x10\n" +
 	"\x0eReloadResponse\"\x0f\n" +
-	"\rStatusRequest\"\xd7\a\n" +
+	"\rStatusRequest\"\xf2\a\n" +
 	"\x0eStatusResponse\x12>\n" +
 	"\x05state\x18\x01 \x01(\x0e2(.ebpfguard.v1alpha1.StatusResponse.StateR\x05state\x12\x1a\n" +
 	"\bproblems\x18\x02 \x03(\tR\bproblems\x12\x18\n" +
@@ -5870,7 +5880,8 @@ const file_ebpfguard_v1alpha1_guard_proto_rawDesc = "" +
 	"\vunconfirmed\x18\x14 \x01(\v2\x1f.ebpfguard.v1alpha1.UnconfirmedR\vunconfirmed\x12D\n" +
 	"\n" +
 	"containers\x18\x15 \x01(\v2$.ebpfguard.v1alpha1.ContainersStatusR\n" +
-	"containers\"[\n" +
+	"containers\x12\x19\n" +
+	"\bin_force\x18\x16 \x01(\bR\ainForce\"[\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fSTATE_ENFORCING\x10\x01\x12\x12\n" +
