@@ -22,8 +22,8 @@ import (
 const (
 	// agentsAtOnce is how many agents are asked at the same time.
 	agentsAtOnce = 32
-	// agentTime is how long one may take to answer.
-	agentTime = 30 * time.Second
+	// agentTime is how long one may take to answer. To put a mitigation in force it may have to load programs.
+	agentTime = time.Minute
 	// maxAnswer bounds what one may answer.
 	maxAnswer = 64 << 20
 )
@@ -39,7 +39,7 @@ func askAgent(ctx context.Context, c *cluster.Cluster, a cluster.Agent, stdin io
 	case errors.As(err, &exit):
 		err = errors.New(cmp.Or(withoutUsage(problems.String()), "its command failed with "+exit.Error()))
 	case within.Err() != nil && ctx.Err() == nil:
-		err = fmt.Errorf("its agent did not answer within %s; see 'kubectl describe pod -n %s'", duration.Text(agentTime), strings.ReplaceAll(a.String(), "/", " "))
+		err = fmt.Errorf("its agent did not answer within %s, and may still do what it was asked; see 'kubectl describe pod -n %s'", duration.Text(agentTime), strings.ReplaceAll(a.String(), "/", " "))
 	}
 	if err != nil {
 		err = fmt.Errorf("node %s: %w", a.Node, err)

@@ -18,8 +18,8 @@ const (
 	// and for some that nobody tells of.
 	lookTime  = time.Second
 	sweepTime = 30 * time.Second
-	// createTime is how long a runtime usually takes at most to tell of a container that it creates.
-	createTime = 2 * time.Second
+	// createTime is how long a runtime usually takes at most to tell of a container that it creates, on a busy machine.
+	createTime = 8 * time.Second
 	// againTime is how long a source rests that ended.
 	againTime = 30 * time.Second
 	// lateTime is how long a source has to tell of all containers before that is a problem.
@@ -86,6 +86,8 @@ func (r *Runner) Run(ctx context.Context, specs []Spec) {
 			r.start(ctx, &tasks, kind, place, true)
 		}
 	}
+	// What is looked at while the guard starts may be about to be told of.
+	soon := time.After(createTime)
 	look, sweep := time.NewTicker(lookTime), time.NewTicker(sweepTime)
 	defer look.Stop()
 	defer sweep.Stop()
@@ -102,6 +104,8 @@ func (r *Runner) Run(ctx context.Context, specs []Spec) {
 				r.look(ctx, &tasks)
 			}
 			r.tell()
+		case <-soon:
+			r.Sweep()
 		case <-sweep.C:
 			r.Sweep()
 		}
@@ -186,8 +190,8 @@ func (v *view) Stop(_, id string)                           { v.Table.Stop(v.nam
 func (v *view) Sync(_ string, containers []Container) error { return v.Table.Sync(v.name, containers) }
 
 // Sweep looks for containers that have ended, and for some that nobody tells of. A runtime tells of a container
-// after its first process is in its control group, so from the second time on one counts that is still there a
-// moment later.
+// after its first process is in its control group, so from the second time on one counts that is still there
+// [createTime] later.
 func (r *Runner) Sweep() {
 	r.table.Sweep()
 	r.mu.Lock()
@@ -196,9 +200,11 @@ func (r *Runner) Sweep() {
 	found := r.table.Unidentified()
 	isNew := func(group string) bool { return !slices.Contains(former, group) }
 	if again && slices.ContainsFunc(found, isNew) {
-		time.Sleep(createTime)
-		still := r.table.Unidentified()
-		found = slices.DeleteFunc(found, func(group string) bool { return !slices.Contains(still, group) })
+		for end := time.Now().Add(createTime); time.Now().Before(end) && slices.ContainsFunc(found, isNew); {
+			time.Sleep(createTime / 16)
+			still := r.table.Unidentified()
+			found = slices.DeleteFunc(found, func(group string) bool { return !slices.Contains(still, group) })
+		}
 	}
 	if slices.ContainsFunc(found, isNew) {
 		r.log.Warn("containers run that nobody tells of", "count", len(found), "cgroups", some(found))

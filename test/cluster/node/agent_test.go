@@ -4,6 +4,7 @@ package node_test
 
 import (
 	"context"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,33 @@ func TestAgentDeleted(t *testing.T) {
 	if status := exitOf(t, "afterwards"); status != eperm {
 		t.Errorf("a pod after the agent came back ended with %d, want %d", status, eperm)
 	}
+}
+
+// TestAgentDeletedInQuarantine deletes the agent's pod while a policy forbids all programs to some pods: the next agent
+// starts, though nobody knows its container by then, and who is in quarantine stays there.
+func TestAgentDeletedInQuarantine(t *testing.T) {
+	path := filepath.Join(cluster.Root, "examples/kubernetes/quarantine.yaml")
+	kubectl(t, "apply", "--filename", path)
+	t.Cleanup(func() { kubectl(t, "delete", "--ignore-not-found", "--filename", path) })
+	apply(t, pod("default", "victim")+pod("default", "bystander"))
+	running(t, "default", "victim", "bystander")
+	kubectl(t, "label", "pod", "victim", "ebpfguard.io/quarantine=true")
+	inForce(t, "clusterpolicy", "quarantine")
+	check := func() {
+		t.Helper()
+		action{"default", "victim", probe("exit"), true}.try(t)
+		action{"default", "bystander", probe("exit"), false}.try(t)
+	}
+	await(t, time.Minute, "the quarantine", func() (string, bool) {
+		out, status := inside(t, "default", "victim", "/bin/probe", "exit")
+		return out, status != 0
+	})
+	check()
+	kubectl(t, "--namespace", "ebpfguard", "delete", "pod", "--selector", "app.kubernetes.io/name=ebpfguard", "--now")
+	check()
+	awaitAgent(t)
+	inForce(t, "clusterpolicy", "quarantine")
+	check()
 }
 
 // TestUpgrade changes to another version and back.

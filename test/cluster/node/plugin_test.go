@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// plugin builds the command under the name by which kubectl calls it, and returns a function that runs 'kubectl ebpfguard'
-// as the administrator: it must end with the exit code.
-func plugin(t testing.TB) func(code int, args ...string) string {
+// plugin builds the command under the name by which kubectl calls it. It returns a function that runs 'kubectl ebpfguard'
+// as the administrator and returns the exit code, -1 if the command did not run, and one that wants a certain one.
+func plugin(t testing.TB) (run func(args ...string) (string, int), guard func(code int, args ...string) string) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "kubectl-ebpfguard")
 	if out, err := exec.Command("go", "build", "-o", program, "github.com/ebpfguard/ebpfguard/cmd/ebpfguard").CombinedOutput(); err != nil {
@@ -24,15 +24,22 @@ func plugin(t testing.TB) func(code int, args ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func(code int, args ...string) string {
-		t.Helper()
+	run = func(args ...string) (string, int) {
 		cmd := exec.Command(program, append(args, "--kubeconfig", config)...)
 		out, err := cmd.CombinedOutput()
-		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != code {
-			t.Errorf("kubectl ebpfguard %s: %v, want the exit code %d\n%s", strings.Join(args, " "), err, code, out)
+		if cmd.ProcessState == nil {
+			return err.Error(), -1
+		}
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	return run, func(code int, args ...string) string {
+		t.Helper()
+		out, got := run(args...)
+		if got != code {
+			t.Errorf("kubectl ebpfguard %s: exit code %d, want %d", strings.Join(args, " "), got, code)
 		}
 		t.Logf("$ kubectl ebpfguard %s\n%s", strings.Join(args, " "), out)
-		return string(out)
+		return out
 	}
 }
 
@@ -57,13 +64,13 @@ func listens(t testing.TB, pod string) bool {
 
 // TestKubectlPlugin has a pod that is explained, mitigated and put into quarantine, and one beside it that is not.
 func TestKubectlPlugin(t *testing.T) {
-	guard := plugin(t)
+	run, guard := plugin(t)
 	noSSH(t)
 	apply(t, pod("default", "mitigated")+pod("default", "bystander"))
 	running(t, "default", "mitigated", "bystander")
 	await(t, time.Minute, "the node to say that all is well", func() (string, bool) {
-		out := guard(0, "status")
-		return out, strings.HasPrefix(out, "ENFORCED  1 of 1 nodes enforce all that is meant for them; 1 policy\n")
+		out, code := run("status")
+		return out, code == 0 && strings.HasPrefix(out, "ENFORCED  1 of 1 nodes enforce all that is meant for them; 1 policy\n")
 	})
 
 	// What would be decided, and by what.
