@@ -20,7 +20,6 @@ import (
 	"github.com/ebpfguard/ebpfguard"
 	"github.com/ebpfguard/ebpfguard/daemon/config"
 	"github.com/ebpfguard/ebpfguard/daemon/kubernetes"
-	"github.com/ebpfguard/ebpfguard/daemon/lockout"
 	"github.com/ebpfguard/ebpfguard/policy"
 	"github.com/ebpfguard/ebpfguard/sink"
 )
@@ -136,39 +135,6 @@ func (d *Daemon) acceptable(base sets, set []policy.Policy, broken []string) ([]
 	slices.SortFunc(taken, func(a, b policy.Policy) int { return strings.Compare(a.Name, b.Name) })
 	return taken, result
 }
-
-// letGuardStart has policies of containers leave alone what is in a container of which nothing is known, where they would
-// keep the guard from starting again in a pod: it is in such a container until it has told itself of all that run.
-func (d *Daemon) letGuardStart(set []policy.Policy) []policy.Policy {
-	if !d.inContainer() || d.configuration().AllowLockout {
-		return set
-	}
-	var situation *lockout.Situation
-	set = slices.Clone(set)
-	for i := range set {
-		s := &set[i].Subject
-		if s.Identified || s.Inside().IsZero() {
-			continue
-		}
-		if situation == nil {
-			o := d.lockoutOptions(0)
-			o.Unidentified = true
-			var err error
-			if situation, err = lockout.Look(o); err != nil {
-				d.log.Warn("cannot find out whether the policies keep the guard from starting again", "error", err)
-				return set
-			}
-		}
-		if refused, err := situation.Refused(nil, set[i:i+1]); err == nil && len(refused) > 0 {
-			d.log.Warn("the policy would keep the guard from starting again, so it does not concern containers that start while no guard runs", "policy", set[i].Name)
-			s.Identified = true
-		}
-	}
-	return set
-}
-
-// inContainer reports whether the daemon runs in a container.
-func (d *Daemon) inContainer() bool { return d.place.HostRoot != "" }
 
 // checkClusterLockout refuses policies that would newly lock the administrator or the guard out of the node.
 func (d *Daemon) checkClusterLockout(former, next sets) error {

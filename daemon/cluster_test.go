@@ -237,6 +237,34 @@ func TestClusterGuardStarts(t *testing.T) {
 	}
 }
 
+// TestGuardInContainerStarts refuses files and requests that would keep the guard from starting again in its container; a
+// mitigation leaves alone what nobody knows.
+func TestGuardInContainerStarts(t *testing.T) {
+	w := newWorld(t)
+	w.config.HostRoot = "/"
+	i := w.start()
+	noExec := func(subject string) string {
+		return "apiVersion: ebpfguard.io/v1alpha1\nkind: Policy\nmetadata: {name: no-exec}\nspec:\n  subject: " + subject +
+			"\n  rules: [{operation: bprm_check_security, deny: all}]\n"
+	}
+	_, err := i.Apply(t.Context(), &pb.ApplyRequest{Yaml: noExec("{containers: [{names: [web]}]}")})
+	if err == nil || !strings.Contains(err.Error(), "keep the guard from starting again") || !strings.Contains(err.Error(), "identified: true") {
+		t.Errorf("applied: %v", err)
+	}
+	i.apply(noExec("{containers: [{names: [web]}], identified: true}"))
+	i.want("no-exec")
+	_, err = i.Mitigate(t.Context(), &pb.MitigateRequest{
+		Profile: pb.MitigateRequest_PROFILE_NO_EXEC, Ttl: minute(), Name: "now", Subject: &pb.MitigateRequest_Container{Container: "web"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.want("no-exec", "now")
+	if p := w.guard.set[indexOf(w.guard.set, "now")]; !p.Subject.Identified {
+		t.Errorf("the mitigation would keep the guard from starting again: %+v", p.Subject)
+	}
+}
+
 // TestClusterStart starts with what still fits this machine of the cluster's policies.
 func TestClusterStart(t *testing.T) {
 	w := newWorld(t)

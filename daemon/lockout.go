@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -23,7 +24,15 @@ func (e *lockoutError) Error() string {
 	return "this would lock you out of this machine: " + lockout.Describe(e.refused)
 }
 
-// checkLockout returns a [*lockoutError] for policies that would newly lock out.
+// startError says what policies would refuse to the guard when it starts again in its own container.
+type startError struct{ refused []lockout.Refusal }
+
+func (e *startError) Error() string {
+	return "this would keep the guard from starting again, since nobody knows its container then: " + lockout.Describe(e.refused) +
+		"; with 'identified: true' a subject leaves such a container alone"
+}
+
+// checkLockout returns a [*lockoutError] or a [*startError] for policies that would newly lock out.
 func (d *Daemon) checkLockout(caller uint32, former, next []policy.Policy) error {
 	refused, err := lockout.Check(d.lockoutOptions(caller), former, next)
 	if err != nil {
@@ -34,8 +43,51 @@ func (d *Daemon) checkLockout(caller uint32, former, next []policy.Policy) error
 	if len(refused) > 0 {
 		return &lockoutError{refused}
 	}
+	if !d.inContainer() {
+		return nil
+	}
+	o := d.lockoutOptions(0)
+	o.Unidentified = true
+	if refused, err = lockout.Check(o, former, next); err != nil {
+		d.log.Warn("cannot find out whether the policies keep the guard from starting again", "error", err)
+	} else if len(refused) > 0 {
+		return &startError{refused}
+	}
 	return nil
 }
+
+// letGuardStart has policies of containers leave alone what is in a container of which nothing is known, where they would
+// keep the guard from starting again in a pod: it is in such a container until it has told itself of all that run.
+func (d *Daemon) letGuardStart(set []policy.Policy) []policy.Policy {
+	if !d.inContainer() || d.configuration().AllowLockout {
+		return set
+	}
+	var situation *lockout.Situation
+	set = slices.Clone(set)
+	for i := range set {
+		s := &set[i].Subject
+		if s.Identified || s.Inside().IsZero() {
+			continue
+		}
+		if situation == nil {
+			o := d.lockoutOptions(0)
+			o.Unidentified = true
+			var err error
+			if situation, err = lockout.Look(o); err != nil {
+				d.log.Warn("cannot find out whether the policies keep the guard from starting again", "error", err)
+				return set
+			}
+		}
+		if refused, err := situation.Refused(nil, set[i:i+1]); err == nil && len(refused) > 0 {
+			d.log.Warn("the policy would keep the guard from starting again, so it does not concern containers that start while no guard runs", "policy", set[i].Name)
+			s.Identified = true
+		}
+	}
+	return set
+}
+
+// inContainer reports whether the daemon runs in a container.
+func (d *Daemon) inContainer() bool { return d.place.HostRoot != "" }
 
 // lockoutOptions say what the guard needs of this machine.
 func (d *Daemon) lockoutOptions(caller uint32) lockout.Options {

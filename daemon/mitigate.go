@@ -95,6 +95,7 @@ func (d *Daemon) putMitigation(ctx context.Context, p policy.Policy, profile str
 	default:
 		return nil, status.Errorf(codes.FailedPrecondition, "the policy %q%s exists already; choose another name", p.Name, from(owned))
 	}
+	p = d.letGuardStart([]policy.Policy{p})[0]
 	others := next.mitigations
 	with := func(until uint64) sets {
 		p.Until = until
