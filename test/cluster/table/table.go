@@ -52,8 +52,10 @@ type result struct {
 	seen map[string][]string
 }
 
+// outcome is that of the last run; again says that an earlier one failed.
 type outcome struct {
 	passed bool
+	again  bool
 	took   time.Duration
 }
 
@@ -82,7 +84,8 @@ func parse(log string) (result, error) {
 			if err != nil {
 				return r, err
 			}
-			r.outcomes[m[2]] = outcome{m[1] == "PASS", took}
+			former, ran := r.outcomes[m[2]]
+			r.outcomes[m[2]] = outcome{passed: m[1] == "PASS", again: ran && (former.again || !former.passed), took: took}
 		}
 	}
 	if r.kernel == "" || len(r.outcomes) == 0 {
@@ -94,7 +97,8 @@ func parse(log string) (result, error) {
 const introduction = "# Kubernetes: what was tested\n\n" +
 	"Made by `make test-k8s-table` of the output of `make test-k8s`; \"not run\" is what a run left out. Everything is\n" +
 	"real: the control plane, Helm, the chart, the image, kubelet, containerd with runc, and the kernel. The node is emulated\n" +
-	"and twenty times as slow as a machine, and the times are those.\n\n"
+	"and twenty times as slow as a machine, and the times are those. A column may be put together of several runs, of\n" +
+	"several commits; \"ok when run again\" is what failed in an earlier one.\n\n"
 
 // page writes the tables.
 func page(tests []test, results []result) (string, error) {
@@ -127,6 +131,8 @@ func row(b *strings.Builder, name, comment, key string, results []result) {
 		o, ran := r.outcomes[key]
 		cell := "not run"
 		switch {
+		case ran && o.passed && o.again:
+			cell = fmt.Sprintf("ok when run again, %.0f s", o.took.Seconds())
 		case ran && o.passed:
 			cell = fmt.Sprintf("ok, %.0f s", o.took.Seconds())
 		case ran:

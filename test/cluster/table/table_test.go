@@ -35,6 +35,14 @@ func TestPage(t *testing.T) {
 			t.Errorf("there is no %q in\n%s", want, text)
 		}
 	}
+	r, err = parse(output + "--- PASS: TestTwo (7.00s)\n--- PASS: TestOne (1.00s)\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err = page([]test{{"TestOne", "does one"}, {"TestTwo", "does two"}}, []result{r})
+	if err != nil || !strings.Contains(text, "| does two | ok when run again, 7 s |\n") || !strings.Contains(text, "| does one | ok, 1 s: refused") {
+		t.Errorf("run again: %v\n%s", err, text)
+	}
 	if _, err := parse("ok\n"); err == nil {
 		t.Error("an output of something else is read without an error")
 	}
